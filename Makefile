@@ -1,0 +1,44 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+export MPLBACKEND := Agg
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Two installs into one environment must not overlap.
+.NOTPARALLEL:
+.PHONY: help example test lint format truth clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+
+example: .venv/.plots-stamp  ## fit, print and plot a first model
+	@$(BIN)/python examples/plot_engel.py
+
+test: lint  ## lint, then run all tests and doctests
+	$(BIN)/python -m pytest
+
+lint: .venv/.test-stamp  ## check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: .venv/.test-stamp  ## format, and fix what is safe to fix
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+truth: .venv/.test-stamp  ## check fits against the known maxima
+	$(BIN)/python benchmarks/truth.py
+
+clean:  ## remove the environment and all that was built
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage htmlcov
+
+# Always editable, so that every target sees the checkout, in whatever order they run.
+.venv/.%-stamp: .venv/.created setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+# --clear starts over after a creation that failed half-way.
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo 'smoe needs Python 3.11 or newer, and "$(PYTHON)" is not: make PYTHON=/path/to/python ...' >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	@touch $@

@@ -1,0 +1,16 @@
+"""smoe: statistical mixtures of experts.
+
+Estimators live here; gates, experts, solvers and starts in modules of their own: ``smoe.gates``, ``smoe.experts``,
+``smoe.solvers``, ``smoe.starts``; data in ``smoe.datasets``, pictures in ``smoe.plots``.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from smoe.estimators import MoERegressor, SoftmaxMoERegressor
+
+try:
+    __version__ = version("smoe")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"
+
+__all__ = ["MoERegressor", "SoftmaxMoERegressor"]

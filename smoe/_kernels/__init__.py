@@ -1,0 +1,1 @@
+"""Numba kernels: pure functions on arrays, experts on axis 0, rows contiguous on the last axis."""

@@ -1,0 +1,83 @@
+"""Data drawn from a random or given mixture of experts."""
+
+import numpy as np
+from sklearn.utils import Bunch, check_random_state
+
+from smoe.blocks import Blocks
+from smoe.experts import GaussianExpert, GaussianExpertParams
+from smoe.gates import GATES, Gate, LinearGateParams
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams, n_experts_of
+from smoe.registry import resolve
+from smoe.scaling import Scaling
+from smoe.validation import check_number
+
+__all__ = ["make_moe"]
+
+_ATTEMPTS = 1000
+
+
+def make_moe(
+    n_samples=1000, n_features=1, n_experts=2, *, params=None, gate="softmax", min_share=0.05, random_state=None
+):
+    r"""Draw data from a Gaussian mixture of experts and return them with the truth.
+
+    x is uniform on :math:`[-1, 1]^d`. A random truth has gate slopes and intercepts N(0, 9), expert slopes and
+    intercepts N(0, 9) and noise standard deviations uniform on [0.3, 0.8]; it is drawn again until every expert has
+    produced at least ``min_share`` of the rows.
+
+    Parameters
+    ----------
+    n_samples, n_features, n_experts : int
+        Sizes; ``n_features`` and ``n_experts`` are those of ``params`` if that is given.
+    params : MoEParams or None, default=None
+        The truth, None for a random one.
+    gate : str or Gate, default="softmax"
+    min_share : float, default=0.05
+        Smallest share of rows of an expert of a random truth.
+    random_state : int, RandomState instance or None, default=None
+
+    Returns
+    -------
+    Bunch
+        ``data`` (n_samples, n_features), ``target`` (n_samples,), ``label`` (the expert each row came from),
+        ``params`` (the truth), ``loglik`` (the truth's log-likelihood of these data: a fit below it is no maximum).
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import make_moe
+    >>> moe = make_moe(500, n_features=2, n_experts=3, random_state=0)
+    >>> model = SoftmaxMoERegressor(3, random_state=0).fit(moe.data, moe.target)
+    >>> model.loglik_ >= moe.loglik
+    True
+    """
+    check_number(n_samples, "n_samples", 1, integer=True)
+    rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
+    model = MixtureOfExperts(resolve(gate, GATES, Gate, "gate"), GaussianExpert())
+    if params is not None:
+        return _draw(model, params, n_samples, rng)
+    check_number(n_features, "n_features", 1, integer=True)
+    check_number(n_experts, "n_experts", 1, integer=True)
+    for _ in range(_ATTEMPTS):
+        data = _draw(model, _random_truth(model, n_experts, n_features, rng), n_samples, rng)
+        if np.bincount(data.label, minlength=n_experts).min() >= min_share * n_samples:
+            return data
+    raise ValueError(f"no truth with every expert on min_share={min_share} of the rows in {_ATTEMPTS} draws; lower it.")
+
+
+def _random_truth(model, k, d, rng):
+    gate = LinearGateParams(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k))
+    sd = rng.uniform(0.3, 0.8, k)
+    return MoEParams(model.gate.canonical(gate), GaussianExpertParams(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k), sd**2))
+
+
+def _draw(model, params, n, rng):
+    n_features = np.shape(params.expert.coef)[1]
+    X = rng.uniform(-1, 1, (n, n_features))
+    columns = np.arange(n_features)
+    scaling = Scaling.identity(columns, columns)
+    drawn = Blocks(model, X, None, None, scaling).map(lambda b, p: np.array(model.sample(b, p, rng)), params)
+    y, label = drawn[0], drawn[1].astype(int)
+    loglik = float(Blocks(model, X, y, None, scaling).sum(model.loglik, params))
+    return Bunch(data=X, target=y, label=label, params=params, loglik=loglik, n_experts=n_experts_of(params))

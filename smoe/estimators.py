@@ -1,0 +1,511 @@
+"""The scikit-learn shell: validate, resolve names to objects, search, store, predict."""
+
+import warnings
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from smoe.blocks import Blocks
+from smoe.experts import EXPERTS, Expert
+from smoe.features import choose_columns
+from smoe.gates import GATES, Gate
+from smoe.inference import standard_errors, summary_text
+from smoe.mixture import MixtureOfExperts
+from smoe.params import flatten, n_experts_of, permute, MoEParams
+from smoe.registry import resolve
+from smoe.scaling import Scaling, standardise
+from smoe.search import search
+from smoe.solvers import SOLVERS, Solver
+from smoe.starts import STARTS, FromParams, Start, Task
+from smoe.validation import check_experts, check_number, check_response, check_weights
+
+__all__ = ["MoERegressor", "SoftmaxMoERegressor"]
+
+# float32 is kept as it is and widened block by block; y of two columns passes, to be refused in our own words.
+_ACCEPTED = {"dtype": [np.float64, np.float32], "y_numeric": True, "multi_output": True}
+
+
+class MoERegressor(RegressorMixin, BaseEstimator):
+    r"""Mixture of experts for one response, fitted by maximum likelihood.
+
+    .. math:: p(y|x) = \sum_{k=1}^{K} \pi_k(x)\, f_k(y|x)
+
+    with the gate :math:`\pi` and the experts :math:`f`. Many starts are screened on a sample of the rows, the best few
+    are finished on all of them, and the winner is certified: score norm, curvature, collapse, emptiness, separation.
+
+    Parameters
+    ----------
+    n_experts : int, default=2
+        Number of experts.
+    gate : str or Gate, default="softmax"
+        The gate: a name from ``smoe.gates.GATES`` or an object such as ``smoe.gates.SoftmaxGate()``, whose parameters
+        a grid search can set as ``gate__...`` (a name has no parameters to set).
+    expert : str or Expert, default="gaussian"
+        The family of experts: a name from ``smoe.experts.EXPERTS`` or an object.
+    gate_features, expert_features : None, int, str, slice, callable or list, default=None
+        Columns that the gate and the experts see: indices, names (data frames), a boolean mask, or a callable that
+        gets X as passed to ``fit`` and returns any of these. None means all, an empty list means an intercept only.
+    solver : str or Solver, default="auto"
+        A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
+        the basin and Newton to the top.
+    start : str or Start, default="auto"
+        Where fits begin: a name from ``smoe.starts.STARTS`` or an object such as ``smoe.starts.FromParams(params)``.
+    n_init : int or "auto", default="auto"
+        Number of starts that are screened. "auto" leaves it to the start: elemental starts ask for 20 per expert and
+        at least 40.
+    max_iter : int, default=1000
+        Largest number of iterations of a solver given by name.
+    tol : float, default=1e-8
+        Largest score norm per row, in standardised units, of a converged fit, for a solver given by name.
+    variance_floor : float or None, default=None
+        Smallest variance of an expert as a share of the variance of y; None leaves it to the family (1e-8). The
+        likelihood is unbounded without one. A fit that ends on the floor is not converged and says so.
+    random_state : int, RandomState instance or None, default=None
+        Draws the starts. They do not depend on the order of the rows, nor on whether a row is repeated or weighted.
+    n_jobs : int or None, default=None
+        Number of starts that run at the same time (threads).
+    verbose : int, default=0
+        Print what became of the starts.
+    warm_start : bool, default=False
+        Begin from the parameters of the last fit where their shapes agree.
+
+    Attributes
+    ----------
+    gate_coef_ : ndarray of shape (n_experts, n_gate_features)
+        Gate slopes per unit of X; the last expert's row is zero.
+    gate_intercept_ : ndarray of shape (n_experts,)
+        Gate intercepts; the last is zero.
+    expert_coef_ : ndarray of shape (n_experts, n_expert_features)
+        Slopes of the experts.
+    expert_intercept_ : ndarray of shape (n_experts,)
+        Intercepts of the experts.
+    expert_variance_ : ndarray of shape (n_experts,)
+        Maximum-likelihood variances of the experts (not standard deviations).
+    params_ : MoEParams
+        All of these as one value, in the user's units.
+    loglik_ : float
+        Log-likelihood of ``params_``: the natural logarithm of the density, total over rows, times the weights.
+    score_norm_ : float
+        Largest absolute entry of the score per row, in standardised units.
+    converged_ : bool
+        Whether the fit is a certified maximum.
+    status_ : str
+        "converged", or the reasons why it is not certified.
+    n_iter_ : int
+        Iterations of the winning start on all rows.
+    trace_ : ndarray of shape (n_iter_ + 1,)
+        Log-likelihood before the first and after each of these iterations.
+    starts_ : list of StartRecord
+        What became of each start: ``start``, ``screened_loglik`` (extrapolated from the sample), ``loglik``, ``n_iter``,
+        ``status``.
+    n_parameters_ : int
+        Free parameters, the degrees of freedom of AIC and BIC.
+    standard_errors_ : MoEParams or None
+        Standard errors from the observed information, NaN for pinned entries; None for a fit without certificate.
+    gate_, expert_, solver_ : objects
+        The resolved gate, family and solver.
+    gate_columns_, expert_columns_ : ndarray of int
+        The columns that gate and experts see.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only for data with column names.
+
+    Notes
+    -----
+    Experts are ordered by the mean response of the rows that they are responsible for, smallest first; the order does
+    not depend on the start. Constant columns and columns that are linear combinations of earlier ones get coefficient
+    zero, with a warning. Weights count rows: weight 2 is the row twice. X is neither copied nor changed; computations
+    use float64.
+
+    References
+    ----------
+    Jacobs, R. A., Jordan, M. I., Nowlan, S. J. and Hinton, G. E. (1991). Adaptive mixtures of local experts. Neural
+    Computation 3, 79-87.
+
+    Examples
+    --------
+    >>> from smoe import MoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    >>> model.converged_, round(model.loglik_, 4)
+    (True, -96.0516)
+    >>> model.gate_proba(X[:2]).round(3)
+    array([[0.   , 1.   ],
+           [1.   , 0.   ]])
+    """
+
+    def __init__(
+        self,
+        n_experts=2,
+        *,
+        gate="softmax",
+        expert="gaussian",
+        gate_features=None,
+        expert_features=None,
+        solver="auto",
+        start="auto",
+        n_init="auto",
+        max_iter=1000,
+        tol=1e-8,
+        variance_floor=None,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+        warm_start=False,
+    ):
+        self.n_experts = n_experts
+        self.gate = gate
+        self.expert = expert
+        self.gate_features = gate_features
+        self.expert_features = expert_features
+        self.solver = solver
+        self.start = start
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.variance_floor = variance_floor
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    # Fitting -------------------------------------------------------------------------------------------------------
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit by maximum likelihood.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; weight 2 equals the row twice, weight 0 equals the row absent.
+
+        Returns
+        -------
+        self
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument that makes no sense; the message names it and says what to do.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The fit is not a certified maximum; ``status_`` says why.
+        """
+        previous = getattr(self, "params_", None)
+        original = X
+        X, y, weight = self._validated(X, y, sample_weight)
+        start, n_init = self._resolve(previous)
+        self._choose_features(original)
+        model = self._model
+        columns = self.gate_columns_, self.expert_columns_
+        scaling = standardise(X, y, weight, *columns, centred=model.gate.centred)
+        blocks = Blocks(model, X, y, weight, scaling)
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
+        task = Task(model, None, self.n_experts, scaling)
+        fit, certificate, self.starts_ = search(
+            task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
+        )
+        self._store(blocks, fit, certificate)
+        self._warn(scaling, certificate)
+        return self
+
+    def _validated(self, X, y, sample_weight):
+        """Return X, y and weights without rows of weight zero."""
+        X, y = validate_data(self, X, y, ensure_min_samples=2, **_ACCEPTED)
+        y = check_response(y)
+        weight = check_weights(sample_weight, len(y))
+        used = weight > 0
+        if not used.all():
+            X, y, weight = X[used], y[used], weight[used]
+        check_experts(self.n_experts, len(y))
+        return X, y, weight
+
+    def _resolve(self, previous):
+        """Make objects of names; return the start and the number of starts."""
+        self.gate_ = self._resolved_gate()
+        self.expert_ = resolve(self.expert, EXPERTS, Expert, "expert")
+        if self.variance_floor is not None:
+            check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny)
+            self.expert_.set_params(variance_floor=self.variance_floor)
+        self.solver_ = resolve(self.solver, SOLVERS, Solver, "solver")
+        if isinstance(self.solver, str):
+            check_number(self.max_iter, "max_iter", 0, integer=True)
+            check_number(self.tol, "tol", 0.0)
+            self.solver_.set_params(max_iter=self.max_iter, tol=self.tol)
+        start = resolve(self.start, STARTS, Start, "start")
+        if self.warm_start and previous is not None and self._fits(previous):
+            start = FromParams(previous)
+        if isinstance(self.n_init, str) and self.n_init == "auto":
+            return start, start.n_proposals(self.n_experts)
+        check_number(self.n_init, "n_init", 1, integer=True)
+        return start, self.n_init
+
+    def _resolved_gate(self):
+        return resolve(self.gate, GATES, Gate, "gate")
+
+    def _fits(self, params):
+        return n_experts_of(params) == self.n_experts and np.shape(params.expert[0])[1:] <= (self.n_features_in_,)
+
+    def _choose_features(self, X):
+        names = getattr(self, "feature_names_in_", None)
+        for side in ("gate", "expert"):
+            argument = f"{side}_features"
+            columns = choose_columns(getattr(self, argument), X, names, self.n_features_in_, argument)
+            setattr(self, f"{side}_columns_", columns)
+
+    @property
+    def _model(self):
+        return MixtureOfExperts(self.gate_, self.expert_)
+
+    @property
+    def _tol(self):
+        return getattr(self.solver_, "tol", self.tol)
+
+    def _store(self, blocks, fit, certificate):
+        model, scaling = self._model, blocks.scaling
+        order = _stable_order(model, blocks, fit.params)
+        params = permute(fit.params, order)
+        params = params._replace(gate=model.gate.canonical(params.gate))
+        offset = blocks.total_weight * np.log(scaling.y_scale)
+        self.params_ = scaling.to_units(model, params)
+        self.loglik_ = fit.loglik - offset
+        self.trace_ = fit.trace - offset
+        self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
+        self.converged_, self.status_ = certificate.valid, certificate.status
+        self.n_parameters_ = model.chart(params).n_free
+        self.n_samples_ = blocks.total_weight
+        self.standard_errors_ = None
+        if certificate.valid and certificate.information is not None:
+            information = blocks.sum(model.curvature, params)
+            chart = model.chart(params)
+            matrix = chart.hessian(information.information, information.score, params)
+            self.standard_errors_ = standard_errors(model, scaling, params, matrix)
+
+    def _warn(self, scaling, certificate):
+        for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
+            if not view.kept.all():
+                columns = getattr(self, f"{side}_columns_")[~view.kept].tolist()
+                warnings.warn(
+                    f"columns {columns} of X are constant or linear combinations of others: their {side} coefficients "
+                    "are not identified and set to zero",
+                    ConvergenceWarning,
+                    stacklevel=3,
+                )
+        if not certificate.valid:
+            warnings.warn(f"not a certified maximum: {certificate.status}", ConvergenceWarning, stacklevel=3)
+
+    # Parameters ----------------------------------------------------------------------------------------------------
+
+    @property
+    def gate_coef_(self):
+        """Gate slopes, (n_experts, n_gate_features)."""
+        return self.params_.gate.coef
+
+    @property
+    def gate_intercept_(self):
+        """Gate intercepts, (n_experts,)."""
+        return self.params_.gate.intercept
+
+    @property
+    def expert_coef_(self):
+        """Slopes of the experts, (n_experts, n_expert_features)."""
+        return self.params_.expert.coef
+
+    @property
+    def expert_intercept_(self):
+        """Intercepts of the experts, (n_experts,)."""
+        return self.params_.expert.intercept
+
+    @property
+    def expert_variance_(self):
+        """Variances of the experts, (n_experts,)."""
+        return self.params_.expert.variance
+
+    # Prediction ----------------------------------------------------------------------------------------------------
+
+    def _blocks(self, X, y=None, sample_weight=None):
+        """Validate new data and return its blocks, in the user's units."""
+        check_is_fitted(self)
+        if y is None:
+            X, weight = validate_data(self, X, reset=False, dtype=_ACCEPTED["dtype"]), None
+        else:
+            X, y = validate_data(self, X, y, reset=False, **_ACCEPTED)
+            y = check_response(y)
+            weight = check_weights(sample_weight, len(y))
+        return Blocks(self._model, X, y, weight, Scaling.identity(self.gate_columns_, self.expert_columns_))
+
+    def predict(self, X, return_std=False):
+        """Return the mean of y given x, and on request its standard deviation.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Also return the standard deviation of y given x: within and between the experts.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples,)
+        std : ndarray of shape (n_samples,)
+            Only with ``return_std``.
+        """
+        mean, variance = self._blocks(X).map(lambda b, p: np.array(self._model.mean(b, p)), self.params_)
+        return (mean, np.sqrt(variance)) if return_std else mean
+
+    def gate_proba(self, X):
+        """Return the gate's probability of each expert, (n_samples, n_experts)."""
+        return self._blocks(X).map(self._model.gate_proba, self.params_).T
+
+    def responsibilities(self, X, y):
+        """Return the probability of each expert given x and y, (n_samples, n_experts)."""
+        return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[1], self.params_).T
+
+    def expert_predict(self, X):
+        """Return the mean of each expert, (n_samples, n_experts)."""
+        return self._blocks(X).map(lambda b, p: self.expert_.mean(b.expert_Z, p.expert), self.params_).T
+
+    def predict_expert(self, X):
+        """Return the index of the expert that the gate prefers, (n_samples,)."""
+        return self.gate_proba(X).argmax(axis=1)
+
+    def score_samples(self, X, y=None):
+        """Return the log density (natural logarithm) of each row, (n_samples,).
+
+        Without y the density at ``predict(X)`` is returned, a measure of how sharp the prediction is.
+        """
+        y = self.predict(X) if y is None else y
+        return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[2], self.params_)
+
+    def loglik(self, X, y, sample_weight=None):
+        """Return the log-likelihood: natural logarithms of densities, total over rows, times the weights."""
+        return float(self._blocks(X, y, sample_weight).sum(self._model.loglik, self.params_))
+
+    def aic(self, X, y, sample_weight=None):
+        """Return Akaike's criterion, -2 l + 2 df (smaller is better)."""
+        return -2.0 * self.loglik(X, y, sample_weight) + 2.0 * self.n_parameters_
+
+    def bic(self, X, y, sample_weight=None):
+        """Return the Bayesian criterion, -2 l + df log n with n the sum of the weights (smaller is better)."""
+        blocks = self._blocks(X, y, sample_weight)
+        return -2.0 * blocks.sum(self._model.loglik, self.params_) + self.n_parameters_ * np.log(blocks.total_weight)
+
+    def icl(self, X, y, sample_weight=None):
+        """Return the integrated complete-data criterion: BIC plus twice the entropy of the responsibilities."""
+
+        def entropy(block, params):
+            resp = self._model.posterior(block, params)[1]
+            return -float(block.weight @ (resp * np.log(np.where(resp > 0, resp, 1.0))).sum(axis=0))
+
+        return self.bic(X, y, sample_weight) + 2.0 * self._blocks(X, y, sample_weight).sum(entropy, self.params_)
+
+    def sample(self, X, random_state=None):
+        """Draw one response for each row of X, (n_samples,)."""
+        rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
+        return self._blocks(X).map(lambda b, p: self._model.sample(b, p, rng)[0], self.params_)
+
+    def summary(self):
+        """Return a table of estimates, standard errors, z statistics, p values and 95 % intervals, as text.
+
+        Standard errors come from the observed information at a certified maximum; other fits have none.
+        """
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
+        n, df = self.n_samples_, self.n_parameters_
+        header = [
+            ("rows (sum of weights)", f"{n:g}"),
+            ("log-likelihood", f"{self.loglik_:.6f}"),
+            ("free parameters", f"{df}"),
+            ("AIC, BIC", f"{2 * df - 2 * self.loglik_:.3f}, {df * np.log(n) - 2 * self.loglik_:.3f}"),
+            ("certificate", f"{self.status_} (score norm per row {self.score_norm_:.1e})"),
+        ]
+        tables = []
+        for k in range(self.n_experts):
+            gate = [*(names[j] for j in self.gate_columns_), "intercept"]
+            expert = [*(names[j] for j in self.expert_columns_), "intercept", "variance"]
+            tables += [(f"gate {k}", gate, *self._rows("gate", k)), (f"expert {k}", expert, *self._rows("expert", k))]
+        title = f"{self.n_experts} {type(self.expert_).__name__}s behind a {type(self.gate_).__name__}"
+        return summary_text(title, header, tables)
+
+    def _rows(self, side, k):
+        """Estimates and standard errors of one expert's gate or regression."""
+        part, errors = getattr(self.params_, side), getattr(self.standard_errors_, side, None)
+        one = flatten(type(part)(*(np.asarray(f)[k : k + 1] for f in part)))
+        return one, None if errors is None else flatten(type(part)(*(np.asarray(f)[k : k + 1] for f in errors)))
+
+
+def _stable_order(model, blocks, params):
+    """Order the experts by the mean response of the rows they are responsible for; empty experts come last."""
+
+    def totals(block, p):
+        resp = model.posterior(block, p)[1] * block.weight
+        return np.array([resp.sum(axis=1), resp @ block.y])
+
+    weight, response = blocks.sum(totals, params)
+    mean = np.where(weight > 0, response / np.where(weight > 0, weight, 1.0), np.inf)
+    return np.lexsort((params.expert.intercept, mean))
+
+
+class SoftmaxMoERegressor(MoERegressor):
+    r"""Softmax-gated mixture of experts: `MoERegressor` with the gate fixed to `smoe.gates.SoftmaxGate`.
+
+    .. math:: p(y|x) = \sum_i \frac{\exp(\beta_{1i}^\top x + \beta_{0i})}{\sum_j \exp(\beta_{1j}^\top x + \beta_{0j})}
+              \, N(y;\; a_i^\top x + b_i, v_i)
+
+    Parameters and attributes are those of `MoERegressor`, without ``gate``.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_mcycle
+    >>> X, y = load_mcycle(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(n_experts=2, random_state=0).fit(X, y)
+    >>> round(model.loglik_, 4)
+    -614.5367
+    """
+
+    def __init__(
+        self,
+        n_experts=2,
+        *,
+        expert="gaussian",
+        gate_features=None,
+        expert_features=None,
+        solver="auto",
+        start="auto",
+        n_init="auto",
+        max_iter=1000,
+        tol=1e-8,
+        variance_floor=None,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+        warm_start=False,
+    ):
+        super().__init__(
+            n_experts,
+            expert=expert,
+            gate_features=gate_features,
+            expert_features=expert_features,
+            solver=solver,
+            start=start,
+            n_init=n_init,
+            max_iter=max_iter,
+            tol=tol,
+            variance_floor=variance_floor,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            warm_start=warm_start,
+        )
+
+    def _resolved_gate(self):
+        return GATES["softmax"]()

@@ -1,0 +1,47 @@
+"""The contract of an expert family: densities, additive statistics, M-step, derivatives."""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+__all__ = ["Expert"]
+
+
+class Expert(BaseEstimator):
+    """Densities f_k(y|x), one per expert, of one family. Holds hyper-parameters only.
+
+    Arrays have the rows on the last axis: a design Z is (n_terms, m), y is (m,), log densities and responsibilities
+    are (n_experts, m). A family implements
+
+    * ``init_params(n_experts, n_features)``, parameters of the right shape;
+    * ``from_elements(Z, y, weight, rows)``, expert k fitted exactly to the few rows ``rows[k]``, for starts;
+    * ``log_prob(Z, y, params)``, the log densities;
+    * ``suffstats(Z, y, params, resp)``, a named tuple that adds up over rows;
+    * ``m_step(stats, params)``, the maximiser of the expected log-likelihood, and ``score(stats, params)``, its gradient;
+    * ``row_scores(Z, y, params)``, the gradient of log f_k by expert k's own entries in flat order,
+      (n_experts, n_entries, m), and ``curvature(Z, y, params, resp)``, the sum of resp times minus its second derivative,
+      (n_experts, n_entries, n_entries): they unlock Newton and standard errors;
+    * ``mean(Z, params)``, ``variance(Z, params)``, ``sample(Z, label, params, rng)``;
+    * ``unscale(params, shift, scale, y_shift, y_scale)`` and ``units(params)``, the natural unit of each entry.
+
+    Attributes
+    ----------
+    lower : dict
+        Fields of the parameters that are bounded below, with their bound.
+    """
+
+    lower = {}
+
+    def design(self, X):
+        """Return the (n_terms, m) array that the other methods take, from features (n_features, m)."""
+        return np.concatenate([X, np.ones((1, X.shape[1]))])
+
+    def units(self, params):
+        """Return parameters-shaped natural units, in which solvers and certificates measure steps."""
+        return type(params)(*(np.ones(np.shape(field)) for field in params))
+
+    def at_bound(self, params):
+        """Return which experts have a parameter on its lower bound."""
+        touching = np.zeros(len(params[0]), dtype=bool)
+        for name, bound in self.lower.items():
+            touching |= getattr(params, name) <= bound * (1 + 1e-2)
+        return touching

@@ -1,0 +1,174 @@
+"""Gaussian experts with a linear mean and a variance of their own."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from smoe._kernels.gaussian import gaussian_log_prob
+from smoe._kernels.moments import weighted_grams
+from smoe.experts.base import Expert
+
+__all__ = ["GaussianExpert", "GaussianExpertParams"]
+
+_ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
+_ELEMENT_FLOOR = 1e-6  # a start may be tight, but must not begin as a spike
+_MEDIAN_SQUARE = 0.2  # the closest 1/k holds alien rows and overfitted ones; the scale matters little, EM corrects it
+_RANK_TOL = 1e-13  # directions of an expert's Gram matrix below this share of the largest carry no information
+
+
+class GaussianExpertParams(NamedTuple):
+    """Slopes ``coef`` (n_experts, n_features), ``intercept`` and ``variance`` (n_experts,)."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    variance: np.ndarray
+
+
+class GaussianStats(NamedTuple):
+    """Weighted moments of (z, y): additive over rows and sufficient for the M-step."""
+
+    gram: np.ndarray
+    cross: np.ndarray
+    power: np.ndarray
+    weight: np.ndarray
+
+
+def _low_quantile(values, weight, total):
+    """The value up to which the smallest values have this total weight."""
+    order = np.argsort(values)
+    position = np.searchsorted(np.cumsum(weight[order]), total)
+    return values[order[min(position, len(order) - 1)]]
+
+
+def _lines(params):
+    """Coefficients on the design's terms: slopes, then the intercept."""
+    return np.column_stack([params.coef, params.intercept])
+
+
+class GaussianExpert(Expert):
+    r"""Normal linear regression, one per expert.
+
+    .. math:: f_i(y|x) = N(y;\; a_i^\top x + b_i,\; v_i)
+
+    Variances are maximum-likelihood variances: sums of squares over total responsibility, not over degrees of freedom.
+    The likelihood grows without bound as an expert passes through a few points and its variance goes to zero, so the
+    variance has a floor; a fit that ends on it says so.
+
+    Parameters
+    ----------
+    variance_floor : float, default=1e-8
+        Smallest variance, as a share of the variance of y.
+
+    References
+    ----------
+    Jacobs, R. A., Jordan, M. I., Nowlan, S. J. and Hinton, G. E. (1991). Adaptive mixtures of local experts. Neural
+    Computation 3, 79-87.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from smoe.experts import GaussianExpert, GaussianExpertParams
+    >>> expert = GaussianExpert()
+    >>> params = GaussianExpertParams(np.array([[1.0]]), np.array([0.0]), np.array([1.0]))
+    >>> expert.mean(expert.design(np.array([[0.0, 2.0]])), params)
+    array([[0., 2.]])
+    """
+
+    def __init__(self, variance_floor=1e-8):
+        self.variance_floor = variance_floor
+
+    @property
+    def lower(self):
+        """The variances are bounded below by the floor."""
+        return {"variance": self.variance_floor}
+
+    def init_params(self, n_experts, n_features):
+        """Return flat lines through zero with variance one."""
+        return GaussianExpertParams(np.zeros((n_experts, n_features)), np.zeros(n_experts), np.ones(n_experts))
+
+    def from_elements(self, Z, y, weight, rows):
+        """Return the lines through few rows each; the variance is a robust one over the closest 1/n_experts of y."""
+        lines = np.array([np.linalg.lstsq(Z[:, r].T, y[r], rcond=_ELEMENT_RANK)[0] for r in rows])
+        squares = (y - lines @ Z) ** 2
+        share = weight.sum() / len(rows)
+        variance = np.array([_low_quantile(s, weight, share / 2) for s in squares]) / _MEDIAN_SQUARE
+        floor = np.maximum(self.variance_floor, _ELEMENT_FLOOR)
+        return GaussianExpertParams(lines[:, :-1], lines[:, -1], np.maximum(variance, floor))
+
+    def mean(self, Z, params):
+        """Return a_i'x + b_i, (n_experts, m)."""
+        return params.coef @ Z[:-1] + params.intercept[:, None]
+
+    def variance(self, Z, params):
+        """Return v_i for each row, (n_experts, m)."""
+        return np.broadcast_to(params.variance[:, None], (len(params.variance), Z.shape[1]))
+
+    def log_prob(self, Z, y, params):
+        """Return the log densities, (n_experts, m)."""
+        return gaussian_log_prob(self.mean(Z, params), y, params.variance)
+
+    def sample(self, Z, label, params, rng):
+        """Draw y for each row from the expert named by its label."""
+        mean = np.take_along_axis(self.mean(Z, params), label[None], axis=0)[0]
+        return rng.normal(mean, np.sqrt(params.variance[label]))
+
+    def suffstats(self, Z, y, params, resp):
+        """Return the moments of (z, y) weighted by resp."""
+        moments = weighted_grams(resp, np.concatenate([Z, y[None]]))
+        return GaussianStats(moments[:, :-1, :-1], moments[:, :-1, -1], moments[:, -1, -1], resp.sum(axis=1))
+
+    def m_step(self, stats, params):
+        """Return weighted least squares and the ML variance.
+
+        Directions in which an expert has no data keep their coefficients; an expert without rows keeps everything.
+        """
+        old = _lines(params)
+        values, vectors = np.linalg.eigh(stats.gram)
+        carried = values > _RANK_TOL * np.maximum(values[:, -1:], 1e-300)
+        inverse = np.where(carried, 1.0 / np.where(carried, values, 1.0), 0.0)
+        residual = stats.cross - np.einsum("kpq,kq->kp", stats.gram, old)
+        step = np.einsum("kpq,kq->kp", vectors, inverse * np.einsum("kqp,kq->kp", vectors, residual))
+        lines = old + step
+        square = self._residual_squares(stats, lines)
+        empty = stats.weight <= 0
+        variance = np.where(empty, params.variance, square / np.where(empty, 1.0, stats.weight))
+        return GaussianExpertParams(lines[:, :-1], lines[:, -1], np.maximum(variance, self.variance_floor))
+
+    def score(self, stats, params):
+        """Return the gradient of the expected log-likelihood whose moments these are."""
+        lines, v = _lines(params), params.variance
+        slope = (stats.cross - np.einsum("kpq,kq->kp", stats.gram, lines)) / v[:, None]
+        spread = 0.5 * (self._residual_squares(stats, lines) / v - stats.weight) / v
+        return GaussianExpertParams(slope[:, :-1], slope[:, -1], spread)
+
+    def _residual_squares(self, stats, lines):
+        fitted = np.einsum("kp,kpq,kq->k", lines, stats.gram, lines)
+        return np.maximum(stats.power - 2.0 * np.einsum("kp,kp->k", lines, stats.cross) + fitted, 0.0)
+
+    def row_scores(self, Z, y, params):
+        """Return d log f_i / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
+        v = params.variance[:, None]
+        pull = (y - self.mean(Z, params)) / v
+        return np.concatenate([pull[:, None] * Z, 0.5 * (pull**2 - 1.0 / v)[:, None]], axis=1)
+
+    def curvature(self, Z, y, params, resp):
+        """Return the sum over rows of resp times -d2 log f_i, (n_experts, n_terms + 1, n_terms + 1)."""
+        stats, v, p = self.suffstats(Z, y, params, resp), params.variance, len(Z)
+        lines = _lines(params)
+        out = np.empty((len(v), p + 1, p + 1))
+        out[:, :p, :p] = stats.gram / v[:, None, None]
+        out[:, :p, p] = (stats.cross - np.einsum("kpq,kq->kp", stats.gram, lines)) / v[:, None] ** 2
+        out[:, p, :p] = out[:, :p, p]
+        out[:, p, p] = self._residual_squares(stats, lines) / v**3 - 0.5 * stats.weight / v**2
+        return out
+
+    def units(self, params):
+        """Coefficients are measured in the residual standard deviation of their expert."""
+        sd = np.sqrt(params.variance)
+        return GaussianExpertParams(np.broadcast_to(sd[:, None], params.coef.shape), sd, np.ones(len(sd)))
+
+    def unscale(self, params, shift, scale, y_shift, y_scale):
+        """Return parameters for (x, y) from those for ((x - shift) / scale, (y - y_shift) / y_scale)."""
+        coef = y_scale * (params.coef / scale)
+        intercept = y_scale * params.intercept + y_shift - coef @ shift
+        return GaussianExpertParams(coef, intercept, params.variance * y_scale**2)

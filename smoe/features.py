@@ -1,0 +1,77 @@
+"""Which columns of X the gate and the experts see."""
+
+import numbers
+
+import numpy as np
+
+__all__ = ["choose_columns"]
+
+
+def choose_columns(spec, X, names, n_features, argument):
+    """Return column indices for a choice of features.
+
+    Parameters
+    ----------
+    spec : None, int, str, slice, callable or array-like of int, bool or str
+        None means all columns; a callable gets X as the user passed it and returns any other choice.
+    X : array or data frame
+        As the user passed it.
+    names : array of str or None
+        Column names, if X has them.
+    n_features : int
+    argument : str
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    ValueError
+        Unknown names, indices out of range, a mask of the wrong length, a column chosen twice.
+    """
+    if callable(spec):
+        spec = spec(X)
+    if spec is None:
+        return np.arange(n_features)
+    if isinstance(spec, slice):
+        return np.arange(n_features)[spec]
+    if isinstance(spec, str | numbers.Integral):
+        spec = [spec]
+    chosen = np.asarray(spec)
+    if chosen.ndim != 1:
+        raise ValueError(f"{argument} must be one list of columns, got an array of shape {chosen.shape}.")
+    if chosen.size == 0:
+        return np.arange(0)
+    if chosen.dtype == bool:
+        columns = _from_mask(chosen, n_features, argument)
+    elif np.issubdtype(chosen.dtype, np.integer):
+        columns = _from_indices(chosen, n_features, argument)
+    elif all(isinstance(name, str) for name in chosen.tolist()):
+        columns = _from_names(chosen.tolist(), names, argument)
+    else:
+        raise ValueError(f"{argument} must hold indices, names or booleans, got {spec!r}.")
+    if len(set(columns.tolist())) < len(columns):
+        raise ValueError(f"{argument}={spec!r} chooses a column twice.")
+    return columns
+
+
+def _from_mask(mask, n_features, argument):
+    if len(mask) != n_features:
+        raise ValueError(f"{argument} is a mask of {len(mask)} columns, but X has {n_features}.")
+    return np.flatnonzero(mask)
+
+
+def _from_indices(indices, n_features, argument):
+    if np.any(indices < -n_features) or np.any(indices >= n_features):
+        raise ValueError(f"{argument}={indices.tolist()} is out of range: X has {n_features} columns.")
+    return indices % n_features
+
+
+def _from_names(chosen, names, argument):
+    if names is None:
+        raise ValueError(
+            f"{argument}={chosen} names columns, but X has no column names; pass a data frame or use indices."
+        )
+    names = list(names)
+    unknown = [name for name in chosen if name not in names]
+    if unknown:
+        raise ValueError(f"{argument}: no column {unknown} in X; the columns are {names}.")
+    return np.array([names.index(name) for name in chosen])

@@ -1,0 +1,122 @@
+"""The contract of a gate: scores, their pullback, and what the density does not depend on."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from smoe._kernels.moments import covariance_weights, weighted_grams
+
+__all__ = ["Gate", "LinearGate", "LinearGateParams"]
+
+
+class Gate(BaseEstimator):
+    r"""Mixing weights :math:`\pi_k(x) = \mathrm{softmax}(s(x))_k`, over a support that may depend on x.
+
+    A gate holds hyper-parameters only. Arrays have the rows on the last axis: a design Z is (n_terms, m), scores,
+    probabilities and weights R are (n_experts, m).
+
+    Attributes
+    ----------
+    lower : dict
+        Fields of the parameters that are bounded below, with their bound.
+    smooth : bool
+        Whether the log-likelihood is twice differentiable in the parameters.
+    centred : bool
+        Whether a shift of X can be undone by the parameters, so that fits may work on centred columns.
+    """
+
+    lower = {}
+    smooth = True
+    centred = True
+
+    def design(self, X):
+        """Return the (n_terms, m) array that the other methods take, from features (n_features, m)."""
+        return np.concatenate([X, np.ones((1, X.shape[1]))])
+
+    def init_params(self, n_experts, n_features):
+        """Return parameters of a flat gate: every expert equally likely everywhere."""
+        raise TypeError(f"{type(self).__name__} must implement init_params.")
+
+    def scores(self, Z, params):
+        """Return the scores (n_experts, m); -inf takes an expert off a row's support."""
+        raise TypeError(f"{type(self).__name__} must implement scores.")
+
+    def pullback(self, Z, params, R):
+        """Return the derivative of the sum of R * scores by the parameters, shaped like them.
+
+        R may have leading axes; the fields then have them too. This one derivative serves EM (R = old responsibilities
+        minus new probabilities) and maximum likelihood (R = responsibilities minus probabilities).
+        """
+        raise TypeError(f"{type(self).__name__} must implement pullback.")
+
+    def free(self, params):
+        """Return parameters-shaped booleans: False where the gate's convention pins an entry."""
+        return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
+
+    def canonical(self, params):
+        """Return the representative of all parameters with the same density. Idempotent."""
+        return params
+
+    def unscale(self, params, shift, scale):
+        """Return parameters for x from those for (x - shift) / scale."""
+        raise TypeError(f"{type(self).__name__} must implement unscale.")
+
+
+class LinearGateParams(NamedTuple):
+    """Slopes ``coef`` (n_experts, n_features) and ``intercept`` (n_experts,) of a gate's linear scores."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+
+
+def _pair_index(n_experts):
+    """Index of the pair (i, j) in the row-major list of pairs i <= j, as a symmetric matrix."""
+    index = np.zeros((n_experts, n_experts), dtype=int)
+    upper = np.triu_indices(n_experts)
+    index[upper] = index.T[upper] = np.arange(len(upper[0]))
+    return index
+
+
+class LinearGate(Gate):
+    """What gates with scores b1_i'x + b0_i share; the last expert's row is pinned to zero."""
+
+    def init_params(self, n_experts, n_features):
+        """Return zero slopes and intercepts."""
+        return LinearGateParams(np.zeros((n_experts, n_features)), np.zeros(n_experts))
+
+    def scores(self, Z, params):
+        """Return b1_i'x + b0_i."""
+        return params.coef @ Z[:-1] + params.intercept[:, None]
+
+    def pullback(self, Z, params, R):
+        """Return the sums of R x' and of R."""
+        sums = R @ Z.T
+        return LinearGateParams(sums[..., :-1], sums[..., -1])
+
+    def information(self, Z, params, proba, weight, resp=None):
+        """Return the sum over rows of weight J'(diag p - p p')J, J the derivative of the scores; with ``resp``,
+        the same of the responsibilities is subtracted, which makes it the gate's block of the observed information.
+        """
+        n_experts, m = proba.shape
+        weights = np.zeros((n_experts * (n_experts + 1) // 2, m))
+        covariance_weights(proba, weight, weights)
+        if resp is not None:
+            covariance_weights(resp, -weight, weights)
+        blocks = weighted_grams(weights, Z)[_pair_index(n_experts)]
+        return blocks.transpose(0, 2, 1, 3).reshape(n_experts * len(Z), -1)
+
+    def free(self, params):
+        """Every row but the last."""
+        free = super().free(params)
+        free.coef[-1], free.intercept[-1] = False, False
+        return free
+
+    def canonical(self, params):
+        """Subtract the last expert's row, which leaves every probability as it is."""
+        return LinearGateParams(params.coef - params.coef[-1], params.intercept - params.intercept[-1])
+
+    def unscale(self, params, shift, scale):
+        """Carry the shift in the intercepts and the scale in the slopes."""
+        coef = params.coef / scale
+        return LinearGateParams(coef, params.intercept - coef @ shift)

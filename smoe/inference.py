@@ -1,0 +1,62 @@
+"""Standard errors from the observed information, and the summary table."""
+
+import numpy as np
+from scipy.stats import norm
+
+from smoe.params import flatten, unflatten
+
+__all__ = ["standard_errors", "summary_text"]
+
+_SINGULAR = 1e-11  # share of the largest curvature that is rounding
+
+
+def standard_errors(model, scaling, params, information):
+    """Return standard errors in the user's units, shaped like the parameters; NaN where an entry is not estimated.
+
+    ``information`` is the observed information in the coordinates of ``model.chart(params)``; its inverse is carried
+    to the user's units, an affine change. Returns None where it is not positive definite.
+    """
+    chart, user = model.chart(params), scaling.to_units(model, params)
+    values, vectors = np.linalg.eigh(information)
+    if values.size and values[0] <= _SINGULAR * values[-1]:
+        return None
+    change = [_moved(model, scaling, params, j) - flatten(user) for j in np.flatnonzero(chart.free)]
+    root = np.reshape(change, (-1, flatten(user).size)).T @ (chart.slope(params)[:, None] * vectors / np.sqrt(values))
+    error = np.sqrt((root**2).sum(axis=1))
+    return unflatten(np.where(error > 0, error, np.nan), user)
+
+
+def _moved(model, scaling, params, j):
+    """The user's parameters after entry j of the working ones has moved by one."""
+    flat = flatten(params)
+    flat[j] += 1.0
+    return flatten(scaling.to_units(model, unflatten(flat, params)))
+
+
+def summary_text(title, header, tables):
+    """Return a summary as text.
+
+    Parameters
+    ----------
+    title : str
+    header : list of (str, str)
+        Facts on the fit.
+    tables : list of (str, list of str, array, array or None)
+        A heading, the names of the entries, estimates and standard errors.
+    """
+    width = max(len(name) for name, _ in header)
+    lines = [title, "=" * len(title), *(f"{name:<{width}}  {value}" for name, value in header)]
+    label = max((len(name) for _, names, _, _ in tables for name in names), default=0) + 2
+    for heading, names, estimates, errors in tables:
+        lines += ["", f"{heading:<{label}}{'estimate':>12}{'std. err.':>12}{'z':>9}{'p':>9}{'[2.5 %':>12}{'97.5 %]':>12}"]
+        errors = np.full(len(names), np.nan) if errors is None else errors
+        lines += [_row(n, e, s, label) for n, e, s in zip(names, estimates, errors, strict=True)]
+    return "\n".join(lines)
+
+
+def _row(name, estimate, error, label):
+    start = f"  {name:<{label - 2}}{estimate:>12.5g}"
+    if not np.isfinite(error):
+        return start + f"{'-':>12}{'-':>9}{'-':>9}{'-':>12}{'-':>12}"
+    z, half = estimate / error, norm.ppf(0.975) * error
+    return start + f"{error:>12.4g}{z:>9.2f}{2 * norm.sf(abs(z)):>9.2g}{estimate - half:>12.5g}{estimate + half:>12.5g}"

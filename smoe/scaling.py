@@ -1,0 +1,148 @@
+"""The coordinates that fits work in: centred and scaled columns, without those that repeat what is there already."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from smoe.params import MoEParams
+
+__all__ = ["Scaling", "View", "standardise"]
+
+_BLOCK = 16384
+_CONSTANT = 1e-13  # spread, relative to the largest value, that is rounding and no information
+_ALIASED = 1e-11  # share of a column's variance that the columns before it leave unexplained
+
+
+class View(NamedTuple):
+    """How the gate or the experts see X: the columns used, their shift and scale.
+
+    ``kept`` says which of the chosen features these columns are; the others are aliased (constant, or linear
+    combinations of earlier ones) and get coefficient zero.
+    """
+
+    columns: np.ndarray
+    shift: np.ndarray
+    scale: np.ndarray
+    kept: np.ndarray
+
+    def rows(self, X):
+        """Return features (n_features, m) in working coordinates from rows (m, d) of X."""
+        return (np.asarray(X[:, self.columns], dtype=float) - self.shift).T.copy() / self.scale[:, None]
+
+    def expand(self, params):
+        """Give aliased features the coefficient zero."""
+        coef = np.zeros((len(params.coef), len(self.kept)))
+        coef[:, self.kept] = params.coef
+        return params._replace(coef=coef)
+
+    def restrict(self, params):
+        """Leave aliased features out."""
+        return params._replace(coef=np.asarray(params.coef)[:, self.kept])
+
+
+class Scaling(NamedTuple):
+    """The working coordinates of a fit: both views of X, and the shift and scale of y."""
+
+    gate: View
+    expert: View
+    y_shift: float = 0.0
+    y_scale: float = 1.0
+
+    def to_units(self, model, params):
+        """Return parameters in the user's units from parameters in working coordinates."""
+        gate = model.gate.unscale(params.gate, self.gate.shift, self.gate.scale)
+        expert = model.expert.unscale(
+            params.expert, self.expert.shift, self.expert.scale, self.y_shift, self.y_scale
+        )
+        return MoEParams(self.gate.expand(gate), self.expert.expand(expert))
+
+    def from_units(self, model, params):
+        """Return parameters in working coordinates from parameters in the user's units."""
+        g, e = self.gate, self.expert
+        gate = model.gate.unscale(g.restrict(params.gate), -g.shift / g.scale, 1.0 / g.scale)
+        expert = model.expert.unscale(
+            e.restrict(params.expert), -e.shift / e.scale, 1.0 / e.scale, -self.y_shift / self.y_scale, 1 / self.y_scale
+        )
+        return MoEParams(gate, expert)
+
+    @classmethod
+    def identity(cls, gate_columns, expert_columns):
+        """Return the coordinates that leave everything in the user's units."""
+        return cls(_plain_view(gate_columns), _plain_view(expert_columns))
+
+
+def _plain_view(columns):
+    n = len(columns)
+    return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
+
+
+def _slices(n):
+    return (slice(low, min(low + _BLOCK, n)) for low in range(0, n, _BLOCK))
+
+
+def _mean_and_scale(X, weight, centred=True):
+    """Weighted means, ML standard deviations and largest absolute values of the columns; no value overflows."""
+    n, d = X.shape
+    total, largest = weight.sum(), np.zeros(d)
+    for s in _slices(n):
+        largest = np.maximum(largest, np.abs(X[s]).max(axis=0))
+    unit = np.where(largest > 0, largest, 1.0).astype(float)
+    mean = sum((weight[s] / total) @ (X[s] / unit) for s in _slices(n))
+    mean = mean + sum((weight[s] / total) @ (X[s] / unit - mean) for s in _slices(n))
+    variance = sum((weight[s] / total) @ (X[s] / unit - mean) ** 2 for s in _slices(n))
+    sd = np.sqrt(variance)
+    constant = sd <= _CONSTANT
+    if not centred:
+        sd = np.where(constant, np.sqrt(variance + mean**2), sd)
+        constant, mean = largest == 0, np.zeros(d)
+    return unit * mean, unit * sd, constant
+
+
+def _independent(gram):
+    """Return which columns, in order, are not linear combinations of those before them (Cholesky, row by row)."""
+    d = len(gram)
+    kept, factor = np.zeros(d, dtype=bool), np.zeros((d, d))
+    for j in range(d):
+        done = np.flatnonzero(kept)
+        for i in done:
+            factor[j, i] = (gram[j, i] - factor[j, done[done < i]] @ factor[i, done[done < i]]) / factor[i, i]
+        left = gram[j, j] - factor[j, done] @ factor[j, done]
+        if left > _ALIASED * max(gram[j, j], 1e-300):
+            kept[j], factor[j, j] = True, np.sqrt(left)
+    return kept
+
+
+def _view(X, weight, columns, centred):
+    X = X[:, columns] if not np.array_equal(columns, np.arange(X.shape[1])) else X
+    shift, scale, constant = _mean_and_scale(X, weight, centred)
+    scale = np.where(constant, 1.0, scale)
+    gram = sum(_gram((X[s] - shift) / scale, weight[s] / weight.sum()) for s in _slices(len(X)))
+    kept = _independent(gram) & ~constant
+    return View(columns[kept], shift[kept], scale[kept], kept)
+
+
+def _gram(rows, weight):
+    return (rows * weight[:, None]).T @ rows
+
+
+def standardise(X, y, weight, gate_columns, expert_columns, centred=True):
+    """Return the working coordinates of a fit.
+
+    Raises
+    ------
+    ValueError
+        The spread of y, or of a column, is not a number that float64 can square.
+    """
+    shift, scale, constant = _mean_and_scale(y[:, None], weight)
+    y_shift, y_scale = float(shift[0]), float(scale[0])
+    if constant[0]:
+        y_scale = max(abs(y_shift), 1.0) * 1e-8  # the experts' variances end on the floor and say so
+    with np.errstate(over="ignore", under="ignore"):
+        if not 1e-290 < y_scale**2 < 1e290:
+            raise ValueError(
+                f"y has a standard deviation of {y_scale:.3g}, whose square leaves the range of float64; rescale y."
+            )
+    gate = _view(X, weight, gate_columns, centred)
+    same = centred and np.array_equal(gate_columns, expert_columns)
+    expert = gate if same else _view(X, weight, expert_columns, True)
+    return Scaling(gate, expert, y_shift, y_scale)

@@ -1,0 +1,12 @@
+"""Solvers: how the observed log-likelihood is climbed. A new solver is one file and one line here."""
+
+from smoe.solvers.base import Fit, Solver
+from smoe.solvers.certificate import Certificate, certify
+from smoe.solvers.chain import EMNewton
+from smoe.solvers.em import EM
+from smoe.solvers.lbfgs import LBFGS
+from smoe.solvers.newton import Newton
+
+SOLVERS = {"auto": EMNewton, "em": EM, "newton": Newton, "lbfgs": LBFGS}
+
+__all__ = ["EM", "LBFGS", "SOLVERS", "Certificate", "EMNewton", "Fit", "Newton", "Solver", "certify"]

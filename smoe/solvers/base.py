@@ -1,0 +1,67 @@
+"""What a solver takes and returns."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from smoe.params import MoEParams
+
+__all__ = ["Fit", "Solver", "check_supports", "score_norm", "summarise"]
+
+
+class Fit(NamedTuple):
+    """The end of a run. The log-likelihood and the score norm belong to the parameters beside them."""
+
+    params: MoEParams
+    loglik: float
+    score_norm: float
+    n_iter: int
+    converged: bool
+    status: str
+    trace: np.ndarray  # log-likelihood before the first and after each iteration
+
+
+class Solver(BaseEstimator):
+    """Climbs the observed log-likelihood from given parameters.
+
+    Attributes
+    ----------
+    requires : tuple of str
+        Methods that the gate and the experts must have, as ``gate.information``.
+    """
+
+    requires = ()
+
+    def solve(self, model, blocks, params):
+        """Return the `Fit` reached from these parameters.
+
+        ``converged`` says that the score norm per row, in the coordinates of ``model.chart``, is at most ``tol``;
+        whether that is a maximum is for `smoe.solvers.certify` to say.
+        """
+        check_supports(self, model)
+        return self._run(model, blocks, params)
+
+
+def check_supports(solver, model):
+    """Raise TypeError if the model lacks a method that the solver needs."""
+    missing = [name for name in solver.requires if not hasattr(getattr(model, name.split(".")[0]), name.split(".")[1])]
+    if missing:
+        raise TypeError(
+            f"{type(solver).__name__} cannot fit {type(model.gate).__name__} with {type(model.expert).__name__}: "
+            f"it needs {', '.join(missing)}. LBFGS needs derivatives of first order only."
+        )
+
+
+def score_norm(model, params, score, total_weight):
+    """Largest absolute entry of the score per row, in free coordinates and natural units."""
+    gradient = model.chart(params).gradient(score, params)
+    return float(np.abs(gradient).max(initial=0.0)) / total_weight
+
+
+def summarise(model, blocks, params, loglik, score, n_iter, tol, trace, limit):
+    """Make the `Fit`; ``limit`` says in words what else than convergence ended the run."""
+    norm = score_norm(model, params, score, blocks.total_weight)
+    converged = norm <= tol
+    status = "converged" if converged else f"{limit}: score norm per row {norm:.1e} > {tol:.1e}"
+    return Fit(params, loglik, norm, n_iter, converged, status, np.asarray(trace))

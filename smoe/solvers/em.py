@@ -1,0 +1,76 @@
+"""The EM algorithm, guarded on the observed log-likelihood."""
+
+from smoe.params import MoEParams
+from smoe.solvers.base import Solver, score_norm, summarise
+from smoe.solvers.gate_steps import move, newton_gate_step
+
+__all__ = ["EM"]
+
+_SLACK = 1e-13  # relative rounding of a sum over rows: a fall within it is no fall
+_HALVINGS = 12
+
+
+class EM(Solver):
+    """Expectation-maximisation with one Newton step for the gate per iteration.
+
+    The experts' M-step is exact. The gate's step is judged on the observed log-likelihood and halved until that does
+    not fall, so the log-likelihood never falls. One pass over the rows per iteration as long as the guard is content.
+
+    EM finds the basin of a maximum and then slows down; on the ridges of over-specified models it does not arrive.
+    `Newton` does.
+
+    Parameters
+    ----------
+    max_iter : int, default=1000
+        Largest number of iterations.
+    tol : float, default=1e-8
+        Stop when the score norm per row is at most this. ``tol=0.0`` runs exactly ``max_iter`` iterations.
+
+    References
+    ----------
+    Dempster, A. P., Laird, N. M. and Rubin, D. B. (1977). Maximum likelihood from incomplete data via the EM
+    algorithm. Journal of the Royal Statistical Society B 39, 1-38.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> from smoe.solvers import EM
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(2, solver=EM(max_iter=500), random_state=0).fit(X, y)
+    >>> round(model.loglik_, 4)
+    -96.0516
+    """
+
+    requires = ("gate.information",)
+
+    def __init__(self, max_iter=1000, tol=1e-8):
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def _run(self, model, blocks, params):
+        stats = blocks.sum(model.statistics, params)
+        trace, limit = [stats.loglik], "iteration limit"
+        for _ in range(self.max_iter):
+            if self.tol > 0 and self._done(model, blocks, params, stats):
+                break
+            params, stats = self._ascend(model, blocks, params, stats)
+            trace.append(stats.loglik)
+        score = stats.score(model.expert, params)
+        return summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, limit)
+
+    def _done(self, model, blocks, params, stats):
+        score = stats.score(model.expert, params)
+        return score_norm(model, params, score, blocks.total_weight) <= self.tol
+
+    def _ascend(self, model, blocks, params, stats):
+        """One iteration; the statistics of the accepted candidate are those of the next."""
+        expert = model.expert.m_step(stats.expert, params.expert)
+        direction = newton_gate_step(model.gate, stats, params.gate)
+        floor = stats.loglik - _SLACK * (abs(stats.loglik) + blocks.total_weight)
+        for t in (*(0.5**h for h in range(_HALVINGS)), 0.0):
+            candidate = MoEParams(move(params.gate, direction, t), expert)
+            new = blocks.sum(model.statistics, candidate)
+            if new.loglik >= floor:
+                return candidate, new
+        return params, stats

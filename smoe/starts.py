@@ -1,0 +1,228 @@
+"""Where a fit begins: many cheap starts are screened on a sample of the rows, the best few are finished on all."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.cluster import KMeans as _KMeans
+
+from smoe.blocks import Block
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams, n_experts_of
+from smoe.scaling import Scaling
+
+__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task", "representative_rows"]
+
+
+class Task(NamedTuple):
+    """What a start may look at: a block of distinct rows in working coordinates, and how many experts are wanted."""
+
+    model: MixtureOfExperts
+    block: Block
+    n_experts: int
+    scaling: Scaling
+
+
+class Start(BaseEstimator):
+    """Proposes parameters to begin from.
+
+    Proposals are drawn from distinct rows in an order of their own and with their weights, so that they depend
+    neither on the order of the rows nor on whether a row is repeated or weighted.
+    """
+
+    def n_proposals(self, n_experts):
+        """Return how many proposals ``n_init="auto"`` asks for."""
+        return max(40, 20 * n_experts)
+
+    def propose(self, task, rng):
+        """Return parameters in working coordinates."""
+        raise TypeError(f"{type(self).__name__} must implement propose.")
+
+
+class Elemental(Start):
+    """Each expert begins as the exact regression through as few neighbouring rows as define one; the gate is flat.
+
+    Neighbours are rows that are close in the features of gate and experts; a random row picks its neighbourhood.
+    Measured on 32 random truths (2 to 5 experts, 1 to 4 features, 3,000 rows), forty screened starts reached or passed
+    the truth's log-likelihood on every one; k-means starts ended far below it on most.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=12
+        Size of a neighbourhood.
+
+    References
+    ----------
+    Rousseeuw, P. J. (1984). Least median of squares regression. Journal of the American Statistical Association 79,
+    871-880, for elemental subsets.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_engel
+    >>> from smoe.starts import Elemental
+    >>> X, y = load_engel(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(2, start=Elemental(n_neighbors=8), random_state=0).fit(X, y)
+    >>> len(model.starts_)
+    40
+    """
+
+    def __init__(self, n_neighbors=12):
+        self.n_neighbors = n_neighbors
+
+    def propose(self, task, rng):
+        """Return lines through neighbouring rows and a flat gate."""
+        block, expert = task.block, task.model.expert
+        n_terms, m = block.expert_Z.shape
+        features = np.concatenate([block.gate_Z, block.expert_Z])
+        size = min(max(self.n_neighbors, n_terms), m)
+        rows = [self._element(features, size, min(n_terms, m), block.weight, rng) for _ in range(task.n_experts)]
+        gate = task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1)
+        return MoEParams(gate, expert.from_elements(block.expert_Z, block.y, block.weight, np.array(rows)))
+
+    def _element(self, features, size, n_terms, weight, rng):
+        centre = _draw(weight, rng)
+        distance = ((features - features[:, [centre]]) ** 2).sum(axis=0)
+        neighbours = np.sort(np.argpartition(distance, size - 1)[:size])
+        return rng.choice(neighbours, n_terms, replace=False)
+
+
+class KMeans(Start):
+    """Experts begin as regressions on the clusters that k-means finds in (x, y). Quick, and often far from the maximum.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> round(SoftmaxMoERegressor(2, start="kmeans", random_state=0).fit(X, y).loglik_, 4)
+    -96.0516
+    """
+
+    def n_proposals(self, n_experts):
+        """Return five: k-means itself varies little."""
+        return 5
+
+    def propose(self, task, rng):
+        """Return the M-step on a clustering."""
+        block = task.block
+        rows = np.concatenate([block.gate_Z, block.expert_Z, block.y[None]]).T
+        n_clusters = min(task.n_experts, len(rows))
+        seed = int(rng.integers(2**31))
+        label = _KMeans(n_clusters, n_init=1, random_state=seed).fit(rows, sample_weight=block.weight).labels_
+        return _from_resp(task, np.eye(task.n_experts)[label].T)
+
+
+class RandomPartition(Start):
+    """Experts begin as regressions on random soft partitions of the rows, the classical and weakest start.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> round(SoftmaxMoERegressor(2, start="random", random_state=0).fit(X, y).loglik_, 4)
+    -96.0516
+    """
+
+    def propose(self, task, rng):
+        """Return the M-step on Dirichlet responsibilities."""
+        resp = rng.dirichlet(np.full(task.n_experts, 0.5), size=len(task.block.y)).T
+        return _from_resp(task, resp)
+
+
+class FromParams(Start):
+    """Begin from given parameters in the user's units.
+
+    Parameters
+    ----------
+    params : MoEParams
+        For instance ``params_`` of another fit, or a truth.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> from smoe.starts import FromParams
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> first = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    >>> again = SoftmaxMoERegressor(2, start=FromParams(first.params_)).fit(X, y)
+    >>> len(again.starts_)
+    1
+    """
+
+    def __init__(self, params):
+        self.params = params
+
+    def n_proposals(self, n_experts):
+        """Return one: there is nothing to draw."""
+        return 1
+
+    def propose(self, task, rng):
+        """Return the parameters in working coordinates."""
+        return task.scaling.from_units(task.model, _checked(self.params, task))
+
+
+STARTS = {"auto": Elemental, "elemental": Elemental, "kmeans": KMeans, "random": RandomPartition}
+
+
+def _draw(weight, rng):
+    """Draw a row with probability proportional to its weight."""
+    cumulative = np.cumsum(weight)
+    return min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")), len(weight) - 1)
+
+
+def _from_resp(task, resp):
+    """Return the experts' M-step on responsibilities and a flat gate."""
+    block, expert = task.block, task.model.expert
+    params = expert.init_params(task.n_experts, len(block.expert_Z) - 1)
+    params = expert.m_step(expert.suffstats(block.expert_Z, block.y, params, resp * block.weight), params)
+    return MoEParams(task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1), params)
+
+
+def _checked(params, task):
+    """Raise ValueError unless the parameters have the model's shapes and are finite."""
+    if not isinstance(params, MoEParams):
+        raise ValueError(f"start: FromParams takes MoEParams such as params_ of a fit, got {type(params).__name__}.")
+    gate = task.model.gate.init_params(task.n_experts, len(task.scaling.gate.kept))
+    expert = task.model.expert.init_params(task.n_experts, len(task.scaling.expert.kept))
+    for part, wanted in ((params.gate, gate), (params.expert, expert)):
+        if type(part) is not type(wanted):
+            raise ValueError(f"start: the model takes {type(wanted).__name__}, got {type(part).__name__}.")
+        for name, field in wanted._asdict().items():
+            given = np.asarray(getattr(part, name), dtype=float)
+            if given.shape != np.shape(field) or not np.all(np.isfinite(given)):
+                raise ValueError(f"start: {name} must be finite with shape {np.shape(field)}, got {given.shape}.")
+    if n_experts_of(params) and np.any(np.asarray(getattr(params.expert, "variance", 1.0)) <= 0):
+        raise ValueError("start: variance must be positive.")
+    return params
+
+
+def representative_rows(blocks, size, rng):
+    """Return indices and weights of at most ``size`` distinct rows that stand for all.
+
+    Rows are put in an order of their own (along a fixed projection) and equal rows are joined. If more than ``size``
+    remain, a systematic sample by weight is drawn along that order. Neither the order of the rows nor the difference
+    between repeating and weighting a row matters.
+    """
+    key = blocks.map(_projection, None)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+    weight = np.add.reduceat(blocks.weight[order], first)
+    rows = order[first]
+    if len(rows) <= size:
+        return rows, weight
+    cumulative = np.cumsum(weight) / weight.sum()
+    position = (np.arange(size) + rng.random()) / size
+    picked, counts = np.unique(np.searchsorted(cumulative, position, side="right"), return_counts=True)
+    picked = np.minimum(picked, len(rows) - 1)
+    return rows[picked], counts.astype(float)
+
+
+def _projection(block, _params):
+    """One number per row; sums run column by column, so equal rows get equal numbers."""
+    key = block.y.copy()
+    for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1]]):
+        key += np.sqrt(2.0 + j) * column
+    return key
