@@ -1,4 +1,4 @@
-"""The scikit-learn shell: validate, resolve names to objects, search, store, predict."""
+"""The scikit-learn shell: validate, resolve names to objects, search, store."""
 
 import warnings
 
@@ -6,17 +6,17 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS, Expert
 from smoe.features import choose_columns
+from smoe.fitted import ACCEPTED, FittedMixture
 from smoe.gates import GATES, Gate
-from smoe.inference import standard_errors, summary_text
-from smoe.mixture import MixtureOfExperts
-from smoe.params import flatten, n_experts_of, permute, MoEParams
+from smoe.inference import standard_errors
+from smoe.params import n_experts_of, permute
 from smoe.registry import resolve
-from smoe.scaling import Scaling, standardise
+from smoe.scaling import standardise
 from smoe.search import search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import STARTS, FromParams, Start, Task
@@ -24,11 +24,8 @@ from smoe.validation import check_experts, check_number, check_response, check_w
 
 __all__ = ["MoERegressor", "SoftmaxMoERegressor"]
 
-# float32 is kept as it is and widened block by block; y of two columns passes, to be refused in our own words.
-_ACCEPTED = {"dtype": [np.float64, np.float32], "y_numeric": True, "multi_output": True}
 
-
-class MoERegressor(RegressorMixin, BaseEstimator):
+class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
     r"""Mixture of experts for one response, fitted by maximum likelihood.
 
     .. math:: p(y|x) = \sum_{k=1}^{K} \pi_k(x)\, f_k(y|x)
@@ -99,8 +96,8 @@ class MoERegressor(RegressorMixin, BaseEstimator):
     trace_ : ndarray of shape (n_iter_ + 1,)
         Log-likelihood before the first and after each of these iterations.
     starts_ : list of StartRecord
-        What became of each start: ``start``, ``screened_loglik`` (extrapolated from the sample), ``loglik``, ``n_iter``,
-        ``status``.
+        What became of each start: ``start``, ``screened_loglik`` (extrapolated from the sample), ``loglik``,
+        ``n_iter``, ``status``.
     n_parameters_ : int
         Free parameters, the degrees of freedom of AIC and BIC.
     standard_errors_ : MoEParams or None
@@ -173,8 +170,6 @@ class MoERegressor(RegressorMixin, BaseEstimator):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    # Fitting -------------------------------------------------------------------------------------------------------
-
     def fit(self, X, y, sample_weight=None):
         """Fit by maximum likelihood.
 
@@ -220,7 +215,7 @@ class MoERegressor(RegressorMixin, BaseEstimator):
 
     def _validated(self, X, y, sample_weight):
         """Return X, y and weights without rows of weight zero."""
-        X, y = validate_data(self, X, y, ensure_min_samples=2, **_ACCEPTED)
+        X, y = validate_data(self, X, y, ensure_min_samples=2, **ACCEPTED)
         y = check_response(y)
         weight = check_weights(sample_weight, len(y))
         used = weight > 0
@@ -263,10 +258,6 @@ class MoERegressor(RegressorMixin, BaseEstimator):
             setattr(self, f"{side}_columns_", columns)
 
     @property
-    def _model(self):
-        return MixtureOfExperts(self.gate_, self.expert_)
-
-    @property
     def _tol(self):
         return getattr(self.solver_, "tol", self.tol)
 
@@ -283,12 +274,7 @@ class MoERegressor(RegressorMixin, BaseEstimator):
         self.converged_, self.status_ = certificate.valid, certificate.status
         self.n_parameters_ = model.chart(params).n_free
         self.n_samples_ = blocks.total_weight
-        self.standard_errors_ = None
-        if certificate.valid and certificate.information is not None:
-            information = blocks.sum(model.curvature, params)
-            chart = model.chart(params)
-            matrix = chart.hessian(information.information, information.score, params)
-            self.standard_errors_ = standard_errors(model, scaling, params, matrix)
+        self.standard_errors_ = standard_errors(model, blocks, params) if certificate.valid else None
 
     def _warn(self, scaling, certificate):
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
@@ -302,144 +288,6 @@ class MoERegressor(RegressorMixin, BaseEstimator):
                 )
         if not certificate.valid:
             warnings.warn(f"not a certified maximum: {certificate.status}", ConvergenceWarning, stacklevel=3)
-
-    # Parameters ----------------------------------------------------------------------------------------------------
-
-    @property
-    def gate_coef_(self):
-        """Gate slopes, (n_experts, n_gate_features)."""
-        return self.params_.gate.coef
-
-    @property
-    def gate_intercept_(self):
-        """Gate intercepts, (n_experts,)."""
-        return self.params_.gate.intercept
-
-    @property
-    def expert_coef_(self):
-        """Slopes of the experts, (n_experts, n_expert_features)."""
-        return self.params_.expert.coef
-
-    @property
-    def expert_intercept_(self):
-        """Intercepts of the experts, (n_experts,)."""
-        return self.params_.expert.intercept
-
-    @property
-    def expert_variance_(self):
-        """Variances of the experts, (n_experts,)."""
-        return self.params_.expert.variance
-
-    # Prediction ----------------------------------------------------------------------------------------------------
-
-    def _blocks(self, X, y=None, sample_weight=None):
-        """Validate new data and return its blocks, in the user's units."""
-        check_is_fitted(self)
-        if y is None:
-            X, weight = validate_data(self, X, reset=False, dtype=_ACCEPTED["dtype"]), None
-        else:
-            X, y = validate_data(self, X, y, reset=False, **_ACCEPTED)
-            y = check_response(y)
-            weight = check_weights(sample_weight, len(y))
-        return Blocks(self._model, X, y, weight, Scaling.identity(self.gate_columns_, self.expert_columns_))
-
-    def predict(self, X, return_std=False):
-        """Return the mean of y given x, and on request its standard deviation.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        return_std : bool, default=False
-            Also return the standard deviation of y given x: within and between the experts.
-
-        Returns
-        -------
-        mean : ndarray of shape (n_samples,)
-        std : ndarray of shape (n_samples,)
-            Only with ``return_std``.
-        """
-        mean, variance = self._blocks(X).map(lambda b, p: np.array(self._model.mean(b, p)), self.params_)
-        return (mean, np.sqrt(variance)) if return_std else mean
-
-    def gate_proba(self, X):
-        """Return the gate's probability of each expert, (n_samples, n_experts)."""
-        return self._blocks(X).map(self._model.gate_proba, self.params_).T
-
-    def responsibilities(self, X, y):
-        """Return the probability of each expert given x and y, (n_samples, n_experts)."""
-        return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[1], self.params_).T
-
-    def expert_predict(self, X):
-        """Return the mean of each expert, (n_samples, n_experts)."""
-        return self._blocks(X).map(lambda b, p: self.expert_.mean(b.expert_Z, p.expert), self.params_).T
-
-    def predict_expert(self, X):
-        """Return the index of the expert that the gate prefers, (n_samples,)."""
-        return self.gate_proba(X).argmax(axis=1)
-
-    def score_samples(self, X, y=None):
-        """Return the log density (natural logarithm) of each row, (n_samples,).
-
-        Without y the density at ``predict(X)`` is returned, a measure of how sharp the prediction is.
-        """
-        y = self.predict(X) if y is None else y
-        return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[2], self.params_)
-
-    def loglik(self, X, y, sample_weight=None):
-        """Return the log-likelihood: natural logarithms of densities, total over rows, times the weights."""
-        return float(self._blocks(X, y, sample_weight).sum(self._model.loglik, self.params_))
-
-    def aic(self, X, y, sample_weight=None):
-        """Return Akaike's criterion, -2 l + 2 df (smaller is better)."""
-        return -2.0 * self.loglik(X, y, sample_weight) + 2.0 * self.n_parameters_
-
-    def bic(self, X, y, sample_weight=None):
-        """Return the Bayesian criterion, -2 l + df log n with n the sum of the weights (smaller is better)."""
-        blocks = self._blocks(X, y, sample_weight)
-        return -2.0 * blocks.sum(self._model.loglik, self.params_) + self.n_parameters_ * np.log(blocks.total_weight)
-
-    def icl(self, X, y, sample_weight=None):
-        """Return the integrated complete-data criterion: BIC plus twice the entropy of the responsibilities."""
-
-        def entropy(block, params):
-            resp = self._model.posterior(block, params)[1]
-            return -float(block.weight @ (resp * np.log(np.where(resp > 0, resp, 1.0))).sum(axis=0))
-
-        return self.bic(X, y, sample_weight) + 2.0 * self._blocks(X, y, sample_weight).sum(entropy, self.params_)
-
-    def sample(self, X, random_state=None):
-        """Draw one response for each row of X, (n_samples,)."""
-        rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
-        return self._blocks(X).map(lambda b, p: self._model.sample(b, p, rng)[0], self.params_)
-
-    def summary(self):
-        """Return a table of estimates, standard errors, z statistics, p values and 95 % intervals, as text.
-
-        Standard errors come from the observed information at a certified maximum; other fits have none.
-        """
-        check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
-        n, df = self.n_samples_, self.n_parameters_
-        header = [
-            ("rows (sum of weights)", f"{n:g}"),
-            ("log-likelihood", f"{self.loglik_:.6f}"),
-            ("free parameters", f"{df}"),
-            ("AIC, BIC", f"{2 * df - 2 * self.loglik_:.3f}, {df * np.log(n) - 2 * self.loglik_:.3f}"),
-            ("certificate", f"{self.status_} (score norm per row {self.score_norm_:.1e})"),
-        ]
-        tables = []
-        for k in range(self.n_experts):
-            gate = [*(names[j] for j in self.gate_columns_), "intercept"]
-            expert = [*(names[j] for j in self.expert_columns_), "intercept", "variance"]
-            tables += [(f"gate {k}", gate, *self._rows("gate", k)), (f"expert {k}", expert, *self._rows("expert", k))]
-        title = f"{self.n_experts} {type(self.expert_).__name__}s behind a {type(self.gate_).__name__}"
-        return summary_text(title, header, tables)
-
-    def _rows(self, side, k):
-        """Estimates and standard errors of one expert's gate or regression."""
-        part, errors = getattr(self.params_, side), getattr(self.standard_errors_, side, None)
-        one = flatten(type(part)(*(np.asarray(f)[k : k + 1] for f in part)))
-        return one, None if errors is None else flatten(type(part)(*(np.asarray(f)[k : k + 1] for f in errors)))
 
 
 def _stable_order(model, blocks, params):

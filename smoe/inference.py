@@ -7,19 +7,24 @@ from smoe.params import flatten, unflatten
 
 __all__ = ["standard_errors", "summary_text"]
 
+_LARGEST = 1000  # free parameters
 _SINGULAR = 1e-11  # share of the largest curvature that is rounding
 
 
-def standard_errors(model, scaling, params, information):
+def standard_errors(model, blocks, params):
     """Return standard errors in the user's units, shaped like the parameters; NaN where an entry is not estimated.
 
-    ``information`` is the observed information in the coordinates of ``model.chart(params)``; its inverse is carried
-    to the user's units, an affine change. Returns None where it is not positive definite.
+    The inverse of the observed information, in the coordinates of ``model.chart(params)``, is carried to the user's
+    units by an affine change. Returns None where the information is not positive definite, or too large to invert.
     """
-    chart, user = model.chart(params), scaling.to_units(model, params)
-    values, vectors = np.linalg.eigh(information)
+    chart, scaling = model.chart(params), blocks.scaling
+    if not model.gate.smooth or chart.n_free > _LARGEST:
+        return None
+    curvature = blocks.sum(model.curvature, params)
+    values, vectors = np.linalg.eigh(chart.hessian(curvature.information, curvature.score, params))
     if values.size and values[0] <= _SINGULAR * values[-1]:
         return None
+    user = scaling.to_units(model, params)
     change = [_moved(model, scaling, params, j) - flatten(user) for j in np.flatnonzero(chart.free)]
     root = np.reshape(change, (-1, flatten(user).size)).T @ (chart.slope(params)[:, None] * vectors / np.sqrt(values))
     error = np.sqrt((root**2).sum(axis=1))
@@ -48,7 +53,10 @@ def summary_text(title, header, tables):
     lines = [title, "=" * len(title), *(f"{name:<{width}}  {value}" for name, value in header)]
     label = max((len(name) for _, names, _, _ in tables for name in names), default=0) + 2
     for heading, names, estimates, errors in tables:
-        lines += ["", f"{heading:<{label}}{'estimate':>12}{'std. err.':>12}{'z':>9}{'p':>9}{'[2.5 %':>12}{'97.5 %]':>12}"]
+        lines += [
+            "",
+            f"{heading:<{label}}{'estimate':>12}{'std. err.':>12}{'z':>9}{'p':>9}{'[2.5 %':>12}{'97.5 %]':>12}",
+        ]
         errors = np.full(len(names), np.nan) if errors is None else errors
         lines += [_row(n, e, s, label) for n, e, s in zip(names, estimates, errors, strict=True)]
     return "\n".join(lines)

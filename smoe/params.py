@@ -49,7 +49,10 @@ def unflatten(flat, like):
     shared = iter(flat[table.size :])
     pieces = np.split(table, np.cumsum(widths)[:-1], axis=1)
     return type(like)(
-        *(p.reshape(a.shape).copy() if a.ndim else np.asarray(next(shared)) for p, a in zip(pieces, arrays, strict=True))
+        *(
+            p.reshape(a.shape).copy() if a.ndim else np.asarray(next(shared))
+            for p, a in zip(pieces, arrays, strict=True)
+        )
     )
 
 

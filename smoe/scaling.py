@@ -51,9 +51,7 @@ class Scaling(NamedTuple):
     def to_units(self, model, params):
         """Return parameters in the user's units from parameters in working coordinates."""
         gate = model.gate.unscale(params.gate, self.gate.shift, self.gate.scale)
-        expert = model.expert.unscale(
-            params.expert, self.expert.shift, self.expert.scale, self.y_shift, self.y_scale
-        )
+        expert = model.expert.unscale(params.expert, self.expert.shift, self.expert.scale, self.y_shift, self.y_scale)
         return MoEParams(self.gate.expand(gate), self.expert.expand(expert))
 
     def from_units(self, model, params):

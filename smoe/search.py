@@ -6,7 +6,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from smoe.solvers import EM, Certificate, Fit, certify
-from smoe.starts import Task, representative_rows
+from smoe.starts import representative_rows
 
 __all__ = ["StartRecord", "search"]
 
@@ -18,7 +18,10 @@ _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts i
 
 
 class StartRecord(NamedTuple):
-    """What became of one start. Log-likelihoods are totals in the user's units; a screened one extrapolates the sample."""
+    """What became of one start.
+
+    Log-likelihoods are totals in the user's units; the screened one extrapolates from the sample.
+    """
 
     start: str
     screened_loglik: float
@@ -56,7 +59,9 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
         proposals = [fit.params for fit in fits]
         screened = [fit.loglik / sample.total_weight * blocks.total_weight for fit in fits]
         chosen = _leaders(task, screened, proposals)
-    ends = dict(zip(chosen, run(delayed(_finish)(task, blocks, solver, tol, proposals[i]) for i in chosen), strict=True))
+    ends = dict(
+        zip(chosen, run(delayed(_finish)(task, blocks, solver, tol, proposals[i]) for i in chosen), strict=True)
+    )
     best = max(ends.values(), key=_merit)
     offset = blocks.total_weight * np.log(task.scaling.y_scale)
     records = [_record(i, start, screened[i] - offset, ends.get(i), offset) for i in range(n_init)]

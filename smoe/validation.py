@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 from sklearn.utils.validation import check_array, column_or_1d
 
-__all__ = ["check_experts", "check_number", "check_response", "check_weights"]
+__all__ = ["check_experts", "check_levels", "check_number", "check_response", "check_weights"]
 
 
 def check_response(y):
@@ -51,3 +51,11 @@ def check_number(value, argument, low, integer=False):
         raise TypeError(f"{argument} must be {words}, got {value!r}.")
     if not np.isfinite(value) or value < low:
         raise ValueError(f"{argument} must be {words} of at least {low}, got {value!r}.")
+
+
+def check_levels(q, argument="q"):
+    """Return probabilities as an array of no or one axis; refuse any outside (0, 1)."""
+    levels = np.asarray(q, dtype=float)
+    if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
+        raise ValueError(f"{argument} must lie strictly between 0 and 1, got {q!r}.")
+    return levels

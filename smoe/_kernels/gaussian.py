@@ -9,7 +9,7 @@ from smoe._kernels._jit import kernel
 
 @kernel
 def gaussian_log_prob(mean, y, variance):
-    """log N(y; mean[k], variance[k]): (n_experts, m), (m,), (n_experts,) -> (n_experts, m)."""
+    """Log N(y; mean[k], variance[k]): (n_experts, m), (m,), (n_experts,) -> (n_experts, m)."""
     n_experts, m = mean.shape
     out = np.empty((n_experts, m))
     for k in range(n_experts):

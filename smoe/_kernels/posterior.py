@@ -78,7 +78,7 @@ def _finite(top):
 
 @kernel
 def _add_exp(row, top, out, total):
-    """out = exp(row - top), added to the total."""
+    """Out = exp(row - top), added to the total."""
     for i in range(len(row)):
         out[i] = _exp(row[i] - top[i])
         total[i] += out[i]

@@ -14,17 +14,26 @@ from smoe.validation import check_number
 
 __all__ = ["make_moe"]
 
-_ATTEMPTS = 1000
+_ATTEMPTS = 100_000
+_GLANCE = 200  # rows that tell at once that an expert is hardly used
 
 
 def make_moe(
-    n_samples=1000, n_features=1, n_experts=2, *, params=None, gate="softmax", min_share=0.05, random_state=None
+    n_samples=1000,
+    n_features=1,
+    n_experts=2,
+    *,
+    params=None,
+    gate="softmax",
+    covariates=None,
+    min_share=0.05,
+    random_state=None,
 ):
     r"""Draw data from a Gaussian mixture of experts and return them with the truth.
 
-    x is uniform on :math:`[-1, 1]^d`. A random truth has gate slopes and intercepts N(0, 9), expert slopes and
-    intercepts N(0, 9) and noise standard deviations uniform on [0.3, 0.8]; it is drawn again until every expert has
-    produced at least ``min_share`` of the rows.
+    x is uniform on :math:`[-1, 1]^d` unless ``covariates`` says otherwise. A random truth has gate slopes and
+    intercepts N(0, 9), expert slopes and intercepts N(0, 9) and noise standard deviations uniform on [0.3, 0.8]; it
+    is drawn again until every expert has produced at least ``min_share`` of the rows.
 
     Parameters
     ----------
@@ -33,6 +42,8 @@ def make_moe(
     params : MoEParams or None, default=None
         The truth, None for a random one.
     gate : str or Gate, default="softmax"
+    covariates : callable or None, default=None
+        ``covariates(n_samples, rng)`` returns x of shape (n_samples, n_features), with a NumPy generator as ``rng``.
     min_share : float, default=0.05
         Smallest share of rows of an expert of a random truth.
     random_state : int, RandomState instance or None, default=None
@@ -56,11 +67,15 @@ def make_moe(
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
     model = MixtureOfExperts(resolve(gate, GATES, Gate, "gate"), GaussianExpert())
     if params is not None:
-        return _draw(model, params, n_samples, rng)
+        return _draw(model, params, n_samples, covariates, rng)
     check_number(n_features, "n_features", 1, integer=True)
     check_number(n_experts, "n_experts", 1, integer=True)
     for _ in range(_ATTEMPTS):
-        data = _draw(model, _random_truth(model, n_experts, n_features, rng), n_samples, rng)
+        truth = _random_truth(model, n_experts, n_features, rng)
+        few = _draw(model, truth, min(n_samples, _GLANCE), covariates, rng).label
+        if np.bincount(few, minlength=n_experts).min() < 0.5 * min_share * len(few):
+            continue  # most truths fail at a glance
+        data = _draw(model, truth, n_samples, covariates, rng)
         if np.bincount(data.label, minlength=n_experts).min() >= min_share * n_samples:
             return data
     raise ValueError(f"no truth with every expert on min_share={min_share} of the rows in {_ATTEMPTS} draws; lower it.")
@@ -68,13 +83,16 @@ def make_moe(
 
 def _random_truth(model, k, d, rng):
     gate = LinearGateParams(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k))
-    sd = rng.uniform(0.3, 0.8, k)
-    return MoEParams(model.gate.canonical(gate), GaussianExpertParams(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k), sd**2))
+    variance = rng.uniform(0.3, 0.8, k) ** 2
+    expert = GaussianExpertParams(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k), variance)
+    return MoEParams(model.gate.canonical(gate), expert)
 
 
-def _draw(model, params, n, rng):
+def _draw(model, params, n, covariates, rng):
     n_features = np.shape(params.expert.coef)[1]
-    X = rng.uniform(-1, 1, (n, n_features))
+    X = rng.uniform(-1, 1, (n, n_features)) if covariates is None else np.asarray(covariates(n, rng), dtype=float)
+    if X.shape != (n, n_features):
+        raise ValueError(f"covariates must return an array of shape {(n, n_features)}, got {X.shape}.")
     columns = np.arange(n_features)
     scaling = Scaling.identity(columns, columns)
     drawn = Blocks(model, X, None, None, scaling).map(lambda b, p: np.array(model.sample(b, p, rng)), params)

@@ -16,11 +16,13 @@ class Expert(BaseEstimator):
     * ``from_elements(Z, y, weight, rows)``, expert k fitted exactly to the few rows ``rows[k]``, for starts;
     * ``log_prob(Z, y, params)``, the log densities;
     * ``suffstats(Z, y, params, resp)``, a named tuple that adds up over rows;
-    * ``m_step(stats, params)``, the maximiser of the expected log-likelihood, and ``score(stats, params)``, its gradient;
+    * ``m_step(stats, params)``, the maximiser of the expected log-likelihood, and ``score(stats, params)``, its
+      gradient;
     * ``row_scores(Z, y, params)``, the gradient of log f_k by expert k's own entries in flat order,
-      (n_experts, n_entries, m), and ``curvature(Z, y, params, resp)``, the sum of resp times minus its second derivative,
-      (n_experts, n_entries, n_entries): they unlock Newton and standard errors;
+      (n_experts, n_entries, m), and ``curvature(Z, y, params, resp)``, the sum of resp times minus its second
+      derivative, (n_experts, n_entries, n_entries): they unlock Newton and standard errors;
     * ``mean(Z, params)``, ``variance(Z, params)``, ``sample(Z, label, params, rng)``;
+    * ``cdf(Z, y, params, upper=False)`` (the upper tail's probability on request) and ``ppf(Z, q, params)``;
     * ``unscale(params, shift, scale, y_shift, y_scale)`` and ``units(params)``, the natural unit of each entry.
 
     Attributes

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from smoe._kernels.gaussian import gaussian_log_prob
 from smoe._kernels.moments import weighted_grams
@@ -106,6 +107,15 @@ class GaussianExpert(Expert):
     def log_prob(self, Z, y, params):
         """Return the log densities, (n_experts, m)."""
         return gaussian_log_prob(self.mean(Z, params), y, params.variance)
+
+    def cdf(self, Z, y, params, upper=False):
+        """Return the distribution functions at y, or with ``upper`` one minus them, (n_experts, m)."""
+        z = (y - self.mean(Z, params)) / np.sqrt(params.variance)[:, None]
+        return ndtr(-z if upper else z)
+
+    def ppf(self, Z, q, params):
+        """Return the q-quantiles, (n_experts, m)."""
+        return self.mean(Z, params) + ndtri(q) * np.sqrt(params.variance)[:, None]
 
     def sample(self, Z, label, params, rng):
         """Draw y for each row from the expert named by its label."""

@@ -95,8 +95,10 @@ class LinearGate(Gate):
         return LinearGateParams(sums[..., :-1], sums[..., -1])
 
     def information(self, Z, params, proba, weight, resp=None):
-        """Return the sum over rows of weight J'(diag p - p p')J, J the derivative of the scores; with ``resp``,
-        the same of the responsibilities is subtracted, which makes it the gate's block of the observed information.
+        """Return the sum over rows of weight J'(diag p - p p')J, with J the derivative of the scores.
+
+        With ``resp`` the same of the responsibilities is subtracted, which makes it the gate's block of the observed
+        information.
         """
         n_experts, m = proba.shape
         weights = np.zeros((n_experts * (n_experts + 1) // 2, m))

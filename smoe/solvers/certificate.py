@@ -15,16 +15,11 @@ _LARGEST = 1000  # with more free parameters than this the curvature is not look
 
 
 class Certificate(NamedTuple):
-    """The verdict on a fit.
-
-    ``status`` gives the reasons in words, ``degenerate`` says that an expert collapsed or is empty. ``information`` is
-    the observed information in the coordinates of ``model.chart``, None where it was not looked at.
-    """
+    """The verdict on a fit: ``valid``, the reasons in words, and whether an expert collapsed or is empty."""
 
     valid: bool
     status: str
     degenerate: bool
-    information: np.ndarray | None
 
 
 def certify(model, blocks, fit, tol):
@@ -41,35 +36,34 @@ def certify(model, blocks, fit, tol):
         reasons.append(f"variance at its floor (expert {_listed(collapsed)})")
     if len(empty):
         reasons.append(f"empty expert (expert {_listed(empty)} is responsible for less than one row)")
-    degenerate, information = bool(reasons), None
+    degenerate = bool(reasons)
     if not fit.converged:
         reasons.append(fit.status)
-    if model.gate.smooth and model.chart(fit.params).n_free <= _LARGEST:
-        information, words = _look_at_curvature(model, blocks, fit.params, fit.score_norm <= tol)
-        reasons += [] if degenerate else words
-    status = "; ".join(reasons) if reasons else "converged"
-    return Certificate(not reasons, status, degenerate, information)
+    n_free = model.chart(fit.params).n_free
+    if not degenerate and model.gate.smooth and n_free <= _LARGEST:
+        reasons += _curvature_reasons(model, blocks, fit.params, fit.score_norm <= tol)
+    unseen = f" (curvature not looked at: {n_free} parameters)" if n_free > _LARGEST else ""
+    return Certificate(not reasons, "; ".join(reasons) or "converged" + unseen, degenerate)
 
 
 def _listed(experts):
     return ", ".join(map(str, experts))
 
 
-def _look_at_curvature(model, blocks, params, stationary):
-    """Return the observed information and what is wrong with it."""
+def _curvature_reasons(model, blocks, params, stationary):
     curvature = blocks.sum(model.curvature, params)
     chart, total = model.chart(params), blocks.total_weight
-    information = chart.hessian(curvature.information, curvature.score, params)
+    if not chart.n_free:
+        return []
     gradient = chart.gradient(curvature.score, params) / total
-    values, vectors = np.linalg.eigh(information / total)
-    words = []
+    values, vectors = np.linalg.eigh(chart.hessian(curvature.information, curvature.score, params) / total)
     if values[0] < -_PSD:
-        words.append(f"saddle point: the observed information has the eigenvalue {values[0]:.1e} per row")
-    elif stationary and _separates(params, chart, gradient, values, vectors):
-        words.append("gate separates the data: its coefficients diverge while the log-likelihood converges")
-    elif values[0] <= _SINGULAR * values[-1]:
-        words.append("singular information: probably more experts than the data support")
-    return information, words
+        return [f"saddle point: the observed information has the eigenvalue {values[0]:.1e} per row"]
+    if stationary and _separates(params, chart, gradient, values, vectors):
+        return ["gate separates the data: its coefficients diverge while the log-likelihood converges"]
+    if values[0] <= _SINGULAR * values[-1]:
+        return ["singular information: probably more experts than the data support"]
+    return []
 
 
 def _separates(params, chart, gradient, values, vectors):
@@ -81,5 +75,3 @@ def _separates(params, chart, gradient, values, vectors):
     gate, expert = flatten(step.gate), flatten(step.expert)
     size = np.linalg.norm(flatten(params.gate))
     return np.linalg.norm(gate) > _FLAT_STEP * size and np.linalg.norm(gate) > 10 * np.linalg.norm(expert)
-
-

@@ -13,9 +13,10 @@ __all__ = ["EMNewton"]
 class EMNewton(Solver):
     """A few EM iterations, then Newton (L-BFGS when parameters are many) on the observed log-likelihood.
 
-    EM is sure-footed far from a maximum and slow near it, Newton the other way round. Measured on an over-specified
-    model with 10,000 rows, 3,000 EM iterations end 3.7 log-likelihood units below what this chain reaches in some fifty passes.
-    If the second-order method stalls, the chain goes back to EM and tries again.
+    EM is sure-footed far from a maximum and slow near it, Newton the other way round. Measured on
+    over-specified models (three experts for two, 10,000 and 100,000 rows), this chain reaches a score norm per row of
+    1e-8 in 35 to 95 passes over the rows, where 300 EM iterations end up to 9.5 log-likelihood units lower. If the
+    second-order method stalls, the chain goes back to EM and tries again.
 
     Parameters
     ----------

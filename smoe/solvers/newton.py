@@ -100,6 +100,4 @@ class Newton(Solver):
             ).x
         params, result = objective.at(theta)
         limit = "iteration limit" if len(trace) > self.max_iter else "no step raises the log-likelihood"
-        return summarise(
-            model, blocks, params, result.loglik, result.score, len(trace) - 1, self.tol, trace, limit
-        )
+        return summarise(model, blocks, params, result.loglik, result.score, len(trace) - 1, self.tol, trace, limit)
