@@ -11,6 +11,9 @@ import numpy as np
 __all__ = ["Chart", "MoEParams", "flatten", "n_experts_of", "permute", "tree_sum", "unflatten"]
 
 
+_LARGEST_LOG = 100.0  # a trial step may go far, its derivatives must not overflow
+
+
 class MoEParams(NamedTuple):
     """Parameters of a mixture of experts: the gate's and the experts', each a named tuple of arrays."""
 
@@ -107,7 +110,7 @@ class Chart(NamedTuple):
         flat = flatten(self.like)
         values = theta * self.unit[self.free]
         bounded = self.bounded[self.free]
-        values[bounded] = self.lower[self.free][bounded] + np.exp(np.minimum(values[bounded], 600.0))
+        values[bounded] = self.lower[self.free][bounded] + np.exp(np.minimum(values[bounded], _LARGEST_LOG))
         flat[self.free] = values
         return unflatten(flat, self.like)
 

@@ -132,7 +132,7 @@ def standardise(X, y, weight, gate_columns, expert_columns, centred=True):
         The spread of y, or of a column, is not a number that float64 can square.
     """
     shift, scale, constant = _mean_and_scale(y[:, None], weight)
-    y_shift, y_scale = float(shift[0]), float(scale[0])
+    y_shift, y_scale = shift[0], scale[0]
     if constant[0]:
         y_scale = max(abs(y_shift), 1.0) * 1e-8  # the experts' variances end on the floor and say so
     with np.errstate(over="ignore", under="ignore"):

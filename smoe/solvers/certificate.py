@@ -3,15 +3,21 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
-from smoe.params import flatten, unflatten
+from smoe.params import flatten
 
 __all__ = ["Certificate", "certify"]
 
 _PSD = 1e-9  # per row and in natural units: a curvature below minus this is a saddle
 _SINGULAR = 1e-11  # share of the largest curvature that is rounding
-_FLAT_STEP = 1e-2  # a Newton step this long, relative to the gate, at a vanishing score is a gate that still grows
+_VANISHING = 1e-6  # a score norm per row at which a gate that still grows has saturated
+_UNDECIDED = 0.05  # rows: what a gate that separates leaves undecided, by far
+_LONG_STEP = 1e-2  # relative to the gate's size
+_ROUNDING = 1e-16
 _LARGEST = 1000  # with more free parameters than this the curvature is not looked at
+
+_SEPARATES = "gate separates the data: its coefficients diverge while the log-likelihood converges"
 
 
 class Certificate(NamedTuple):
@@ -40,8 +46,14 @@ def certify(model, blocks, fit, tol):
     if not fit.converged:
         reasons.append(fit.status)
     n_free = model.chart(fit.params).n_free
-    if not degenerate and model.gate.smooth and n_free <= _LARGEST:
-        reasons += _curvature_reasons(model, blocks, fit.params, fit.score_norm <= tol)
+    if len(blocks) < n_free:
+        reasons.append(f"fewer rows ({len(blocks)}) than free parameters ({n_free})")
+    if not degenerate and model.gate.smooth:
+        stationary = fit.score_norm <= max(tol, _VANISHING)
+        if stationary and _undecided_groups(model, blocks, fit.params) > 1:
+            reasons.append(_SEPARATES)
+        elif n_free <= _LARGEST:
+            reasons += _curvature_reasons(model, blocks, fit.params, stationary)
     unseen = f" (curvature not looked at: {n_free} parameters)" if n_free > _LARGEST else ""
     return Certificate(not reasons, "; ".join(reasons) or "converged" + unseen, degenerate)
 
@@ -59,19 +71,33 @@ def _curvature_reasons(model, blocks, params, stationary):
     values, vectors = np.linalg.eigh(chart.hessian(curvature.information, curvature.score, params) / total)
     if values[0] < -_PSD:
         return [f"saddle point: the observed information has the eigenvalue {values[0]:.1e} per row"]
-    if stationary and _separates(params, chart, gradient, values, vectors):
-        return ["gate separates the data: its coefficients diverge while the log-likelihood converges"]
+    step = vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), _ROUNDING * values[-1]))
+    if stationary and _gate_grows(params, chart, step):
+        return [_SEPARATES]
     if values[0] <= _SINGULAR * values[-1]:
         return ["singular information: probably more experts than the data support"]
     return []
 
 
-def _separates(params, chart, gradient, values, vectors):
-    """A gate that separates still wants to grow: its Newton step stays long although the score has vanished."""
-    slope = vectors.T @ gradient
-    step = np.zeros(len(chart.free))
-    step[chart.free] = vectors @ (slope / np.maximum(values, 1e-300))
-    step = unflatten(step, params)
-    gate, expert = flatten(step.gate), flatten(step.expert)
-    size = np.linalg.norm(flatten(params.gate))
-    return np.linalg.norm(gate) > _FLAT_STEP * size and np.linalg.norm(gate) > 10 * np.linalg.norm(expert)
+def _gate_grows(params, chart, step):
+    """Whether the Newton step is long although the score has vanished, and all in the gate: it separates some rows."""
+    entries = np.zeros(len(chart.free))
+    entries[chart.free] = step
+    n_gate = flatten(params.gate).size
+    gate, expert = np.linalg.norm(entries[:n_gate]), np.linalg.norm(entries[n_gate:])
+    return gate > max(_LONG_STEP * np.linalg.norm(flatten(params.gate)), 10.0 * expert)
+
+
+def _undecided_groups(model, blocks, params):
+    """Return into how many groups the experts fall between which no row is undecided.
+
+    Two experts are linked when the rows on which the gate hesitates between them add up to something; experts at
+    opposite ends may be linked through others. Between groups that are not linked the gate still wants to grow.
+    """
+
+    def overlap(block, p):
+        proba = model.gate_proba(block, p)
+        return (proba * block.weight) @ proba.T
+
+    shared = blocks.sum(overlap, params) / blocks.total_weight * len(blocks)
+    return connected_components(shared > _UNDECIDED)[0]

@@ -25,9 +25,11 @@ class Objective:
         return self.params, self.result
 
     def value(self, theta):
-        """Return minus the log-likelihood per row."""
-        loglik = self.at(theta)[1].loglik
-        return -loglik / self.blocks.total_weight if np.isfinite(loglik) else np.inf
+        """Return minus the log-likelihood per row, infinity where it or its gradient cannot be computed."""
+        with np.errstate(all="ignore"):
+            loglik = self.at(theta)[1].loglik
+            usable = np.isfinite(loglik) and np.all(np.isfinite(self.gradient(theta)))
+        return -loglik / self.blocks.total_weight if usable else np.inf
 
     def gradient(self, theta):
         """Return its gradient."""
