@@ -1,5 +1,7 @@
 """What a fitted mixture answers: parameters, predictions, probabilities, criteria, samples, summary."""
 
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -12,10 +14,19 @@ from smoe.params import flatten
 from smoe.scaling import Scaling
 from smoe.validation import check_levels, check_response, check_weights
 
-__all__ = ["ACCEPTED", "FittedMixture"]
+__all__ = ["ACCEPTED", "ExpertLoad", "FittedMixture"]
 
 # float32 is kept as it is and widened block by block; y of two columns passes, to be refused in our own words.
 ACCEPTED = {"dtype": [np.float64, np.float32], "y_numeric": True, "multi_output": True}
+
+
+class ExpertLoad(NamedTuple):
+    """Use of each expert: shares of rows as first choice and as selected, mean probability, and who is dead."""
+
+    first: np.ndarray
+    selected: np.ndarray
+    mass: np.ndarray
+    dead: np.ndarray
 
 
 class FittedMixture:
@@ -76,8 +87,11 @@ class FittedMixture:
         std : ndarray of shape (n_samples,)
             Only with ``return_std``.
         """
-        mean, variance = self._blocks(X).map(lambda b, p: np.array(self._model.mean(b, p)), self.params_)
-        return (mean, np.sqrt(variance)) if return_std else mean
+        blocks = self._blocks(X)
+        if not return_std:
+            return blocks.map(self._model.mean, self.params_)
+        mean, variance = blocks.map(lambda b, p: np.array(self._model.mean_and_variance(b, p)), self.params_)
+        return mean, np.sqrt(variance)
 
     def predict_quantiles(self, X, q):
         """Return quantiles of y given x.
@@ -117,6 +131,22 @@ class FittedMixture:
     def predict_expert(self, X):
         """Return the index of the expert that the gate prefers, (n_samples,)."""
         return self.gate_proba(X).argmax(axis=1)
+
+    def expert_load(self, X):
+        """Return how much each expert is used on these rows.
+
+        Returns
+        -------
+        ExpertLoad
+            ``first``: share of rows on which the expert is the gate's first choice; ``selected``: share of rows on
+            which its probability is not zero; ``mass``: its mean probability, all (n_experts,); ``dead``: indices of
+            the experts whose probabilities add up to less than one row.
+        """
+        blocks = self._blocks(X)
+        proba = blocks.map(self._model.gate_proba, self.params_)
+        first = np.bincount(proba.argmax(axis=0), minlength=len(proba)) / len(blocks)
+        dead = np.flatnonzero(proba.sum(axis=1) < 1.0)
+        return ExpertLoad(first, (proba > 0).mean(axis=1), proba.mean(axis=1), dead)
 
     def score_samples(self, X, y=None):
         """Return the log density (natural logarithm) of each row, (n_samples,).

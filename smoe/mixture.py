@@ -124,16 +124,23 @@ class MixtureOfExperts(NamedTuple):
         return np.column_stack(columns)
 
     def chart(self, params):
-        """Return the coordinates in which solvers and certificates work, centred on these parameters."""
-        gate_free = self.gate.free(params.gate)
-        expert_free = type(params.expert)(*(np.ones(np.shape(f), dtype=bool) for f in params.expert))
-        gate_units = type(params.gate)(*(np.ones(np.shape(f)) for f in params.gate))
-        lower = MoEParams(_bounds(params.gate, self.gate.lower), _bounds(params.expert, self.expert.lower))
-        units = MoEParams(gate_units, self.expert.units(params.expert))
-        free = flatten(MoEParams(gate_free, expert_free)).astype(bool)
-        return Chart(params, free, flatten(lower), flatten(units))
+        """Return the coordinates in which solvers and certificates work, with the units of these parameters."""
+        gate, expert = self.gate_chart(params.gate), _chart(self.expert, params.expert)
+        return Chart(params, *(np.concatenate(pair) for pair in zip(gate[1:], expert[1:], strict=True)))
+
+    def gate_chart(self, params):
+        """Return the same for the gate's parameters alone."""
+        return _chart(self.gate, params)
 
     def mean(self, block, params):
+        """Return the mean of y given x, row by row; a sparse gate's idle experts are not evaluated."""
+        sparse = self.gate.sparse_proba(block.gate_Z, params.gate)
+        if sparse is not None:
+            proba, chosen = sparse
+            return (proba * self.expert.mean_of(block.expert_Z, params.expert, chosen)).sum(axis=0)
+        return (self.gate_proba(block, params) * self.expert.mean(block.expert_Z, params.expert)).sum(axis=0)
+
+    def mean_and_variance(self, block, params):
         """Return the mean and the variance of y given x, row by row."""
         proba = self.gate_proba(block, params)
         means = self.expert.mean(block.expert_Z, params.expert)
@@ -149,6 +156,7 @@ class MixtureOfExperts(NamedTuple):
         return self.expert.sample(block.expert_Z, label, params.expert, rng), label
 
 
-def _bounds(params, lower):
-    """Parameters-shaped lower bounds, -inf where there is none."""
-    return type(params)(*(np.full(np.shape(f), lower.get(name, -np.inf)) for name, f in params._asdict().items()))
+def _chart(family, params):
+    lower = {name: np.full(np.shape(f), family.lower.get(name, -np.inf)) for name, f in params._asdict().items()}
+    free = flatten(family.free(params)).astype(bool)
+    return Chart(params, free, flatten(type(params)(**lower)), flatten(family.units(params)))

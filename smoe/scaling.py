@@ -27,7 +27,14 @@ class View(NamedTuple):
 
     def rows(self, X):
         """Return features (n_features, m) in working coordinates from rows (m, d) of X."""
+        if self.plain:
+            return np.array(X[:, self.columns].T, dtype=float, order="C")
         return (np.asarray(X[:, self.columns], dtype=float) - self.shift).T.copy() / self.scale[:, None]
+
+    @property
+    def plain(self):
+        """Whether working coordinates are the user's."""
+        return not self.shift.any() and bool((self.scale == 1.0).all())
 
     def expand(self, params):
         """Give aliased features the coefficient zero."""
@@ -66,7 +73,8 @@ class Scaling(NamedTuple):
     @classmethod
     def identity(cls, gate_columns, expert_columns):
         """Return the coordinates that leave everything in the user's units."""
-        return cls(_plain_view(gate_columns), _plain_view(expert_columns))
+        gate = _plain_view(gate_columns)
+        return cls(gate, gate if np.array_equal(gate_columns, expert_columns) else _plain_view(expert_columns))
 
 
 def _plain_view(columns):

@@ -23,6 +23,7 @@ class Expert(BaseEstimator):
       derivative, (n_experts, n_entries, n_entries): they unlock Newton and standard errors;
     * ``mean(Z, params)``, ``variance(Z, params)``, ``sample(Z, label, params, rng)``;
     * ``cdf(Z, y, params, upper=False)`` (the upper tail's probability on request) and ``ppf(Z, q, params)``;
+    * ``mean_of(Z, params, chosen)``, the means of the experts chosen (top_k, m) for each row;
     * ``unscale(params, shift, scale, y_shift, y_scale)`` and ``units(params)``, the natural unit of each entry.
 
     Attributes
@@ -36,6 +37,14 @@ class Expert(BaseEstimator):
     def design(self, X):
         """Return the (n_terms, m) array that the other methods take, from features (n_features, m)."""
         return np.concatenate([X, np.ones((1, X.shape[1]))])
+
+    def free(self, params):
+        """Return parameters-shaped booleans: every entry is estimated."""
+        return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
+
+    def mean_of(self, Z, params, chosen):
+        """Return the means of each row's chosen experts, (top_k, m)."""
+        return np.take_along_axis(self.mean(Z, params), chosen, axis=0)
 
     def units(self, params):
         """Return parameters-shaped natural units, in which solvers and certificates measure steps."""

@@ -7,6 +7,7 @@ from scipy.special import ndtr, ndtri
 
 from smoe._kernels.gaussian import gaussian_log_prob
 from smoe._kernels.moments import weighted_grams
+from smoe._kernels.top_k import chosen_lines
 from smoe.experts.base import Expert
 
 __all__ = ["GaussianExpert", "GaussianExpertParams"]
@@ -99,6 +100,10 @@ class GaussianExpert(Expert):
     def mean(self, Z, params):
         """Return a_i'x + b_i, (n_experts, m)."""
         return params.coef @ Z[:-1] + params.intercept[:, None]
+
+    def mean_of(self, Z, params, chosen):
+        """Return the means of each row's chosen experts only, (top_k, m)."""
+        return chosen_lines(_lines(params), Z, chosen)
 
     def variance(self, Z, params):
         """Return v_i for each row, (n_experts, m)."""

@@ -22,13 +22,19 @@ class Gate(BaseEstimator):
         Fields of the parameters that are bounded below, with their bound.
     smooth : bool
         Whether the log-likelihood is twice differentiable in the parameters.
+    default_solver : str
+        Name of the solver that ``solver="auto"`` means.
     centred : bool
         Whether a shift of X can be undone by the parameters, so that fits may work on centred columns.
     """
 
     lower = {}
     smooth = True
+    default_solver = "em_newton"
     centred = True
+
+    def check(self, n_experts):
+        """Raise ValueError or TypeError for settings that make no sense with this many experts."""
 
     def design(self, X):
         """Return the (n_terms, m) array that the other methods take, from features (n_features, m)."""
@@ -42,6 +48,10 @@ class Gate(BaseEstimator):
         """Return the scores (n_experts, m); -inf takes an expert off a row's support."""
         raise TypeError(f"{type(self).__name__} must implement scores.")
 
+    def sparse_proba(self, Z, params):
+        """Return probabilities and indices of the only experts that matter, both (top_k, m); None for a dense gate."""
+        return None
+
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores by the parameters, shaped like them.
 
@@ -53,6 +63,10 @@ class Gate(BaseEstimator):
     def free(self, params):
         """Return parameters-shaped booleans: False where the gate's convention pins an entry."""
         return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
+
+    def units(self, params):
+        """Return parameters-shaped natural units, in which solvers and certificates measure steps."""
+        return type(params)(*(np.ones(np.shape(field)) for field in params))
 
     def canonical(self, params):
         """Return the representative of all parameters with the same density. Idempotent."""

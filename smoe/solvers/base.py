@@ -29,9 +29,12 @@ class Solver(BaseEstimator):
     ----------
     requires : tuple of str
         Methods that the gate and the experts must have, as ``gate.information``.
+    needs_smooth : bool
+        Whether the solver relies on derivatives of the observed log-likelihood alone.
     """
 
     requires = ()
+    needs_smooth = False
 
     def solve(self, model, blocks, params):
         """Return the `Fit` reached from these parameters.
@@ -44,11 +47,17 @@ class Solver(BaseEstimator):
 
 
 def check_supports(solver, model):
-    """Raise TypeError if the model lacks a method that the solver needs."""
+    """Raise TypeError if the model lacks a method that the solver needs, or is not smooth where it must be."""
+    name = type(solver).__name__
+    if solver.needs_smooth and not model.gate.smooth:
+        raise TypeError(
+            f"{name} follows derivatives, and the likelihood of {type(model.gate).__name__} jumps where a row changes "
+            f"its experts: use solver={model.gate.default_solver!r} (or 'auto')."
+        )
     missing = [name for name in solver.requires if not hasattr(getattr(model, name.split(".")[0]), name.split(".")[1])]
     if missing:
         raise TypeError(
-            f"{type(solver).__name__} cannot fit {type(model.gate).__name__} with {type(model.expert).__name__}: "
+            f"{name} cannot fit {type(model.gate).__name__} with {type(model.expert).__name__}: "
             f"it needs {', '.join(missing)}. LBFGS needs derivatives of first order only."
         )
 

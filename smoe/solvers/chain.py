@@ -41,6 +41,7 @@ class EMNewton(Solver):
     """
 
     requires = ("gate.information",)
+    needs_smooth = True
 
     def __init__(self, max_iter=1000, tol=1e-8, n_em=20, newton_limit=400):
         self.max_iter = max_iter

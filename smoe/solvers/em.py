@@ -2,7 +2,7 @@
 
 from smoe.params import MoEParams
 from smoe.solvers.base import Solver, score_norm, summarise
-from smoe.solvers.gate_steps import move, newton_gate_step
+from smoe.solvers.gate_steps import newton_gate_step
 
 __all__ = ["EM"]
 
@@ -66,10 +66,11 @@ class EM(Solver):
     def _ascend(self, model, blocks, params, stats):
         """One iteration; the statistics of the accepted candidate are those of the next."""
         expert = model.expert.m_step(stats.expert, params.expert)
-        direction = newton_gate_step(model.gate, stats, params.gate)
+        chart = model.gate_chart(params.gate)
+        here, step = chart.pack(params.gate), newton_gate_step(chart, stats, params.gate)
         floor = stats.loglik - _SLACK * (abs(stats.loglik) + blocks.total_weight)
         for t in (*(0.5**h for h in range(_HALVINGS)), 0.0):
-            candidate = MoEParams(move(params.gate, direction, t), expert)
+            candidate = MoEParams(chart.unpack(here + t * step), expert)
             new = blocks.sum(model.statistics, candidate)
             if new.loglik >= floor:
                 return candidate, new

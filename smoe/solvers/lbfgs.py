@@ -37,6 +37,8 @@ class LBFGS(Solver):
     -96.0516
     """
 
+    needs_smooth = True
+
     def __init__(self, max_iter=2000, tol=1e-8):
         self.max_iter = max_iter
         self.tol = tol

@@ -76,6 +76,7 @@ class Newton(Solver):
     """
 
     requires = ("gate.information", "expert.curvature", "expert.row_scores")
+    needs_smooth = True
 
     def __init__(self, max_iter=200, tol=1e-8):
         self.max_iter = max_iter
