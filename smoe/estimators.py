@@ -14,7 +14,7 @@ from smoe.features import choose_columns
 from smoe.fitted import ACCEPTED, FittedMixture
 from smoe.gates import GATES, Gate
 from smoe.inference import standard_errors
-from smoe.params import n_experts_of, permute
+from smoe.params import permute
 from smoe.registry import resolve
 from smoe.scaling import standardise
 from smoe.search import search
@@ -131,8 +131,8 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
     >>> model.converged_, round(model.loglik_, 4)
     (True, -96.0516)
     >>> model.gate_proba(X[:2]).round(3)
-    array([[0.   , 1.   ],
-           [1.   , 0.   ]])
+    array([[0., 1.],
+           [1., 0.]])
     """
 
     def __init__(
@@ -198,8 +198,8 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         previous = getattr(self, "params_", None)
         original = X
         X, y, weight = self._validated(X, y, sample_weight)
-        start, n_init = self._resolve(previous)
         self._choose_features(original)
+        start, n_init = self._resolve(previous)
         model = self._model
         columns = self.gate_columns_, self.expert_columns_
         scaling = standardise(X, y, weight, *columns, centred=model.gate.centred)
@@ -229,12 +229,10 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         self.gate_ = self._resolved_gate()
         self.expert_ = resolve(self.expert, EXPERTS, Expert, "expert")
         if self.variance_floor is not None:
-            check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny)
             self.expert_.set_params(variance_floor=self.variance_floor)
+        self.expert_.check()
         self.solver_ = resolve(self.solver, SOLVERS, Solver, "solver")
         if isinstance(self.solver, str):
-            check_number(self.max_iter, "max_iter", 0, integer=True)
-            check_number(self.tol, "tol", 0.0)
             self.solver_.set_params(max_iter=self.max_iter, tol=self.tol)
         start = resolve(self.start, STARTS, Start, "start")
         if self.warm_start and previous is not None and self._fits(previous):
@@ -248,7 +246,11 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         return resolve(self.gate, GATES, Gate, "gate")
 
     def _fits(self, params):
-        return n_experts_of(params) == self.n_experts and np.shape(params.expert[0])[1:] <= (self.n_features_in_,)
+        """Whether parameters of an earlier fit have the shapes of this one."""
+        wanted = self._model.init_params(self.n_experts, len(self.gate_columns_), len(self.expert_columns_))
+        return type(params.gate) is type(wanted.gate) and all(
+            np.shape(a) == np.shape(b) for x, y in zip(params, wanted, strict=True) for a, b in zip(x, y, strict=True)
+        )
 
     def _choose_features(self, X):
         names = getattr(self, "feature_names_in_", None)
@@ -268,7 +270,7 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         params = params._replace(gate=model.gate.canonical(params.gate))
         offset = blocks.total_weight * np.log(scaling.y_scale)
         self.params_ = scaling.to_units(model, params)
-        self.loglik_ = fit.loglik - offset
+        self.loglik_ = float(fit.loglik - offset)
         self.trace_ = fit.trace - offset
         self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
         self.converged_, self.status_ = certificate.valid, certificate.status

@@ -27,7 +27,8 @@ def standard_errors(model, blocks, params):
     user = scaling.to_units(model, params)
     change = [_moved(model, scaling, params, j) - flatten(user) for j in np.flatnonzero(chart.free)]
     root = np.reshape(change, (-1, flatten(user).size)).T @ (chart.slope(params)[:, None] * vectors / np.sqrt(values))
-    error = np.sqrt((root**2).sum(axis=1))
+    largest = np.maximum(np.abs(root).max(axis=1, initial=0.0), np.finfo(float).tiny)
+    error = largest * np.linalg.norm(root / largest[:, None], axis=1)  # squares of extreme units leave float64
     return unflatten(np.where(error > 0, error, np.nan), user)
 
 

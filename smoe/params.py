@@ -11,6 +11,7 @@ import numpy as np
 __all__ = ["Chart", "MoEParams", "flatten", "n_experts_of", "permute", "tree_sum", "unflatten"]
 
 
+_NEAREST = 1e-13  # relative distance from a bound at which a value counts as on it
 _LARGEST_LOG = 100.0  # a trial step may go far, its derivatives must not overflow
 
 
@@ -101,7 +102,7 @@ class Chart(NamedTuple):
     def pack(self, params):
         """Return the coordinates of the parameters."""
         flat, low = flatten(params), self.lower[self.bounded]
-        gap = np.maximum(flat[self.bounded] - low, 1e-3 * low)  # a value on its bound has no finite coordinate
+        gap = np.maximum(flat[self.bounded] - low, _NEAREST * low)  # a value on its bound has no finite coordinate
         flat[self.bounded] = np.log(gap)
         return (flat / self.unit)[self.free]
 

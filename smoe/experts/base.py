@@ -34,6 +34,9 @@ class Expert(BaseEstimator):
 
     lower = {}
 
+    def check(self):
+        """Raise ValueError or TypeError for settings that make no sense."""
+
     def design(self, X):
         """Return the (n_terms, m) array that the other methods take, from features (n_features, m)."""
         return np.concatenate([X, np.ones((1, X.shape[1]))])

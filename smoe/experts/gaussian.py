@@ -9,6 +9,7 @@ from smoe._kernels.gaussian import gaussian_log_prob
 from smoe._kernels.moments import weighted_grams
 from smoe._kernels.top_k import chosen_lines
 from smoe.experts.base import Expert
+from smoe.validation import check_number
 
 __all__ = ["GaussianExpert", "GaussianExpertParams"]
 
@@ -83,6 +84,10 @@ class GaussianExpert(Expert):
     def lower(self):
         """The variances are bounded below by the floor."""
         return {"variance": self.variance_floor}
+
+    def check(self):
+        """Refuse a floor that is no positive number."""
+        check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny)
 
     def init_params(self, n_experts, n_features):
         """Return flat lines through zero with variance one."""

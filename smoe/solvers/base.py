@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from smoe.params import MoEParams
+from smoe.validation import check_number
 
 __all__ = ["Fit", "Solver", "check_supports", "score_norm", "summarise"]
 
@@ -35,6 +36,8 @@ class Solver(BaseEstimator):
 
     requires = ()
     needs_smooth = False
+    max_iter = 1000
+    tol = 1e-8
 
     def solve(self, model, blocks, params):
         """Return the `Fit` reached from these parameters.
@@ -42,6 +45,8 @@ class Solver(BaseEstimator):
         ``converged`` says that the score norm per row, in the coordinates of ``model.chart``, is at most ``tol``;
         whether that is a maximum is for `smoe.solvers.certify` to say.
         """
+        check_number(self.max_iter, "max_iter", 0, integer=True)
+        check_number(self.tol, "tol", 0.0)
         check_supports(self, model)
         return self._run(model, blocks, params)
 

@@ -9,6 +9,8 @@ from smoe.solvers.newton import Newton
 
 __all__ = ["EMNewton"]
 
+_NEWTON = 200  # iterations after which EM has another try
+
 
 class EMNewton(Solver):
     """A few EM iterations, then Newton (L-BFGS when parameters are many) on the observed log-likelihood.
@@ -52,8 +54,8 @@ class EMNewton(Solver):
     def _run(self, model, blocks, params):
         traces, left, n_em = [], self.max_iter, self.n_em
         while True:
-            for solver in (EM(min(n_em, left), 0.0), self._finisher(model, params, left)):
-                fit = solver.solve(model, blocks, params)
+            for climb in (self._em, self._finisher):
+                fit = climb(model, params, min(n_em, left), left).solve(model, blocks, params)
                 traces.append(fit.trace[1:] if traces else fit.trace)
                 params, left = fit.params, left - fit.n_iter
             if fit.converged or left <= 0 or len(traces) >= 6:
@@ -62,6 +64,9 @@ class EMNewton(Solver):
         trace = np.concatenate(traces)
         return fit._replace(n_iter=len(trace) - 1, trace=trace)
 
-    def _finisher(self, model, params, left):
+    def _em(self, model, params, n_em, left):
+        return EM(n_em, 0.0)
+
+    def _finisher(self, model, params, n_em, left):
         many = model.chart(params).n_free > self.newton_limit
-        return LBFGS(5 * left, self.tol) if many else Newton(min(200, left), self.tol)
+        return LBFGS(left, self.tol) if many else Newton(min(_NEWTON, left), self.tol)

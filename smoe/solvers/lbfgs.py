@@ -54,7 +54,7 @@ class LBFGS(Solver):
             trace.append(-intermediate_result.fun * blocks.total_weight)
 
         options = {"gtol": self.tol, "ftol": 0.0, "maxiter": self.max_iter, "maxfun": 10 * self.max_iter, "maxcor": 30}
-        if theta.size:
+        if theta.size and self.max_iter > 0:
             theta = minimize(
                 objective.value,
                 theta,

@@ -91,7 +91,7 @@ class Newton(Solver):
             trace.append(-intermediate_result.fun * blocks.total_weight)
 
         options = {"gtol": self.tol, "maxiter": self.max_iter, "initial_trust_radius": 1.0}
-        if theta.size:
+        if theta.size and self.max_iter > 0:
             theta = minimize(
                 objective.value,
                 theta,
