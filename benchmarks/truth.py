@@ -1,9 +1,13 @@
 """Does a default fit reach the log-likelihood of the truth that the data were drawn from?
 
-    python benchmarks/truth.py [--hard] [--first SEED]
+    python benchmarks/truth.py [plain|hard|top-k] [--first SEED] [--jobs N]
 
-A fit below the truth's log-likelihood has not found the maximum. The plain set has 60 truths with 2 to 5 experts,
-1 to 4 features and 3,000 rows, the hard one 32 truths with 6 and 8 experts, up to 8 features and 6,000 rows.
+A fit below the truth's log-likelihood has not found the maximum. The sets:
+
+plain   softmax gate, 60 truths with 2 to 5 experts, 1 to 4 features and 3,000 rows
+hard    softmax gate, 32 truths with 6 and 8 experts, up to 8 features and 6,000 rows
+top-k   top-K gate, 60 truths with 3 to 5 experts, one or two of them selected, 1 to 3 features and 4,000 rows;
+        the softmax fit of the same data is timed beside it
 """
 
 import argparse
@@ -11,47 +15,80 @@ import itertools
 import os
 import time
 import warnings
+from collections import defaultdict
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-from smoe import SoftmaxMoERegressor
+import numpy as np
+from joblib import Parallel, delayed
+
+from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import make_moe
+from smoe.gates import TopKGate
 
 
-def plain_set():
-    """Sixty cases: every pair of sizes at least three times."""
-    sizes = list(itertools.product((2, 3, 4, 5), (1, 2, 3, 4)))
-    return [(*sizes[i % len(sizes)], 3000, i) for i in range(60)]
+def cases(name):
+    """Return (n_experts, top_k or None, n_features, n_rows, seed), every combination of sizes about equally often."""
+    sizes, n, count = {
+        "plain": (itertools.product((2, 3, 4, 5), (None,), (1, 2, 3, 4)), 3000, 60),
+        "hard": (itertools.product((6, 8), (None,), (1, 2, 4, 8)), 6000, 32),
+        "top-k": (itertools.product((3, 4, 5), (1, 2), (1, 2, 3)), 4000, 60),
+    }[name]
+    sizes = list(sizes)
+    return [(*sizes[i % len(sizes)], n, i) for i in range(count)]
 
 
-def hard_set():
-    """Thirty-two cases: every pair of sizes four times."""
-    sizes = list(itertools.product((6, 8), (1, 2, 4, 8)))
-    return [(*sizes[i % len(sizes)], 6000, i) for i in range(32)]
+def timed_fit(model, truth):
+    """Fit; return the model and the seconds it took."""
+    begin = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(truth.data, truth.target)
+    return model, time.perf_counter() - begin
+
+
+def run(case, first):
+    """Fit one case; return distance to the truth, seconds, seconds of the softmax fit, and the certificate."""
+    k, top_k, d, n, seed = case
+    gate = "softmax" if top_k is None else TopKGate(top_k)
+    truth = make_moe(n, n_features=d, n_experts=k, gate=gate, random_state=first + seed)
+    softmax = SoftmaxMoERegressor(k, random_state=0)
+    if top_k is None:
+        model, seconds = timed_fit(softmax, truth)
+        reference = seconds
+    else:
+        reference = timed_fit(softmax, truth)[1]
+        model, seconds = timed_fit(TopKMoERegressor(k, top_k=top_k, random_state=0), truth)
+    return model.loglik_ - truth.loglik, seconds, reference, model.converged_, model.status_
 
 
 def main():
     """Fit every case and print the distance to the truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hard", action="store_true")
+    parser.add_argument("set", nargs="?", default="plain", choices=("plain", "hard", "top-k"))
     parser.add_argument("--first", type=int, default=0, help="added to every seed")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    cases, reached, seconds, uncertified = hard_set() if args.hard else plain_set(), 0, 0.0, 0
-    warm = make_moe(200, random_state=0)
-    SoftmaxMoERegressor(random_state=0).fit(warm.data, warm.target)
-    for k, d, n, seed in cases:
-        truth = make_moe(n, n_features=d, n_experts=k, random_state=args.first + seed)
-        begin = time.perf_counter()
-        model = SoftmaxMoERegressor(k, random_state=0).fit(truth.data, truth.target)
-        seconds += time.perf_counter() - begin
-        gap = model.loglik_ - truth.loglik
-        reached += gap >= 0
-        uncertified += not model.converged_
-        note = "" if model.converged_ else f"  ({model.status_})"
-        print(f"k={k} d={d} n={n} seed={args.first + seed}: fit - truth = {gap:9.3f}{note}", flush=True)
-    print(f"reached {reached} of {len(cases)} in {seconds:.1f} s on one core; {uncertified} not certified")
+    chosen, begin = cases(args.set), time.perf_counter()
+    small = make_moe(200, random_state=0)  # compile, or load the compiled kernels
+    timed_fit(SoftmaxMoERegressor(random_state=0), small), timed_fit(TopKMoERegressor(2, top_k=1), small)
+    results = Parallel(args.jobs)(delayed(run)(case, args.first) for case in chosen)
+    groups = defaultdict(list)
+    for (k, top_k, d, _, seed), (gap, seconds, reference, converged, status) in zip(chosen, results, strict=True):
+        groups[k, top_k, d].append((gap, seconds / reference))
+        note = "" if converged else f"  ({status})"
+        print(f"k={k} K={top_k} d={d} seed={args.first + seed}: fit - truth = {gap:9.3f}, {seconds:5.2f} s{note}")
+    print("\n k  K     d   reached   fit - truth: min, median, max     time / softmax fit: median")
+    for (k, top_k, d), rows in sorted(groups.items(), key=str):
+        gap, ratio = np.array(rows).T
+        spread = f"{gap.min():10.2f} {np.median(gap):10.2f} {gap.max():10.2f}"
+        print(f"{k:2d}  {top_k!s:4s} {d:2d}   {np.sum(gap >= 0):2d} of {len(gap):2d} {spread} {np.median(ratio):12.1f}")
+    gaps, seconds, references, converged, _ = map(np.array, zip(*results, strict=True))
+    print(
+        f"\nreached {np.sum(gaps >= 0)} of {len(gaps)}; {np.sum(~converged)} not certified; {seconds.sum():.1f} s of fits, "
+        f"{time.perf_counter() - begin:.1f} s in all; time / softmax fit at most {np.max(seconds / references):.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 
 from smoe.params import tree_sum
 
-__all__ = ["Block", "Blocks"]
+__all__ = ["Block", "Blocks", "OneBlock"]
 
 _ROWS = 4096  # large enough to hide the cost of calls, small enough that a block's arrays stay in cache
 _CACHED = 2**22  # numbers: data up to this size are transformed once instead of at every pass
@@ -82,3 +82,49 @@ class Blocks:
     def map(self, visit, params, *args):
         """Visit every block and join the arrays (..., m) along the rows."""
         return np.concatenate([visit(block, params, *args) for block in self], axis=-1)
+
+    def representatives(self, size, rng):
+        """Return at most ``size`` distinct rows, with weights, that stand for all, as a `OneBlock`.
+
+        Rows are put in an order of their own (along a fixed projection) and equal rows are joined. If more than
+        ``size`` remain, a systematic sample by weight is drawn along that order. Neither the order of the rows nor the
+        difference between repeating and weighting a row matters.
+        """
+        key = self.map(_projection, None)
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+        weight = np.add.reduceat(self.weight[order], first)
+        rows = order[first]
+        if len(rows) > size:
+            cumulative = np.cumsum(weight) / weight.sum()
+            position = (np.arange(size) + rng.random()) / size
+            picked, weight = np.unique(np.searchsorted(cumulative, position, side="right"), return_counts=True)
+            rows = rows[np.minimum(picked, len(rows) - 1)]
+        return OneBlock(self.take(rows)._replace(weight=weight.astype(float)))
+
+
+class OneBlock:
+    """A single block of distinct rows, to be visited like `Blocks`."""
+
+    def __init__(self, block):
+        self.block, self.total_weight = block, float(block.weight.sum())
+
+    def __len__(self):
+        return len(self.block.y)
+
+    def sum(self, visit, params, *args):
+        """Visit the block."""
+        return visit(self.block, params, *args)
+
+    def representatives(self, size, rng):
+        """Return itself: its rows are distinct already."""
+        return self
+
+
+def _projection(block, _params):
+    """One number per row; sums run column by column, so equal rows get equal numbers."""
+    key = block.y.copy()
+    for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1]]):
+        key += np.sqrt(2.0 + j) * column
+    return key

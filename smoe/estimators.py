@@ -22,7 +22,7 @@ from smoe.solvers import SOLVERS, Solver
 from smoe.starts import STARTS, FromParams, Start, Task
 from smoe.validation import check_experts, check_number, check_response, check_weights
 
-__all__ = ["MoERegressor", "SoftmaxMoERegressor"]
+__all__ = ["MoERegressor"]
 
 
 class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
@@ -53,8 +53,8 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
     n_init : int or "auto", default="auto"
         Number of starts that are screened. "auto" leaves it to the start: elemental starts ask for 20 per expert and
         at least 40.
-    max_iter : int, default=1000
-        Largest number of iterations of a solver given by name.
+    max_iter : int or None, default=None
+        Largest number of iterations of a solver given by name; None leaves it to the solver.
     tol : float, default=1e-8
         Largest score norm per row, in standardised units, of a converged fit, for a solver given by name.
     variance_floor : float or None, default=None
@@ -146,7 +146,7 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         solver="auto",
         start="auto",
         n_init="auto",
-        max_iter=1000,
+        max_iter=None,
         tol=1e-8,
         variance_floor=None,
         random_state=None,
@@ -231,9 +231,12 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         if self.variance_floor is not None:
             self.expert_.set_params(variance_floor=self.variance_floor)
         self.expert_.check()
-        self.solver_ = resolve(self.solver, SOLVERS, Solver, "solver")
+        self.gate_.check(self.n_experts)
+        solvers = {"auto": SOLVERS[self.gate_.default_solver], **SOLVERS}
+        self.solver_ = resolve(self.solver, solvers, Solver, "solver")
         if isinstance(self.solver, str):
-            self.solver_.set_params(max_iter=self.max_iter, tol=self.tol)
+            limit = {} if self.max_iter is None else {"max_iter": self.max_iter}
+            self.solver_.set_params(tol=self.tol, **limit)
         start = resolve(self.start, STARTS, Start, "start")
         if self.warm_start and previous is not None and self._fits(previous):
             start = FromParams(previous)
@@ -302,60 +305,3 @@ def _stable_order(model, blocks, params):
     weight, response = blocks.sum(totals, params)
     mean = np.where(weight > 0, response / np.where(weight > 0, weight, 1.0), np.inf)
     return np.lexsort((params.expert.intercept, mean))
-
-
-class SoftmaxMoERegressor(MoERegressor):
-    r"""Softmax-gated mixture of experts: `MoERegressor` with the gate fixed to `smoe.gates.SoftmaxGate`.
-
-    .. math:: p(y|x) = \sum_i \frac{\exp(\beta_{1i}^\top x + \beta_{0i})}{\sum_j \exp(\beta_{1j}^\top x + \beta_{0j})}
-              \, N(y;\; a_i^\top x + b_i, v_i)
-
-    Parameters and attributes are those of `MoERegressor`, without ``gate``.
-
-    Examples
-    --------
-    >>> from smoe import SoftmaxMoERegressor
-    >>> from smoe.datasets import load_mcycle
-    >>> X, y = load_mcycle(return_X_y=True)
-    >>> model = SoftmaxMoERegressor(n_experts=2, random_state=0).fit(X, y)
-    >>> round(model.loglik_, 4)
-    -614.5367
-    """
-
-    def __init__(
-        self,
-        n_experts=2,
-        *,
-        expert="gaussian",
-        gate_features=None,
-        expert_features=None,
-        solver="auto",
-        start="auto",
-        n_init="auto",
-        max_iter=1000,
-        tol=1e-8,
-        variance_floor=None,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-        warm_start=False,
-    ):
-        super().__init__(
-            n_experts,
-            expert=expert,
-            gate_features=gate_features,
-            expert_features=expert_features,
-            solver=solver,
-            start=start,
-            n_init=n_init,
-            max_iter=max_iter,
-            tol=tol,
-            variance_floor=variance_floor,
-            random_state=random_state,
-            n_jobs=n_jobs,
-            verbose=verbose,
-            warm_start=warm_start,
-        )
-
-    def _resolved_gate(self):
-        return GATES["softmax"]()

@@ -6,7 +6,6 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from smoe.solvers import EM, Certificate, Fit, certify
-from smoe.starts import representative_rows
 
 __all__ = ["StartRecord", "search"]
 
@@ -30,16 +29,6 @@ class StartRecord(NamedTuple):
     status: str
 
 
-class _OneBlock:
-    """A single block that solvers can visit like `smoe.blocks.Blocks`."""
-
-    def __init__(self, block):
-        self.block, self.total_weight = block, float(block.weight.sum())
-
-    def sum(self, visit, params, *args):
-        return visit(self.block, params, *args)
-
-
 def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0):
     """Return the best `Fit`, its `Certificate` and one `StartRecord` per start.
 
@@ -48,26 +37,44 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
     """
     run = Parallel(n_jobs=n_jobs, prefer="threads")
     n_free = task.model.chart(_blank(task)).n_free
-    rows, weight = representative_rows(blocks, max(_SAMPLE, _ROWS_PER_PARAMETER * n_free), rng)
-    task = task._replace(block=blocks.take(rows)._replace(weight=weight))
-    proposals = [start.propose(task, rng) for _ in range(n_init)]
-    screened = [np.nan] * n_init
-    chosen = range(n_init)
+    sample = blocks.representatives(max(_SAMPLE, _ROWS_PER_PARAMETER * n_free), rng)
+    task = task._replace(block=sample.block)
+    proposals = dict(enumerate(start.propose(task, rng) for _ in range(n_init)))
+    screened = {}
     if n_init > 1:
-        sample, em = _OneBlock(task.block), EM(_SCREENING, 0.0)
-        fits = run(delayed(em.solve)(task.model, sample, p) for p in proposals)
-        proposals = [fit.params for fit in fits]
-        screened = [fit.loglik / sample.total_weight * blocks.total_weight for fit in fits]
-        chosen = _leaders(task, screened, proposals)
-    ends = dict(
-        zip(chosen, run(delayed(_finish)(task, blocks, solver, tol, proposals[i]) for i in chosen), strict=True)
-    )
+        screened = _screen(run, task.model, sample, solver, proposals)
+        proposals = {i: screened[i].params for i in _leaders(task, screened)}
+    finished = run(delayed(_finish)(task, blocks, solver, tol, params) for params in proposals.values())
+    ends = dict(zip(proposals, finished, strict=True))
     best = max(ends.values(), key=_merit)
     offset = blocks.total_weight * np.log(task.scaling.y_scale)
-    records = [_record(i, start, screened[i] - offset, ends.get(i), offset) for i in range(n_init)]
+    share = blocks.total_weight / sample.total_weight
+    seen = {i: share * fit.loglik - offset for i, fit in screened.items()}
+    records = [_record(i, start, seen.get(i, np.nan), ends.get(i), offset) for i in range(n_init)]
     if verbose:
         _report(records)
     return *best, records
+
+
+def _screen(run, model, sample, solver, proposals):
+    """Return a short run of every start, and a second look at the better part if the solver has one."""
+    look = getattr(solver, "screen", EM(_SCREENING, 0.0).solve)
+    fits = dict(enumerate(run(delayed(look)(model, sample, params) for params in proposals.values())))
+    if hasattr(solver, "rescreen"):
+        second = _ranked(model, fits)[: max(_FINISHED, len(fits) // 4)]
+        looks = run(delayed(solver.rescreen)(model, sample, fits[i].params) for i in second)
+        fits.update(zip(second, looks, strict=True))
+    return fits
+
+
+def _ranked(model, fits):
+    """Return the starts in order of merit: regular before collapsed, then by log-likelihood."""
+
+    def merit(i):
+        loglik = fits[i].loglik
+        return not model.expert.at_bound(fits[i].params.expert).any(), loglik if np.isfinite(loglik) else -np.inf
+
+    return sorted(fits, key=merit, reverse=True)
 
 
 def _blank(task):
@@ -75,18 +82,19 @@ def _blank(task):
     return task.model.init_params(task.n_experts, len(scaling.gate.columns), len(scaling.expert.columns))
 
 
-def _leaders(task, logliks, proposals):
-    """Return the starts to finish: the best by screened log-likelihood, those on the way to the same maximum once.
+def _leaders(task, screened):
+    """Return the starts to finish: the best after screening, those on the way to the same maximum once.
 
     Two starts are taken for the same when their row log densities differ by little on average; those left out fill
     the places that remain.
     """
     block = task.block
-    rank = [int(i) for i in np.argsort(-np.nan_to_num(np.array(logliks), nan=-np.inf), kind="stable")]
-    rows = {i: task.model.posterior(block, proposals[i])[2] for i in rank}
+    rank = _ranked(task.model, screened)
+    rows = {i: task.model.posterior(block, screened[i].params)[2] for i in rank}
     leaders = []
     for i in rank:
-        distance = [np.abs(rows[i] - rows[j]) @ block.weight / block.weight.sum() for j in leaders]
+        with np.errstate(invalid="ignore"):  # log densities of -inf
+            distance = [np.abs(rows[i] - rows[j]) @ block.weight / block.weight.sum() for j in leaders]
         if all(d > _SAME for d in distance):
             leaders.append(i)
     return (leaders + [i for i in rank if i not in leaders])[:_FINISHED]
@@ -105,7 +113,7 @@ def _merit(end):
 def _record(i, start, screened, end, offset):
     name = f"{type(start).__name__} {i}"
     if end is None:
-        return StartRecord(name, screened, np.nan, _SCREENING, "screened out")
+        return StartRecord(name, screened, np.nan, 0, "screened out")
     fit, certificate = end
     return StartRecord(name, screened, fit.loglik - offset, fit.n_iter, certificate.status)
 

@@ -11,7 +11,7 @@ from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.scaling import Scaling
 
-__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task", "representative_rows"]
+__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task"]
 
 
 class Task(NamedTuple):
@@ -197,33 +197,3 @@ def _checked(params, task):
     if n_experts_of(params) and np.any(np.asarray(getattr(params.expert, "variance", 1.0)) <= 0):
         raise ValueError("start: variance must be positive.")
     return params
-
-
-def representative_rows(blocks, size, rng):
-    """Return indices and weights of at most ``size`` distinct rows that stand for all.
-
-    Rows are put in an order of their own (along a fixed projection) and equal rows are joined. If more than ``size``
-    remain, a systematic sample by weight is drawn along that order. Neither the order of the rows nor the difference
-    between repeating and weighting a row matters.
-    """
-    key = blocks.map(_projection, None)
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    weight = np.add.reduceat(blocks.weight[order], first)
-    rows = order[first]
-    if len(rows) <= size:
-        return rows, weight
-    cumulative = np.cumsum(weight) / weight.sum()
-    position = (np.arange(size) + rng.random()) / size
-    picked, counts = np.unique(np.searchsorted(cumulative, position, side="right"), return_counts=True)
-    picked = np.minimum(picked, len(rows) - 1)
-    return rows[picked], counts.astype(float)
-
-
-def _projection(block, _params):
-    """One number per row; sums run column by column, so equal rows get equal numbers."""
-    key = block.y.copy()
-    for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1]]):
-        key += np.sqrt(2.0 + j) * column
-    return key

@@ -12,12 +12,12 @@ _LOWEST = -1.7e308  # ranks of -inf or NaN count as this, so that top_k differen
 def _push(rank, expert, best, chosen):
     """Insert an expert's ranks into one slot of the lists; what it displaces is left in rank and expert."""
     for i in range(len(rank)):
-        value, index = rank[i], expert[i]
-        higher = value > best[i]
-        rank[i] = best[i] if higher else value
-        expert[i] = chosen[i] if higher else index
-        best[i] = value if higher else best[i]
-        chosen[i] = index if higher else chosen[i]
+        value, index, current, holder = rank[i], expert[i], best[i], chosen[i]  # all loads before any store
+        higher = value > current
+        rank[i] = current if higher else value
+        expert[i] = holder if higher else index
+        best[i] = value if higher else current
+        chosen[i] = index if higher else holder
 
 
 @kernel

@@ -1,5 +1,6 @@
 """The contract of a gate: scores, their pullback, and what the density does not depend on."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +85,7 @@ class LinearGateParams(NamedTuple):
     intercept: np.ndarray
 
 
+@lru_cache
 def _pair_index(n_experts):
     """Index of the pair (i, j) in the row-major list of pairs i <= j, as a symmetric matrix."""
     index = np.zeros((n_experts, n_experts), dtype=int)
@@ -119,6 +121,11 @@ class LinearGate(Gate):
         covariance_weights(proba, weight, weights)
         if resp is not None:
             covariance_weights(resp, -weight, weights)
+        return self.assemble(weights, Z)
+
+    def assemble(self, weights, Z):
+        """Return the information matrix in flat order from the weights of the pairs i <= j of experts, row by row."""
+        n_experts = int(np.sqrt(2 * len(weights)))
         blocks = weighted_grams(weights, Z)[_pair_index(n_experts)]
         return blocks.transpose(0, 2, 1, 3).reshape(n_experts * len(Z), -1)
 

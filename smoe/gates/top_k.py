@@ -3,11 +3,12 @@
 import numpy as np
 
 from smoe._kernels.posterior import softmax
+from smoe._kernels.relaxed_top_k import pull_ranking, relax, relaxed_covariance_weights
 from smoe._kernels.top_k import gather, keep_chosen, top_k_experts
 from smoe.gates.base import LinearGate, LinearGateParams
 from smoe.validation import check_number
 
-__all__ = ["TopKGate"]
+__all__ = ["RelaxedTopKGate", "TopKGate"]
 
 
 class TopKGate(LinearGate):
@@ -69,11 +70,14 @@ class TopKGate(LinearGate):
         if self.rank_by not in ("score", "slope"):
             raise ValueError(f"rank_by={self.rank_by!r} is not known; choose 'score' or 'slope'.")
 
+    def ranking(self, scores, params):
+        """Return what experts are ranked by, (n_experts, m)."""
+        return scores if self.rank_by == "score" else scores - params.intercept[:, None]
+
     def chosen(self, Z, params):
         """Return the experts of each row, (top_k, m), and all scores, (n_experts, m)."""
         scores = super().scores(Z, params)
-        ranks = scores if self.rank_by == "score" else scores - params.intercept[:, None]
-        return top_k_experts(np.ascontiguousarray(ranks), self.top_k), scores
+        return top_k_experts(self.ranking(scores, params), self.top_k), scores
 
     def scores(self, Z, params):
         """Return the scores of the experts chosen, -inf for the others."""
@@ -96,3 +100,49 @@ class TopKGate(LinearGate):
         if self.top_k > 1 or length == 0.0:
             return params
         return LinearGateParams(params.coef / length, params.intercept / length)
+
+
+class RelaxedTopKGate(TopKGate):
+    r"""A smooth stand-in for the top-K gate, from which the support search comes down.
+
+    Weights are proportional to :math:`\exp(s_i)\,\mathrm{sigmoid}((r_i - t)/w)` with r the ranks and t midway between
+    the ranks of the last expert in and the first one out: the dense softmax for a wide w, top-K for w towards zero, and
+    continuous in the parameters in between. Needs ``top_k`` smaller than the number of experts.
+    """
+
+    smooth = True
+
+    def __init__(self, top_k=2, rank_by="score", width=1.0):
+        super().__init__(top_k, rank_by)
+        self.width = width
+
+    def _relaxed(self, Z, params):
+        """Return the last expert in, the first one out, the relaxed scores and their derivative by the ranking."""
+        scores = LinearGate.scores(self, Z, params)
+        ranking = self.ranking(scores, params)
+        order = top_k_experts(ranking, self.top_k + 1)
+        relaxed, bend = np.empty_like(scores), np.empty_like(scores)
+        relax(scores, ranking, order[-2], order[-1], self.width, relaxed, bend)
+        return order[-2], order[-1], relaxed, bend
+
+    def scores(self, Z, params):
+        """Return the relaxed scores, finite everywhere."""
+        return self._relaxed(Z, params)[2]
+
+    def pullback(self, Z, params, R):
+        """Return the derivative of the sum of R * scores."""
+        last, out, _, bend = self._relaxed(Z, params)
+        stacked = np.ascontiguousarray(R).reshape(-1, *R.shape[-2:])
+        by_rank = np.array([pull_ranking(r, last, out, bend) for r in stacked]).reshape(R.shape)
+        pulled = LinearGate.pullback(self, Z, params, R + by_rank)
+        # Ranks by slope do not move with the intercepts.
+        return pulled if self.rank_by == "score" else pulled._replace(intercept=R.sum(axis=-1))
+
+    def information(self, Z, params, proba, weight, resp=None):
+        """Return the information as if ranks moved with the intercepts, which is exact for ranks by score."""
+        last, out, _, bend = self._relaxed(Z, params)
+        weights = np.zeros((len(proba) * (len(proba) + 1) // 2, proba.shape[1]))
+        relaxed_covariance_weights(proba, last, out, bend, weight, weights)
+        if resp is not None:
+            relaxed_covariance_weights(resp, last, out, bend, -weight, weights)
+        return self.assemble(weights, Z)

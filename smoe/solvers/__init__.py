@@ -6,7 +6,8 @@ from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
 from smoe.solvers.lbfgs import LBFGS
 from smoe.solvers.newton import Newton
+from smoe.solvers.support_search import SupportSearch
 
-SOLVERS = {"auto": EMNewton, "em": EM, "newton": Newton, "lbfgs": LBFGS}
+SOLVERS = {"em_newton": EMNewton, "support_search": SupportSearch, "em": EM, "newton": Newton, "lbfgs": LBFGS}
 
-__all__ = ["EM", "LBFGS", "SOLVERS", "Certificate", "EMNewton", "Fit", "Newton", "Solver", "certify"]
+__all__ = ["EM", "LBFGS", "SOLVERS", "Certificate", "EMNewton", "Fit", "Newton", "Solver", "SupportSearch", "certify"]

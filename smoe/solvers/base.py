@@ -26,6 +26,9 @@ class Fit(NamedTuple):
 class Solver(BaseEstimator):
     """Climbs the observed log-likelihood from given parameters.
 
+    A solver that has them is asked to ``screen(model, sample, params)`` each of many starts in place of a few EM
+    iterations, and to ``rescreen(model, sample, params)`` the better ones.
+
     Attributes
     ----------
     requires : tuple of str

@@ -55,7 +55,7 @@ def certify(model, blocks, fit, tol):
         elif n_free <= _LARGEST:
             reasons += _curvature_reasons(model, blocks, fit.params, stationary)
     unseen = f" (curvature not looked at: {n_free} parameters)" if n_free > _LARGEST else ""
-    return Certificate(not reasons, "; ".join(reasons) or "converged" + unseen, degenerate)
+    return Certificate(not reasons, "; ".join(reasons) or fit.status + unseen, degenerate)
 
 
 def _listed(experts):

@@ -7,7 +7,6 @@ from smoe.solvers.gate_steps import newton_gate_step
 __all__ = ["EM"]
 
 _SLACK = 1e-13  # relative rounding of a sum over rows: a fall within it is no fall
-_HALVINGS = 12
 
 
 class EM(Solver):
@@ -25,6 +24,8 @@ class EM(Solver):
         Largest number of iterations.
     tol : float, default=1e-8
         Stop when the score norm per row is at most this. ``tol=0.0`` runs exactly ``max_iter`` iterations.
+    n_halvings : int, default=11
+        How often the gate's step is halved before it is given up for this iteration.
 
     References
     ----------
@@ -44,9 +45,10 @@ class EM(Solver):
 
     requires = ("gate.information",)
 
-    def __init__(self, max_iter=1000, tol=1e-8):
+    def __init__(self, max_iter=1000, tol=1e-8, n_halvings=11):
         self.max_iter = max_iter
         self.tol = tol
+        self.n_halvings = n_halvings
 
     def _run(self, model, blocks, params):
         stats = blocks.sum(model.statistics, params)
@@ -69,7 +71,7 @@ class EM(Solver):
         chart = model.gate_chart(params.gate)
         here, step = chart.pack(params.gate), newton_gate_step(chart, stats, params.gate)
         floor = stats.loglik - _SLACK * (abs(stats.loglik) + blocks.total_weight)
-        for t in (*(0.5**h for h in range(_HALVINGS)), 0.0):
+        for t in (*(0.5**h for h in range(1 + self.n_halvings)), 0.0):
             candidate = MoEParams(chart.unpack(here + t * step), expert)
             new = blocks.sum(model.statistics, candidate)
             if new.loglik >= floor:

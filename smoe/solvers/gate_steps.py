@@ -9,7 +9,7 @@ _LONGEST = 10.0  # working coordinates have unit spread: a longer step leaves th
 
 
 def newton_gate_step(chart, stats, params):
-    """Return one Newton (Fisher scoring) step on the expected log-likelihood, in the coordinates of the gate's chart."""
+    """Return one Newton step (Fisher scoring) on the expected log-likelihood, in the gate's chart."""
     gradient = chart.gradient(stats.gate_score, params)
     if not gradient.size:
         return gradient

@@ -1,0 +1,206 @@
+"""Top-K gates: come down from a relaxed gate, then search the jumps of the likelihood line by line."""
+
+import numpy as np
+
+from smoe._kernels.support_lines import best_on_line, line_terms, margin, top_k_loglik
+from smoe.gates.base import LinearGateParams
+from smoe.gates.softmax import SoftmaxGate
+from smoe.gates.top_k import RelaxedTopKGate
+from smoe.params import MoEParams, n_experts_of
+from smoe.solvers.base import Solver, summarise
+from smoe.solvers.chain import EMNewton
+from smoe.solvers.em import EM
+from smoe.solvers.newton import Newton
+
+__all__ = ["SupportSearch"]
+
+_COOL = tuple((width, 5) for width in (0.3, 0.1, 0.03))  # widths and EM iterations of a second look at a start
+_ANNEAL = tuple((width, 8) for width in (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01, 0.003, 0.001, 0.0003))
+_NEAR = 40  # rows near the boundary among which pivots are drawn
+_REACH = 30.0  # how far a line goes, in root mean square change of the score (top_k = 1: in spreads of the scores)
+_ROWS = 20_000  # distinct rows on which lines are searched; more rows are represented by as many
+
+
+class SupportSearch(Solver):
+    """Finds maxima of top-K gates, whose likelihood is smooth only where no row changes its experts.
+
+    1. *Annealing.* EM climbs the likelihood of a relaxed gate (`smoe.gates.RelaxedTopKGate`) whose width falls from 1
+       to 0.0003, eight iterations at each of ten widths.
+    2. *Lines.* One expert's row of the gate moves along a random direction that keeps up to d rows near a boundary
+       where they are. Each row of the data changes its experts at most once along the line, at a known point and by a
+       known amount, so all break points are sorted and the best stretch between two of them is found in one sweep;
+       the step is taken if the exact log-likelihood rises. Rounds of lines alternate with guarded EM.
+    3. *Polish.* Newton on the piece reached, judged on the exact log-likelihood.
+
+    The observed log-likelihood never falls from the end of the annealing on. Measured on random truths with 3 to 5
+    experts, one or two of them selected, 1 to 3 features and 4,000 rows: L-BFGS from the best dense fit reached the
+    truth's log-likelihood in none of 12, annealing alone in 55 of 60, annealing and lines from starts screened by lines
+    in 60 of 60. Lost by the wayside: screening by dense likelihood alone (it misleads for one selected expert), random
+    proposals (they do not scale with the number of slopes), L-BFGS on the relaxed likelihood (it stops at kinks).
+
+    Parameters
+    ----------
+    max_iter : int, default=30
+        Largest number of rounds.
+    tol : float, default=1e-8
+        Largest score norm per row of the experts of a converged fit.
+    n_lines : int, default=20
+        Lines of a round.
+    patience : int, default=3
+        The search ends after this many idle rounds.
+    gain : float, default=0.01
+        A round that raises the log-likelihood by less is idle.
+    random_state : int, default=0
+        Draws the lines.
+
+    Examples
+    --------
+    >>> from smoe import TopKMoERegressor
+    >>> from smoe.datasets import load_mcycle
+    >>> from smoe.solvers import SupportSearch
+    >>> X, y = load_mcycle(return_X_y=True)
+    >>> model = TopKMoERegressor(3, top_k=1, solver=SupportSearch(patience=5), random_state=0).fit(X, y)
+    >>> model.gate_proba(X).sum(axis=0)  # rows of each expert
+    array([..., ..., ...])
+    """
+
+    requires = ("gate.ranking",)
+
+    def __init__(self, max_iter=30, tol=1e-8, n_lines=20, patience=3, gain=0.01, random_state=0):
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_lines = n_lines
+        self.patience = patience
+        self.gain = gain
+        self.random_state = random_state
+
+    def screen(self, model, sample, params):
+        """A short look at a start: dense EM, then a few rounds of lines on the exact likelihood."""
+        if model.gate.top_k == n_experts_of(params):
+            return EM(15, 0.0).solve(model._replace(gate=SoftmaxGate()), sample, params)
+        dense = EM(10, 0.0).solve(model._replace(gate=SoftmaxGate()), sample, params)
+        return self._refine(model, sample, dense.params, n_rounds=3, n_em=2)
+
+    def rescreen(self, model, sample, params):
+        """A second look at a promising start: more lines, with and without cooling down from a relaxed gate."""
+        if model.gate.top_k == n_experts_of(params):
+            return EM(0, 0.0).solve(model, sample, params)
+        begins = (params, _anneal(model, sample, params, _COOL))
+        fits = [self._refine(model, sample, begin, n_rounds=4, n_em=2) for begin in begins]
+        return max(fits, key=lambda fit: merit(model, fit))
+
+    def _run(self, model, blocks, params):
+        if model.gate.top_k == n_experts_of(params):  # every expert is always selected: a softmax gate
+            return EMNewton(tol=self.tol).solve(model._replace(gate=SoftmaxGate()), blocks, params)
+        rows = blocks.representatives(_ROWS, np.random.default_rng(self.random_state))
+        begins = (params, _anneal(model, rows, params, _ANNEAL)) if self.max_iter else (params,)
+        fits = [self._refine(model, rows, begin, n_rounds=min(4, self.max_iter)) for begin in begins]
+        best = max(fits, key=lambda fit: merit(model, fit))
+        fit = self._refine(model, rows, best.params, self.max_iter - best.n_iter)
+        trace = [*best.trace, *fit.trace[1:]] if len(blocks) <= _ROWS else []
+        return self._polish(model, blocks, fit, best.n_iter + fit.n_iter, trace)
+
+    def _refine(self, model, rows, params, n_rounds, n_em=3):
+        """Alternate rounds of lines with guarded EM until nothing has changed for some rounds; return a `Fit`."""
+        rng, block, idle = np.random.default_rng(self.random_state), rows.block, 0
+        em, fit = EM(n_em, 0.0, n_halvings=2), EM(0, 0.0).solve(model, rows, params)
+        trace, n_iter = [fit.loglik], 0
+        while n_iter < n_rounds and idle < self.patience:
+            params = _sharpened(model.gate, block.gate_Z, fit.params)
+            log_density = model.expert.log_prob(block.expert_Z, block.y, params.expert)
+            gate = _search_lines(model.gate, block, log_density, params.gate, self.n_lines, rng)
+            fit = em.solve(model, rows, MoEParams(gate, params.expert))
+            idle = 0 if fit.loglik > trace[-1] + self.gain else idle + 1
+            trace.append(fit.loglik)
+            n_iter += 1
+        return fit._replace(n_iter=n_iter, trace=np.asarray(trace), converged=idle >= self.patience)
+
+    def _polish(self, model, blocks, fit, n_iter, trace):
+        """Make the smooth parameters stationary on all rows, judged on the exact log-likelihood."""
+        params, searched = fit.params, fit.converged
+        climbs = [Newton(50, self.tol)] if model.gate.top_k > 1 else []
+        for climb in (*climbs, EM(5, 0.0)):
+            step = climb._run(model, blocks, params)
+            if not trace or step.loglik >= trace[-1]:
+                params = step.params
+                trace = [*trace, *step.trace[1 if trace else 0 :]]
+        stats = blocks.sum(model.statistics, params)
+        score = stats.score(model.expert, params)
+        end = summarise(model, blocks, params, stats.loglik, score, n_iter, self.tol, trace, "")
+        return end._replace(**self._verdict(model, blocks, params, score, searched))
+
+    def _verdict(self, model, blocks, params, score, searched):
+        """Whether the search is exhausted and the experts' score vanishes; the gate may rest on a jump."""
+        gradient = model.chart(params).gradient(score, params)[model.gate_chart(params.gate).n_free :]
+        norm = np.abs(gradient).max() / blocks.total_weight
+        if not searched:
+            return {"converged": False, "status": "iteration limit: lines still raise the log-likelihood"}
+        if norm > self.tol:
+            status = f"score norm per row of the experts {norm:.1e} > {self.tol:.1e}"
+            return {"converged": False, "status": status}
+        return {"converged": True, "status": "converged (no line of the support search raises the log-likelihood)"}
+
+
+def merit(model, fit):
+    """Order of preference: regular before collapsed, then by log-likelihood."""
+    return not model.expert.at_bound(fit.params.expert).any(), fit.loglik
+
+
+def _anneal(model, rows, params, schedule):
+    """Follow the relaxed gate's maximum to smaller widths."""
+    params = _sharpened(model.gate, rows.block.gate_Z, params)
+    for width, n_iter in schedule:
+        gate = RelaxedTopKGate(model.gate.top_k, model.gate.rank_by, width)
+        params = EM(n_iter, 0.0).solve(model._replace(gate=gate), rows, params).params
+        params = _sharpened(model.gate, rows.block.gate_Z, params)
+    return params
+
+
+def _sharpened(gate, Z, params):
+    """With one expert per row only the partition matters: give the scores the scale at which a width of one is wide."""
+    if gate.top_k > 1 or not params.gate.coef.any():
+        return params
+    scores = np.sort(gate.ranking(params.gate.coef @ Z[:-1] + params.gate.intercept[:, None], params.gate), axis=0)
+    factor = 1.0 / max(np.median(scores[-1] - scores[-2]), 1e-300)
+    return params._replace(gate=LinearGateParams(*(factor * field for field in params.gate)))
+
+
+def _pivot_direction(gate, Z, ranking, i, rng):
+    """Draw a direction for one expert's row of the gate that moves no boundary at up to d rows close to one."""
+    p, m = Z.shape
+    delta, n_pivots = rng.normal(size=p), rng.integers(p)
+    if n_pivots:
+        gap = np.abs(margin(ranking, gate.top_k, i))
+        near = np.argpartition(gap, _NEAR)[:_NEAR] if _NEAR < m else np.arange(m)
+        pivots = np.linalg.qr(Z[:, rng.choice(near, min(n_pivots, len(near)), replace=False)])[0]
+        delta -= pivots @ (pivots.T @ delta)
+    return delta / np.sqrt(np.mean((delta @ Z) ** 2) + 1e-300)
+
+
+def _search_lines(gate, block, log_density, params, n_lines, rng):
+    """Return gate parameters of higher exact log-likelihood, or the same."""
+    Z, weight = block.gate_Z, block.weight
+    lines = np.column_stack(params)
+    scores, (n_experts, m) = lines @ Z, log_density.shape
+    by_slope = gate.rank_by == "slope"
+    ranking = lines[:, :-1] @ Z[:-1] if by_slope else scores
+    loglik = top_k_loglik(scores, ranking, log_density, weight, gate.top_k)
+    reach = _REACH * scores.std() if gate.top_k == 1 else _REACH
+    at, terms = np.empty(m), np.empty((3, m))
+    for _ in range(n_lines):
+        i = rng.integers(n_experts)
+        delta = _pivot_direction(gate, Z, ranking, i, rng)
+        u = delta @ Z
+        v = delta[:-1] @ Z[:-1] if by_slope else u
+        start = line_terms(scores, ranking, log_density, weight, gate.top_k, i, u, v, at, terms)
+        t, value = best_on_line(np.argsort(at), at, terms, v, *start, reach)
+        if not value > loglik:
+            continue
+        moved = lines.copy()
+        moved[i] += t * delta
+        new_scores = moved @ Z
+        new_ranking = moved[:, :-1] @ Z[:-1] if by_slope else new_scores
+        new = top_k_loglik(new_scores, new_ranking, log_density, weight, gate.top_k)
+        if new > loglik:
+            loglik, lines, scores, ranking = new, moved, new_scores, new_ranking
+    return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())
