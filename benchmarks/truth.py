@@ -85,10 +85,9 @@ def main():
         spread = f"{gap.min():10.2f} {np.median(gap):10.2f} {gap.max():10.2f}"
         print(f"{k:2d}  {top_k!s:4s} {d:2d}   {np.sum(gap >= 0):2d} of {len(gap):2d} {spread} {np.median(ratio):12.1f}")
     gaps, seconds, references, converged, _ = map(np.array, zip(*results, strict=True))
-    print(
-        f"\nreached {np.sum(gaps >= 0)} of {len(gaps)}; {np.sum(~converged)} not certified; {seconds.sum():.1f} s of fits, "
-        f"{time.perf_counter() - begin:.1f} s in all; time / softmax fit at most {np.max(seconds / references):.1f}"
-    )
+    total, ratio = time.perf_counter() - begin, np.max(seconds / references)
+    print(f"\nreached {np.sum(gaps >= 0)} of {len(gaps)}; {np.sum(~converged)} not certified")
+    print(f"{seconds.sum():.1f} s of fits, {total:.1f} s in all; time / softmax fit at most {ratio:.1f}")
 
 
 if __name__ == "__main__":

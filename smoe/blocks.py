@@ -84,7 +84,12 @@ class Blocks:
         return np.concatenate([visit(block, params, *args) for block in self], axis=-1)
 
     def representatives(self, size, rng):
-        """Return at most ``size`` distinct rows, with weights, that stand for all, as a `OneBlock`.
+        """Return at most ``size`` distinct rows that stand for all, weighted, as a `OneBlock`."""
+        rows, weight = self.representative_rows(size, rng)
+        return OneBlock(self.take(rows)._replace(weight=weight))
+
+    def representative_rows(self, size, rng):
+        """Return indices and weights of at most ``size`` distinct rows that stand for all.
 
         Rows are put in an order of their own (along a fixed projection) and equal rows are joined. If more than
         ``size`` remain, a systematic sample by weight is drawn along that order. Neither the order of the rows nor the
@@ -101,7 +106,7 @@ class Blocks:
             position = (np.arange(size) + rng.random()) / size
             picked, weight = np.unique(np.searchsorted(cumulative, position, side="right"), return_counts=True)
             rows = rows[np.minimum(picked, len(rows) - 1)]
-        return OneBlock(self.take(rows)._replace(weight=weight.astype(float)))
+        return rows, weight.astype(float)
 
 
 class OneBlock:

@@ -24,12 +24,13 @@ class ActivationDenseToSparseGate(Gate):
 
     .. math:: \pi_i(x) = \mathrm{softmax}_i\!\left(\frac{g(\beta_{1i}^\top x) + \beta_{0i}}{\tau}\right)
 
-    The last intercept is pinned to zero; no slope is, because the activation g makes every slope identified, with
-    exceptions: with ``"identity"`` slopes are identified up to a common shift (the last is pinned), and where g is
-    positively homogeneous (``"identity"``, ``"relu"``) the ray :math:`(\beta_1, \beta_0, \tau) \to c (\beta_1, \beta_0, \tau)`
-    leaves the density as it is, so that a temperature can be learned in name only: the fit is done at a fixed
-    temperature and reported with slopes of length one. The slope has no intercept inside the activation, so the gate is
-    not equivariant to shifting X: fits work on columns that are scaled but not centred.
+    The last intercept is pinned to zero; no slope is, because the activation g makes every slope identified. But with
+    ``"identity"`` slopes are identified up to a common shift (the last is pinned), and where g is positively
+    homogeneous (``"identity"``, ``"relu"``) the density stays as it is along the ray
+    :math:`(\beta_1, \beta_0, \tau) \to c\,(\beta_1, \beta_0, \tau)`, so that a temperature can be learned in name
+    only: the fit is done at a fixed temperature and reported with slopes of length one. The slope has no intercept
+    inside the activation, so the gate is not equivariant to shifting X: fits work on columns that are scaled but not
+    centred.
 
     Parameters
     ----------

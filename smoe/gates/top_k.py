@@ -77,7 +77,7 @@ class TopKGate(LinearGate):
     def chosen(self, Z, params):
         """Return the experts of each row, (top_k, m), and all scores, (n_experts, m)."""
         scores = super().scores(Z, params)
-        return top_k_experts(self.ranking(scores, params), self.top_k), scores
+        return top_k_experts(self.ranking(scores, params), min(self.top_k, len(scores))), scores
 
     def scores(self, Z, params):
         """Return the scores of the experts chosen, -inf for the others."""
@@ -86,7 +86,7 @@ class TopKGate(LinearGate):
 
     def sparse_proba(self, Z, params):
         """Return probabilities and indices of the experts chosen, both (top_k, m)."""
-        if self.top_k == len(params.intercept):
+        if self.top_k >= len(params.intercept):
             return None
         chosen, scores = self.chosen(Z, params)
         proba = np.empty(chosen.shape)

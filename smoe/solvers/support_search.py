@@ -76,29 +76,32 @@ class SupportSearch(Solver):
 
     def screen(self, model, sample, params):
         """A short look at a start: dense EM, then a few rounds of lines on the exact likelihood."""
-        if model.gate.top_k == n_experts_of(params):
+        if model.gate.top_k >= n_experts_of(params):
             return EM(15, 0.0).solve(model._replace(gate=SoftmaxGate()), sample, params)
         dense = EM(10, 0.0).solve(model._replace(gate=SoftmaxGate()), sample, params)
         return self._refine(model, sample, dense.params, n_rounds=3, n_em=2)
 
     def rescreen(self, model, sample, params):
         """A second look at a promising start: more lines, with and without cooling down from a relaxed gate."""
-        if model.gate.top_k == n_experts_of(params):
+        if model.gate.top_k >= n_experts_of(params):
             return EM(0, 0.0).solve(model, sample, params)
         begins = (params, _anneal(model, sample, params, _COOL))
         fits = [self._refine(model, sample, begin, n_rounds=4, n_em=2) for begin in begins]
         return max(fits, key=lambda fit: merit(model, fit))
 
     def _run(self, model, blocks, params):
-        if model.gate.top_k == n_experts_of(params):  # every expert is always selected: a softmax gate
-            return EMNewton(tol=self.tol).solve(model._replace(gate=SoftmaxGate()), blocks, params)
+        if model.gate.top_k >= n_experts_of(params):  # every expert is always selected: a softmax gate
+            dense = model._replace(gate=SoftmaxGate())
+            return EMNewton(self.max_iter, self.tol).solve(dense, blocks, params)
         rows = blocks.representatives(_ROWS, np.random.default_rng(self.random_state))
-        begins = (params, _anneal(model, rows, params, _ANNEAL)) if self.max_iter else (params,)
-        fits = [self._refine(model, rows, begin, n_rounds=min(4, self.max_iter)) for begin in begins]
+        trace, rounds = [blocks.sum(model.loglik, params)], self.max_iter - 2  # two are left for the polish
+        begins = (params, _anneal(model, rows, params, _ANNEAL)) if rounds > 0 else (params,)
+        fits = [self._refine(model, rows, begin, n_rounds=min(4, rounds)) for begin in begins]
         best = max(fits, key=lambda fit: merit(model, fit))
-        fit = self._refine(model, rows, best.params, self.max_iter - best.n_iter)
-        trace = [*best.trace, *fit.trace[1:]] if len(blocks) <= _ROWS else []
-        return self._polish(model, blocks, fit, best.n_iter + fit.n_iter, trace)
+        fit = self._refine(model, rows, best.params, rounds - best.n_iter)
+        if self.max_iter > 0 and len(rows) == len(blocks):
+            trace += [*best.trace[-1:], *fit.trace[1:]]
+        return self._polish(model, blocks, params, fit, trace)
 
     def _refine(self, model, rows, params, n_rounds, n_em=3):
         """Alternate rounds of lines with guarded EM until nothing has changed for some rounds; return a `Fit`."""
@@ -115,19 +118,18 @@ class SupportSearch(Solver):
             n_iter += 1
         return fit._replace(n_iter=n_iter, trace=np.asarray(trace), converged=idle >= self.patience)
 
-    def _polish(self, model, blocks, fit, n_iter, trace):
+    def _polish(self, model, blocks, start, fit, trace):
         """Make the smooth parameters stationary on all rows, judged on the exact log-likelihood."""
-        params, searched = fit.params, fit.converged
-        climbs = [Newton(50, self.tol)] if model.gate.top_k > 1 else []
-        for climb in (*climbs, EM(5, 0.0)):
+        params = fit.params if blocks.sum(model.loglik, fit.params) >= trace[0] else start
+        for climb in (Newton(50, self.tol), EM(50, self.tol, n_halvings=2))[: self.max_iter]:
             step = climb._run(model, blocks, params)
-            if not trace or step.loglik >= trace[-1]:
+            if step.loglik >= trace[-1]:
                 params = step.params
-                trace = [*trace, *step.trace[1 if trace else 0 :]]
+                trace = [*trace, step.loglik]
         stats = blocks.sum(model.statistics, params)
         score = stats.score(model.expert, params)
-        end = summarise(model, blocks, params, stats.loglik, score, n_iter, self.tol, trace, "")
-        return end._replace(**self._verdict(model, blocks, params, score, searched))
+        end = summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
+        return end._replace(**self._verdict(model, blocks, params, score, fit.converged))
 
     def _verdict(self, model, blocks, params, score, searched):
         """Whether the search is exhausted and the experts' score vanishes; the gate may rest on a jump."""

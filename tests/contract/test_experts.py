@@ -1,0 +1,292 @@
+"""What every registered family of experts promises."""
+
+import inspect
+import pickle
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import kstest
+from sklearn.base import clone
+
+import naive
+from helpers import (
+    assert_close,
+    assert_derivative,
+    distribution_function,
+    frozen,
+    perturbed,
+    random_expert,
+    twin,
+)
+from smoe.experts import EXPERTS, Expert
+from smoe.gates import SoftmaxGate
+from smoe.mixture import MixtureOfExperts
+from smoe.params import flatten, permute, tree_sum, unflatten
+
+M = 40
+every = pytest.mark.parametrize("name", EXPERTS)
+sizes = pytest.mark.parametrize("k, d", [(1, 1), (2, 1), (3, 2)])
+
+
+class Case(NamedTuple):
+    expert: Expert
+    X: np.ndarray
+    Z: np.ndarray
+    y: np.ndarray
+    params: NamedTuple
+    resp: np.ndarray
+
+    def stats(self, resp=None, rows=slice(None), params=None):
+        resp = self.resp if resp is None else resp
+        params = self.params if params is None else params
+        return self.expert.suffstats(self.Z[:, rows], self.y[rows], params, resp[:, rows])
+
+    def expected(self, params, resp=None):
+        """Expected log-likelihood, row by row and expert by expert."""
+        resp = self.resp if resp is None else resp
+        return float((resp * self.expert.log_prob(self.Z, self.y, params)).sum())
+
+    def own(self, vector):
+        """Entries in flat order, (n_experts, n_entries)."""
+        return np.reshape(vector, (len(self.params[0]), -1))
+
+
+def make(name, k, d, rng, m=M):
+    expert, X = EXPERTS[name](), rng.normal(size=(d, m))
+    truth, params = random_expert(expert, k, d, rng), random_expert(expert, k, d, rng)
+    Z = expert.design(X)
+    y = expert.sample(Z, rng.integers(k, size=m), truth, rng)
+    resp = rng.dirichlet(np.ones(k), m).T * rng.uniform(0.5, 2.0, m)
+    return Case(expert, X, Z, y, params, resp)
+
+
+def at(case, row, k):
+    """Log density of expert k at one row, as a function of y."""
+
+    def log_density(y):
+        y = np.atleast_1d(y)
+        return case.expert.log_prob(np.repeat(case.Z[:, [row]], len(y), axis=1), y, case.params)[k]
+
+    return log_density
+
+
+def moments(case, row, k):
+    mean, variance = case.expert.mean(case.Z, case.params), case.expert.variance(case.Z, case.params)
+    return mean[k, row], np.sqrt(variance[k, row])
+
+
+@every
+@sizes
+def test_log_prob_equals_its_twin(name, k, d, rng):
+    case = make(name, k, d, rng)
+    model = twin(MixtureOfExperts(SoftmaxGate(), case.expert))
+    wanted = [model.log_density(v, x, case.params) for v, x in zip(case.y, case.X.T, strict=True)]
+    found = case.expert.log_prob(case.Z, case.y, case.params)
+    np.testing.assert_allclose(found, np.transpose(wanted), rtol=1e-11, atol=1e-12)
+
+
+@every
+def test_density_has_the_moments_that_it_states(name, rng):
+    case = make(name, 3, 2, rng)
+    for row, k in np.ndindex(2, 3):
+        mean, sd = moments(case, row, k)
+        density = at(case, row, k)
+
+        def integral(power, mean=mean, sd=sd, density=density):
+            return quad(lambda t: sd * t**power * np.exp(density(mean + sd * t)[0]), -np.inf, np.inf)[0]
+
+        np.testing.assert_allclose([integral(0), integral(1), integral(2)], [1, 0, 1], atol=1e-7)
+
+
+@every
+def test_sample_follows_the_density(name, rng):
+    case, n = make(name, 3, 2, rng), 4000
+    label = np.repeat(np.arange(3), n)
+    Z = np.repeat(case.Z[:, [0]], 3 * n, axis=1)
+    y = case.expert.sample(Z, label, case.params, rng)
+    for k in range(3):
+        cdf, end = distribution_function(at(case, 0, k), *moments(case, 0, k))
+        assert abs(end - 1) < 1e-9
+        assert kstest(y[label == k], cdf).pvalue > 1e-3
+
+
+@every
+def test_cdf_is_the_integral_of_the_density(name, rng):
+    case = make(name, 3, 2, rng)
+    for k in range(3):
+        mean, sd = moments(case, 0, k)
+        y = mean + sd * np.linspace(-4, 4, 9)
+        Z = np.repeat(case.Z[:, [0]], 9, axis=1)
+        found = case.expert.cdf(Z, y, case.params)[k]
+        np.testing.assert_allclose(found, distribution_function(at(case, 0, k), mean, sd)[0](y), atol=1e-6)
+        np.testing.assert_allclose(case.expert.cdf(Z, y, case.params, upper=True)[k], 1 - found, atol=1e-13)
+        np.testing.assert_allclose(case.expert.ppf(Z, found, case.params)[k], y, rtol=1e-9, atol=1e-9)
+
+
+@every
+@sizes
+def test_m_step_is_the_maximum(name, k, d, rng):
+    case = make(name, k, d, rng)
+    best = frozen(case.expert.m_step(case.stats(), case.params))
+    top = case.expected(best)
+    assert top > case.expected(case.params)
+    for spread in np.repeat([1.0, 1e-1, 1e-2, 1e-3], 10):
+        assert case.expected(perturbed(best, case.expert.lower, rng, spread)) < top
+    score = flatten(case.expert.score(case.stats(params=best), best))
+    np.testing.assert_allclose(score, 0, atol=1e-9 * M)
+
+
+def test_gaussian_m_step_is_least_squares(rng):
+    case = make("gaussian", 3, 2, rng)
+    found = case.expert.m_step(case.stats(), case.params)
+    for one, other in zip(found, naive.gaussian_m_step(case.X.T, case.y, case.resp.T, np.ones(M)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10)
+
+
+@every
+@sizes
+def test_score_is_the_derivative(name, k, d, rng):
+    case = make(name, k, d, rng)
+    found = flatten(case.expert.score(case.stats(), case.params))
+    assert_derivative(found, naive.gradient(case.expected, case.params, step=1e-4), 1e-8)
+
+
+@every
+@sizes
+def test_row_scores_are_the_derivatives(name, k, d, rng):
+    case = make(name, k, d, rng)
+    rows = naive.gradient(lambda p: case.expert.log_prob(case.Z, case.y, p), case.params, step=1e-4)
+    rows = rows.reshape(k, -1, k, M)
+    wanted = np.array([rows[i, :, i] for i in range(k)])
+    assert_derivative(case.expert.row_scores(case.Z, case.y, case.params), wanted, 1e-8)
+
+
+@every
+@sizes
+def test_curvature_is_the_second_derivative(name, k, d, rng):
+    case = make(name, k, d, rng)
+    bend = naive.hessian(case.expected, case.params, step=1e-3)
+    width = len(bend) // k
+    wanted = [-bend[i * width : (i + 1) * width, i * width : (i + 1) * width] for i in range(k)]
+    assert_derivative(case.expert.curvature(case.Z, case.y, case.params, case.resp), np.array(wanted), 1e-6)
+
+
+@every
+def test_statistics_add_up_over_blocks(name, rng):
+    case, cuts = make(name, 3, 2, rng), [slice(0, 1), slice(1, 25), slice(25, M)]
+    assert_close(tree_sum([case.stats(rows=s) for s in cuts]), case.stats(), rtol=1e-11, atol=1e-11)
+    parts = [case.expert.curvature(case.Z[:, s], case.y[s], case.params, case.resp[:, s]) for s in cuts]
+    whole = case.expert.curvature(case.Z, case.y, case.params, case.resp)
+    np.testing.assert_allclose(sum(parts), whole, rtol=1e-11, atol=1e-11)
+
+
+@every
+def test_weight_two_is_the_row_twice(name, rng):
+    case, twice = make(name, 3, 2, rng), np.repeat(np.arange(M), 2)
+    doubled = case.expert.suffstats(case.Z[:, twice], case.y[twice], case.params, case.resp[:, twice])
+    weighted = case.stats(2 * case.resp)
+    assert_close(doubled, weighted, rtol=1e-12, atol=1e-12)
+    assert_close(case.expert.m_step(doubled, case.params), case.expert.m_step(case.stats(), case.params), rtol=1e-10)
+
+
+@every
+def test_an_empty_expert_keeps_its_parameters(name, rng):
+    case = make(name, 3, 2, rng)
+    resp = case.resp.copy()
+    resp[1] = 0.0
+    after = case.expert.m_step(case.stats(resp), case.params)
+    for field, before in zip(after, case.params, strict=True):
+        np.testing.assert_array_equal(field[1], before[1])
+        assert np.all(np.isfinite(field))
+
+
+@every
+def test_m_step_with_few_rows_or_collinear_columns_does_not_fall(name, rng):
+    case = make(name, 2, 2, rng)
+    resp = case.resp.copy()
+    resp[1, 1:] = 0.0  # one row
+    flat = case.Z.copy()
+    flat[1] = 2 * flat[0] - 1
+    for changed in (case._replace(resp=resp), case._replace(Z=flat)):
+        after = changed.expert.m_step(changed.stats(), changed.params)
+        assert np.all(np.isfinite(flatten(after)))
+        assert changed.expected(after) > changed.expected(changed.params)
+
+
+@every
+@sizes
+def test_unscale_changes_the_density_by_the_unit_of_y(name, k, d, rng):
+    case = make(name, k, d, rng)
+    shift, scale, y_shift, y_scale = rng.normal(size=d), rng.uniform(0.5, 3.0, d), -1.7, 2.5
+    users = frozen(case.expert.unscale(case.params, shift, scale, y_shift, y_scale))
+    Z = case.expert.design(scale[:, None] * case.X + shift[:, None])
+    found = case.expert.log_prob(Z, y_scale * case.y + y_shift, users)
+    wanted = case.expert.log_prob(case.Z, case.y, case.params) - np.log(y_scale)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-10)
+    back = case.expert.unscale(users, -shift / scale, 1 / scale, -y_shift / y_scale, 1 / y_scale)
+    assert_close(back, case.params, rtol=1e-11, atol=1e-12)
+
+
+@every
+def test_relabelling(name, rng):
+    case, order = make(name, 3, 2, rng), np.array([2, 0, 1])
+    moved = permute(case.params, order)
+    found = case.expert.log_prob(case.Z, case.y, moved)
+    np.testing.assert_array_equal(found, case.expert.log_prob(case.Z, case.y, case.params)[order])
+    after = case.expert.m_step(case.stats(case.resp[order], params=moved), moved)
+    assert_close(after, permute(case.expert.m_step(case.stats(), case.params), order), rtol=1e-10)
+
+
+@every
+def test_at_bound_names_the_experts(name, rng):
+    case = make(name, 3, 2, rng)
+    assert not case.expert.at_bound(case.params).any()
+    for field, bound in case.expert.lower.items():
+        values = np.array(getattr(case.params, field))
+        values[1] = bound
+        touching = case.expert.at_bound(case.params._replace(**{field: values}))
+        np.testing.assert_array_equal(touching, [False, True, False])
+
+
+@every
+def test_m_step_stays_above_the_bound(name, rng):
+    case = make(name, 2, 1, rng)
+    exact = case._replace(y=case.expert.mean(case.Z, case.params)[0])  # every row on expert 0
+    after = exact.expert.m_step(exact.stats(), exact.params)
+    for field, bound in case.expert.lower.items():
+        assert np.all(getattr(after, field) >= bound)
+    assert exact.expert.at_bound(after).all() == bool(case.expert.lower)
+
+
+@every
+def test_from_elements_goes_through_the_rows(name, rng):
+    case = make(name, 3, 2, rng)
+    rows = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8]])
+    params = case.expert.from_elements(case.Z, case.y, np.ones(M), rows)
+    assert [np.shape(f) for f in params] == [np.shape(f) for f in case.params]
+    for field, bound in case.expert.lower.items():
+        assert np.all(getattr(params, field) > bound)
+    for k, r in enumerate(rows):
+        np.testing.assert_allclose(case.expert.mean(case.Z, params)[k, r], case.y[r], rtol=1e-9, atol=1e-9)
+
+
+@every
+def test_units_are_positive(name, rng):
+    case = make(name, 3, 2, rng)
+    units = case.expert.units(case.params)
+    assert [np.shape(f) for f in units] == [np.shape(f) for f in case.params]
+    assert np.all(flatten(units) > 0)
+    assert_close(unflatten(flatten(units), case.params), units, rtol=0)
+
+
+@every
+def test_an_expert_is_a_recipe(name):
+    expert = EXPERTS[name]()
+    names = set(inspect.signature(type(expert).__init__).parameters) - {"self", "args", "kwargs"}
+    assert isinstance(expert, Expert) and set(expert.get_params()) == names
+    assert clone(expert).get_params() == expert.get_params()
+    again = pickle.loads(pickle.dumps(expert))
+    assert type(again) is type(expert) and again.get_params() == expert.get_params()
+    assert vars(expert) == expert.get_params(deep=False)

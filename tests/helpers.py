@@ -1,0 +1,135 @@
+"""What several test modules need: registry entries, random parameters, small problems."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+import naive
+from smoe.blocks import Blocks
+from smoe.experts import EXPERTS
+from smoe.gates import GATES
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams, flatten, unflatten
+from smoe.scaling import Scaling
+
+SMOOTH = [name for name in GATES if GATES[name]().smooth]
+INFORMED = [name for name in SMOOTH if hasattr(GATES[name](), "information")]
+PAIRS = [(gate, expert) for gate in GATES for expert in EXPERTS]
+SMOOTH_PAIRS = [(gate, expert) for gate in INFORMED for expert in EXPERTS]
+
+
+def frozen(params):
+    """The same parameters in arrays that refuse to be written to."""
+    if isinstance(params[0], tuple):
+        return type(params)(*map(frozen, params))
+    fields = [np.array(field, dtype=float) for field in params]
+    for field in fields:
+        field.setflags(write=False)
+    return type(params)(*fields)
+
+
+def perturbed(params, lower, rng, spread=1.0, free=None):
+    """Move every (free) entry at random; fields that are bounded below stay above their bound."""
+    bound = flatten(type(params)(*(np.full(np.shape(f), lower.get(n, -np.inf)) for n, f in params._asdict().items())))
+    flat, noise = flatten(params), spread * rng.normal(size=len(bound))
+    bounded = np.isfinite(bound)
+    noise *= 1.0 if free is None else flatten(free)
+    above = bound[bounded] + (flat - bound)[bounded] * np.exp(0.5 * noise[bounded])
+    flat += noise
+    flat[bounded] = above
+    return frozen(unflatten(flat, params))
+
+
+def random_gate(gate, k, d, rng, spread=1.0, pinned=True):
+    """Random parameters of a gate; with ``pinned`` those that its convention pins stay at their first value."""
+    params = gate.init_params(k, d)
+    return perturbed(params, gate.lower, rng, spread, gate.free(params) if pinned else None)
+
+
+def random_expert(expert, k, d, rng, spread=1.0):
+    return perturbed(expert.init_params(k, d), expert.lower, rng, spread)
+
+
+class Problem:
+    """Data drawn from a random truth of any gate and family, in one set of coordinates."""
+
+    def __init__(self, gate, expert, n=40, k=3, d=2, seed=0, spread=1.0, weighted=False):
+        rng = np.random.default_rng(seed)
+        self.rng, self.k, self.d = rng, k, d
+        self.model = MixtureOfExperts(GATES[gate](), EXPERTS[expert]())
+        self.X = rng.uniform(-1, 1, (n, d))
+        self.truth = MoEParams(
+            random_gate(self.model.gate, k, d, rng, spread), random_expert(self.model.expert, k, d, rng, spread)
+        )
+        self.weight = rng.uniform(0.5, 2.0, n) if weighted else np.ones(n)
+        self.scaling = Scaling.identity(np.arange(d), np.arange(d))
+        block = Blocks(self.model, self.X, None, None, self.scaling).take(slice(None))
+        self.y = self.model.sample(block, self.truth, rng)[0]
+        self.twin = twin(self.model)
+
+    @property
+    def blocks(self):
+        return Blocks(self.model, self.X, self.y, self.weight, self.scaling)
+
+    @property
+    def block(self):
+        return self.blocks.take(slice(None))
+
+    def near_truth(self, spread=0.3):
+        gate, expert = self.model.gate, self.model.expert
+        return MoEParams(
+            perturbed(self.truth.gate, gate.lower, self.rng, spread, gate.free(self.truth.gate)),
+            perturbed(self.truth.expert, expert.lower, self.rng, spread),
+        )
+
+    def loglik(self, params):
+        return self.twin.loglik(params, self.X, self.y, self.weight)
+
+
+def twin(model):
+    """The naive twin of a model; a gate or family without one is asked row by row."""
+
+    def scores(x, params):
+        return model.gate.scores(model.gate.design(np.reshape(x, (-1, 1))), params)[:, 0].tolist()
+
+    def log_density(y, x, params):
+        Z = model.expert.design(np.reshape(x, (-1, 1)))
+        return model.expert.log_prob(Z, np.array([y]), params)[:, 0].tolist()
+
+    return naive.Twin(
+        naive.SCORES.get(type(model.gate).__name__, scores),
+        naive.LOG_DENSITY.get(type(model.expert).__name__, log_density),
+    )
+
+
+def assert_close(actual, desired, rtol=1e-9, atol=1e-12):
+    """Compare arrays or nested named tuples field by field."""
+    if isinstance(desired, tuple) and hasattr(desired, "_fields"):
+        assert type(actual) is type(desired)
+        for one, other in zip(actual, desired, strict=True):
+            assert_close(one, other, rtol, atol)
+    elif desired is None:
+        assert actual is None
+    else:
+        np.testing.assert_allclose(actual, desired, rtol, atol)
+
+
+def assert_derivative(actual, desired, tol=1e-7):
+    """Compare with differences, whose errors are shares of the largest entry."""
+    np.testing.assert_allclose(actual, desired, rtol=0, atol=tol * max(1.0, np.abs(desired).max(initial=0.0)))
+
+
+def quietly(fit, *args, **kwargs):
+    """Call, not minding that a fit is no certified maximum; every other warning stays an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return fit(*args, **kwargs)
+
+
+def distribution_function(log_density, centre, sd, n=40001, reach=15.0):
+    """Integrate a density over a grid: the distribution function as a callable, and its value at the far end."""
+    grid = np.linspace(centre - reach * sd, centre + reach * sd, n)
+    density = np.exp(log_density(grid))
+    total = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
+    return (lambda y: np.interp(y, grid, total)), total[-1]

@@ -1,0 +1,183 @@
+"""Slow, obvious twins of what smoe computes: plain loops over rows, no code shared with smoe.
+
+Rows are rows here: X is (n, d), responsibilities are (n, n_experts). Derivatives are central differences, in the
+user's natural parameters.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+
+def softmax(values):
+    """exp(v_i) / sum_j exp(v_j) of a list."""
+    top = max(values)
+    terms = [math.exp(v - top) for v in values]
+    return [t / math.fsum(terms) for t in terms]
+
+
+def log_sum_exp(values):
+    top = max(values)
+    return top if math.isinf(top) else top + math.log(math.fsum(math.exp(v - top) for v in values))
+
+
+def linear_scores(x, gate):
+    """b1_i'x + b0_i, expert by expert."""
+    return [
+        math.fsum([*(c * v for c, v in zip(coef, x, strict=True)), b])
+        for coef, b in zip(gate.coef, gate.intercept, strict=True)
+    ]
+
+
+def gaussian_means(x, expert):
+    return [
+        math.fsum([*(c * v for c, v in zip(coef, x, strict=True)), b])
+        for coef, b in zip(expert.coef, expert.intercept, strict=True)
+    ]
+
+
+def gaussian_log_density(y, x, expert):
+    """log N(y; a_i'x + b_i, v_i), expert by expert."""
+    return norm.logpdf(y, gaussian_means(x, expert), np.sqrt(expert.variance)).tolist()
+
+
+# Twins by the name of the class that they imitate.
+SCORES = {"SoftmaxGate": linear_scores}
+LOG_DENSITY = {"GaussianExpert": gaussian_log_density}
+
+
+class Twin(NamedTuple):
+    """A mixture of experts from the scores of a row and the log densities of a row."""
+
+    scores: object = linear_scores
+    log_density: object = gaussian_log_density
+
+    def _log_joint(self, params, x_gate, x, y):
+        proba = softmax(self.scores(x_gate, params.gate))
+        density = self.log_density(y, x, params.expert)
+        return [math.log(p) + f if p > 0 else -math.inf for p, f in zip(proba, density, strict=True)]
+
+    def proba(self, params, X):
+        return np.array([softmax(self.scores(x, params.gate)) for x in X])
+
+    def row_loglik(self, params, X, y, X_gate=None):
+        X_gate = X if X_gate is None else X_gate
+        return np.array([log_sum_exp(self._log_joint(params, *row)) for row in zip(X_gate, X, y, strict=True)])
+
+    def loglik(self, params, X, y, weight=None, X_gate=None):
+        weight = np.ones(len(y)) if weight is None else weight
+        rows = self.row_loglik(params, X, y, X_gate)
+        return math.fsum(w * row for w, row in zip(weight, rows, strict=True))
+
+    def resp(self, params, X, y, X_gate=None):
+        X_gate = X if X_gate is None else X_gate
+        return np.array([softmax(self._log_joint(params, *row)) for row in zip(X_gate, X, y, strict=True)])
+
+    def q(self, params, resp, X, y, weight=None):
+        """Expected complete-data log-likelihood."""
+        weight = np.ones(len(y)) if weight is None else weight
+        total = 0.0
+        for x, response, r, w in zip(X, y, resp, weight, strict=True):
+            for r_i, joint in zip(r, self._log_joint(params, x, x, response), strict=True):
+                total += w * r_i * joint if r_i > 0 else 0.0
+        return total
+
+    def score(self, params, X, y, weight=None, X_gate=None, **steps):
+        return gradient(lambda p: self.loglik(p, X, y, weight, X_gate), params, **steps)
+
+    def hessian(self, params, X, y, weight=None, X_gate=None, **steps):
+        return hessian(lambda p: self.loglik(p, X, y, weight, X_gate), params, **steps)
+
+
+SOFTMAX_GAUSSIAN = Twin()
+
+
+def least_squares(X, y, weight):
+    """Weighted least squares with intercept: slopes, intercept and ML variance."""
+    design = np.column_stack([X, np.ones(len(y))])
+    root = np.sqrt(weight)
+    line = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
+    variance = sum(w * (v - z @ line) ** 2 for z, v, w in zip(design, y, weight, strict=True)) / sum(weight)
+    return line[:-1], line[-1], variance
+
+
+def gaussian_m_step(X, y, resp, weight):
+    """One EM iteration's experts: slopes, intercepts and variances."""
+    return tuple(map(np.array, zip(*(least_squares(X, y, weight * r) for r in resp.T), strict=True)))
+
+
+def gaussian_moments(params, x_gate, x):
+    """Mean and variance of y given one row."""
+    proba = softmax(linear_scores(x_gate, params.gate))
+    means = gaussian_means(x, params.expert)
+    mean = math.fsum(p * m for p, m in zip(proba, means, strict=True))
+    second = math.fsum(p * (v + m * m) for p, m, v in zip(proba, means, params.expert.variance, strict=True))
+    return mean, second - mean**2
+
+
+# Derivatives by differences ------------------------------------------------------------------------------------------
+
+
+def entries(params, path=()):
+    """Where the numbers of nested named tuples are, in flat order: expert by expert, then those that all share."""
+    if isinstance(params[0], tuple):
+        return [place for name in params._fields for place in entries(getattr(params, name), (*path, name))]
+    arrays = {name: np.asarray(field) for name, field in zip(params._fields, params, strict=True)}
+    n_experts = max(len(a) for a in arrays.values() if a.ndim)
+    own = [
+        (*path, name, (k, *index))
+        for k in range(n_experts)
+        for name, a in arrays.items()
+        if a.ndim
+        for index in np.ndindex(a.shape[1:])
+    ]
+    return own + [(*path, name, ()) for name, a in arrays.items() if not a.ndim]
+
+
+def value_at(params, place):
+    *names, index = place
+    for name in names:
+        params = getattr(params, name)
+    return float(np.asarray(params)[index])
+
+
+def moved(params, place, step):
+    """The parameters with one number moved by a step."""
+    name, *rest = place
+    if len(rest) > 1:
+        return params._replace(**{name: moved(getattr(params, name), rest, step)})
+    field = np.array(getattr(params, name), dtype=float)
+    field[rest[0]] += step
+    return params._replace(**{name: field})
+
+
+def gradient(f, params, step=1e-3, unit=None):
+    """Derivative of f (an array or a number) by each entry, on axis 0: five-point differences."""
+    places = entries(params)
+    steps = step * (np.ones(len(places)) if unit is None else unit)
+    return np.array([_slope(f, params, place, h) for place, h in zip(places, steps, strict=True)])
+
+
+def _slope(f, params, place, h):
+    at = {j: np.asarray(f(moved(params, place, j * h))) for j in (-2, -1, 1, 2)}
+    return (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h)
+
+
+def hessian(f, params, step=2e-3, unit=None, places=None):
+    """Second derivative of a number by all or some entries, each pair extrapolated from two step lengths."""
+    places = entries(params) if places is None else places
+    steps = step * (np.ones(len(places)) if unit is None else unit)
+    out = np.zeros((len(places), len(places)))
+    for i, j in zip(*np.triu_indices(len(places)), strict=True):
+        coarse, fine = (_bend(f, params, places[i], places[j], c * steps[i], c * steps[j]) for c in (2, 1))
+        out[i, j] = out[j, i] = (4 * fine - coarse) / 3
+    return out
+
+
+def _bend(f, params, a, b, h, g):
+    def at(s, t):
+        return f(moved(moved(params, a, s * h), b, t * g))
+
+    return (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / (4 * h * g)

@@ -1,0 +1,107 @@
+"""Imports go one way. Read from the import statements, not from what happens to be loaded."""
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+import smoe
+
+ROOT = Path(smoe.__file__).parent
+# A module imports from layers below its own, or from its own without a cycle; a new module needs a place here.
+LAYERS = [
+    {"_kernels", "params", "registry", "validation", "features"},
+    {"gates", "experts"},
+    {"mixture"},
+    {"scaling", "blocks", "starts", "solvers", "search"},
+    {"inference", "distribution", "fitted"},
+    {"estimators", "named", "datasets", "simulation"},
+    {"plots", "cli", "__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+FILES = {path.relative_to(ROOT): path for path in ROOT.rglob("*.py")}
+MODULES = sorted(path for path in FILES if path != Path("__init__.py"))
+
+
+def tree(path):
+    return ast.parse(FILES[path].read_text(encoding="utf-8"))
+
+
+def imports(path):
+    """Dotted names that a file imports, wherever in the file; relative ones made absolute."""
+    package = ["smoe", *path.parts[:-1]]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def part(name):
+    """The part of smoe that a dotted name or a path belongs to."""
+    return name.split(".")[1] if isinstance(name, str) else name.with_suffix("").parts[0]
+
+
+def inner(path):
+    """Parts of smoe that a file imports from."""
+    return {part(name) for name in imports(path) if name.startswith("smoe.")} - {part(path)}
+
+
+def test_there_is_something_to_read():
+    assert {part(path) for path in MODULES} >= {"_kernels", "gates", "experts", "mixture", "solvers", "estimators"}
+    assert inner(Path("mixture.py")) >= {"_kernels", "gates", "experts", "params"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_go_down(path):
+    assert part(path) in LEVEL, f"give smoe.{part(path)} a place in LAYERS"
+    assert "smoe" not in imports(path), "import modules, not the package"
+    for other in inner(path):
+        assert other in LEVEL, f"give smoe.{other} a place in LAYERS"
+        assert LEVEL[other] <= LEVEL[part(path)], f"{path} imports {other} from a layer above"
+
+
+def test_imports_have_no_cycle():
+    graph = {}
+    for path in MODULES:
+        graph.setdefault(part(path), set()).update(inner(path))
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_plots_imports_matplotlib(path):
+    names = {name.split(".")[0] for name in imports(path)}
+    assert "matplotlib" not in names or part(path) == "plots"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_nothing_private_of_scikit_learn(path):
+    for name in imports(path):
+        if name.startswith("sklearn"):
+            assert not any(piece.startswith("_") for piece in name.split(".")), name
+
+
+KERNELS = [path for path in MODULES if part(path) == "_kernels"]
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=str)
+def test_kernels_import_hardly_anything(path):
+    for name in imports(path):
+        allowed = name.split(".")[0] in ("numpy", "numba", "math") or name.startswith("smoe._kernels._jit.")
+        assert allowed, name
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=str)
+def test_kernels_call_kernels_of_their_own_file_only(path):
+    module = tree(path)
+    own = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    own |= {target.id for node in module.body if isinstance(node, ast.Assign) for target in node.targets}
+    plain = {"range", "len", "min", "max", "abs", "float", "int", "bool"}
+    for function in module.body:
+        if isinstance(function, ast.FunctionDef) and any("kernel" in ast.unparse(d) for d in function.decorator_list):
+            for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+                name = ast.unparse(call.func)
+                assert name in own | plain or name.split(".")[0] in ("np", "math"), f"{function.name} calls {name}"
