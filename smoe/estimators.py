@@ -100,6 +100,8 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         ``n_iter``, ``status``.
     n_parameters_ : int
         Free parameters, the degrees of freedom of AIC and BIC.
+    n_active_parameters_ : int
+        Those that take part in one prediction: the gate's and the selected experts'.
     standard_errors_ : MoEParams or None
         Standard errors from the observed information, NaN for pinned entries; None for a fit without certificate.
     gate_, expert_, solver_ : objects
@@ -272,12 +274,16 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         params = permute(fit.params, order)
         params = params._replace(gate=model.gate.canonical(params.gate))
         offset = blocks.total_weight * np.log(scaling.y_scale)
-        self.params_ = scaling.to_units(model, params)
+        user = scaling.to_units(model, params)
+        self.params_ = user._replace(gate=model.gate.canonical(user.gate))
         self.loglik_ = float(fit.loglik - offset)
         self.trace_ = fit.trace - offset
         self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
         self.converged_, self.status_ = certificate.valid, certificate.status
         self.n_parameters_ = model.chart(params).n_free
+        n_gate = model.gate_chart(params.gate).n_free
+        share = model.gate.n_selected(self.n_experts) / self.n_experts
+        self.n_active_parameters_ = n_gate + round(share * (self.n_parameters_ - n_gate))
         self.n_samples_ = blocks.total_weight
         self.standard_errors_ = standard_errors(model, blocks, params) if certificate.valid else None
 

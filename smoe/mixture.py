@@ -19,6 +19,7 @@ class Statistics(NamedTuple):
     expert: NamedTuple  # sufficient statistics for the experts' M-step
     gate_score: NamedTuple  # gradient of the log-likelihood by the gate's parameters
     gate_information: np.ndarray | None  # for the gate's Newton step
+    importance: np.ndarray  # sum of each expert's probabilities, (n_experts,)
 
     def score(self, expert, params):
         """Gradient of the observed log-likelihood (Fisher's identity)."""
@@ -81,7 +82,14 @@ class MixtureOfExperts(NamedTuple):
             self.expert.suffstats(block.expert_Z, block.y, params.expert, resp),
             self.gate.pullback(block.gate_Z, params.gate, resp - proba),
             information,
+            proba.sum(axis=1),
         )
+
+    def penalty_score(self, block, params, slope):
+        """Return the gradient, by the gate's parameters, of a penalty with this slope in the experts' importance."""
+        proba = self.gate_proba(block, params)
+        pull = proba * (slope[:, None] - slope @ proba)
+        return self.gate.pullback(block.gate_Z, params.gate, block.weight * pull)
 
     def curvature(self, block, params):
         """Return log-likelihood, score and observed information.

@@ -80,6 +80,8 @@ class TopKMoERegressor(MoERegressor):
         Number of experts per row, at most ``n_experts``.
     rank_by : {"score", "slope"}, default="score"
         Rank the full score or the slope part alone, see `smoe.gates.TopKGate`. Ties go to the expert of lower index.
+    balance : float, default=0.0
+        Weight of a penalty on uneven use of the experts, see `smoe.gates.TopKGate`; ``loglik_`` is reported without it.
     expert, gate_features, ... :
         The other parameters are those of `MoERegressor`, without ``gate``.
 
@@ -108,6 +110,7 @@ class TopKMoERegressor(MoERegressor):
         *,
         top_k=2,
         rank_by="score",
+        balance=0.0,
         expert="gaussian",
         gate_features=None,
         expert_features=None,
@@ -140,6 +143,7 @@ class TopKMoERegressor(MoERegressor):
         )
         self.top_k = top_k
         self.rank_by = rank_by
+        self.balance = balance
 
     def _resolved_gate(self):
-        return TopKGate(self.top_k, self.rank_by)
+        return TopKGate(self.top_k, self.rank_by, self.balance)

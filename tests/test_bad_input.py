@@ -137,7 +137,7 @@ def test_names_need_a_data_frame():
 REGISTRIES = {
     "gate": (GATES, SoftmaxGate),
     "expert": (EXPERTS, GaussianExpert),
-    "solver": (SOLVERS, EM),
+    "solver": ({"auto": None, **SOLVERS}, EM),
     "start": (STARTS, Elemental),
 }
 
@@ -162,7 +162,7 @@ def test_unknown_names_and_classes(argument):
         ({"n_init": True}, TypeError),
         ({"max_iter": -1}, ValueError),
         ({"max_iter": 1.5}, TypeError),
-        ({"max_iter": None}, TypeError),
+        ({"max_iter": "9"}, TypeError),
         ({"tol": -1e-3}, ValueError),
         ({"tol": np.nan}, ValueError),
         ({"tol": "a"}, TypeError),

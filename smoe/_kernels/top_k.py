@@ -10,10 +10,10 @@ _LOWEST = -1.7e308  # ranks of -inf or NaN count as this, so that top_k differen
 
 @kernel
 def _push(rank, expert, best, chosen):
-    """Insert an expert's ranks into one slot of the lists; what it displaces is left in rank and expert."""
+    """Insert experts by rank, then by index, into one slot of the lists; what is displaced is left in their place."""
     for i in range(len(rank)):
         value, index, current, holder = rank[i], expert[i], best[i], chosen[i]  # all loads before any store
-        higher = value > current
+        higher = value > current or (value == current and index < holder)
         rank[i] = current if higher else value
         expert[i] = holder if higher else index
         best[i] = value if higher else current

@@ -23,6 +23,8 @@ class Gate(BaseEstimator):
         Fields of the parameters that are bounded below, with their bound.
     smooth : bool
         Whether the log-likelihood is twice differentiable in the parameters.
+    balance : float
+        Weight of the `penalty` on uneven use of the experts; zero for none.
     default_solver : str
         Name of the solver that ``solver="auto"`` means.
     centred : bool
@@ -31,6 +33,7 @@ class Gate(BaseEstimator):
 
     lower = {}
     smooth = True
+    balance = 0.0
     default_solver = "em_newton"
     centred = True
 
@@ -60,6 +63,19 @@ class Gate(BaseEstimator):
         minus new probabilities) and maximum likelihood (R = responsibilities minus probabilities).
         """
         raise TypeError(f"{type(self).__name__} must implement pullback.")
+
+    def n_selected(self, n_experts):
+        """Return how many experts have a positive probability on each row."""
+        return n_experts
+
+    def penalty(self, importance):
+        r"""Return the penalty on uneven use, and its slope in the importance (sums of probabilities, (n_experts,)).
+
+        :math:`\lambda n\, CV^2`, with CV the coefficient of variation of the importance and n its sum.
+        """
+        n, k = importance.sum(), len(importance)
+        share = importance / n
+        return self.balance * n * (k * share @ share - 1.0), 2.0 * self.balance * k * share
 
     def free(self, params):
         """Return parameters-shaped booleans: False where the gate's convention pins an entry."""

@@ -33,11 +33,17 @@ class TopKGate(LinearGate):
     rank_by : {"score", "slope"}, default="score"
         Rank the full score, as sparse mixtures of experts do, or :math:`\beta_{1i}^\top x` alone, the intercept being
         added afterwards, as in the text of the reference.
+    balance : float, default=0.0
+        Weight of a penalty on uneven use of the experts (the importance loss of Shazeer et al.): fits then maximise
+        the log-likelihood minus ``balance`` times n times the squared coefficient of variation of the experts' summed
+        probabilities. For users who see experts collapse; log-likelihoods are reported without it.
 
     References
     ----------
     Nguyen, H., Akbarian, P., Yan, F. and Ho, N. (2024). Statistical perspective of top-K sparse softmax gating mixture
     of experts. ICLR.
+
+    Shazeer, N. et al. (2017). Outrageously large neural networks: the sparsely-gated mixture-of-experts layer. ICLR.
 
     Examples
     --------
@@ -53,9 +59,10 @@ class TopKGate(LinearGate):
     smooth = False
     default_solver = "support_search"
 
-    def __init__(self, top_k=2, rank_by="score"):
+    def __init__(self, top_k=2, rank_by="score", balance=0.0):
         self.top_k = top_k
         self.rank_by = rank_by
+        self.balance = balance
 
     @property
     def centred(self):
@@ -69,6 +76,11 @@ class TopKGate(LinearGate):
             raise ValueError(f"top_k={self.top_k} is larger than n_experts={n_experts}.")
         if self.rank_by not in ("score", "slope"):
             raise ValueError(f"rank_by={self.rank_by!r} is not known; choose 'score' or 'slope'.")
+        check_number(self.balance, "balance", 0.0)
+
+    def n_selected(self, n_experts):
+        """Return top_k."""
+        return min(self.top_k, n_experts)
 
     def ranking(self, scores, params):
         """Return what experts are ranked by, (n_experts, m)."""
@@ -77,7 +89,7 @@ class TopKGate(LinearGate):
     def chosen(self, Z, params):
         """Return the experts of each row, (top_k, m), and all scores, (n_experts, m)."""
         scores = super().scores(Z, params)
-        return top_k_experts(self.ranking(scores, params), min(self.top_k, len(scores))), scores
+        return top_k_experts(self.ranking(scores, params), self.n_selected(len(scores))), scores
 
     def scores(self, Z, params):
         """Return the scores of the experts chosen, -inf for the others."""
@@ -112,8 +124,8 @@ class RelaxedTopKGate(TopKGate):
 
     smooth = True
 
-    def __init__(self, top_k=2, rank_by="score", width=1.0):
-        super().__init__(top_k, rank_by)
+    def __init__(self, top_k=2, rank_by="score", balance=0.0, width=1.0):
+        super().__init__(top_k, rank_by, balance)
         self.width = width
 
     def _relaxed(self, Z, params):

@@ -68,12 +68,27 @@ class EM(Solver):
     def _ascend(self, model, blocks, params, stats):
         """One iteration; the statistics of the accepted candidate are those of the next."""
         expert = model.expert.m_step(stats.expert, params.expert)
+        stats = _penalised(model, blocks, params, stats)
         chart = model.gate_chart(params.gate)
         here, step = chart.pack(params.gate), newton_gate_step(chart, stats, params.gate)
-        floor = stats.loglik - _SLACK * (abs(stats.loglik) + blocks.total_weight)
+        floor = _objective(model, stats) - _SLACK * (abs(stats.loglik) + blocks.total_weight)
         for t in (*(0.5**h for h in range(1 + self.n_halvings)), 0.0):
             candidate = MoEParams(chart.unpack(here + t * step), expert)
             new = blocks.sum(model.statistics, candidate)
-            if new.loglik >= floor:
+            if _objective(model, new) >= floor:
                 return candidate, new
         return params, stats
+
+
+def _objective(model, stats):
+    """What must not fall: the observed log-likelihood, minus the penalty of a gate that has one."""
+    return stats.loglik - model.gate.penalty(stats.importance)[0] if model.gate.balance else stats.loglik
+
+
+def _penalised(model, blocks, params, stats):
+    """Take the gradient of the gate's penalty, if it has one, off the gate's score."""
+    if not model.gate.balance:
+        return stats
+    pull = blocks.sum(model.penalty_score, params, model.gate.penalty(stats.importance)[1])
+    score = type(pull)(*(a - b for a, b in zip(stats.gate_score, pull, strict=True)))
+    return stats._replace(gate_score=score)

@@ -5,6 +5,7 @@ import numpy as np
 __all__ = ["newton_gate_step"]
 
 _RIDGE = 1e-9  # relative; keeps a separated gate's step finite
+_SMALLEST = 1e-100  # of an information that has vanished, as a hard partition's has
 _LONGEST = 10.0  # working coordinates have unit spread: a longer step leaves the region where the model holds
 
 
@@ -16,7 +17,7 @@ def newton_gate_step(chart, stats, params):
     slope = chart.slope(params)
     information = stats.gate_information[np.ix_(chart.free, chart.free)] * np.outer(slope, slope)
     values, vectors = np.linalg.eigh(information)
-    values = np.maximum(values, 0.0) + _RIDGE * max(values[-1], 1e-300)
+    values = np.maximum(values, 0.0) + _RIDGE * max(values[-1], _SMALLEST)
     step = vectors @ ((vectors.T @ gradient) / values)
     length = np.linalg.norm(step)
     return step * min(1.0, _LONGEST / length) if length > 0 else step

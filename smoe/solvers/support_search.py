@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from smoe._kernels.posterior import softmax
 from smoe._kernels.support_lines import best_on_line, line_terms, margin, top_k_loglik
+from smoe._kernels.top_k import keep_chosen, top_k_experts
 from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate
@@ -99,7 +101,7 @@ class SupportSearch(Solver):
         fits = [self._refine(model, rows, begin, n_rounds=min(4, rounds)) for begin in begins]
         best = max(fits, key=lambda fit: merit(model, fit))
         fit = self._refine(model, rows, best.params, rounds - best.n_iter)
-        if self.max_iter > 0 and len(rows) == len(blocks):
+        if rounds > 0 and len(rows) == len(blocks):
             trace += [*best.trace[-1:], *fit.trace[1:]]
         return self._polish(model, blocks, params, fit, trace)
 
@@ -121,9 +123,11 @@ class SupportSearch(Solver):
     def _polish(self, model, blocks, start, fit, trace):
         """Make the smooth parameters stationary on all rows, judged on the exact log-likelihood."""
         params = fit.params if blocks.sum(model.loglik, fit.params) >= trace[0] else start
-        for climb in (Newton(50, self.tol), EM(50, self.tol, n_halvings=2))[: self.max_iter]:
+        # Newton knows nothing of a penalty, and with one expert per row there is nothing that EM does not solve.
+        newton = [Newton(50, self.tol)] if model.gate.top_k > 1 and not model.gate.balance else []
+        for climb in [*newton, EM(50, self.tol, n_halvings=2)][: self.max_iter]:
             step = climb._run(model, blocks, params)
-            if step.loglik >= trace[-1]:
+            if step.loglik >= trace[-1] or model.gate.balance:
                 params = step.params
                 trace = [*trace, step.loglik]
         stats = blocks.sum(model.statistics, params)
@@ -152,7 +156,7 @@ def _anneal(model, rows, params, schedule):
     """Follow the relaxed gate's maximum to smaller widths."""
     params = _sharpened(model.gate, rows.block.gate_Z, params)
     for width, n_iter in schedule:
-        gate = RelaxedTopKGate(model.gate.top_k, model.gate.rank_by, width)
+        gate = RelaxedTopKGate(**model.gate.get_params(), width=width)
         params = EM(n_iter, 0.0).solve(model._replace(gate=gate), rows, params).params
         params = _sharpened(model.gate, rows.block.gate_Z, params)
     return params
@@ -186,7 +190,8 @@ def _search_lines(gate, block, log_density, params, n_lines, rng):
     scores, (n_experts, m) = lines @ Z, log_density.shape
     by_slope = gate.rank_by == "slope"
     ranking = lines[:, :-1] @ Z[:-1] if by_slope else scores
-    loglik = top_k_loglik(scores, ranking, log_density, weight, gate.top_k)
+    objective = _objective(gate, log_density, weight)
+    value = objective(scores, ranking)
     reach = _REACH * scores.std() if gate.top_k == 1 else _REACH
     at, terms = np.empty(m), np.empty((3, m))
     for _ in range(n_lines):
@@ -195,14 +200,28 @@ def _search_lines(gate, block, log_density, params, n_lines, rng):
         u = delta @ Z
         v = delta[:-1] @ Z[:-1] if by_slope else u
         start = line_terms(scores, ranking, log_density, weight, gate.top_k, i, u, v, at, terms)
-        t, value = best_on_line(np.argsort(at), at, terms, v, *start, reach)
-        if not value > loglik:
+        t, promised = best_on_line(np.argsort(at), at, terms, v, *start, reach)
+        if not promised > value and not gate.balance:
             continue
         moved = lines.copy()
         moved[i] += t * delta
         new_scores = moved @ Z
         new_ranking = moved[:, :-1] @ Z[:-1] if by_slope else new_scores
-        new = top_k_loglik(new_scores, new_ranking, log_density, weight, gate.top_k)
-        if new > loglik:
-            loglik, lines, scores, ranking = new, moved, new_scores, new_ranking
+        new = objective(new_scores, new_ranking)
+        if new > value:
+            value, lines, scores, ranking = new, moved, new_scores, new_ranking
     return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())
+
+
+def _objective(gate, log_density, weight):
+    """Return the exact log-likelihood, minus the gate's penalty if it has one, as a function of scores and ranking."""
+
+    def loglik(scores, ranking):
+        return top_k_loglik(scores, ranking, log_density, weight, gate.top_k)
+
+    def penalised(scores, ranking):
+        proba = np.empty_like(scores)
+        softmax(keep_chosen(scores, top_k_experts(ranking, gate.top_k)), proba)
+        return loglik(scores, ranking) - gate.penalty(proba @ weight)[0]
+
+    return penalised if gate.balance else loglik

@@ -112,7 +112,7 @@ def test_permuting_leaves_the_loglik(gate, expert):
 def test_mean_and_variance_are_those_of_the_density(gate, expert):
     problem = Problem(gate, expert, n=3, d=1)
     params = problem.near_truth()
-    mean, variance = problem.model.mean(problem.block, params)
+    mean, variance = problem.model.mean_and_variance(problem.block, params)
     grid = np.linspace(-60, 60, 120001)
     for row in range(3):
         density = np.exp(row_density(problem, params, row, grid))
@@ -132,7 +132,7 @@ def test_sample_follows_the_density(gate, expert):
     problem = Problem(gate, expert, n=400, d=1, spread=2.0)
     params, model = problem.truth, problem.model
     y, label = model.sample(problem.block, params, np.random.default_rng(7))
-    mean, variance = model.mean(problem.block, params)
+    mean, variance = model.mean_and_variance(problem.block, params)
     low, high = (mean + sign * 12 * np.sqrt(variance) for sign in (-1, 1))
     uniform = []
     for row in range(len(y)):
@@ -244,7 +244,7 @@ def test_nothing_is_written_into_parameters_or_data(gate, expert):
     block = problem.block
     before = [np.array(field) for field in block]
     problem.model.statistics(block, problem.truth, gate_information=False)
-    problem.model.mean(block, problem.truth)
+    problem.model.mean_and_variance(block, problem.truth)
     perturbed(problem.truth.expert, problem.model.expert.lower, problem.rng)
     for field, was in zip(block, before, strict=True):
         np.testing.assert_array_equal(field, was)

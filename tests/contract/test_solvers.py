@@ -133,7 +133,7 @@ def test_the_score_vanishes_at_convergence(gate, expert, solver):
 @pytest.mark.parametrize("gate, expert", [case[:2] for case in CASES if case[2] == "em" and case[0] in SMOOTH])
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_solvers_meet(gate, expert, seed):
-    problem = Problem(gate, expert, n=150, k=2, d=1, seed=seed, spread=1.5)
+    problem = Problem(gate, expert, n=300, k=2, d=1, seed=seed)
     able = [case[2] for case in CASES if case[:2] == (gate, expert)]
     start = solve(problem, "em", problem.truth, max_iter=50, tol=0.0).params  # in one basin for all
     fits = [solve(problem, solver, start, max_iter=5000) for solver in able]
@@ -190,7 +190,7 @@ def test_a_solver_is_a_recipe(name):
     assert isinstance(solver, Solver)
     assert clone(solver).get_params() == solver.get_params()
     assert pickle.loads(pickle.dumps(solver)).get_params() == solver.get_params()
-    problem = Problem(SMOOTH[0], next(iter(EXPERTS)))
+    problem = Problem(*next(case[:2] for case in CASES if case[2] == name))
     before = solver.get_params()
     solver.solve(problem.model, problem.blocks, problem.truth)
     assert vars(solver) == before

@@ -1,0 +1,338 @@
+"""Top-K gates: selection, identities, the support search and what it reaches."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+import naive
+from helpers import Problem, assert_close, quietly, random_expert
+from smoe import MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+from smoe._kernels.support_lines import best_on_line, line_terms, margin, top_k_loglik
+from smoe._kernels.top_k import chosen_lines, gather, keep_chosen, top_k_experts
+from smoe.blocks import Blocks
+from smoe.datasets import make_moe
+from smoe.experts import GaussianExpert, GaussianExpertParams
+from smoe.gates import LinearGateParams, RelaxedTopKGate, SoftmaxGate, TopKGate
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams, flatten, unflatten
+from smoe.scaling import Scaling
+from smoe.solvers import EM, LBFGS, EMNewton, Newton, SupportSearch
+from smoe.starts import FromParams
+
+T0 = MoEParams(
+    LinearGateParams(np.array([[25.0], [0.0]]), np.array([-8.0, 0.0])),
+    GaussianExpertParams(np.array([[-20.0], [20.0]]), np.array([15.0, -5.0]), np.array([0.09, 0.16])),
+)
+
+
+def naive_choice(ranks, top_k):
+    """The top_k experts of one row, best first; Python's stable sort gives ties to the lower index."""
+    return sorted(range(len(ranks)), key=lambda i: -ranks[i])[:top_k]
+
+
+def naive_loglik(scores, ranking, log_density, weight, top_k):
+    total = 0.0
+    for s, r, f, w in zip(scores.T, ranking.T, log_density.T, weight, strict=True):
+        chosen = naive_choice(r, top_k)
+        p = np.exp(s[chosen] - s[chosen].max())
+        total += w * np.log((p / p.sum()) @ np.exp(f[chosen]))
+    return total
+
+
+# Selection ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("m", [1, 7, 32, 255, 256, 257, 700])
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_selection_is_a_stable_sort(m, top_k, rng):
+    ranks = rng.integers(-2, 3, (4, m)).astype(float)  # many ties
+    wanted = np.transpose([naive_choice(row, top_k) for row in ranks.T])
+    chosen = top_k_experts(ranks, top_k)
+    np.testing.assert_array_equal(chosen, wanted)
+    kept = keep_chosen(ranks, chosen)
+    assert np.all((kept > -np.inf).sum(axis=0) == top_k)
+    np.testing.assert_array_equal(np.sort(kept, axis=0)[-top_k:][::-1], np.take_along_axis(ranks, wanted, 0))
+    np.testing.assert_array_equal(gather(ranks, chosen), np.take_along_axis(ranks, wanted, 0))
+    lines, Z = rng.normal(size=(4, 3)), rng.normal(size=(3, m))
+    np.testing.assert_allclose(chosen_lines(lines, Z, chosen), np.take_along_axis(lines @ Z, chosen, 0), rtol=1e-12)
+
+
+def test_selection_always_names_different_experts():
+    ranks = np.array([[-np.inf, np.nan, 1.0], [1.0, -np.inf, np.nan], [-np.inf, np.nan, np.inf]])
+    for top_k in (2, 3):
+        assert all(len(set(row)) == top_k for row in top_k_experts(ranks, top_k).T.tolist())
+    assert top_k_experts(ranks, 1)[0].tolist()[::2] == [1, 2]
+
+
+@pytest.mark.parametrize("rank_by", ["score", "slope"])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_gate_equals_its_definition(rank_by, top_k, rng):
+    params = LinearGateParams(rng.normal(size=(4, 2)), rng.normal(size=4))
+    gate, X = TopKGate(top_k, rank_by), rng.normal(size=(2, 50))
+    for x, found in zip(X.T, gate.scores(gate.design(X), params).T, strict=True):
+        slopes = params.coef @ x
+        scores = slopes + params.intercept
+        chosen = naive_choice(scores if rank_by == "score" else slopes, top_k)
+        assert sorted(np.flatnonzero(found > -np.inf)) == sorted(chosen)
+        np.testing.assert_allclose(found[chosen], scores[chosen], rtol=1e-13)
+
+
+@pytest.mark.parametrize("rank_by", ["score", "slope"])
+def test_sparse_prediction_equals_the_dense_formula(rank_by, rng):
+    moe = make_moe(300, 2, 4, gate=TopKGate(2), random_state=0)
+    model = MixtureOfExperts(TopKGate(2, rank_by), GaussianExpert())
+    block = Blocks(model, moe.data, None, None, Scaling.identity(np.arange(2), np.arange(2))).take(slice(None))
+    proba = model.gate_proba(block, moe.params)
+    means = model.expert.mean(block.expert_Z, moe.params.expert)
+    np.testing.assert_allclose(model.mean(block, moe.params), (proba * means).sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(model.mean_and_variance(block, moe.params)[0], model.mean(block, moe.params))
+
+
+# Identities -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def moe():
+    return make_moe(500, 2, 3, gate=TopKGate(2), random_state=3)
+
+
+def test_all_experts_selected_is_the_softmax_gate(moe):
+    start = FromParams(moe.params)
+    sparse = quietly(TopKMoERegressor(3, top_k=3, start=start).fit, moe.data, moe.target)
+    dense = quietly(SoftmaxMoERegressor(3, start=start).fit, moe.data, moe.target)
+    assert sparse.loglik_ == dense.loglik_
+    assert_close(sparse.params_, dense.params_, rtol=0, atol=0)
+    np.testing.assert_allclose(sparse.gate_proba(moe.data), dense.gate_proba(moe.data), rtol=1e-12)
+
+
+def test_one_expert_per_row_is_a_partition():
+    moe = make_moe(300, 1, 2, gate=TopKGate(1), random_state=1)
+    model = TopKMoERegressor(2, top_k=1, random_state=0).fit(moe.data, moe.target)
+    proba = model.gate_proba(moe.data)
+    assert set(np.unique(proba)) == {0.0, 1.0} and np.all(proba.sum(axis=1) == 1)
+    np.testing.assert_array_equal(model.responsibilities(moe.data, moe.target), proba)
+    own = proba.argmax(axis=1)
+    for k in range(2):  # the experts are least squares on their own rows
+        Z = np.column_stack([moe.data[own == k], np.ones((own == k).sum())])
+        line, square = np.linalg.lstsq(Z, moe.target[own == k])[:2]
+        np.testing.assert_allclose([*model.expert_coef_[k], model.expert_intercept_[k]], line, rtol=1e-8)
+        np.testing.assert_allclose(model.expert_variance_[k], square[0] / len(Z), rtol=1e-8)
+    np.testing.assert_allclose(np.linalg.norm(model.gate_coef_), 1.0)
+
+
+def test_as_many_probabilities_as_selected(moe):
+    model = TopKMoERegressor(3, top_k=2, random_state=0).fit(moe.data, moe.target)
+    assert np.all((model.gate_proba(moe.data) > 0).sum(axis=1) == 2)
+    assert model.n_parameters_ == 2 * 3 + 3 * 4 and model.n_active_parameters_ == 2 * 3 + 2 * 4
+    assert model.loglik_ >= moe.loglik and model.converged_
+    np.testing.assert_allclose(model.loglik(moe.data, moe.target), model.loglik_, rtol=1e-10)
+    np.testing.assert_allclose(model.trace_[-1], model.loglik_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rank_by", ["score", "slope"])
+def test_relaxed_gate_lies_between_softmax_and_top_k(rank_by, rng):
+    params = LinearGateParams(rng.normal(size=(4, 2)), rng.normal(size=4))
+    Z = TopKGate().design(rng.normal(size=(2, 60)))
+
+    def proba(gate):
+        return np.array([naive.softmax(row) for row in gate.scores(Z, params).T.tolist()])
+
+    np.testing.assert_allclose(proba(RelaxedTopKGate(2, rank_by, width=1e9)), proba(SoftmaxGate()), rtol=1e-6)
+    np.testing.assert_allclose(proba(RelaxedTopKGate(2, rank_by, width=1e-7)), proba(TopKGate(2, rank_by)), atol=1e-9)
+
+
+@pytest.mark.parametrize("rank_by", ["score", "slope"])
+def test_relaxed_pullback_is_the_derivative(rank_by, rng):
+    params = LinearGateParams(rng.normal(size=(4, 2)), rng.normal(size=4))
+    gate, R = RelaxedTopKGate(2, rank_by, width=0.5), rng.normal(size=(4, 60))
+    Z = gate.design(rng.normal(size=(2, 60)))
+    wanted = naive.gradient(lambda p: (R * gate.scores(Z, p)).sum(), params)
+    np.testing.assert_allclose(flatten(gate.pullback(Z, params, R)), wanted, rtol=1e-6, atol=1e-6)
+
+
+# Lines ----------------------------------------------------------------------------------------------------------------
+
+
+def line_problem(top_k, rng, m=60, k=4):
+    Z = TopKGate().design(rng.normal(size=(2, m)))
+    lines, delta = rng.normal(size=(k, 3)), rng.normal(size=3)
+    return lines @ Z, delta @ Z, rng.normal(size=(k, m)) - 1.0, rng.uniform(0.5, 2.0, m)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_loglik_and_margin_equal_their_definitions(top_k, rng):
+    scores, _, log_density, weight = line_problem(top_k, rng)
+    ranking = scores + rng.normal(size=(4, 1))
+    found = top_k_loglik(scores, ranking, log_density, weight, top_k)
+    np.testing.assert_allclose(found, naive_loglik(scores, ranking, log_density, weight, top_k), rtol=1e-12)
+    gap = margin(ranking, top_k, 2)
+    selected = np.array([2 in naive_choice(row, top_k) for row in ranking.T])
+    np.testing.assert_array_equal(gap > 0, selected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_line_is_searched_exactly_for_one_expert_per_row(seed):
+    scores, u, log_density, weight = line_problem(1, np.random.default_rng(seed))
+    at, terms, reach = np.empty(len(u)), np.empty((3, len(u))), 5.0
+    start = line_terms(scores, scores, log_density, weight, 1, 2, u, u, at, terms)
+    t, value = best_on_line(np.argsort(at), at, terms, u, *start, reach)
+
+    def along(t):
+        moved = scores.copy()
+        moved[2] += t * u
+        return naive_loglik(moved, moved, log_density, weight, 1)
+
+    breaks = np.sort([*at[np.abs(at) <= reach], -reach, reach])
+    best = max(along(middle) for middle in (breaks[1:] + breaks[:-1]) / 2)  # constant between break points
+    np.testing.assert_allclose([value, along(t)], best, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_a_line_jumps_by_what_a_row_gains(seed, shift):
+    """Each row's terms are the difference with and without the expert, exact where it enters or leaves."""
+    rng = np.random.default_rng(seed)
+    scores, u, log_density, weight = line_problem(2, rng)
+    ranking, v = scores + shift * rng.normal(size=(4, 1)), u - shift * 0.3
+    at, terms = np.empty(len(u)), np.empty((3, len(u)))
+    line_terms(scores, ranking, log_density, weight, 2, 1, u, v, at, terms)
+    for row in np.flatnonzero(np.isfinite(at)):
+        one = slice(row, row + 1)
+        sides = []
+        for step in (-1e-7, 1e-7):
+            s, r = scores[:, one].copy(), ranking[:, one].copy()
+            s[1] += (at[row] + step) * u[row]
+            r[1] += (at[row] + step) * v[row]
+            sides.append(naive_loglik(s, r, log_density[:, one], weight[one], 2))
+        jump = (sides[1] - sides[0]) * np.sign(v[row])
+        found = terms[0, row] + terms[1, row] * at[row] + terms[2, row] * at[row] ** 2
+        np.testing.assert_allclose(found, jump, atol=1e-5)
+
+
+# The search -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_loglik_never_falls():
+    """Over EM iterations and rounds of the search, on the observed log-likelihood."""
+    falls = updates = 0
+    for seed in range(10):
+        for top_k in (1, 2):
+            problem = Problem("top_k", "gaussian", n=80, k=3, d=2, seed=seed)
+            model = problem.model._replace(gate=TopKGate(top_k))
+            for solver in (EM(40, 0.0), SupportSearch(max_iter=14, patience=14)):
+                trace = solver.solve(model, problem.blocks, problem.near_truth(1.0)).trace
+                updates += len(trace) - 1
+                falls += np.sum(np.diff(trace) < -1e-11 * np.abs(trace[1:]).max())
+    assert updates >= 1000 and falls == 0
+
+
+@pytest.mark.parametrize("k, top_k, d, seed", [(3, 1, 1, 0), (3, 2, 2, 1), (4, 1, 2, 2)])
+def test_the_truth_is_reached(k, top_k, d, seed):
+    moe = make_moe(1000, d, k, gate=TopKGate(top_k), random_state=seed)
+    model = TopKMoERegressor(k, top_k=top_k, random_state=0).fit(moe.data, moe.target)
+    assert model.loglik_ >= moe.loglik
+    assert model.converged_ and model.status_.startswith("converged")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_boundary_of_a_partition_is_found(seed):
+    moe = make_moe(
+        1000, params=T0, gate=TopKGate(1), covariates=lambda n, rng: rng.uniform(0, 1, (n, 1)), random_state=seed
+    )
+    model = TopKMoERegressor(2, top_k=1, random_state=seed).fit(moe.data, moe.target)
+    boundary = -model.gate_intercept_[0] / model.gate_coef_[0, 0]
+    assert abs(boundary - 0.32) < 0.005
+
+
+def test_ranks_by_slope_are_fitted():
+    truth = MoEParams(
+        LinearGateParams(np.array([[3.0], [-3.0], [0.0]]), np.array([0.5, 1.0, 0.0])),
+        GaussianExpertParams(np.array([[4.0], [-4.0], [0.0]]), np.array([0.0, 3.0, -3.0]), np.full(3, 0.1)),
+    )
+    moe = make_moe(800, params=truth, gate=TopKGate(2, "slope"), random_state=0)
+    model = TopKMoERegressor(3, top_k=2, rank_by="slope", random_state=0).fit(moe.data, moe.target)
+    assert model.loglik_ >= moe.loglik
+    np.testing.assert_allclose(model.loglik(moe.data, moe.target), model.loglik_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("solver", [Newton(), LBFGS(), EMNewton(), "newton", "lbfgs", "em_newton"])
+def test_solvers_that_follow_derivatives_refuse(solver, moe):
+    with pytest.raises(TypeError, match="use solver='support_search'"):
+        TopKMoERegressor(3, solver=solver).fit(moe.data, moe.target)
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"top_k": 0}, "top_k must be an integer of at least 1"),
+        ({"top_k": 4}, "top_k=4 is larger than n_experts=3"),
+        ({"top_k": 1.5}, "top_k must be an integer"),
+        ({"top_k": True}, "top_k must be an integer"),
+        ({"rank_by": "size"}, "rank_by='size' is not known; choose 'score' or 'slope'"),
+        ({"balance": -1.0}, "balance must be a number of at least 0"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, words, moe):
+    with pytest.raises((ValueError, TypeError), match=words):
+        TopKMoERegressor(3, **settings).fit(moe.data, moe.target)
+
+
+def test_gate_settings_can_be_searched(moe):
+    model = MoERegressor(3, gate=TopKGate(), random_state=0, n_init=4)
+    search = quietly(GridSearchCV(model, {"gate__top_k": [1, 2]}, cv=2).fit, moe.data, moe.target)
+    assert search.best_estimator_.gate_.top_k == search.best_params_["gate__top_k"]
+
+
+# Load and balance -----------------------------------------------------------------------------------------------------
+
+
+def test_expert_load(moe):
+    model = TopKMoERegressor(3, top_k=2, random_state=0).fit(moe.data, moe.target)
+    load, proba = model.expert_load(moe.data), model.gate_proba(moe.data)
+    np.testing.assert_allclose(load.mass, proba.mean(axis=0))
+    np.testing.assert_allclose(load.first, [(proba.argmax(axis=1) == k).mean() for k in range(3)])
+    np.testing.assert_allclose(load.selected.sum(), 2.0)
+    assert load.dead.tolist() == [k for k in range(3) if proba[:, k].sum() < 1]
+    model.params_ = model.params_._replace(gate=LinearGateParams(np.zeros((3, 2)), np.array([0.0, -60.0, -60.0])))
+    assert model.expert_load(moe.data).dead.tolist() == [1, 2]
+
+
+def test_penalty_and_its_slope(rng):
+    gate, importance = TopKGate(balance=0.3), rng.uniform(1, 5, 4)
+    value, slope = gate.penalty(importance)
+    share = importance / importance.mean()
+    np.testing.assert_allclose(value, 0.3 * importance.sum() * share.var())
+    moved = np.array([0.1, -0.3, 0.4, -0.2]) * 1e-5  # the sum, the number of rows, is given
+    change = gate.penalty(importance + moved)[0] - gate.penalty(importance - moved)[0]
+    np.testing.assert_allclose(slope @ moved * 2, change, rtol=1e-6)
+    assert gate.penalty(np.full(4, 2.0))[0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_penalty_score_is_the_derivative():
+    problem = Problem("softmax", "gaussian", k=3, d=2, weighted=True)
+    gate, model, params = TopKGate(balance=0.7), problem.model, problem.truth
+
+    def penalty(p):
+        return gate.penalty(model.gate_proba(problem.block, params._replace(gate=p)) @ problem.weight)[0]
+
+    slope = gate.penalty(model.gate_proba(problem.block, params) @ problem.weight)[1]
+    found = model.penalty_score(problem.block, params, slope)
+    np.testing.assert_allclose(flatten(found), naive.gradient(penalty, params.gate), rtol=1e-6, atol=1e-7)
+
+
+def test_balance_evens_the_load_and_keeps_the_loglik_honest():
+    moe = make_moe(400, 1, 3, gate=TopKGate(2), random_state=5)
+    plain = TopKMoERegressor(3, random_state=0).fit(moe.data, moe.target)
+    even = quietly(TopKMoERegressor(3, random_state=0, balance=2.0).fit, moe.data, moe.target)
+    assert even.expert_load(moe.data).mass.std() < 0.8 * plain.expert_load(moe.data).mass.std()
+    assert even.loglik_ < plain.loglik_
+    np.testing.assert_allclose(even.loglik(moe.data, moe.target), even.loglik_, rtol=1e-10)
+
+
+def test_random_experts_do_not_matter_to_the_support(rng):
+    """The support depends on the gate alone."""
+    problem = Problem("top_k", "gaussian", n=50)
+    other = problem.truth._replace(expert=random_expert(problem.model.expert, 3, 2, rng))
+    found = [problem.model.gate_proba(problem.block, p) > 0 for p in (problem.truth, other)]
+    np.testing.assert_array_equal(*found)
+    assert unflatten(flatten(problem.truth), problem.truth)._fields == ("gate", "expert")
