@@ -229,7 +229,7 @@ def test_predictions_equal_the_twin(fitted, data):
 
 def test_criteria_equal_the_twin(fitted, data):
     X, y = data
-    weight = np.linspace(0.5, 1.5, len(y))
+    weight = np.linspace(0.5, 2.5, len(y))  # their sum is not the number of rows
     n, df, params = weight.sum(), fitted.n_parameters_, fitted.params_
     loglik, resp = twin.loglik(params, X, y, weight), twin.resp(params, X, y)
     entropy = -(weight[:, None] * resp * np.log(np.maximum(resp, 1e-300))).sum()
@@ -511,14 +511,14 @@ def test_columns_of_length_one_are_a_response(data):
 CHOICES = [
     ([1], [1]),
     (1, [1]),
-    (-1, [1]),
-    ([-1, 0], [1, 0]),
-    (np.array([False, True]), [1]),
-    ([True, True], [0, 1]),
+    (-1, [2]),
+    ([-1, 0], [2, 0]),
+    (np.array([False, True, False]), [1]),
+    ([True, False, True], [0, 2]),
     ("b", [1]),
-    (["b", "a"], [1, 0]),
-    (slice(1, None), [1]),
-    (None, [0, 1]),
+    (["c", "a"], [2, 0]),
+    (slice(1, None), [1, 2]),
+    (None, [0, 1, 2]),
     ([], []),
     (lambda X: [j for j, name in enumerate(X.columns) if name == "b"], [1]),
     (lambda X: "a", [0]),
@@ -528,8 +528,8 @@ CHOICES = [
 @pytest.mark.parametrize("choice, columns", CHOICES)
 @pytest.mark.parametrize("side", ["gate", "expert"])
 def test_choice_of_features(choice, columns, side, data):
-    X, y = data
-    table = pd.DataFrame(X, columns=["a", "b"])
+    X, y = np.column_stack([data[0], np.sin(7 * data[0][:, 0])]), data[1]
+    table = pd.DataFrame(X, columns=["a", "b", "c"])
     model = quietly(MoERegressor(2, random_state=0, n_init=5, **{f"{side}_features": choice}).fit, table, y)
     assert getattr(model, f"{side}_columns_").tolist() == columns
     assert getattr(model, f"{side}_coef_").shape == (2, len(columns))

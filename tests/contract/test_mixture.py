@@ -162,7 +162,8 @@ def given(scores, log_density):
     gate = SimpleNamespace(scores=lambda Z, params: np.array(scores, dtype=float))
     expert = SimpleNamespace(log_prob=lambda Z, y, params: np.array(log_density, dtype=float))
     block = SimpleNamespace(gate_Z=None, expert_Z=None, y=None)
-    return MixtureOfExperts(gate, expert).posterior(block, MoEParams(None, None))
+    with np.errstate(invalid="ignore"):  # compiled kernels never warn, plain Python ones may
+        return MixtureOfExperts(gate, expert).posterior(block, MoEParams(None, None))
 
 
 INF = np.inf
