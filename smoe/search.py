@@ -43,7 +43,8 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
     screened = {}
     if n_init > 1:
         screened = _screen(run, task.model, sample, solver, proposals)
-        proposals = {i: screened[i].params for i in _leaders(task, screened)}
+        leaders = _leaders(task, screened)[: getattr(solver, "n_finished", _FINISHED)]
+        proposals = {i: screened[i].params for i in leaders}
     finished = run(delayed(_finish)(task, blocks, solver, tol, params) for params in proposals.values())
     ends = dict(zip(proposals, finished, strict=True))
     best = max(ends.values(), key=_merit)
@@ -83,10 +84,10 @@ def _blank(task):
 
 
 def _leaders(task, screened):
-    """Return the starts to finish: the best after screening, those on the way to the same maximum once.
+    """Return the starts in the order in which they deserve to be finished.
 
-    Two starts are taken for the same when their row log densities differ by little on average; those left out fill
-    the places that remain.
+    Two starts are on the way to the same maximum when their row log densities differ by little on average; the second
+    of such a pair comes after all others.
     """
     block = task.block
     rank = _ranked(task.model, screened)
@@ -97,7 +98,7 @@ def _leaders(task, screened):
             distance = [np.abs(rows[i] - rows[j]) @ block.weight / block.weight.sum() for j in leaders]
         if all(d > _SAME for d in distance):
             leaders.append(i)
-    return (leaders + [i for i in rank if i not in leaders])[:_FINISHED]
+    return leaders + [i for i in rank if i not in leaders]
 
 
 def _finish(task, blocks, solver, tol, params) -> tuple[Fit, Certificate]:

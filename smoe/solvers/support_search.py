@@ -67,6 +67,7 @@ class SupportSearch(Solver):
     """
 
     requires = ("gate.ranking",)
+    n_finished = 3  # a search on all rows is long: fewer starts than usual are taken to the end
 
     def __init__(self, max_iter=30, tol=1e-8, n_lines=20, patience=3, gain=0.01, random_state=0):
         self.max_iter = max_iter
