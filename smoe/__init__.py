@@ -7,11 +7,11 @@ Estimators live here; gates, experts, solvers and starts in modules of their own
 from importlib.metadata import PackageNotFoundError, version
 
 from smoe.estimators import MoERegressor
-from smoe.named import SoftmaxMoERegressor, TopKMoERegressor
+from smoe.named import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 
 try:
     __version__ = version("smoe")
 except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["MoERegressor", "SoftmaxMoERegressor", "TopKMoERegressor"]
+__all__ = ["DenseToSparseMoERegressor", "MoERegressor", "SoftmaxMoERegressor", "TopKMoERegressor"]

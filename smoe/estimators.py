@@ -234,11 +234,7 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
             self.expert_.set_params(variance_floor=self.variance_floor)
         self.expert_.check()
         self.gate_.check(self.n_experts)
-        solvers = {"auto": SOLVERS[self.gate_.default_solver], **SOLVERS}
-        self.solver_ = resolve(self.solver, solvers, Solver, "solver")
-        if isinstance(self.solver, str):
-            limit = {} if self.max_iter is None else {"max_iter": self.max_iter}
-            self.solver_.set_params(tol=self.tol, **limit)
+        self.solver_ = self._resolved_solver()
         start = resolve(self.start, STARTS, Start, "start")
         if self.warm_start and previous is not None and self._fits(previous):
             start = FromParams(previous)
@@ -249,6 +245,14 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
 
     def _resolved_gate(self):
         return resolve(self.gate, GATES, Gate, "gate")
+
+    def _resolved_solver(self):
+        solvers = {"auto": SOLVERS[self.gate_.default_solver], **SOLVERS}
+        solver = resolve(self.solver, solvers, Solver, "solver")
+        if isinstance(self.solver, str):
+            limit = {} if self.max_iter is None else {"max_iter": self.max_iter}
+            solver.set_params(tol=self.tol, **limit)
+        return solver
 
     def _fits(self, params):
         """Whether parameters of an earlier fit have the shapes of this one."""
@@ -279,7 +283,8 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         self.loglik_ = float(fit.loglik - offset)
         self.trace_ = fit.trace - offset
         self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
-        self.converged_, self.status_ = certificate.valid, certificate.status
+        self.converged_ = certificate.valid
+        self.status_ = f"{certificate.status}; {model.gate.remark}" if model.gate.remark else certificate.status
         self.n_parameters_ = model.chart(params).n_free
         n_gate = model.gate_chart(params.gate).n_free
         share = model.gate.n_selected(self.n_experts) / self.n_experts

@@ -1,9 +1,10 @@
 """One estimator per gate: `MoERegressor` with the gate fixed and its settings in the constructor."""
 
 from smoe.estimators import MoERegressor
-from smoe.gates import SoftmaxGate, TopKGate
+from smoe.gates import ActivationDenseToSparseGate, DenseToSparseGate, SoftmaxGate, TopKGate
+from smoe.solvers import Annealing
 
-__all__ = ["SoftmaxMoERegressor", "TopKMoERegressor"]
+__all__ = ["DenseToSparseMoERegressor", "SoftmaxMoERegressor", "TopKMoERegressor"]
 
 
 class SoftmaxMoERegressor(MoERegressor):
@@ -147,3 +148,120 @@ class TopKMoERegressor(MoERegressor):
 
     def _resolved_gate(self):
         return TopKGate(self.top_k, self.rank_by, self.balance)
+
+
+class DenseToSparseMoERegressor(MoERegressor):
+    r"""Dense-to-sparse mixture of experts: a softmax gate with a temperature, and with an activation if wanted.
+
+    .. math:: \pi_i(x) = \mathrm{softmax}_i\!\left(\frac{g(\beta_{1i}^\top x) + \beta_{0i}}{\tau}\right)
+
+    The gate is `smoe.gates.DenseToSparseGate` without an activation, `smoe.gates.ActivationDenseToSparseGate` with one;
+    their documentation says what is not identified.
+
+    Parameters
+    ----------
+    n_experts : int, default=2
+        Number of experts.
+    temperature : float or "learn", default="learn"
+        A positive number, or "learn". Without an activation, or with a positively homogeneous one, the temperature is
+        not estimable: it is reported as one, ``status_`` says so, and ``gate_effective_coef_`` and
+        ``gate_effective_intercept_`` are what to read.
+    activation : None, str or pair of callables, default=None
+        A name from ``smoe.gates.ACTIVATIONS`` or (function, derivative). With an activation the gate is not equivariant
+        to shifting X.
+    anneal : None, (float, int) or Annealing, default=None
+        Come down from a high temperature: (first temperature, number of stages), see `smoe.solvers.Annealing`.
+    expert, gate_features, ... :
+        The other parameters are those of `MoERegressor`, without ``gate``.
+
+    Attributes
+    ----------
+    temperature_ : float
+        The temperature: fixed, learned, or the representative.
+    gate_effective_coef_ : ndarray of shape (n_experts, n_gate_features)
+        Slopes over temperature.
+    gate_effective_intercept_ : ndarray of shape (n_experts,)
+        Intercepts over temperature.
+
+    Examples
+    --------
+    >>> from smoe import DenseToSparseMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = DenseToSparseMoERegressor(2, temperature=0.5, random_state=0).fit(X, y)
+    >>> model.temperature_, round(model.loglik_, 4)
+    (0.5, -96.0516)
+    """
+
+    def __init__(
+        self,
+        n_experts=2,
+        *,
+        temperature="learn",
+        activation=None,
+        anneal=None,
+        expert="gaussian",
+        gate_features=None,
+        expert_features=None,
+        solver="auto",
+        start="auto",
+        n_init="auto",
+        max_iter=None,
+        tol=1e-8,
+        variance_floor=None,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+        warm_start=False,
+    ):
+        super().__init__(
+            n_experts,
+            expert=expert,
+            gate_features=gate_features,
+            expert_features=expert_features,
+            solver=solver,
+            start=start,
+            n_init=n_init,
+            max_iter=max_iter,
+            tol=tol,
+            variance_floor=variance_floor,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            warm_start=warm_start,
+        )
+        self.temperature = temperature
+        self.activation = activation
+        self.anneal = anneal
+
+    def _resolved_gate(self):
+        if self.activation is None:
+            return DenseToSparseGate(self.temperature)
+        return ActivationDenseToSparseGate(self.activation, self.temperature)
+
+    def _resolved_solver(self):
+        solver = super()._resolved_solver()
+        if self.anneal is None:
+            return solver
+        anneal = self.anneal
+        if isinstance(anneal, tuple | list) and len(anneal) == 2:
+            anneal = Annealing(*anneal, solver=solver)
+        if not isinstance(anneal, Annealing):
+            raise TypeError(f"anneal must be None, (tau_start, n_stages) or an Annealing object, got {self.anneal!r}.")
+        anneal.check(self.gate_)
+        return anneal
+
+    @property
+    def temperature_(self):
+        """The temperature."""
+        return float(self.params_.gate.temperature)
+
+    @property
+    def gate_effective_coef_(self):
+        """Slopes over temperature."""
+        return self.params_.gate.coef / self.params_.gate.temperature
+
+    @property
+    def gate_effective_intercept_(self):
+        """Intercepts over temperature."""
+        return self.params_.gate.intercept / self.params_.gate.temperature

@@ -5,7 +5,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from smoe.blocks import Blocks
 from smoe.experts import GaussianExpert, GaussianExpertParams
-from smoe.gates import GATES, Gate, LinearGateParams
+from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
@@ -33,7 +33,9 @@ def make_moe(
 
     x is uniform on :math:`[-1, 1]^d` unless ``covariates`` says otherwise. A random truth has gate slopes and
     intercepts N(0, 9), expert slopes and intercepts N(0, 9) and noise standard deviations uniform on [0.3, 0.8]; it
-    is drawn again until every expert has produced at least ``min_share`` of the rows.
+    is drawn again until every expert has produced at least ``min_share`` of the rows. Gates with a temperature have
+    slopes N(0, 16), intercepts N(0, 1) and, where it is learned, a temperature between 0.3 and 2, uniform on the log
+    scale.
 
     Parameters
     ----------
@@ -82,7 +84,12 @@ def make_moe(
 
 
 def _random_truth(model, k, d, rng):
-    gate = LinearGateParams(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k))
+    gate = model.gate.init_params(k, d)
+    if hasattr(gate, "temperature"):
+        tau = np.exp(rng.uniform(np.log(0.3), np.log(2.0))) if model.gate.learns else gate.temperature
+        gate = type(gate)(rng.normal(0, 4, (k, d)), rng.normal(0, 1, k), np.array(tau))
+    else:
+        gate = type(gate)(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k))
     variance = rng.uniform(0.3, 0.8, k) ** 2
     expert = GaussianExpertParams(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k), variance)
     return MoEParams(model.gate.canonical(gate), expert)

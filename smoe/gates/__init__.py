@@ -1,9 +1,29 @@
 """Gates: the mixing weights of a mixture of experts. A new gate is one file and one line here."""
 
+from smoe.gates.activation_dense_to_sparse import ActivationDenseToSparseGate, TemperatureGateParams
+from smoe.gates.activations import ACTIVATIONS, Activation
 from smoe.gates.base import Gate, LinearGateParams
+from smoe.gates.dense_to_sparse import DenseToSparseGate
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
 
-GATES = {"softmax": SoftmaxGate, "top_k": TopKGate}
+GATES = {
+    "softmax": SoftmaxGate,
+    "top_k": TopKGate,
+    "dense_to_sparse": DenseToSparseGate,
+    "activation_dense_to_sparse": ActivationDenseToSparseGate,
+}
 
-__all__ = ["GATES", "Gate", "LinearGateParams", "RelaxedTopKGate", "SoftmaxGate", "TopKGate"]
+__all__ = [
+    "ACTIVATIONS",
+    "GATES",
+    "Activation",
+    "ActivationDenseToSparseGate",
+    "DenseToSparseGate",
+    "Gate",
+    "LinearGateParams",
+    "RelaxedTopKGate",
+    "SoftmaxGate",
+    "TemperatureGateParams",
+    "TopKGate",
+]

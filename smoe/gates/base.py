@@ -23,6 +23,8 @@ class Gate(BaseEstimator):
         Fields of the parameters that are bounded below, with their bound.
     smooth : bool
         Whether the log-likelihood is twice differentiable in the parameters.
+    remark : str
+        What users must know about the estimates, added to ``status_``.
     balance : float
         Weight of the `penalty` on uneven use of the experts; zero for none.
     default_solver : str
@@ -32,6 +34,7 @@ class Gate(BaseEstimator):
     """
 
     lower = {}
+    remark = ""
     smooth = True
     balance = 0.0
     default_solver = "em_newton"
@@ -39,6 +42,10 @@ class Gate(BaseEstimator):
 
     def check(self, n_experts):
         """Raise ValueError or TypeError for settings that make no sense with this many experts."""
+
+    def diagnosis(self, params):
+        """Return in words what is wrong with parameters at which a solver gave up, or nothing."""
+        return ""
 
     def design(self, X):
         """Return the (n_terms, m) array that the other methods take, from features (n_features, m)."""

@@ -1,5 +1,6 @@
 """Solvers: how the observed log-likelihood is climbed. A new solver is one file and one line here."""
 
+from smoe.solvers.annealing import Annealing
 from smoe.solvers.base import Fit, Solver
 from smoe.solvers.certificate import Certificate, certify
 from smoe.solvers.chain import EMNewton
@@ -10,4 +11,16 @@ from smoe.solvers.support_search import SupportSearch
 
 SOLVERS = {"em_newton": EMNewton, "support_search": SupportSearch, "em": EM, "newton": Newton, "lbfgs": LBFGS}
 
-__all__ = ["EM", "LBFGS", "SOLVERS", "Certificate", "EMNewton", "Fit", "Newton", "Solver", "SupportSearch", "certify"]
+__all__ = [
+    "EM",
+    "LBFGS",
+    "SOLVERS",
+    "Annealing",
+    "Certificate",
+    "EMNewton",
+    "Fit",
+    "Newton",
+    "Solver",
+    "SupportSearch",
+    "certify",
+]

@@ -44,7 +44,8 @@ def certify(model, blocks, fit, tol):
         reasons.append(f"empty expert (expert {_listed(empty)} is responsible for less than one row)")
     degenerate = bool(reasons)
     if not fit.converged:
-        reasons.append(fit.status)
+        diagnosis = model.gate.diagnosis(fit.params.gate)
+        reasons += [fit.status, diagnosis] if diagnosis else [fit.status]
     n_free = model.chart(fit.params).n_free
     if len(blocks) < n_free:
         reasons.append(f"fewer rows ({len(blocks)}) than free parameters ({n_free})")

@@ -1,0 +1,224 @@
+"""Softmax of an activation of linear scores, over a temperature."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+
+from smoe.gates.activations import resolve_activation
+from smoe.gates.base import Gate
+from smoe.validation import check_number
+
+__all__ = ["ActivationDenseToSparseGate", "TemperatureGateParams"]
+
+_FADING = 0.05  # a temperature below this share of the slopes has faded if the slopes have met on its scale
+
+
+class TemperatureGateParams(NamedTuple):
+    """Slopes ``coef`` (n_experts, n_features), ``intercept`` (n_experts,) and the ``temperature`` that all share."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    temperature: np.ndarray
+
+
+class ActivationDenseToSparseGate(Gate):
+    r"""Softmax of activated scores over a temperature: dense when it is high, sparse when it is low.
+
+    .. math:: \pi_i(x) = \mathrm{softmax}_i\!\left(\frac{g(\beta_{1i}^\top x) + \beta_{0i}}{\tau}\right)
+
+    The last intercept is pinned to zero; no slope is, because the activation g makes every slope identified, with three
+    exceptions. With ``"identity"`` slopes are identified up to a common shift (the last is pinned). Where g is
+    positively homogeneous (``"identity"``, ``"relu"``) the density stays as it is along the ray
+    :math:`(\beta_1, \beta_0, \tau) \to c\,(\beta_1, \beta_0, \tau)`: a temperature can be learned in name only, and is
+    reported as one, slopes and intercepts as multiples of it. With two experts and an odd g (``"tanh"``, and up to a
+    constant ``"sigmoid"``) the slopes :math:`(\beta_{11}, \beta_{12})` and :math:`(-\beta_{12}, -\beta_{11})` give the same
+    density; the sum of the first slopes is reported positive.
+
+    The slope has no intercept inside the activation, so the gate is not equivariant to shifting X: fits work on columns
+    that are scaled but not centred. A learned temperature may run off to zero while slopes meet: the data then prefer a
+    limit of the model, and ``status_`` says that the fit is not stationary.
+
+    Parameters
+    ----------
+    activation : str or pair of callables, default="sigmoid"
+        A name from ``smoe.gates.ACTIVATIONS`` or (function, derivative), vectorised; the derivative is checked
+        against finite differences when a fit begins.
+    temperature : float or "learn", default="learn"
+        A positive number, or "learn".
+
+    References
+    ----------
+    Nguyen, H., Akbarian, P. and Ho, N. (2024). Is temperature sample efficient for softmax Gaussian mixture of
+    experts? ICML.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from smoe.gates import ActivationDenseToSparseGate, TemperatureGateParams
+    >>> gate = ActivationDenseToSparseGate("tanh")
+    >>> params = TemperatureGateParams(np.array([[9.0], [0.0]]), np.zeros(2), np.array(0.5))
+    >>> gate.scores(gate.design(np.array([[-1.0, 1.0]])), params).round(3)
+    array([[-2.,  2.],
+           [ 0.,  0.]])
+    """
+
+    lower = {"temperature": 0.0}
+    centred = False
+
+    def __init__(self, activation="sigmoid", temperature="learn"):
+        self.activation = activation
+        self.temperature = temperature
+
+    @property
+    def _activation(self):
+        return resolve_activation(self.activation)
+
+    @property
+    def learns(self):
+        """Whether the temperature is to be learned, identified or not."""
+        return isinstance(self.temperature, str)
+
+    @property
+    def on_ray(self):
+        """Whether the temperature is to be learned but is not identified."""
+        return self.learns and self._activation.homogeneous
+
+    def check(self, n_experts):
+        """Raise an error for an unknown activation, or a temperature that is neither "learn" nor a positive number."""
+        resolve_activation(self.activation)
+        self._check_temperature()
+
+    def _check_temperature(self):
+        if self.learns and self.temperature != "learn":
+            raise ValueError(f"temperature must be a positive number or 'learn', got {self.temperature!r}.")
+        if not self.learns:
+            check_number(self.temperature, "temperature", np.finfo(float).tiny)
+
+    @property
+    def remark(self):
+        """What a user must know about this gate's estimates."""
+        return "the temperature is not estimable, only coefficients over temperature are" if self.on_ray else ""
+
+    def diagnosis(self, params):
+        """Name the limit that a fit which does not settle is on the way to."""
+        coef, _, tau = params
+        spread = np.ptp(coef, axis=0).max(initial=0.0)
+        if self.learns and not self.on_ray and tau < _FADING * np.abs(coef).max(initial=0.0) and spread < tau / _FADING:
+            return "slopes meet while the temperature goes to zero: the data prefer a limit of the model"
+        return ""
+
+    def at_temperature(self, temperature):
+        """Return this gate at a fixed temperature."""
+        return clone(self).set_params(temperature=float(temperature))
+
+    def init_params(self, n_experts, n_features):
+        """Return zero slopes and intercepts at the fixed temperature, or at one."""
+        temperature = np.array(1.0 if self.learns else float(self.temperature))
+        return TemperatureGateParams(np.zeros((n_experts, n_features)), np.zeros(n_experts), temperature)
+
+    def scores(self, Z, params):
+        """Return (g(b1_i'x) + b0_i) / tau."""
+        return (self._activation.function(params.coef @ Z[:-1]) + params.intercept[:, None]) / params.temperature
+
+    def pullback(self, Z, params, R):
+        """Return the derivative of the sum of R * scores."""
+        activation, tau = self._activation, params.temperature
+        linear = params.coef @ Z[:-1]
+        level = activation.function(linear) + params.intercept[:, None]
+        return TemperatureGateParams(
+            (R * activation.derivative(linear)) @ Z[:-1].T / tau,
+            R.sum(axis=-1) / tau,
+            -(R * level).sum(axis=(-2, -1)) / tau**2,
+        )
+
+    def _jacobian(self, Z, params):
+        """Return the derivatives of score i by its own slopes and intercept, (n_experts, n_terms, m), and by tau."""
+        linear = params.coef @ Z[:-1]
+        own = np.empty((len(linear), *Z.shape))
+        own[:, :-1] = self._activation.derivative(linear)[:, None] * Z[:-1]
+        own[:, -1] = 1.0
+        return own / params.temperature, -self.scores(Z, params) / params.temperature
+
+    def information(self, Z, params, proba, weight, resp=None):
+        """Return the sum over rows of weight J'(diag p - p p')J, with J the derivative of the scores.
+
+        With ``resp`` the same of the responsibilities is subtracted, and the curvature of the scores times
+        (resp - p): minus the second derivative of the observed log-likelihood.
+        """
+        k, p = len(proba), len(Z)
+        own, shared = self._jacobian(Z, params)
+        out = np.zeros((k * p + 1, k * p + 1))
+        blocks = out[:-1, :-1].reshape(k, p, k, p)
+        for i in range(k):
+            spread = _covariance_row(proba, i) - (0.0 if resp is None else _covariance_row(resp, i))
+            spread = weight * spread
+            for j in range(k):
+                blocks[i, :, j] = (own[i] * spread[j]) @ own[j].T
+            pull = (spread * shared).sum(axis=0)
+            out[i * p : (i + 1) * p, -1] = own[i] @ pull
+            out[-1, -1] += shared[i] @ pull
+        out[-1, :-1] = out[:-1, -1]
+        return out if resp is None else out - self._bend(Z, params, weight * (resp - proba), shared)
+
+    def _bend(self, Z, params, R, shared):
+        """Return the sum of R times the second derivatives of the scores."""
+        k, p, tau = len(R), len(Z), params.temperature
+        own, _ = self._jacobian(Z, params)
+        second = R * self._activation.second(params.coef @ Z[:-1]) / tau
+        out = np.zeros((k * p + 1, k * p + 1))
+        for i in range(k):
+            slopes = slice(i * p, (i + 1) * p - 1)
+            out[slopes, slopes] = (Z[:-1] * second[i]) @ Z[:-1].T
+            out[i * p : (i + 1) * p, -1] = out[-1, i * p : (i + 1) * p] = -(own[i] @ R[i]) / tau
+        out[-1, -1] = -2.0 * (R * shared).sum() / tau
+        return out
+
+    def free(self, params):
+        """All slopes but the last of the identity, all intercepts but the last, the temperature if it is identified."""
+        free = super().free(params)
+        if len(params.intercept) == 1:  # one expert has no gate
+            return type(free)(*(np.zeros_like(field) for field in free))
+        free.intercept[-1] = False
+        if self._activation.linear:
+            free.coef[-1] = False
+        return free._replace(temperature=np.array(self.learns and not self.on_ray))
+
+    def units(self, params):
+        """Intercepts are measured in the temperature; so are slopes that grow with it."""
+        tau = float(params.temperature)
+        slope = tau if self._activation.homogeneous else 1.0
+        return TemperatureGateParams(
+            np.full(params.coef.shape, slope), np.full(params.intercept.shape, tau), np.array(1.0)
+        )
+
+    def canonical(self, params):
+        """Pin the last intercept (and the last slope of the identity), put the temperature of a ray to one."""
+        coef, intercept, tau = params
+        intercept = intercept - intercept[-1]
+        if self._activation.linear:
+            coef = coef - coef[-1]
+        if self._activation.odd and len(coef) == 2 and _leading(coef.sum(axis=0)) < 0:
+            coef = -coef[::-1]
+        if self.on_ray:
+            coef, intercept, tau = coef / tau, intercept / tau, np.array(1.0)
+        return TemperatureGateParams(coef, intercept, tau)
+
+    def unscale(self, params, shift, scale):
+        """Carry the scale in the slopes; there is no shift to carry."""
+        coef = params.coef / scale
+        if self._activation.linear:
+            return params._replace(coef=coef, intercept=params.intercept - coef @ shift)
+        return params._replace(coef=coef)
+
+
+def _covariance_row(proba, i):
+    """Row i of diag(p) - p p', (n_experts, m)."""
+    row = -proba[i] * proba
+    row[i] += proba[i]
+    return row
+
+
+def _leading(values):
+    """The first entry that is not zero."""
+    return next((value for value in values if value != 0.0), 0.0)
