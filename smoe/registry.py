@@ -22,4 +22,5 @@ def resolve(choice, registry, base, argument):
     if isinstance(choice, base):
         return clone(choice)
     hint = f" Call the class: {argument}={choice.__name__}()." if isinstance(choice, type) else ""
-    raise TypeError(f"{argument} must be a name or a {base.__name__} object, got {choice!r}.{hint}")
+    article = "an" if base.__name__[0] in "AEIOU" else "a"
+    raise TypeError(f"{argument} must be a name or {article} {base.__name__} object, got {choice!r}.{hint}")

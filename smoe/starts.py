@@ -10,6 +10,7 @@ from smoe.blocks import Block
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.scaling import Scaling
+from smoe.validation import check_number
 
 __all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task"]
 
@@ -72,6 +73,7 @@ class Elemental(Start):
 
     def propose(self, task, rng):
         """Return lines through neighbouring rows and a flat gate."""
+        check_number(self.n_neighbors, "n_neighbors", 1, integer=True)
         block, expert = task.block, task.model.expert
         n_terms, m = block.expert_Z.shape
         features = np.concatenate([block.gate_Z, block.expert_Z])

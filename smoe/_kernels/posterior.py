@@ -102,7 +102,7 @@ def _softmax(values, proba, low, high, top, total):
     for k in range(n_experts):
         _add_exp(values[k, low:high], top, proba[k, low:high], total)
     for k in range(n_experts):
-        _divide(proba[k, low:high], total)
+        _divide(proba[k, low:high], total)  # 0/0 where every value is -inf: the caller knows what to put there
 
 
 @kernel

@@ -10,7 +10,7 @@ from helpers import PAIRS, SMOOTH, Problem, assert_close, perturbed
 from smoe.experts import EXPERTS
 from smoe.gates import GATES
 from smoe.params import MoEParams, flatten, permute
-from smoe.solvers import EM, SOLVERS, Certificate, Solver, certify
+from smoe.solvers import EM, SOLVERS, Certificate, EMNewton, Solver, certify
 
 
 def _supports(solver, gate, expert):
@@ -184,6 +184,15 @@ def test_a_method_that_is_missing_is_named(solver, required):
         SOLVERS[solver]().solve(model, problem.blocks, problem.truth)
 
 
+def test_the_chain_ends_with_lbfgs_when_parameters_are_many():
+    problem = Problem("softmax", "gaussian", n=150, k=2, d=1, seed=1, spread=1.5)
+    model = problem.model._replace(expert=Without(problem.model.expert, "curvature"))
+    few, many = EMNewton(tol=1e-7), EMNewton(tol=1e-7, newton_limit=0)
+    assert many.solve(model, problem.blocks, problem.truth).converged
+    with pytest.raises(TypeError, match="Newton cannot fit"):
+        few.solve(model, problem.blocks, problem.truth)
+
+
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_solver_is_a_recipe(name):
     solver = SOLVERS[name](max_iter=17, tol=1e-3)
@@ -242,3 +251,17 @@ def test_a_variance_on_its_floor_is_named(problem):
     )
     found = verdict(problem, problem.truth._replace(expert=start), max_iter=100)
     assert not found.valid and found.degenerate and "variance at its floor (expert 1)" in found.status
+
+
+@pytest.mark.parametrize("slope", [50.0, 1e3, 1e6])
+def test_a_gate_that_separates_is_named_even_where_it_has_saturated(problem, slope):
+    problem.X = problem.X + np.sign(problem.X)  # two clusters with a gap, one expert in each
+    x, noise = problem.X[:, 0], np.random.default_rng(0).normal(size=200)
+    problem.y = np.where(x < 0, -x, 5 + x) + 0.3 * noise
+    gate, expert = problem.truth
+    start = MoEParams(
+        gate._replace(coef=np.array([[-slope], [0.0]]), intercept=np.zeros(2)),
+        expert._replace(coef=np.array([[-1.0], [1.0]]), intercept=np.array([0.0, 5.0]), variance=np.full(2, 0.1)),
+    )
+    found = verdict(problem, start)
+    assert not found.valid and "gate separates the data" in found.status and not found.degenerate
