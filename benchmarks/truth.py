@@ -1,6 +1,6 @@
 """Does a default fit reach the log-likelihood of the truth that the data were drawn from?
 
-    python benchmarks/truth.py [plain|hard|top-k] [--first SEED] [--jobs N]
+    python benchmarks/truth.py [plain|hard|top-k|temperature] [--first SEED] [--jobs N]
 
 A fit below the truth's log-likelihood has not found the maximum. The sets:
 
@@ -8,6 +8,8 @@ plain   softmax gate, 60 truths with 2 to 5 experts, 1 to 4 features and 3,000 r
 hard    softmax gate, 32 truths with 6 and 8 experts, up to 8 features and 6,000 rows
 top-k   top-K gate, 60 truths with 3 to 5 experts, one or two of them selected, 1 to 3 features and 4,000 rows;
         the softmax fit of the same data is timed beside it
+temperature  learned temperature, 40 truths for each of the activations sigmoid, tanh, gelu and none, with 2 and 3
+        experts, 1 and 2 features and 4,000 rows
 """
 
 import argparse
@@ -23,17 +25,21 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 from joblib import Parallel, delayed
 
-from smoe import SoftmaxMoERegressor, TopKMoERegressor
+from smoe import MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import make_moe
-from smoe.gates import TopKGate
+from smoe.gates import ActivationDenseToSparseGate, DenseToSparseGate, SoftmaxGate, TopKGate
 
 
 def cases(name):
-    """Return (n_experts, top_k or None, n_features, n_rows, seed), every combination of sizes about equally often."""
+    """Return (n_experts, gate, n_features, n_rows, seed), every combination of sizes about equally often."""
+    if name == "temperature":
+        sizes = list(itertools.product((2, 3), (1, 2)))
+        gates = [ActivationDenseToSparseGate(g) for g in ("sigmoid", "tanh", "gelu")] + [DenseToSparseGate()]
+        return [(sizes[i % 4][0], gate, sizes[i % 4][1], 4000, i) for gate in gates for i in range(40)]
     sizes, n, count = {
-        "plain": (itertools.product((2, 3, 4, 5), (None,), (1, 2, 3, 4)), 3000, 60),
-        "hard": (itertools.product((6, 8), (None,), (1, 2, 4, 8)), 6000, 32),
-        "top-k": (itertools.product((3, 4, 5), (1, 2), (1, 2, 3)), 4000, 60),
+        "plain": (itertools.product((2, 3, 4, 5), (SoftmaxGate(),), (1, 2, 3, 4)), 3000, 60),
+        "hard": (itertools.product((6, 8), (SoftmaxGate(),), (1, 2, 4, 8)), 6000, 32),
+        "top-k": (itertools.product((3, 4, 5), (TopKGate(1), TopKGate(2)), (1, 2, 3)), 4000, 60),
     }[name]
     sizes = list(sizes)
     return [(*sizes[i % len(sizes)], n, i) for i in range(count)]
@@ -50,23 +56,22 @@ def timed_fit(model, truth):
 
 def run(case, first):
     """Fit one case; return distance to the truth, seconds, seconds of the softmax fit, and the certificate."""
-    k, top_k, d, n, seed = case
-    gate = "softmax" if top_k is None else TopKGate(top_k)
+    k, gate, d, n, seed = case
     truth = make_moe(n, n_features=d, n_experts=k, gate=gate, random_state=first + seed)
-    softmax = SoftmaxMoERegressor(k, random_state=0)
-    if top_k is None:
-        model, seconds = timed_fit(softmax, truth)
-        reference = seconds
-    else:
-        reference = timed_fit(softmax, truth)[1]
-        model, seconds = timed_fit(TopKMoERegressor(k, top_k=top_k, random_state=0), truth)
+    model, seconds = timed_fit(MoERegressor(k, gate=gate, random_state=0), truth)
+    reference = seconds if gate.smooth else timed_fit(SoftmaxMoERegressor(k, random_state=0), truth)[1]
     return model.loglik_ - truth.loglik, seconds, reference, model.converged_, model.status_
+
+
+def words(gate):
+    """Name a gate in a few letters."""
+    return ", ".join(f"{value}" for value in gate.get_params().values() if value not in ("score", 0.0, "learn")) or "-"
 
 
 def main():
     """Fit every case and print the distance to the truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", nargs="?", default="plain", choices=("plain", "hard", "top-k"))
+    parser.add_argument("set", nargs="?", default="plain", choices=("plain", "hard", "top-k", "temperature"))
     parser.add_argument("--first", type=int, default=0, help="added to every seed")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     args = parser.parse_args()
@@ -75,15 +80,17 @@ def main():
     timed_fit(SoftmaxMoERegressor(random_state=0), small), timed_fit(TopKMoERegressor(2, top_k=1), small)
     results = Parallel(args.jobs)(delayed(run)(case, args.first) for case in chosen)
     groups = defaultdict(list)
-    for (k, top_k, d, _, seed), (gap, seconds, reference, converged, status) in zip(chosen, results, strict=True):
-        groups[k, top_k, d].append((gap, seconds / reference))
+    for (k, gate, d, _, seed), (gap, seconds, reference, converged, status) in zip(chosen, results, strict=True):
+        groups[k, words(gate), d].append((gap, seconds / reference))
         note = "" if converged else f"  ({status})"
-        print(f"k={k} K={top_k} d={d} seed={args.first + seed}: fit - truth = {gap:9.3f}, {seconds:5.2f} s{note}")
-    print("\n k  K     d   reached   fit - truth: min, median, max     time / softmax fit: median")
-    for (k, top_k, d), rows in sorted(groups.items(), key=str):
+        print(
+            f"k={k} gate={words(gate)} d={d} seed={args.first + seed}: fit - truth = {gap:9.3f}, {seconds:5.2f} s{note}"
+        )
+    print("\n k  gate     d   reached   fit - truth: min, median, max     time / softmax fit: median")
+    for (k, gate, d), rows in sorted(groups.items(), key=str):
         gap, ratio = np.array(rows).T
         spread = f"{gap.min():10.2f} {np.median(gap):10.2f} {gap.max():10.2f}"
-        print(f"{k:2d}  {top_k!s:4s} {d:2d}   {np.sum(gap >= 0):2d} of {len(gap):2d} {spread} {np.median(ratio):12.1f}")
+        print(f"{k:2d}  {gate:7s} {d:2d}   {np.sum(gap >= 0):2d} of {len(gap):2d} {spread} {np.median(ratio):12.1f}")
     gaps, seconds, references, converged, _ = map(np.array, zip(*results, strict=True))
     total, ratio = time.perf_counter() - begin, np.max(seconds / references)
     print(f"\nreached {np.sum(gaps >= 0)} of {len(gaps)}; {np.sum(~converged)} not certified")

@@ -43,8 +43,24 @@ def gaussian_log_density(y, x, expert):
     return norm.logpdf(y, gaussian_means(x, expert), np.sqrt(expert.variance)).tolist()
 
 
+def tempered_scores(x, params):
+    """Linear scores over a temperature."""
+    return [score / float(params.temperature) for score in linear_scores(x, params)]
+
+
+def sigmoid_scores(x, params):
+    """Logistic function of the slope part plus the intercept, over a temperature."""
+    slopes = linear_scores(x, params._replace(intercept=[0.0] * len(params.intercept)))
+    tau = float(params.temperature)
+    return [(1 / (1 + math.exp(-u)) + float(b)) / tau for u, b in zip(slopes, params.intercept, strict=True)]
+
+
 # Twins by the name of the class that they imitate.
-SCORES = {"SoftmaxGate": linear_scores}
+SCORES = {
+    "SoftmaxGate": linear_scores,
+    "DenseToSparseGate": tempered_scores,
+    "ActivationDenseToSparseGate": sigmoid_scores,  # with its default activation
+}
 LOG_DENSITY = {"GaussianExpert": gaussian_log_density}
 
 

@@ -11,8 +11,6 @@ from smoe.validation import check_number
 
 __all__ = ["ActivationDenseToSparseGate", "TemperatureGateParams"]
 
-_FADING = 0.05  # a temperature below this share of the slopes has faded if the slopes have met on its scale
-
 
 class TemperatureGateParams(NamedTuple):
     """Slopes ``coef`` (n_experts, n_features), ``intercept`` (n_experts,) and the ``temperature`` that all share."""
@@ -32,12 +30,12 @@ class ActivationDenseToSparseGate(Gate):
     positively homogeneous (``"identity"``, ``"relu"``) the density stays as it is along the ray
     :math:`(\beta_1, \beta_0, \tau) \to c\,(\beta_1, \beta_0, \tau)`: a temperature can be learned in name only, and is
     reported as one, slopes and intercepts as multiples of it. With two experts and an odd g (``"tanh"``, and up to a
-    constant ``"sigmoid"``) the slopes :math:`(\beta_{11}, \beta_{12})` and :math:`(-\beta_{12}, -\beta_{11})` give the same
+    constant ``"sigmoid"``) the slopes :math:`(\beta_{11}, \beta_{12})` and :math:`(-\beta_{12}, -\beta_{11})` give one
     density; the sum of the first slopes is reported positive.
 
     The slope has no intercept inside the activation, so the gate is not equivariant to shifting X: fits work on columns
-    that are scaled but not centred. A learned temperature may run off to zero while slopes meet: the data then prefer a
-    limit of the model, and ``status_`` says that the fit is not stationary.
+    that are scaled but not centred. With little data, or slopes that stay in the linear part of g, a learned
+    temperature may run off to zero while slopes meet: the data then prefer a limit of the model; ``status_`` says so.
 
     Parameters
     ----------
@@ -101,12 +99,13 @@ class ActivationDenseToSparseGate(Gate):
         return "the temperature is not estimable, only coefficients over temperature are" if self.on_ray else ""
 
     def diagnosis(self, params):
-        """Name the limit that a fit which does not settle is on the way to."""
-        coef, _, tau = params
-        spread = np.ptp(coef, axis=0).max(initial=0.0)
-        if self.learns and not self.on_ray and tau < _FADING * np.abs(coef).max(initial=0.0) and spread < tau / _FADING:
-            return "slopes meet while the temperature goes to zero: the data prefer a limit of the model"
-        return ""
+        """Name the limits that a fit with a learned temperature may be on the way to."""
+        if not self.learns or self.on_ray:
+            return ""
+        return (
+            "the gate drifts towards a limit of the model (slopes that meet while the temperature goes to zero, "
+            "or slopes that grow without end): the data do not determine the temperature"
+        )
 
     def at_temperature(self, temperature):
         """Return this gate at a fixed temperature."""
@@ -195,6 +194,8 @@ class ActivationDenseToSparseGate(Gate):
     def canonical(self, params):
         """Pin the last intercept (and the last slope of the identity), put the temperature of a ray to one."""
         coef, intercept, tau = params
+        if len(coef) == 1:
+            return self.init_params(*coef.shape)
         intercept = intercept - intercept[-1]
         if self._activation.linear:
             coef = coef - coef[-1]

@@ -74,7 +74,7 @@ def _curvature_reasons(model, blocks, params, stationary):
         return [f"saddle point: the observed information has the eigenvalue {values[0]:.1e} per row"]
     step = vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), _ROUNDING * values[-1]))
     if stationary and _gate_grows(params, chart, step):
-        return [_SEPARATES]
+        return [model.gate.diagnosis(params.gate) or _SEPARATES]
     if values[0] <= _SINGULAR * values[-1]:
         return ["singular information: probably more experts than the data support"]
     return []

@@ -20,6 +20,11 @@ def _supports(solver, gate, expert):
     return all(hasattr(model[side], method) for side, method in (r.split(".") for r in SOLVERS[solver].requires))
 
 
+# A temperature is learned from many rows and curved scores only.
+LEARNING = [
+    name for name in GATES if np.any(getattr(GATES[name]().free(GATES[name]().init_params(2, 1)), "temperature", 0))
+]
+LEARNS = {"n": 3000, "spread": 4.0}
 CASES = [(*pair, solver) for pair in PAIRS for solver in SOLVERS if _supports(solver, *pair)]
 every = pytest.mark.parametrize("gate, expert, solver", CASES)
 smooth = pytest.mark.parametrize("gate, expert, solver", [case for case in CASES if case[0] in SMOOTH])
@@ -121,7 +126,8 @@ def test_score_norm_is_that_of_the_params(gate, expert, solver):
 
 @smooth
 def test_the_score_vanishes_at_convergence(gate, expert, solver):
-    problem = Problem(gate, expert, n=150, k=2, d=1, seed=1, spread=1.5, weighted=True)
+    sizes = {**LEARNS, "seed": 2} if gate in LEARNING else {"n": 150, "seed": 1, "spread": 1.5}
+    problem = Problem(gate, expert, k=2, d=1, weighted=True, **sizes)
     fit = solve(problem, solver, problem.truth, max_iter=5000)
     assert fit.converged and fit.status == "converged" and fit.score_norm <= 1e-8
     score = problem.twin.score(fit.params, problem.X, problem.y, problem.weight)
@@ -131,9 +137,10 @@ def test_the_score_vanishes_at_convergence(gate, expert, solver):
 
 
 @pytest.mark.parametrize("gate, expert", [case[:2] for case in CASES if case[2] == "em" and case[0] in SMOOTH])
-@pytest.mark.parametrize("seed", [2, 4, 5])
+@pytest.mark.parametrize("seed", range(3))
 def test_solvers_meet(gate, expert, seed):
-    problem = Problem(gate, expert, n=300, k=2, d=1, seed=seed)  # regular maxima
+    sizes = {**LEARNS, "seed": (1, 2, 3)[seed]} if gate in LEARNING else {"n": 300, "seed": (2, 4, 5)[seed]}
+    problem = Problem(gate, expert, k=2, d=1, **sizes)  # regular maxima
     able = [case[2] for case in CASES if case[:2] == (gate, expert)]
     start = solve(problem, "em", problem.truth, max_iter=50, tol=0.0).params  # in one basin for all
     fits = [solve(problem, solver, start, max_iter=5000) for solver in able]
