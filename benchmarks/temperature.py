@@ -24,7 +24,7 @@ from smoe.gates import ActivationDenseToSparseGate, DenseToSparseGate, Temperatu
 from smoe.params import MoEParams, flatten, permute
 
 EXPERT = GaussianExpertParams(np.array([[2.0], [-3.0]]), np.array([3.0, -2.0]), np.array([0.16, 0.25]))
-GATE = TemperatureGateParams(np.array([[6.0], [-3.0]]), np.array([0.3, 0.0]), np.array(0.4))
+GATE = TemperatureGateParams(np.array([[8.0], [2.0]]), np.array([0.2, 0.0]), np.array(0.1))
 
 
 def errors(gate, fitted):

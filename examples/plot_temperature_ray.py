@@ -20,11 +20,11 @@ from smoe.gates import ActivationDenseToSparseGate, TemperatureGateParams
 from smoe.params import MoEParams
 
 truth = MoEParams(
-    TemperatureGateParams(np.array([[6.0], [-3.0]]), np.array([0.3, 0.0]), np.array(0.4)),
+    TemperatureGateParams(np.array([[8.0], [2.0]]), np.array([0.2, 0.0]), np.array(0.1)),
     GaussianExpertParams(np.array([[2.0], [-3.0]]), np.array([3.0, -2.0]), np.array([0.16, 0.25])),
 )
 moe = make_moe(2000, params=truth, gate=ActivationDenseToSparseGate("tanh"), random_state=0)
-taus = np.geomspace(0.1, 1.6, 13)
+taus = np.geomspace(0.025, 0.4, 13)
 
 # %%
 # The largest log-likelihood at each fixed temperature, with and without the activation.
@@ -40,14 +40,16 @@ for activation, colour in ((None, "C0"), ("tanh", "C1")):
             right.plot(tau, model.gate_coef_[0, 0], "o", color="C2")
             right.plot(tau, model.gate_effective_coef_[0, 0], "s", color="C3")
     left.plot(taus, np.array(profile) - max(profile), "o-", color=colour, label=activation or "no activation")
-left.axvline(0.4, color="0.6", ls=":", label="the truth's temperature")
-left.set(xscale="log", xlabel="fixed temperature", ylabel="log-likelihood below its maximum", ylim=(-60, 4))
-left.legend(fontsize="small")
+left.axvline(0.1, color="0.6", ls=":", label="the truth's temperature")
+left.set(ylabel="log-likelihood below its maximum", ylim=(-60, 4), title="Is the temperature identified?")
 right.plot([], [], "o", color="C2", label="slope")
 right.plot([], [], "s", color="C3", label="slope / temperature")
-right.set(xscale="log", xlabel="fixed temperature", ylabel="without an activation", title="What the data tell")
-right.legend(fontsize="small")
-left.set_title("Is the temperature identified?")
+right.set(ylabel="estimate without an activation", title="What the data tell")
+for axis in (left, right):
+    axis.set(xscale="log", xlabel="fixed temperature")
+    axis.set_xticks([0.025, 0.05, 0.1, 0.2, 0.4], ["0.025", "0.05", "0.1", "0.2", "0.4"])
+    axis.minorticks_off()
+    axis.legend(loc="center left", fontsize="small")
 
 path = sys.argv[1] if len(sys.argv) > 1 else "temperature_ray.png"
 figure.savefig(path, dpi=150)
