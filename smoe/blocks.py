@@ -86,7 +86,8 @@ class Blocks:
     def representatives(self, size, rng):
         """Return at most ``size`` distinct rows that stand for all, weighted, as a `OneBlock`."""
         rows, weight = self.representative_rows(size, rng)
-        return OneBlock(self.take(rows)._replace(weight=weight))
+        complete = np.isclose(weight.sum(), self.total_weight) and (len(rows) < size or len(self) <= size)
+        return OneBlock(self.take(rows)._replace(weight=weight), complete)
 
     def representative_rows(self, size, rng):
         """Return indices and weights of at most ``size`` distinct rows that stand for all.
@@ -110,10 +111,10 @@ class Blocks:
 
 
 class OneBlock:
-    """A single block of distinct rows, to be visited like `Blocks`."""
+    """A single block of distinct rows, to be visited like `Blocks`; ``complete`` if none is missing."""
 
-    def __init__(self, block):
-        self.block, self.total_weight = block, float(block.weight.sum())
+    def __init__(self, block, complete=True):
+        self.block, self.complete, self.total_weight = block, complete, float(block.weight.sum())
 
     def __len__(self):
         return len(self.block.y)

@@ -329,6 +329,24 @@ def test_balance_evens_the_load_and_keeps_the_loglik_honest():
     np.testing.assert_allclose(even.loglik(moe.data, moe.target), even.loglik_, rtol=1e-10)
 
 
+def test_em_climbs_the_penalised_loglik():
+    """EM judges its steps with the penalty: it evens the load although that costs log-likelihood."""
+    problem = Problem("top_k", "gaussian", n=150, k=3, d=1, seed=2, spread=2.0)
+    model, params = problem.model._replace(gate=TopKGate(2, balance=3.0)), problem.truth
+
+    def objective(p):
+        importance = model.gate_proba(problem.block, p) @ problem.weight
+        return problem.loglik(p) - model.gate.penalty(importance)[0], np.ptp(importance)
+
+    before = objective(params)
+    values = [before[0]]
+    for _ in range(30):
+        params = EM(1, 0.0).solve(model, problem.blocks, params).params
+        values.append(objective(params)[0])
+    assert np.all(np.diff(values) >= -1e-9) and values[-1] > values[0] + 1.0
+    assert objective(params)[1] < 0.8 * before[1]
+
+
 def test_random_experts_do_not_matter_to_the_support(rng):
     """The support depends on the gate alone."""
     problem = Problem("top_k", "gaussian", n=50)

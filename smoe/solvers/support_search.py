@@ -20,7 +20,9 @@ _COOL = tuple((width, 5) for width in (0.3, 0.1, 0.03))  # widths and EM iterati
 _ANNEAL = tuple((width, 8) for width in (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01, 0.003, 0.001, 0.0003))
 _NEAR = 40  # rows near the boundary among which pivots are drawn
 _REACH = 30.0  # how far a line goes, in root mean square change of the score (top_k = 1: in spreads of the scores)
-_ROWS = 20_000  # distinct rows on which lines are searched; more rows are represented by as many
+_ITERATIONS = 50  # of a softmax gate, for each round that a top-K gate would get
+_ROWS = 20_000  # rows for annealing and first lines; more rows are represented by as many
+_ALL_ROWS = 500_000  # rows for the other lines: they are held in memory at once
 
 
 class SupportSearch(Solver):
@@ -43,7 +45,8 @@ class SupportSearch(Solver):
     Parameters
     ----------
     max_iter : int, default=30
-        Largest number of rounds.
+        Largest number of rounds, the polish included. The search works on at most 500,000 distinct rows; a larger data
+        set is represented by as many, and only the polish sees all rows.
     tol : float, default=1e-8
         Largest score norm per row of the experts of a converged fit.
     n_lines : int, default=20
@@ -94,17 +97,30 @@ class SupportSearch(Solver):
 
     def _run(self, model, blocks, params):
         if model.gate.top_k >= n_experts_of(params):  # every expert is always selected: a softmax gate
-            dense = model._replace(gate=SoftmaxGate())
-            return EMNewton(self.max_iter, self.tol).solve(dense, blocks, params)
-        rows = blocks.representatives(_ROWS, np.random.default_rng(self.random_state))
-        trace, rounds = [blocks.sum(model.loglik, params)], self.max_iter - 2  # two are left for the polish
-        begins = (params, _anneal(model, rows, params, _ANNEAL)) if rounds > 0 else (params,)
-        fits = [self._refine(model, rows, begin, n_rounds=min(4, rounds)) for begin in begins]
-        best = max(fits, key=lambda fit: merit(model, fit))
-        fit = self._refine(model, rows, best.params, rounds - best.n_iter)
-        if rounds > 0 and len(rows) == len(blocks):
-            trace += [*best.trace[-1:], *fit.trace[1:]]
+            limit = _ITERATIONS * self.max_iter
+            if model.gate.balance:
+                return EM(limit, self.tol).solve(model, blocks, params)
+            return EMNewton(limit, self.tol).solve(model._replace(gate=SoftmaxGate()), blocks, params)
+        trace, left = [blocks.sum(model.loglik, params)], self.max_iter - 2  # two rounds are left for the polish
+        rng = np.random.default_rng(self.random_state)
+        rows = blocks.representatives(_ROWS, rng)
+        best, left = self._descend(model, rows, params, _ANNEAL, left)
+        if not rows.complete:  # what few rows have shaped roughly, all rows shape finely
+            rows = blocks.representatives(_ALL_ROWS, rng)
+            best, left = self._descend(model, rows, best, _ANNEAL[-5:], left)
+        fit = self._refine(model, rows, best, left)
+        if fit.n_iter > 0 and rows.complete:
+            trace += [*fit.trace]
         return self._polish(model, blocks, params, fit, trace)
+
+    def _descend(self, model, rows, params, schedule, left):
+        """Anneal, or do not, whichever lines make better; return parameters and the rounds that are left."""
+        if left <= 0:
+            return params, left
+        begins = (params, _anneal(model, rows, params, schedule))
+        fits = [self._refine(model, rows, begin, n_rounds=min(4, left)) for begin in begins]
+        best = max(fits, key=lambda fit: merit(model, fit))
+        return best.params, left - best.n_iter
 
     def _refine(self, model, rows, params, n_rounds, n_em=3):
         """Alternate rounds of lines with guarded EM until nothing has changed for some rounds; return a `Fit`."""
