@@ -20,7 +20,6 @@ _COOL = tuple((width, 5) for width in (0.3, 0.1, 0.03))  # widths and EM iterati
 _ANNEAL = tuple((width, 8) for width in (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01, 0.003, 0.001, 0.0003))
 _NEAR = 40  # rows near the boundary among which pivots are drawn
 _REACH = 30.0  # how far a line goes, in root mean square change of the score (top_k = 1: in spreads of the scores)
-_ITERATIONS = 50  # of a softmax gate, for each round that a top-K gate would get
 _ROWS = 20_000  # rows for annealing and first lines; more rows are represented by as many
 _ALL_ROWS = 500_000  # rows for the other lines: they are held in memory at once
 
@@ -44,7 +43,7 @@ class SupportSearch(Solver):
 
     Parameters
     ----------
-    max_iter : int, default=30
+    max_iter : int, default=100
         Largest number of rounds, the polish included. The search works on at most 500,000 distinct rows; a larger data
         set is represented by as many, and only the polish sees all rows.
     tol : float, default=1e-8
@@ -72,7 +71,7 @@ class SupportSearch(Solver):
     requires = ("gate.ranking",)
     n_finished = 3  # a search on all rows is long: fewer starts than usual are taken to the end
 
-    def __init__(self, max_iter=30, tol=1e-8, n_lines=20, patience=3, gain=0.01, random_state=0):
+    def __init__(self, max_iter=100, tol=1e-8, n_lines=20, patience=3, gain=0.01, random_state=0):
         self.max_iter = max_iter
         self.tol = tol
         self.n_lines = n_lines
@@ -97,10 +96,9 @@ class SupportSearch(Solver):
 
     def _run(self, model, blocks, params):
         if model.gate.top_k >= n_experts_of(params):  # every expert is always selected: a softmax gate
-            limit = _ITERATIONS * self.max_iter
             if model.gate.balance:
-                return EM(limit, self.tol).solve(model, blocks, params)
-            return EMNewton(limit, self.tol).solve(model._replace(gate=SoftmaxGate()), blocks, params)
+                return EM(self.max_iter, self.tol).solve(model, blocks, params)
+            return EMNewton(self.max_iter, self.tol).solve(model._replace(gate=SoftmaxGate()), blocks, params)
         trace, left = [blocks.sum(model.loglik, params)], self.max_iter - 2  # two rounds are left for the polish
         rng = np.random.default_rng(self.random_state)
         rows = blocks.representatives(_ROWS, rng)
