@@ -1,0 +1,56 @@
+"""Pictures: what is drawn where, and that every example runs."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from smoe import SoftmaxMoERegressor
+from smoe.datasets import load_faithful, make_moe
+from smoe.plots import plot_fit
+
+EXAMPLES = sorted(Path(__file__).parents[1].glob("examples/plot_*.py"))
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+def test_one_covariate():
+    frame = load_faithful(as_frame=True)
+    model = SoftmaxMoERegressor(2, random_state=0).fit(frame.data, frame.target)
+    top, bottom = plot_fit(model, frame.data, frame.target, coverage=0.8).axes
+    assert (top.get_ylabel(), bottom.get_xlabel(), bottom.get_ylabel()) == ("eruptions", "waiting", "gate probability")
+    labels = [text.get_text() for text in top.get_legend().get_texts()]
+    assert labels == ["80 % prediction band", "data", "expert 0", "expert 1", "mean"]
+    grid, mean = top.lines[-1].get_data()
+    rows = pd.DataFrame({"waiting": grid})
+    np.testing.assert_allclose(mean, model.predict(rows))
+    for k, line in enumerate(bottom.lines):
+        np.testing.assert_allclose(line.get_ydata(), model.gate_proba(rows)[:, k])
+
+
+def test_several_covariates_need_a_choice():
+    moe = make_moe(200, 2, 2, random_state=0)
+    model = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
+    with pytest.raises(ValueError, match="choose the column for the horizontal axis, one of"):
+        plot_fit(model, moe.data, moe.target)
+    grid, mean = plot_fit(model, moe.data, moe.target, feature=1).axes[0].lines[-1].get_data()
+    rows = np.column_stack([np.full(len(grid), np.median(moe.data[:, 0])), grid])
+    np.testing.assert_allclose(mean, model.predict(rows))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run(path, tmp_path, monkeypatch, capsys):
+    picture = tmp_path / "picture.png"
+    monkeypatch.setattr(sys, "argv", [path.name, str(picture)])
+    runpy.run_path(str(path), run_name="__main__")
+    assert picture.stat().st_size > 10_000 and str(picture) in capsys.readouterr().out
