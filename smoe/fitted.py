@@ -10,7 +10,7 @@ from smoe.blocks import Blocks
 from smoe.distribution import quantiles
 from smoe.inference import summary_text
 from smoe.mixture import MixtureOfExperts
-from smoe.params import flatten
+from smoe.params import flatten, permute
 from smoe.scaling import Scaling
 from smoe.validation import check_levels, check_response, check_weights
 
@@ -196,6 +196,7 @@ class FittedMixture:
             ("log-likelihood", f"{self.loglik_:.6f}"),
             ("free parameters", f"{df}"),
             ("AIC, BIC", f"{2 * df - 2 * self.loglik_:.3f}, {df * np.log(n) - 2 * self.loglik_:.3f}"),
+            *self._shared_rows(),
             ("certificate", f"{self.status_} (score norm per row {self.score_norm_:.1e})"),
         ]
         tables = []
@@ -206,8 +207,16 @@ class FittedMixture:
         title = f"{self.n_experts} {type(self.expert_).__name__}s behind a {type(self.gate_).__name__}"
         return summary_text(title, header, tables)
 
+    def _shared_rows(self):
+        """Numbers of the gate that all experts share, with their standard errors where they have one."""
+        gate, errors = self.params_.gate, getattr(self.standard_errors_, "gate", None)
+        for name in (name for name, field in gate._asdict().items() if not np.ndim(field)):
+            error = np.nan if errors is None else getattr(errors, name)
+            note = f" (std. err. {error:.4g})" if np.isfinite(error) else ""
+            yield name, f"{getattr(gate, name):.5g}{note}"
+
     def _rows(self, side, k):
         """Estimates and standard errors of one expert's gate or regression."""
         part, errors = getattr(self.params_, side), getattr(self.standard_errors_, side, None)
-        one = flatten(type(part)(*(np.asarray(f)[k : k + 1] for f in part)))
-        return one, None if errors is None else flatten(type(part)(*(np.asarray(f)[k : k + 1] for f in errors)))
+        n = sum(np.asarray(f)[k].size for f in part if np.ndim(f))  # what all experts share comes last
+        return tuple(None if p is None else flatten(permute(p, [k]))[:n] for p in (part, errors))
