@@ -4,11 +4,9 @@ import numpy as np
 from scipy.stats import norm
 
 from smoe.params import flatten, unflatten
+from smoe.solvers.certificate import LARGEST, SINGULAR
 
 __all__ = ["standard_errors", "summary_text"]
-
-_LARGEST = 1000  # free parameters
-_SINGULAR = 1e-11  # share of the largest curvature that is rounding
 
 
 def standard_errors(model, blocks, params):
@@ -18,11 +16,11 @@ def standard_errors(model, blocks, params):
     units by an affine change. Returns None where the information is not positive definite, or too large to invert.
     """
     chart, scaling = model.chart(params), blocks.scaling
-    if not model.gate.smooth or chart.n_free > _LARGEST:
+    if not model.gate.smooth or chart.n_free > LARGEST:
         return None
     curvature = blocks.sum(model.curvature, params)
     values, vectors = np.linalg.eigh(chart.hessian(curvature.information, curvature.score, params))
-    if values.size and values[0] <= _SINGULAR * values[-1]:
+    if values.size and values[0] <= SINGULAR * values[-1]:
         return None
     user = scaling.to_units(model, params)
     change = [_moved(model, scaling, params, j) - flatten(user) for j in np.flatnonzero(chart.free)]

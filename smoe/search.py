@@ -6,6 +6,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from smoe.solvers import EM, Certificate, Fit, certify
+from smoe.solvers.base import merit
 
 __all__ = ["StartRecord", "search"]
 
@@ -69,13 +70,8 @@ def _screen(run, model, sample, solver, proposals):
 
 
 def _ranked(model, fits):
-    """Return the starts in order of merit: regular before collapsed, then by log-likelihood."""
-
-    def merit(i):
-        loglik = fits[i].loglik
-        return not model.expert.at_bound(fits[i].params.expert).any(), loglik if np.isfinite(loglik) else -np.inf
-
-    return sorted(fits, key=merit, reverse=True)
+    """Return the starts in order of merit."""
+    return sorted(fits, key=lambda i: merit(model, fits[i]), reverse=True)
 
 
 def _blank(task):

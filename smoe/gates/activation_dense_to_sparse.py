@@ -158,12 +158,11 @@ class ActivationDenseToSparseGate(Gate):
             out[i * p : (i + 1) * p, -1] = own[i] @ pull
             out[-1, -1] += shared[i] @ pull
         out[-1, :-1] = out[:-1, -1]
-        return out if resp is None else out - self._bend(Z, params, weight * (resp - proba), shared)
+        return out if resp is None else out - self._bend(Z, params, weight * (resp - proba), own, shared)
 
-    def _bend(self, Z, params, R, shared):
+    def _bend(self, Z, params, R, own, shared):
         """Return the sum of R times the second derivatives of the scores."""
         k, p, tau = len(R), len(Z), params.temperature
-        own, _ = self._jacobian(Z, params)
         second = R * self._activation.second(params.coef @ Z[:-1]) / tau
         out = np.zeros((k * p + 1, k * p + 1))
         for i in range(k):

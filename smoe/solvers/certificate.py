@@ -10,12 +10,12 @@ from smoe.params import flatten
 __all__ = ["Certificate", "certify"]
 
 _PSD = 1e-9  # per row and in natural units: a curvature below minus this is a saddle
-_SINGULAR = 1e-11  # share of the largest curvature that is rounding
+SINGULAR = 1e-11  # share of the largest curvature that is rounding
 _VANISHING = 1e-6  # a score norm per row at which a gate that still grows has saturated
 _UNDECIDED = 0.05  # rows: what a gate that separates leaves undecided, by far
 _LONG_STEP = 1e-2  # relative to the gate's size
 _ROUNDING = 1e-16
-_LARGEST = 1000  # with more free parameters than this the curvature is not looked at
+LARGEST = 1000  # with more free parameters than this the curvature is not looked at
 
 _SEPARATES = "gate separates the data: its coefficients diverge while the log-likelihood converges"
 
@@ -53,9 +53,9 @@ def certify(model, blocks, fit, tol):
         stationary = fit.score_norm <= max(tol, _VANISHING)
         if stationary and _undecided_groups(model, blocks, fit.params) > 1:
             reasons.append(_SEPARATES)
-        elif n_free <= _LARGEST:
+        elif n_free <= LARGEST:
             reasons += _curvature_reasons(model, blocks, fit.params, stationary)
-    unseen = f" (curvature not looked at: {n_free} parameters)" if n_free > _LARGEST else ""
+    unseen = f" (curvature not looked at: {n_free} parameters)" if n_free > LARGEST else ""
     return Certificate(not reasons, "; ".join(reasons) or fit.status + unseen, degenerate)
 
 
@@ -75,7 +75,7 @@ def _curvature_reasons(model, blocks, params, stationary):
     step = vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), _ROUNDING * values[-1]))
     if stationary and _gate_grows(params, chart, step):
         return [model.gate.diagnosis(params.gate) or _SEPARATES]
-    if values[0] <= _SINGULAR * values[-1]:
+    if values[0] <= SINGULAR * values[-1]:
         return ["singular information: probably more experts than the data support"]
     return []
 

@@ -9,7 +9,7 @@ from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate
 from smoe.params import MoEParams, n_experts_of
-from smoe.solvers.base import Solver, summarise
+from smoe.solvers.base import Solver, merit, summarise
 from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
 from smoe.solvers.newton import Newton
@@ -160,11 +160,6 @@ class SupportSearch(Solver):
             status = f"score norm per row of the experts {norm:.1e} > {self.tol:.1e}"
             return {"converged": False, "status": status}
         return {"converged": True, "status": "converged (no line of the support search raises the log-likelihood)"}
-
-
-def merit(model, fit):
-    """Order of preference: regular before collapsed, then by log-likelihood."""
-    return not model.expert.at_bound(fit.params.expert).any(), fit.loglik
 
 
 def _anneal(model, rows, params, schedule):
