@@ -1,0 +1,211 @@
+"""One cell of a study: draw data, fit, compare with the truth. Cells know nothing of one another."""
+
+import time
+import warnings
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from joblib import parallel_config
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import ThreadpoolController
+
+from smoe.blocks import Blocks
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams, n_experts_of
+from smoe.scaling import standardise
+from smoe.simulation.losses import evaluate
+from smoe.solvers import Solver, certify
+from smoe.starts import FromParams, Task
+
+__all__ = ["Cells", "Record", "as_params"]
+
+
+class Record(NamedTuple):
+    """What one cell has left behind: numbers, text, lists and dicts, so that a line of JSON holds all of it.
+
+    Attributes
+    ----------
+    n, replication : int
+        The address of the cell: number of rows, and which of the replications.
+    seed : list of int
+        ``[random_state, n, replication]``: data and start come from
+        ``SeedSequence(random_state, spawn_key=(n, replication))`` and from nothing else.
+    parameters : dict or None
+        ``{"gate": {field: list}, "expert": {field: list}}`` in the user's units, see `as_params`; None if the fit
+        raised.
+    loglik, truth_loglik : float
+        Log-likelihoods of the fit and of the truth, natural logarithms, total over rows. A fit below the truth has
+        not found the maximum.
+    score_norm : float
+        Largest absolute entry of the score per row, in standardised units.
+    iterations : int
+    converged : bool
+        Whether the fit is a certified maximum.
+    status : str
+        "converged", the reasons why the fit is not certified, or "failed: ..." with the error that it raised.
+    seconds : float
+        Wall time of the fit, its certificate included.
+    losses : dict
+        Loss by name: a number, a list or a dict of these; empty if the fit raised.
+    """
+
+    n: int
+    replication: int
+    seed: list
+    parameters: dict | None
+    loglik: float
+    truth_loglik: float
+    score_norm: float
+    iterations: int
+    converged: bool
+    status: str
+    seconds: float
+    losses: dict
+
+    @property
+    def address(self):
+        """The cell, ``(n, replication)``."""
+        return self.n, self.replication
+
+    @property
+    def failed(self):
+        """Whether the fit raised an error, so that there are no parameters."""
+        return self.parameters is None
+
+    @property
+    def below_truth(self):
+        """Whether the fit is less likely than the truth, which no maximum is."""
+        return self.loglik < self.truth_loglik
+
+
+def as_params(parameters, model):
+    """Return `MoEParams` from the ``parameters`` of a `Record`.
+
+    Parameters
+    ----------
+    parameters : dict
+    model : MixtureOfExperts
+        The fitted model; it names the types.
+
+    Returns
+    -------
+    MoEParams
+    """
+    parts = {}
+    for side, family in zip(("gate", "expert"), model, strict=True):
+        kind = type(family.init_params(1, 1))
+        parts[side] = kind(*(np.asarray(parameters[side][name], dtype=float) for name in kind._fields))
+    return MoEParams(**parts)
+
+
+class Outcome(NamedTuple):
+    """The end of a fit, in the user's units."""
+
+    params: MoEParams
+    loglik: float
+    score_norm: float
+    iterations: int
+    converged: bool
+    status: str
+
+
+class Cells(NamedTuple):
+    """All that a worker needs to run any cell of a study."""
+
+    truth: object
+    model: MixtureOfExperts  # what a solver fits
+    fitter: BaseEstimator
+    start: object  # None for the estimator's own starts
+    losses: dict
+    random_state: int
+    n_experts: int
+
+    def run(self, n, replication):
+        """Return the `Record` of one cell.
+
+        A fit that raises leaves a failed record; errors of the draw, the start and the losses are the study's own and
+        are raised. A lack of memory is not the fit's fault and is raised too.
+        """
+        data, begin, fit = np.random.SeedSequence(self.random_state, spawn_key=(n, replication)).spawn(3)
+        X, y = self.truth.draw(n, np.random.default_rng(data))
+        start = None
+        if self.start is not None:
+            start = self.start(self.truth, self.n_experts, n, np.random.default_rng(begin))
+        clock = time.perf_counter()
+        try:
+            outcome = self._fit(X, y, start, fit)
+        except MemoryError:
+            raise
+        except Exception as error:
+            outcome = Outcome(None, np.nan, np.nan, 0, False, f"failed: {type(error).__name__}: {error}")
+        seconds = time.perf_counter() - clock
+        address = n, replication, [self.random_state, n, replication]
+        losses = {}
+        if outcome.params is not None:
+            losses = evaluate(self.losses, outcome.params, self.truth, f"n={n}, replication={replication}")
+        return Record(
+            *address,
+            _lists(outcome.params),
+            float(outcome.loglik),
+            float(self.truth.loglik(X, y)),
+            float(outcome.score_norm),
+            int(outcome.iterations),
+            bool(outcome.converged),
+            outcome.status,
+            seconds,
+            losses,
+        )
+
+    def _fit(self, X, y, start, seed):
+        if isinstance(self.fitter, Solver):
+            return fit_with_solver(self.fitter, self.model, X, y, start)
+        return fit_with_estimator(self.fitter, self.n_experts, X, y, start, int(seed.generate_state(1)[0]))
+
+
+def fit_with_solver(solver, model, X, y, start):
+    """Return the `Outcome` of a solver from parameters in the user's units, without an estimator around it."""
+    columns = np.arange(X.shape[1])
+    scaling = standardise(X, y, np.ones(len(y)), columns, columns, centred=model.gate.centred)
+    blocks = Blocks(model, X, y, None, scaling)
+    begin = FromParams(start).propose(Task(model, None, n_experts_of(start), scaling), None)
+    fit = solver.solve(model, blocks, begin)
+    certificate = certify(model, blocks, fit, solver.tol)
+    params = scaling.to_units(model, fit.params)
+    params = params._replace(gate=model.gate.canonical(params.gate))
+    loglik = fit.loglik - blocks.total_weight * np.log(scaling.y_scale)
+    return Outcome(params, loglik, fit.score_norm, fit.n_iter, certificate.valid, certificate.status)
+
+
+def fit_with_estimator(estimator, n_experts, X, y, start, seed):
+    """Return the `Outcome` of a clone of the estimator, from parameters in the user's units if there are any."""
+    model = clone(estimator).set_params(n_experts=n_experts, random_state=seed)
+    if start is not None:
+        model.set_params(start=FromParams(start), n_init=1)
+    model.fit(X, y)
+    return Outcome(model.params_, model.loglik_, model.score_norm_, model.n_iter_, model.converged_, model.status_)
+
+
+def run_batch(cells, addresses):
+    """Return the records of some cells and the seconds that they took, on one thread."""
+    clock = time.perf_counter()
+    with warnings.catch_warnings(), _controller().limit(limits=1), parallel_config(backend="sequential"):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # each record has its status
+        records = [cells.run(n, replication) for n, replication in addresses]
+    return records, time.perf_counter() - clock
+
+
+@cache
+def _controller():
+    """Return the switch of the threads of linear algebra; finding the libraries takes milliseconds."""
+    return ThreadpoolController()
+
+
+def _lists(params):
+    if params is None:
+        return None
+    return {
+        side: {name: np.asarray(field, dtype=float).tolist() for name, field in part._asdict().items()}
+        for side, part in params._asdict().items()
+    }

@@ -1,0 +1,71 @@
+"""Losses by name, and what a study accepts as one."""
+
+import numpy as np
+
+__all__ = ["LOSSES"]
+
+LOSSES = {}  # name: picklable callable(fitted_params, truth) -> number, array, or dict of these
+
+
+def resolve_losses(losses):
+    """Return a dict of callables from such a dict, whose values may be names, from a list of names, or from one name.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An unknown name, or something that is neither a name nor callable.
+    """
+    if isinstance(losses, str):
+        losses = [losses]
+    if not isinstance(losses, dict):
+        losses = {name: name for name in losses}
+    return {_checked_name(name): _resolved(name, loss) for name, loss in losses.items()}
+
+
+def _checked_name(name):
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"losses: the name of a loss must be text, got {name!r}.")
+    return name
+
+
+def _resolved(name, loss):
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            known = ", ".join(map(repr, LOSSES)) or "none"
+            raise ValueError(f"losses: {loss!r} is not known; give a callable, or a registered name ({known}).")
+        loss = LOSSES[loss]
+    if not callable(loss):
+        raise TypeError(f"losses: {name!r} must be callable(fitted_params, truth) or a name, got {loss!r}.")
+    return loss
+
+
+def evaluate(losses, params, truth, where):
+    """Return every loss as numbers, lists and dicts of them.
+
+    Raises
+    ------
+    RuntimeError
+        A loss raised an error, or returned something else; ``where`` says for which fit.
+    """
+    values = {}
+    for name, loss in losses.items():
+        try:
+            values[name] = _numbers(loss(params, truth))
+        except Exception as error:
+            raise RuntimeError(f"losses: {name!r} failed at {where}: {type(error).__name__}: {error}") from error
+    return values
+
+
+def _numbers(value):
+    if isinstance(value, dict):
+        return {str(name): _numbers(entry) for name, entry in value.items()}
+    return np.asarray(value, dtype=float).tolist()
+
+
+def scalars(value, name=""):
+    """Yield name and number of every number within: entries of dicts and lists get names such as ``cells.coef.0``."""
+    if not isinstance(value, dict | list):
+        yield name, value
+        return
+    for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from scalars(entry, f"{name}.{key}" if name else str(key))

@@ -1,0 +1,60 @@
+"""A start near the truth, as the published experiments have it."""
+
+import numpy as np
+
+from smoe.params import MoEParams, permute
+
+__all__ = ["near_truth"]
+
+_SHRINK = -0.083  # power of n in the published jitter
+
+
+def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05):
+    r"""Return the truth's parameters with noise, each true expert standing for one fitted expert or several.
+
+    Every true expert is covered once, in order, by the last fitted experts; the additional ones come first and are
+    assigned at random. So the last expert, whose gate is pinned, stays the truth's. Entries get noise
+    :math:`N(0, (\sigma n^{-0.083})^2)`, those that are bounded below (variances, a temperature) on the log scale;
+    entries that the gate's convention pins get none.
+
+    Parameters
+    ----------
+    truth : Truth
+        Its model and parameters, in the user's units.
+    n_experts : int
+        At least as many as the truth has.
+    n : int
+        Number of rows of the data to come.
+    rng : numpy.random.Generator
+    gate_sd, expert_sd : float
+        :math:`\sigma` of the gate's and of the experts' entries. (The published code gives an expert's slope and
+        intercept the same draw; here every entry has its own.)
+
+    Returns
+    -------
+    MoEParams
+
+    Raises
+    ------
+    ValueError
+        Fewer experts than the truth has.
+    """
+    n_true = truth.n_experts
+    if n_experts < n_true:
+        raise ValueError(f"n_experts={n_experts}: a start near the truth needs at least its {n_true} experts.")
+    atoms = np.concatenate([rng.integers(n_true, size=n_experts - n_true), np.arange(n_true)])
+    copies, shrink = permute(truth.params, atoms), float(n) ** _SHRINK
+    gate, expert = truth.model
+    return MoEParams(
+        _jittered(gate, copies.gate, gate_sd * shrink, rng), _jittered(expert, copies.expert, expert_sd * shrink, rng)
+    )
+
+
+def _jittered(family, params, sd, rng):
+    free = family.free(params)._asdict()
+    fields = {}
+    for name, value in params._asdict().items():
+        value = np.asarray(value, dtype=float)
+        noise = sd * rng.normal(size=value.shape) * free[name]
+        fields[name] = value * np.exp(noise) if name in family.lower else value + noise
+    return type(params)(**fields)

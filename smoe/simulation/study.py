@@ -1,0 +1,289 @@
+"""Studies of convergence: many fits to data from a known truth, at many sizes."""
+
+import contextlib
+import itertools
+import warnings
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator
+
+from smoe.mixture import MixtureOfExperts
+from smoe.scaling import Scaling
+from smoe.simulation.cells import Cells, run_batch
+from smoe.simulation.losses import resolve_losses
+from smoe.simulation.near_truth import near_truth
+from smoe.simulation.progress import progress_bar
+from smoe.simulation.rates import StudyResult
+from smoe.simulation.settings import described
+from smoe.simulation.store import Store
+from smoe.solvers import Solver
+from smoe.solvers.base import check_supports
+from smoe.starts import FromParams, Task
+from smoe.validation import check_number
+
+__all__ = ["ConvergenceStudy"]
+
+_BATCH_SECONDS = 0.3  # long against the cost of handing out work, short against what a killed study may lose
+_LARGEST_BATCH = 500
+_FIXED_COST = 1000  # rows: what a cell costs however few rows it has
+_TRUTH = ("model", "params", "n_experts", "n_features", "draw", "loglik", "describe")
+
+
+class ConvergenceStudy:
+    r"""Fits to data from a known truth, at several sizes, many times each: what are the rates?
+
+    Every cell, a number of rows n and a replication, draws its data and its start from
+    ``SeedSequence(random_state, spawn_key=(n, replication))`` and is fitted on its own. So each can be computed again
+    alone, and no record depends on the number of processes, on the order, or on which other cells there are. Studies
+    of one truth with one ``random_state`` fit the same data: they compare solvers in pairs.
+
+    Parameters
+    ----------
+    truth : Truth
+        What data are drawn from; see `smoe.simulation.Truth`.
+    fitter : estimator or Solver
+        An unfitted estimator such as ``SoftmaxMoERegressor()``, fitted as a user would, or a `smoe.solvers.Solver`,
+        run and certified without an estimator around it, which is much faster.
+    sizes : sequence of int
+        Numbers of rows; evenly spaced on the log scale is best for rates.
+    n_replications : int, default=40
+        Cells of each size.
+    start : {"data", "near_truth"} or callable, default="data"
+        "data": the estimator finds its own starts. "near_truth": `smoe.simulation.near_truth`. Or
+        ``start(truth, n_experts, n, rng)`` that returns `MoEParams` in the user's units. From given parameters an
+        estimator makes a single fit, whatever its ``start`` and ``n_init``.
+    losses : dict, list of str or str, default=()
+        Losses by name: ``loss(fitted_params, truth)`` returns a number, an array or a dict of these, and can be
+        pickled. Or names from ``smoe.simulation.LOSSES``.
+    random_state : int, default=0
+    n_experts : int or None, default=None
+        Experts to be fitted; None for the estimator's number, or with a solver for the truth's.
+    model : MixtureOfExperts or None, default=None
+        What a solver fits, None for the truth's model; for instance with more selected experts than the truth has.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument that makes no sense; the message names it.
+
+    Notes
+    -----
+    A fit that raises an error leaves a record with ``converged`` false and the error in ``status``, and the study goes
+    on, with one warning. An error in the truth, the start or a loss ends the study: it would come back in every cell.
+
+    Examples
+    --------
+    >>> from smoe.simulation import ConvergenceStudy, Truth
+    >>> from smoe.solvers import EMNewton
+    >>> def gap(fitted, truth):
+    ...     return abs(fitted.expert.variance.min() - truth.params.expert.variance.min())
+    >>> study = ConvergenceStudy(
+    ...     Truth.T0(), EMNewton(), sizes=[100, 1000], n_replications=5, start="near_truth", losses={"gap": gap}
+    ... )
+    >>> result = study.run()
+    >>> len(result.records), result.share_uncertified
+    (10, 0.0)
+    """
+
+    def __init__(
+        self,
+        truth,
+        fitter,
+        sizes,
+        n_replications=40,
+        *,
+        start="data",
+        losses=(),
+        random_state=0,
+        n_experts=None,
+        model=None,
+    ):
+        missing = [name for name in _TRUTH if not hasattr(truth, name)]
+        if missing:
+            raise TypeError(f"truth must be a smoe.simulation.Truth, got {truth!r} without {', '.join(missing)}.")
+        check_number(n_replications, "n_replications", 1, integer=True)
+        check_number(random_state, "random_state", 0, integer=True)
+        self.sizes, self.n_replications = _checked_sizes(sizes), int(n_replications)
+        n_experts = _checked_fitter(fitter, truth, n_experts)
+        model = _checked_model(fitter, truth, model)
+        start = _resolved_start(start, fitter)
+        self._cells = Cells(truth, model, fitter, start, resolve_losses(losses), int(random_state), n_experts)
+        self._try_start()
+
+    def _try_start(self):
+        """Refuse at once a start that the model cannot take."""
+        truth, model, fitter, start, _, random_state, n_experts = self._cells
+        if start is None:
+            return
+        params = start(truth, n_experts, self.sizes[0], np.random.default_rng(random_state))
+        if isinstance(fitter, Solver):
+            columns = np.arange(truth.n_features)
+            task = Task(model, None, n_experts, Scaling.identity(columns, columns))
+            FromParams(params).propose(task, None)
+
+    @property
+    def settings(self):
+        """What determines the record of a cell, as JSON has it: all arguments but the sizes and replications."""
+        truth, model, fitter, start, losses, random_state, n_experts = self._cells
+        return {
+            "truth": described(truth.describe()),
+            "model": None if model is None else [described(part) for part in model],
+            "fitter": described(fitter),
+            "n_experts": n_experts,
+            "start": _start_name(start),
+            "losses": sorted(losses),
+            "random_state": random_state,
+        }
+
+    def run_cell(self, n, replication):
+        """Return the `Record` of one cell, the same (its ``seconds`` aside) as in a run of the whole study."""
+        check_number(n, "n", 1, integer=True)
+        check_number(replication, "replication", 0, integer=True)
+        return run_batch(self._cells, [(int(n), int(replication))])[0][0]
+
+    def run(self, n_jobs=None, store=None, progress=False):
+        """Compute all cells, the largest first.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=None
+            Number of processes, -1 for as many as there are cores, None for what ``joblib.parallel_config`` says or
+            one. Under ``with joblib.parallel_config("dask")`` cells run on the cluster of the current dask client.
+            Each process uses one thread.
+        store : str, path-like or None, default=None
+            A file that records are appended to as they come. If it is there already the study goes on from it; it
+            must hold a study with the same settings, other sizes or replications aside.
+        progress : bool, default=False
+            Show progress and the time left: with rich if it is installed, else with tqdm, else in plain lines.
+
+        Returns
+        -------
+        StudyResult
+            Records by size and replication.
+
+        Raises
+        ------
+        ValueError, RuntimeError, OSError
+            The store holds another study, is being written by another process, or cannot be written, see
+            `smoe.simulation.Store`. RuntimeError too if a loss raises an error.
+
+        Warns
+        -----
+        UserWarning
+            A fit raised an error.
+        """
+        with contextlib.ExitStack() as stack:
+            disk = None if store is None else stack.enter_context(Store(store, self.settings))
+            known = {} if disk is None else {record.address: record for record in disk.records}
+            cells = list(itertools.product(sorted(self.sizes, reverse=True), range(self.n_replications)))
+            todo = [cell for cell in cells if cell not in known]
+            records = [known[cell] for cell in cells if cell in known]
+            advance = stack.enter_context(_bar(cells, todo)) if progress else None
+            for batch in stack.enter_context(contextlib.closing(_computed(self._cells, todo, n_jobs))):
+                if disk is not None:
+                    disk.append(batch)
+                if advance is not None:
+                    advance(_cost(record.address for record in batch))
+                records += batch
+        _warn_of_failures(records)
+        return StudyResult(records, self.settings)
+
+
+def _computed(cells, todo, n_jobs):
+    """Yield lists of records as they are computed.
+
+    Batches are cut when they are handed out. Cells come by falling size, so the time of the last ones seen is an upper
+    bound for those to come, and a batch takes at most about as long as is wanted.
+    """
+    cell_seconds = np.inf
+
+    def batches():
+        left = iter(todo)
+        while batch := list(itertools.islice(left, max(1, min(_LARGEST_BATCH, int(_BATCH_SECONDS / cell_seconds))))):
+            yield batch
+
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    outputs = parallel(delayed(run_batch)(cells, batch) for batch in batches())
+    try:
+        for records, seconds in outputs:
+            cell_seconds = seconds / len(records)
+            yield records
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # work in progress that nobody waits for any more
+            outputs.close()
+
+
+def _cost(cells):
+    return sum(n + _FIXED_COST for n, _ in cells)
+
+
+def _bar(cells, todo):
+    total = _cost(cells)
+    return progress_bar(total, total - _cost(todo))
+
+
+def _warn_of_failures(records):
+    failed = [record for record in records if record.failed]
+    if failed:
+        n, replication = failed[0].address
+        warnings.warn(
+            f"{len(failed)} of {len(records)} fits raised an error, for instance at n={n}, replication={replication}: "
+            f"{failed[0].status}",
+            stacklevel=3,
+        )
+
+
+def _checked_sizes(sizes):
+    sizes = list(np.atleast_1d(sizes).tolist())
+    if not sizes:
+        raise ValueError("sizes is empty: give at least one number of rows.")
+    for n in sizes:
+        check_number(n, "sizes", 2, integer=True)
+    if len(set(sizes)) < len(sizes):
+        raise ValueError(f"sizes must differ from each other, got {sizes}; use n_replications for more fits of a size.")
+    return sizes
+
+
+def _checked_fitter(fitter, truth, n_experts):
+    """Return the number of experts to be fitted."""
+    is_estimator = isinstance(fitter, BaseEstimator) and hasattr(fitter, "fit")
+    if not is_estimator and not isinstance(fitter, Solver):
+        hint = f" Call the class: {fitter.__name__}()." if isinstance(fitter, type) else ""
+        raise TypeError(f"fitter must be an unfitted estimator of smoe or a Solver object, got {fitter!r}.{hint}")
+    if n_experts is None:
+        n_experts = fitter.n_experts if is_estimator else truth.n_experts
+    check_number(n_experts, "n_experts", 1, integer=True)
+    return int(n_experts)
+
+
+def _checked_model(fitter, truth, model):
+    """Return the model that a solver fits; an estimator has its own."""
+    if not isinstance(fitter, Solver):
+        if model is not None:
+            raise ValueError("model: an estimator has a model of its own; leave model out or give a Solver.")
+        return None
+    model = truth.model if model is None else model
+    if not isinstance(model, MixtureOfExperts):
+        raise TypeError(f"model must be a smoe.mixture.MixtureOfExperts, got {model!r}.")
+    model.expert.check()
+    check_supports(fitter, model)
+    return model
+
+
+def _resolved_start(start, fitter):
+    """Return the callable, or None for the estimator's own starts."""
+    if isinstance(start, str) and start == "near_truth":
+        return near_truth
+    if isinstance(start, str) and start == "data":
+        if isinstance(fitter, Solver):
+            raise ValueError("start='data' needs an estimator, which finds starts; a Solver needs start='near_truth'.")
+        return None
+    if not callable(start):
+        raise ValueError(f"start must be 'data', 'near_truth' or callable, got {start!r}.")
+    return start
+
+
+def _start_name(start):
+    return {None: "data", near_truth: "near_truth"}.get(start) or described(start)
