@@ -76,8 +76,8 @@ class Record(NamedTuple):
 
     @property
     def below_truth(self):
-        """Whether the fit is less likely than the truth, which no maximum is."""
-        return self.loglik < self.truth_loglik
+        """Whether the fit is less likely than the truth, which no maximum is, or raised an error."""
+        return not self.loglik >= self.truth_loglik
 
 
 def as_params(parameters, model):
@@ -134,34 +134,28 @@ class Cells(NamedTuple):
         if self.start is not None:
             start = self.start(self.truth, self.n_experts, n, np.random.default_rng(begin))
         clock = time.perf_counter()
+        params, loglik, *verdict = self._attempt(X, y, start, fit)
+        seconds = time.perf_counter() - clock
+        losses = {}
+        if params is not None:
+            losses = evaluate(self.losses, params, self.truth, f"n={n}, replication={replication}")
+        seed, truth_loglik = [self.random_state, n, replication], float(self.truth.loglik(X, y))
+        return Record(n, replication, seed, _lists(params), loglik, truth_loglik, *verdict, seconds, losses)
+
+    def _attempt(self, X, y, start, seed):
+        """Return the outcome of the fit, whatever happens, as plain numbers."""
         try:
-            outcome = self._fit(X, y, start, fit)
+            if isinstance(self.fitter, Solver):
+                outcome = fit_with_solver(self.fitter, self.model, X, y, start)
+            else:
+                state = int(seed.generate_state(1)[0])
+                outcome = fit_with_estimator(self.fitter, self.n_experts, X, y, start, state)
         except MemoryError:
             raise
         except Exception as error:
-            outcome = Outcome(None, np.nan, np.nan, 0, False, f"failed: {type(error).__name__}: {error}")
-        seconds = time.perf_counter() - clock
-        address = n, replication, [self.random_state, n, replication]
-        losses = {}
-        if outcome.params is not None:
-            losses = evaluate(self.losses, outcome.params, self.truth, f"n={n}, replication={replication}")
-        return Record(
-            *address,
-            _lists(outcome.params),
-            float(outcome.loglik),
-            float(self.truth.loglik(X, y)),
-            float(outcome.score_norm),
-            int(outcome.iterations),
-            bool(outcome.converged),
-            outcome.status,
-            seconds,
-            losses,
-        )
-
-    def _fit(self, X, y, start, seed):
-        if isinstance(self.fitter, Solver):
-            return fit_with_solver(self.fitter, self.model, X, y, start)
-        return fit_with_estimator(self.fitter, self.n_experts, X, y, start, int(seed.generate_state(1)[0]))
+            return Outcome(None, np.nan, np.nan, 0, False, f"failed: {type(error).__name__}: {error}")
+        params, loglik, score_norm, iterations, converged, status = outcome
+        return Outcome(params, float(loglik), float(score_norm), int(iterations), bool(converged), status)
 
 
 def fit_with_solver(solver, model, X, y, start):

@@ -24,7 +24,14 @@ def progress_bar(total, done=0):
 
 def _rich(total, done):
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
     progress = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True))

@@ -99,8 +99,8 @@ class StudyResult:
 
     @property
     def share_below_truth(self):
-        """Share of fits that are less likely than the truth: they have not found the maximum. Failed ones count."""
-        return _share(record.below_truth or record.failed for record in self.records)
+        """Share of fits that are less likely than the truth or raised an error: they have not found the maximum."""
+        return _share(record.below_truth for record in self.records)
 
     @property
     def share_uncertified(self):

@@ -154,8 +154,7 @@ class Store:
     def _open(self, settings):
         content = self._file.readall()
         header, self.records, self._end = _parsed(content, self.path)
-        self._file.truncate(self._end)
-        self._file.seek(self._end)
+        self._cut()
         settings = decode(encode(settings))
         if header is None:
             self._write(encode({"format": "smoe study", "version": _FORMAT, "settings": settings, **_versions()}))
@@ -188,13 +187,18 @@ class Store:
             if time.monotonic() - self._synced >= _SYNC_EVERY:
                 self._sync()
         except OSError as error:
-            self._file.truncate(self._end)
+            self._cut()
             raise OSError(
                 error.errno,
                 f"store: cannot write {self.path}: {os.strerror(error.errno)}. All earlier records are safe; make room "
                 "and run the study again, it goes on from there.",
             ) from error
         self._end += len(data)
+
+    def _cut(self):
+        """Remove what is beyond the last whole line, and go on from there."""
+        self._file.truncate(self._end)
+        self._file.seek(self._end)
 
     def _sync(self):
         os.fsync(self._file.fileno())

@@ -31,7 +31,7 @@ _TRUTH = ("model", "params", "n_experts", "n_features", "draw", "loglik", "descr
 
 
 class ConvergenceStudy:
-    r"""Fits to data from a known truth, at several sizes, many times each: what are the rates?
+    """Fits to data from a known truth, at several sizes, many times each, for rates of convergence.
 
     Every cell, a number of rows n and a replication, draws its data and its start from
     ``SeedSequence(random_state, spawn_key=(n, replication))`` and is fitted on its own. So each can be computed again
@@ -101,7 +101,8 @@ class ConvergenceStudy:
     ):
         missing = [name for name in _TRUTH if not hasattr(truth, name)]
         if missing:
-            raise TypeError(f"truth must be a smoe.simulation.Truth, got {truth!r} without {', '.join(missing)}.")
+            kind = type(truth).__name__
+            raise TypeError(f"truth must be a smoe.simulation.Truth, got {kind} without {', '.join(missing)}.")
         check_number(n_replications, "n_replications", 1, integer=True)
         check_number(random_state, "random_state", 0, integer=True)
         self.sizes, self.n_replications = _checked_sizes(sizes), int(n_replications)
