@@ -153,6 +153,8 @@ def plot_rates(result, losses=None, theory=None, center="median", n_min=None, ba
     ['median loss', 'share of fits']
     """
     losses = result.losses if losses is None else [losses] if isinstance(losses, str) else list(losses)
+    if not losses:
+        raise ValueError("losses: there is none to draw; run the study with losses, or see StudyResult.with_losses.")
     slopes = theory if isinstance(theory, dict) else dict.fromkeys(losses, theory)
     tail = (1.0 - float(check_levels(band, "band"))) / 2.0
     top, bottom = _new_axes() if axes is None else axes

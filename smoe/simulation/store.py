@@ -11,6 +11,7 @@ import os
 import platform
 import time
 import warnings
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -157,7 +158,9 @@ class Store:
         self._cut()
         settings = decode(encode(settings))
         if header is None:
-            self._write(encode({"format": "smoe study", "version": _FORMAT, "settings": settings, **_versions()}))
+            self._write(
+                encode({"format": "smoe study", "version": _FORMAT, "settings": settings, "versions": _versions()})
+            )
             return
         if not content[: self._end].endswith(b"\n"):
             self._write(b"\n")
@@ -167,7 +170,7 @@ class Store:
                 f"store: {self.path} holds a study with other settings: {'; '.join(differences)}. "
                 "Use another file, or the settings of that study."
             )
-        changed = _differences(header["versions"], _versions()["versions"])
+        changed = _differences(header["versions"], _versions())
         if changed:
             warnings.warn(
                 f"store: {self.path} was begun with other versions, records may differ in the last digits: "
@@ -249,6 +252,7 @@ def _read_or_none(line, make):
         return None
 
 
+@cache
 def _versions():
     found = {"python": platform.python_version()}
     for package in ("smoe", "numpy", "scipy", "numba"):
@@ -256,7 +260,7 @@ def _versions():
             found[package] = version(package)
         except PackageNotFoundError:  # a checkout that is not installed
             found[package] = "unknown"
-    return {"versions": found}
+    return found
 
 
 def _differences(there, here, name=""):

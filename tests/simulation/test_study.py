@@ -18,7 +18,7 @@ from smoe import SoftmaxMoERegressor
 from smoe.experts import GaussianExpert
 from smoe.gates import GATES, ActivationDenseToSparseGate, TopKGate
 from smoe.mixture import MixtureOfExperts
-from smoe.params import MoEParams, flatten
+from smoe.params import MoEParams, flatten, permute
 from smoe.simulation import LOSSES, ConvergenceStudy, as_params, near_truth, progress
 from smoe.simulation.study import _computed
 from smoe.solvers import EM, EMNewton, Newton
@@ -117,6 +117,19 @@ def test_a_start_of_ones_own():
     record = study(start=at_truth, fitter=EM(max_iter=0)).run_cell(300, 0)
     assert record.loglik == pytest.approx(record.truth_loglik, rel=1e-12)
     assert not record.converged and "score norm per row" in record.status
+
+
+def test_an_estimator_begins_from_the_parameters_given():
+    estimator = SoftmaxMoERegressor(2, solver=EM(max_iter=0), n_init=20)
+    record = study(start=lambda truth, *_: truth.params, fitter=estimator).run_cell(300, 0)
+    assert record.loglik == pytest.approx(record.truth_loglik, rel=1e-12)
+
+
+def test_gates_are_reported_with_the_last_expert_at_zero():
+    record = study(start=lambda truth, *_: permute(truth.params, [1, 0])).run_cell(300, 0)
+    params = as_params(record.parameters, Truth().model)
+    assert params.gate.coef[1] == params.gate.intercept[1] == 0 and params.gate.coef[0] < -10
+    assert record.loglik == pytest.approx(study().run_cell(300, 0).loglik, rel=1e-12)
 
 
 def test_a_model_of_ones_own():
