@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe.params import tree_sum
+from smoe.scaling import Scaling
 
 __all__ = ["Block", "Blocks", "OneBlock"]
 
@@ -45,6 +46,12 @@ class Blocks:
         self.total_weight = float(self.weight.sum())
         width = len(scaling.gate.columns) + len(scaling.expert.columns) + 4
         self._cache = [] if n * width <= _CACHED else None
+
+    @classmethod
+    def plain(cls, model, X, y=None):
+        """Return the rows in the user's units, every column for the gate and for the experts."""
+        columns = np.arange(X.shape[1])
+        return cls(model, X, y, None, Scaling.identity(columns, columns))
 
     def __len__(self):
         return len(self.X)

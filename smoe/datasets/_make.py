@@ -9,7 +9,6 @@ from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
-from smoe.scaling import Scaling
 from smoe.validation import check_number
 
 __all__ = ["make_moe"]
@@ -100,9 +99,7 @@ def _draw(model, params, n, covariates, rng):
     X = rng.uniform(-1, 1, (n, n_features)) if covariates is None else np.asarray(covariates(n, rng), dtype=float)
     if X.shape != (n, n_features):
         raise ValueError(f"covariates must return an array of shape {(n, n_features)}, got {X.shape}.")
-    columns = np.arange(n_features)
-    scaling = Scaling.identity(columns, columns)
-    drawn = Blocks(model, X, None, None, scaling).map(lambda b, p: np.array(model.sample(b, p, rng)), params)
+    drawn = Blocks.plain(model, X).map(lambda b, p: np.array(model.sample(b, p, rng)), params)
     y, label = drawn[0], drawn[1].astype(int)
-    loglik = float(Blocks(model, X, y, None, scaling).sum(model.loglik, params))
+    loglik = float(Blocks.plain(model, X, y).sum(model.loglik, params))
     return Bunch(data=X, target=y, label=label, params=params, loglik=loglik, n_experts=n_experts_of(params))

@@ -15,7 +15,7 @@ from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.scaling import standardise
-from smoe.simulation.losses import evaluate
+from smoe.simulation.losses import FAILED, evaluate
 from smoe.solvers import Solver, certify
 from smoe.starts import FromParams, Task
 
@@ -44,11 +44,12 @@ class Record(NamedTuple):
     converged : bool
         Whether the fit is a certified maximum.
     status : str
-        "converged", the reasons why the fit is not certified, or "failed: ..." with the error that it raised.
+        "converged", the reasons why the fit is not certified, or "failed: ..." with the error that it raised; and the
+        errors that losses raised.
     seconds : float
         Wall time of the fit, its certificate included.
     losses : dict
-        Loss by name: a number, a list or a dict of these; empty if the fit raised.
+        Loss by name: a number, a list or a dict of these; NaN if the loss raised, empty if the fit did.
     """
 
     n: int
@@ -125,8 +126,8 @@ class Cells(NamedTuple):
     def run(self, n, replication):
         """Return the `Record` of one cell.
 
-        A fit that raises leaves a failed record; errors of the draw, the start and the losses are the study's own and
-        are raised. A lack of memory is not the fit's fault and is raised too.
+        A fit that raises leaves a failed record, a loss that raises is NaN; errors of the draw and of the start are
+        the study's own and are raised. A lack of memory is not the fit's fault and is raised too.
         """
         data, begin, fit = np.random.SeedSequence(self.random_state, spawn_key=(n, replication)).spawn(3)
         X, y = self.truth.draw(n, np.random.default_rng(data))
@@ -136,9 +137,10 @@ class Cells(NamedTuple):
         clock = time.perf_counter()
         params, loglik, *verdict = self._attempt(X, y, start, fit)
         seconds = time.perf_counter() - clock
-        losses = {}
+        losses, remark = {}, ""
         if params is not None:
-            losses = evaluate(self.losses, params, self.truth, f"n={n}, replication={replication}")
+            losses, remark = evaluate(self.losses, params, self.truth)
+        verdict[-1] += remark
         seed, truth_loglik = [self.random_state, n, replication], float(self.truth.loglik(X, y))
         return Record(n, replication, seed, _lists(params), loglik, truth_loglik, *verdict, seconds, losses)
 
@@ -153,7 +155,7 @@ class Cells(NamedTuple):
         except MemoryError:
             raise
         except Exception as error:
-            return Outcome(None, np.nan, np.nan, 0, False, f"failed: {type(error).__name__}: {error}")
+            return Outcome(None, np.nan, np.nan, 0, False, f"{FAILED}{type(error).__name__}: {error}")
         params, loglik, score_norm, iterations, converged, status = outcome
         return Outcome(params, float(loglik), float(score_norm), int(iterations), bool(converged), status)
 

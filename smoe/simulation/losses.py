@@ -1,10 +1,26 @@
 """Losses by name, and what a study accepts as one."""
 
+from functools import partial
+
 import numpy as np
+
+from smoe.simulation.voronoi import parameter_errors, voronoi_loss
 
 __all__ = ["LOSSES"]
 
-LOSSES = {}  # name: picklable callable(fitted_params, truth) -> number, array, or dict of these
+
+def _voronoi(params, truth, kind):
+    return voronoi_loss(params, truth.params, kind, gate=truth.model.gate)
+
+
+def _errors(params, truth):
+    return parameter_errors(params, truth.params, gate=truth.model.gate)
+
+
+# Add your own: name: callable(fitted_params, truth) -> number, array, or dict of these; it must be picklable.
+LOSSES = {"D1": partial(_voronoi, kind="D1"), "D2": partial(_voronoi, kind="D2"), "errors": _errors}
+
+FAILED = "failed: "  # in a status, before the error that a fit or a loss raised
 
 
 def resolve_losses(losses):
@@ -39,21 +55,16 @@ def _resolved(name, loss):
     return loss
 
 
-def evaluate(losses, params, truth, where):
-    """Return every loss as numbers, lists and dicts of them.
-
-    Raises
-    ------
-    RuntimeError
-        A loss raised an error, or returned something else; ``where`` says for which fit.
-    """
-    values = {}
+def evaluate(losses, params, truth):
+    """Return every loss as numbers, lists and dicts of them, and a remark on those that failed, which are NaN."""
+    values, remark = {}, ""
     for name, loss in losses.items():
         try:
             values[name] = _numbers(loss(params, truth))
         except Exception as error:
-            raise RuntimeError(f"losses: {name!r} failed at {where}: {type(error).__name__}: {error}") from error
-    return values
+            values[name] = np.nan
+            remark += f"; loss {name!r} {FAILED}{type(error).__name__}: {error}"
+    return values, remark
 
 
 def _numbers(value):

@@ -124,7 +124,7 @@ class StudyResult:
         losses : dict, list of str or str
             As in `ConvergenceStudy`; a loss of a known name is replaced.
         truth : Truth
-            That of the study.
+            That of the study. A loss that raises an error is NaN, with the error in ``status``.
         model : MixtureOfExperts or None, default=None
             The model that was fitted, if its parameters are not of the types of the truth's.
 
@@ -137,9 +137,8 @@ class StudyResult:
         def extended(record):
             if record.failed:
                 return record
-            where = f"n={record.n}, replication={record.replication}"
-            more = evaluate(losses, as_params(record.parameters, model), truth, where)
-            return record._replace(losses={**record.losses, **more})
+            more, remark = evaluate(losses, as_params(record.parameters, model), truth)
+            return record._replace(losses={**record.losses, **more}, status=record.status + remark)
 
         return StudyResult(map(extended, self.records), self.settings)
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from smoe.mixture import MixtureOfExperts
 from smoe.scaling import Scaling
 from smoe.simulation.cells import Cells, run_batch
-from smoe.simulation.losses import resolve_losses
+from smoe.simulation.losses import FAILED, evaluate, resolve_losses
 from smoe.simulation.near_truth import near_truth
 from smoe.simulation.progress import progress_bar
 from smoe.simulation.rates import StudyResult
@@ -55,7 +55,8 @@ class ConvergenceStudy:
         estimator makes a single fit, whatever its ``start`` and ``n_init``.
     losses : dict, list of str or str, default=()
         Losses by name: ``loss(fitted_params, truth)`` returns a number, an array or a dict of these, and can be
-        pickled. Or names from ``smoe.simulation.LOSSES``.
+        pickled. Or names from ``smoe.simulation.LOSSES``: "D1" and "D2", see `smoe.simulation.voronoi_loss`, and
+        "errors", see `smoe.simulation.parameter_errors`.
     random_state : int, default=0
     n_experts : int or None, default=None
         Experts to be fitted; None for the estimator's number, or with a solver for the truth's.
@@ -69,21 +70,28 @@ class ConvergenceStudy:
 
     Notes
     -----
-    A fit that raises an error leaves a record with ``converged`` false and the error in ``status``, and the study goes
-    on, with one warning. An error in the truth, the start or a loss ends the study: it would come back in every cell.
+    A fit that raises an error leaves a record with ``converged`` false and the error in ``status``; a loss that raises
+    is NaN, with the error added to ``status``. Either way the study goes on and warns at its end. So that mistakes show
+    at once, start and losses are tried when the study is made, the losses on the truth itself.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from smoe.experts import GaussianExpertParams
+    >>> from smoe.gates import LinearGateParams
+    >>> from smoe.params import MoEParams
     >>> from smoe.simulation import ConvergenceStudy, Truth
     >>> from smoe.solvers import EMNewton
-    >>> def gap(fitted, truth):
-    ...     return abs(fitted.expert.variance.min() - truth.params.expert.variance.min())
-    >>> study = ConvergenceStudy(
-    ...     Truth.T0(), EMNewton(), sizes=[100, 1000], n_replications=5, start="near_truth", losses={"gap": gap}
-    ... )
+    >>> gate = LinearGateParams(coef=[[25.0], [0.0]], intercept=[-8.0, 0.0])
+    >>> expert = GaussianExpertParams(coef=[[-20.0], [20.0]], intercept=[15.0, -5.0], variance=[0.09, 0.16])
+    >>> truth = Truth("softmax", MoEParams(gate, expert))
+    >>> study = ConvergenceStudy(truth, EMNewton(), [200, 2000], n_replications=20, start="near_truth", losses="D1")
     >>> result = study.run()
     >>> len(result.records), result.share_uncertified
-    (10, 0.0)
+    (40, 0.0)
+    >>> low, high = result.rate("D1").interval
+    >>> low < -0.5 < high
+    True
     """
 
     def __init__(
@@ -110,11 +118,14 @@ class ConvergenceStudy:
         model = _checked_model(fitter, truth, model)
         start = _resolved_start(start, fitter)
         self._cells = Cells(truth, model, fitter, start, resolve_losses(losses), int(random_state), n_experts)
-        self._try_start()
+        self._try()
 
-    def _try_start(self):
-        """Refuse at once a start that the model cannot take."""
-        truth, model, fitter, start, _, random_state, n_experts = self._cells
+    def _try(self):
+        """Refuse at once losses that fail on the truth itself, and a start that the model cannot take."""
+        truth, model, fitter, start, losses, random_state, n_experts = self._cells
+        remark = evaluate(losses, truth.params, truth)[1]
+        if remark:
+            raise ValueError(f"losses: tried on the truth's own parameters: {remark.removeprefix('; ')}.")
         if start is None:
             return
         params = start(truth, n_experts, self.sizes[0], np.random.default_rng(random_state))
@@ -167,12 +178,12 @@ class ConvergenceStudy:
         ------
         ValueError, RuntimeError, OSError
             The store holds another study, is being written by another process, or cannot be written, see
-            `smoe.simulation.Store`. RuntimeError too if a loss raises an error.
+            `smoe.simulation.Store`.
 
         Warns
         -----
         UserWarning
-            A fit raised an error.
+            A fit or a loss raised an error.
         """
         with contextlib.ExitStack() as stack:
             disk = None if store is None else stack.enter_context(Store(store, self.settings))
@@ -226,11 +237,11 @@ def _bar(cells, todo):
 
 
 def _warn_of_failures(records):
-    failed = [record for record in records if record.failed]
+    failed = [record for record in records if FAILED in record.status]
     if failed:
         n, replication = failed[0].address
         warnings.warn(
-            f"{len(failed)} of {len(records)} fits raised an error, for instance at n={n}, replication={replication}: "
+            f"errors in {len(failed)} of {len(records)} cells, for instance at n={n}, replication={replication}: "
             f"{failed[0].status}",
             stacklevel=3,
         )

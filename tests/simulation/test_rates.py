@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-import stand_in
-from stand_in import Truth, study
+import studies
+from studies import study, truth_of
 
 from smoe.plots import plot_rates
 from smoe.simulation import Record, StudyResult
@@ -134,12 +134,12 @@ def test_shares_and_choice():
 
 
 def test_more_losses_from_the_same_fits():
-    result, truth = study(sizes=[60, 61], n_replications=2, losses={}).run(), Truth()
-    more = result.with_losses(stand_in.LOSSES, truth)
+    result, truth = study(sizes=[60, 61], n_replications=2, losses={}).run(), truth_of()
+    more = result.with_losses(studies.LOSSES, truth)
     assert [r.losses for r in more.records] == [r.losses for r in study(sizes=[60, 61], n_replications=2).run().records]
     assert result.losses == [] and more.settings == result.settings
     failed = record(70, 0, {}, failed=True)
-    assert StudyResult([failed]).with_losses(stand_in.LOSSES, truth).records == [failed]
+    assert StudyResult([failed]).with_losses(studies.LOSSES, truth).records == [failed]
 
 
 def test_frame(monkeypatch):

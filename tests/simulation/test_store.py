@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stand_in
-from stand_in import Stumbling, comparable, study
+import studies
+from studies import Stumbling, comparable, study
 
 from smoe.simulation import Record, Store, StudyResult, store
 from smoe.simulation.store import decode, encode, read_store
@@ -246,7 +246,7 @@ def test_a_study_grows_in_its_file(tmp_path):
 def test_failed_fits_are_kept(tmp_path):
     path = tmp_path / "study.jsonl"
     one = study(sizes=[60, 61], n_replications=1, fitter=Stumbling())
-    with pytest.warns(UserWarning, match="1 of 2 fits raised"):
+    with pytest.warns(UserWarning, match="errors in 1 of 2 cells"):
         one.run(store=path)
     failed = kept(path)[1]
     assert (failed.n, failed.status, failed.parameters) == (60, "failed: LinAlgError: stumbled", None)
@@ -255,18 +255,18 @@ def test_failed_fits_are_kept(tmp_path):
 
 SCRIPT = """
     import sys
-    import stand_in
+    import studies
 
     if __name__ == "__main__":
-        losses = {"slow": stand_in.slow_loss}
-        stand_in.study(losses=losses, n_replications=20).run(n_jobs=int(sys.argv[1]), store=sys.argv[2])
+        losses = {"slow": studies.slow_loss}
+        studies.study(losses=losses, n_replications=20).run(n_jobs=int(sys.argv[1]), store=sys.argv[2])
 """
 
 
 @contextlib.contextmanager
 def running(script, n_jobs, path):
     """The script in a session of its own; worker processes that outlive it end with the test."""
-    folders = [str(Path(stand_in.__file__).parent), str(Path(store.__file__).parents[2])]
+    folders = [str(Path(studies.__file__).parent), str(Path(store.__file__).parents[2])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
     command = [sys.executable, str(script), str(n_jobs), str(path)]
     process = subprocess.Popen(command, env=environment, start_new_session=True)
@@ -300,7 +300,7 @@ def test_killed_twice(tmp_path):
             assert content.count(b"\n") < 61
             with Store(path, read_store(path)[0]):  # no worker that is left holds the lock
                 pass
-    study(losses={"slow": stand_in.variance_loss}, n_replications=20).run(store=path)
+    study(losses={"slow": studies.variance_loss}, n_replications=20).run(store=path)
     assert path.read_bytes().startswith(content[: content.rfind(b"\n") + 1]) and n_lines(path) == 61
-    uninterrupted = study(losses={"slow": stand_in.variance_loss}, n_replications=20).run().records
+    uninterrupted = study(losses={"slow": studies.variance_loss}, n_replications=20).run().records
     assert comparable(kept(path)) == comparable(uninterrupted)

@@ -1,0 +1,220 @@
+"""A known mixture of experts that data are drawn from."""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from smoe.blocks import Blocks
+from smoe.experts import EXPERTS, Expert
+from smoe.gates import GATES, Gate
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams, n_experts_of
+from smoe.registry import resolve
+from smoe.simulation._covariates import describe_value, resolve_covariates
+from smoe.validation import check_number
+
+__all__ = ["Truth"]
+
+
+class Truth:
+    r"""A mixture of experts with known parameters, and the law of its covariates.
+
+    .. math:: x \sim P_X, \qquad y \mid x \sim \sum_{j=1}^{k_*} \pi_j(x)\, f_j(y|x)
+
+    Any gate and any family of experts. Nothing random is kept: the same generator state gives the same data.
+
+    Parameters
+    ----------
+    model : MixtureOfExperts, str, Gate, or pair (gate, expert)
+        Names come from ``smoe.gates.GATES`` and ``smoe.experts.EXPERTS``; a gate alone goes with Gaussian experts.
+    params : MoEParams
+        The gate's and the experts' parameters, arrays with the experts on axis 0; variances, not standard deviations.
+    covariates : str, frozen distribution or callable, default="uniform"
+        * "uniform": iid uniform on :math:`[0, 1]^d`; "normal": iid standard normal;
+        * "grid": the fixed design ``linspace(0, 1, n)``, for one feature only, and not iid;
+        * a frozen univariate distribution of scipy.stats: iid columns; a multivariate one: iid rows;
+        * a callable ``covariates(n, rng)`` that returns (n, n_features). Define it in a module if the truth is to
+          travel to other processes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Parameters that do not belong to the model, or are not finite; the message names the argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from smoe.experts import GaussianExpertParams
+    >>> from smoe.gates import LinearGateParams
+    >>> from smoe.params import MoEParams
+    >>> from smoe.simulation import Truth
+    >>> gate = LinearGateParams(coef=[[25.0], [0.0]], intercept=[-8.0, 0.0])
+    >>> expert = GaussianExpertParams(coef=[[-20.0], [20.0]], intercept=[15.0, -5.0], variance=[0.09, 0.16])
+    >>> truth = Truth("softmax", MoEParams(gate, expert))
+    >>> X, y = truth.draw(200, np.random.default_rng(0))
+    >>> X.shape, y.shape, truth.n_experts
+    ((200, 1), (200,), 2)
+    """
+
+    def __init__(self, model, params, covariates="uniform"):
+        self.model = _resolved_model(model)
+        self.params = _checked_params(self.model, params)
+        self.covariates = covariates
+        self._covariates = resolve_covariates(covariates)
+        if covariates == "grid":
+            self.draw_covariates(1, None)  # refuses more than one feature at once
+
+    @classmethod
+    def from_estimator(cls, estimator, covariates="uniform"):
+        """Return the truth that a fitted estimator describes, for a study at estimated parameters.
+
+        Columns that the gate or the experts do not see get coefficient zero, which is the same density.
+
+        Parameters
+        ----------
+        estimator : fitted MoERegressor
+        covariates : as for the class, default="uniform"
+            The law of *all* columns of X that the estimator was fitted on.
+
+        Examples
+        --------
+        >>> from scipy import stats
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_faithful
+        >>> from smoe.simulation import Truth
+        >>> fitted = SoftmaxMoERegressor(2, random_state=0).fit(*load_faithful(return_X_y=True))
+        >>> Truth.from_estimator(fitted, stats.norm(71, 14))
+        Truth(SoftmaxGate(), GaussianExpert(), n_experts=2, n_features=1)
+        """
+        check_is_fitted(estimator, "params_")
+        params, d = estimator.params_, estimator.n_features_in_
+        gate = _widened(params.gate, estimator.gate_columns_, d)
+        expert = _widened(params.expert, estimator.expert_columns_, d)
+        return cls((estimator.gate_, estimator.expert_), MoEParams(gate, expert), covariates)
+
+    @property
+    def n_experts(self):
+        """Number of experts."""
+        return n_experts_of(self.params)
+
+    @property
+    def n_features(self):
+        """Number of columns of X."""
+        return self.params.expert.coef.shape[1]
+
+    @property
+    def covariate_law(self):
+        """The frozen univariate law of each column, the limit of a grid's; None for rows and callables."""
+        return self._covariates.law
+
+    def draw_covariates(self, n, rng):
+        """Draw x, (n, n_features)."""
+        X = np.asarray(self._covariates.draw(n, self.n_features, rng), dtype=float)
+        if X.shape != (n, self.n_features):
+            raise ValueError(f"covariates must give an array of shape {(n, self.n_features)}, got {X.shape}.")
+        return X
+
+    def draw(self, n, rng):
+        """Draw covariates and responses.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        X : ndarray of shape (n, n_features)
+        y : ndarray of shape (n,)
+        """
+        check_number(n, "n", 1, integer=True)
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a numpy generator, such as numpy.random.default_rng(0), got {rng!r}.")
+        X = self.draw_covariates(n, rng)
+        y = Blocks.plain(self.model, X).map(lambda b, p: self.model.sample(b, p, rng)[0], self.params)
+        return X, y
+
+    def loglik(self, X, y):
+        """Return the truth's log-likelihood (natural logarithm, total over rows); a fit below it is no maximum."""
+        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise ValueError(f"X must have shape (n, {self.n_features}), got {X.shape}.")
+        if y.shape != (len(X),):
+            raise ValueError(f"y must have shape {(len(X),)}, got {y.shape}.")
+        return float(Blocks.plain(self.model, X, y).sum(self.model.loglik, self.params))
+
+    def describe(self):
+        """Return model, parameters and covariates as a dict that JSON can hold: equal for equal truths.
+
+        Functions are described by their module and name; covariates that are a function also by a few rows.
+        """
+        return {
+            "gate": _recipe(self.model.gate),
+            "expert": _recipe(self.model.expert),
+            "params": describe_value(self.params),
+            "covariates": self._covariates.describe(self.n_features),
+        }
+
+    def __repr__(self):
+        gate, expert = self.model
+        return f"Truth({gate!r}, {expert!r}, n_experts={self.n_experts}, n_features={self.n_features})"
+
+
+def _resolved_model(model):
+    """Return a MixtureOfExperts of clones."""
+    if isinstance(model, tuple | list):
+        if len(model) != 2:
+            raise ValueError(f"model as a pair must be (gate, expert), got {len(model)} entries.")
+        gate, expert = model
+    else:
+        gate, expert = model, "gaussian"
+    gate = resolve(gate, GATES, Gate, "gate" if isinstance(model, tuple | list) else "model")
+    return MixtureOfExperts(gate, resolve(expert, EXPERTS, Expert, "expert"))
+
+
+def _recipe(family):
+    settings = {key: describe_value(value) for key, value in clone(family).get_params(deep=False).items()}
+    return {"class": type(family).__name__, **settings}
+
+
+def _widened(params, columns, n_features):
+    """Parameters on all columns: zero for those that are not seen."""
+    coef = np.zeros((len(params.coef), n_features))
+    coef[:, columns] = params.coef
+    return params._replace(coef=coef)
+
+
+def _checked_params(model, params):
+    """Return the parameters as float arrays; refuse what does not belong to the model."""
+    if not isinstance(params, MoEParams):
+        raise TypeError(f"params must be MoEParams(gate, expert), got {type(params).__name__}.")
+    params = MoEParams(*(_as_floats(part, side) for part, side in zip(params, params._fields, strict=True)))
+    if np.ndim(params.expert[0]) != 2:
+        raise ValueError(f"params.expert.coef must have shape (n_experts, n_features), got {params.expert[0].shape}.")
+    k, d = params.expert[0].shape
+    model.gate.check(k)
+    model.expert.check()
+    wanted = model.init_params(k, d, d)
+    for side in MoEParams._fields:
+        _check_side(getattr(params, side), getattr(wanted, side), getattr(model, side).lower, f"params.{side}")
+    return params
+
+
+def _as_floats(part, side):
+    if not hasattr(part, "_fields"):
+        raise TypeError(f"params.{side} must be a named tuple of arrays, got {type(part).__name__}.")
+    return type(part)(*(np.array(field, dtype=float) for field in part))
+
+
+def _check_side(part, wanted, lower, name):
+    if type(part) is not type(wanted):
+        raise TypeError(f"{name} must be {type(wanted).__name__} for this model, got {type(part).__name__}.")
+    for field, value in part._asdict().items():
+        shape = np.shape(getattr(wanted, field))
+        if value.shape != shape:
+            raise ValueError(f"{name}.{field} must have shape {shape}, got {value.shape}.")
+        if not np.all(np.isfinite(value)):
+            raise ValueError(f"{name}.{field} must be finite, got {value.tolist()}.")
+        if field in lower and not np.all(value > 0):
+            raise ValueError(f"{name}.{field} must be positive, got {value.tolist()}.")
