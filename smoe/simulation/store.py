@@ -5,6 +5,7 @@ and no infinity; they are written as the strings "NaN", "Infinity" and "-Infinit
 that the same float is read back. A line that cannot be read is as good as missing: its cell is computed again.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -153,17 +154,19 @@ class Store:
             pass
 
     def _open(self, settings):
-        content = self._file.readall()
+        """Read what is there; change the file only if it belongs to this study."""
+        content, settings = self._file.readall(), decode(encode(settings))
         header, self.records, self._end = _parsed(content, self.path)
+        if header is not None:
+            self._compare(header, settings)
         self._cut()
-        settings = decode(encode(settings))
         if header is None:
-            self._write(
-                encode({"format": "smoe study", "version": _FORMAT, "settings": settings, "versions": _versions()})
-            )
-            return
-        if not content[: self._end].endswith(b"\n"):
+            header = {"format": "smoe study", "version": _FORMAT, "settings": settings, "versions": _versions()}
+            self._write(encode(header))
+        elif not content[: self._end].endswith(b"\n"):
             self._write(b"\n")
+
+    def _compare(self, header, settings):
         differences = _differences(header["settings"], settings)
         if differences:
             raise ValueError(
@@ -175,7 +178,7 @@ class Store:
             warnings.warn(
                 f"store: {self.path} was begun with other versions, records may differ in the last digits: "
                 f"{'; '.join(changed)}",
-                stacklevel=2,
+                stacklevel=3,
             )
 
     def append(self, records):
@@ -190,13 +193,17 @@ class Store:
             if time.monotonic() - self._synced >= _SYNC_EVERY:
                 self._sync()
         except OSError as error:
-            self._cut()
-            raise OSError(
-                error.errno,
-                f"store: cannot write {self.path}: {os.strerror(error.errno)}. All earlier records are safe; make room "
-                "and run the study again, it goes on from there.",
-            ) from error
+            with contextlib.suppress(OSError):
+                self._cut()
+            raise self._explained(error) from error
         self._end += len(data)
+
+    def _explained(self, error):
+        return OSError(
+            error.errno,
+            f"store: cannot write {self.path}: {error.strerror}. All earlier records are safe; make room and run the "
+            "study again, it goes on from there.",
+        )
 
     def _cut(self):
         """Remove what is beyond the last whole line, and go on from there."""
@@ -212,6 +219,8 @@ class Store:
         if not self._file.closed:
             try:
                 self._sync()
+            except OSError as error:
+                raise self._explained(error) from error
             finally:
                 self._file.close()
 
@@ -225,7 +234,7 @@ def _parsed(content, path):
             raise ValueError(f"store: {path} is not the file of a study; it is left as it is.")
         return None, [], 0
     header = _read_or_none(lines[0], lambda entries: entries)
-    if header is None or (header.get("format"), header.get("version")) != ("smoe study", _FORMAT):
+    if header is None or [header.get(name) for name in ("format", "version")] != ["smoe study", _FORMAT]:
         raise ValueError(f"store: {path} is not the file of a study (format {_FORMAT}); it is left as it is.")
     records = [_read_or_none(line, lambda entries: Record(**entries)) for line in lines[1:]]
     unread = records.count(None)

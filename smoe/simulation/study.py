@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator
 
+from smoe.estimators import MoERegressor
 from smoe.mixture import MixtureOfExperts
 from smoe.scaling import Scaling
 from smoe.simulation.cells import Cells, run_batch
@@ -115,7 +115,7 @@ class ConvergenceStudy:
         check_number(random_state, "random_state", 0, integer=True)
         self.sizes, self.n_replications = _checked_sizes(sizes), int(n_replications)
         n_experts = _checked_fitter(fitter, truth, n_experts)
-        model = _checked_model(fitter, truth, model)
+        model = _checked_model(fitter, truth, model, n_experts)
         start = _resolved_start(start, fitter)
         self._cells = Cells(truth, model, fitter, start, resolve_losses(losses), int(random_state), n_experts)
         self._try()
@@ -260,7 +260,7 @@ def _checked_sizes(sizes):
 
 def _checked_fitter(fitter, truth, n_experts):
     """Return the number of experts to be fitted."""
-    is_estimator = isinstance(fitter, BaseEstimator) and hasattr(fitter, "fit")
+    is_estimator = isinstance(fitter, MoERegressor)
     if not is_estimator and not isinstance(fitter, Solver):
         hint = f" Call the class: {fitter.__name__}()." if isinstance(fitter, type) else ""
         raise TypeError(f"fitter must be an unfitted estimator of smoe or a Solver object, got {fitter!r}.{hint}")
@@ -270,7 +270,7 @@ def _checked_fitter(fitter, truth, n_experts):
     return int(n_experts)
 
 
-def _checked_model(fitter, truth, model):
+def _checked_model(fitter, truth, model, n_experts):
     """Return the model that a solver fits; an estimator has its own."""
     if not isinstance(fitter, Solver):
         if model is not None:
@@ -279,6 +279,7 @@ def _checked_model(fitter, truth, model):
     model = truth.model if model is None else model
     if not isinstance(model, MixtureOfExperts):
         raise TypeError(f"model must be a smoe.mixture.MixtureOfExperts, got {model!r}.")
+    model.gate.check(n_experts)
     model.expert.check()
     check_supports(fitter, model)
     return model

@@ -139,6 +139,15 @@ def test_other_settings_are_refused(tmp_path):
         pass
 
 
+def test_a_refused_file_keeps_its_last_half_line(tmp_path):
+    path = written(tmp_path / "study.jsonl", [record()])
+    path.write_bytes(path.read_bytes()[:-9])
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="other settings"):
+        Store(path, {})
+    assert path.read_bytes() == before
+
+
 def test_a_study_refuses_another_ones_file(tmp_path):
     path = tmp_path / "study.jsonl"
     study(sizes=[60]).run(store=path)

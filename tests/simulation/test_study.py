@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pytest
 import studies
+from sklearn.linear_model import LinearRegression
 from studies import Stumbling, comparable, study, truth_of
 from threadpoolctl import threadpool_limits
 
@@ -277,6 +278,8 @@ def test_plain_progress_knows_the_time_left(monkeypatch, capsys):
         ({"n_experts": 2.0}, TypeError, "n_experts must be an integer"),
         ({"fitter": EMNewton}, TypeError, r"got .*EMNewton.*Call the class: EMNewton\(\)"),
         ({"fitter": GaussianExpert()}, TypeError, "fitter must be an unfitted estimator"),
+        ({"fitter": LinearRegression()}, TypeError, "fitter must be an unfitted estimator of smoe"),
+        ({"model": MixtureOfExperts(TopKGate(3), GaussianExpert()), "fitter": EM()}, ValueError, "top_k"),
         ({"start": "data"}, ValueError, "start='data' needs an estimator"),
         ({"start": "near"}, ValueError, "start must be 'data', 'near_truth' or callable, got 'near'"),
         ({"start": lambda *_: studies.T0.gate}, ValueError, "MoEParams"),
