@@ -26,7 +26,7 @@ __all__ = ["ConvergenceStudy"]
 
 _BATCH_SECONDS = 0.3  # long against the cost of handing out work, short against what a killed study may lose
 _LARGEST_BATCH = 500
-_FIXED_COST = 1000  # rows: what a cell costs however few rows it has
+_FIXED_COST = 4000  # rows: what a cell costs however few rows it has (measured with two experts)
 _TRUTH = ("model", "params", "n_experts", "n_features", "draw", "loglik", "describe")
 
 
