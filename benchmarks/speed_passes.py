@@ -128,6 +128,8 @@ def _plot(options):
         axes[i].plot([size[i] for size in sizes], [_row_cost(*size, repeats) for size in sizes], "o-")
         axes[i].set(xlabel=title, xscale="linear" if i else "log")
         axes[i].set_ylim(0)
+        if i:
+            axes[i].xaxis.get_major_locator().set_params(integer=True)
         axes[i].grid(alpha=0.3)
     axes[0].set_ylabel("ns per row and EM pass")
     figure.savefig(options.plot, dpi=120)

@@ -77,21 +77,24 @@ def _rows(peer, n, end, ours):
         yield Result(name, None, "s", note=end)
         return
     late = "loglik" not in end
-    note = "longer than the limit" if late else _reached(end["loglik"], ours.get("loglik"), peer)
-    yield Result(name, end["seconds"], "s", note=note, at_least=late)
+    note = "longer than the limit" if late else _reached(peer, end["loglik"], np.max(ours["loglik"]))
+    took = np.median(end["seconds"])
+    yield Result(name, took, "s", note=note, at_least=late)
     if peer is not SMOE:
         bar = "" if peer.name == "numpy EM" else ">= 10"  # it has no defaults: one start, which was chosen here
-        yield Result(f"{peer.name} / smoe", end["seconds"] / ours["seconds"], "", bar, at_least=late)
+        yield Result(f"{peer.name} / smoe", took / np.median(ours["seconds"]), "", bar, at_least=late)
 
 
-def _reached(loglik, best, peer):
-    gap = "" if peer is SMOE else f", {abs(best - loglik):.2f} {'below' if loglik < best else 'above'} smoe"
+def _reached(peer, logliks, best):
+    """Say where the fits ended: the median, and how far the best and the worst are from smoe's best."""
+    worst, top = best - np.min(logliks), best - np.max(logliks)
+    gap = f"{top:.2f}" + (f" to {worst:.2f}" if worst - top > 0.005 else "") + " below smoe's best"
     other = f"; it climbs that of {peer.quantity}" if peer.quantity != "y given x" else ""
-    return f"log-likelihood {loglik:.2f}{gap}{other}"
+    return f"{len(logliks)} seeds: log-likelihood {np.median(logliks):.2f}, {gap}{other}"
 
 
 def _default_fit(peer, n, limit):
-    """Fit in a process of its own; return median and log-likelihood, the limit if that was too slow, or what failed."""
+    """Fit in a process of its own; return times and log-likelihoods, the limit if that was too slow, or "failed"."""
     command = [sys.executable, __file__, peer.name, str(n)]
     # A session of its own, so that what it started (R) ends with it.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
@@ -101,8 +104,8 @@ def _default_fit(peer, n, limit):
         found = [json.loads(text) for text in child.stdout if text.endswith("\n")]
         clock.cancel()
     if found:
-        return {"seconds": float(np.median([fit["seconds"] for fit in found])), "loglik": found[-1]["loglik"]}
-    return {"seconds": limit} if child.returncode == -signal.SIGKILL else "failed"
+        return {name: [fit[name] for fit in found] for name in ("seconds", "loglik")}
+    return {"seconds": [limit]} if child.returncode == -signal.SIGKILL else "failed"
 
 
 def _child(name, n):

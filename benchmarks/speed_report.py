@@ -18,6 +18,7 @@ def environment():
     if shutil.which("Rscript"):
         versions |= {"R": r_version("base"), "flexmix": r_version("flexmix")}
     machine = {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.system(), "machine": platform.machine()}
+    machine["load"] = os.getloadavg()[0]  # of others: nothing has run yet
     threads = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
     return {"machine": machine, "versions": versions, "threads": threads}
 
@@ -32,7 +33,7 @@ def _cpu():
 def header(about):
     """Print the machine, the versions and the threads, and the heads of the columns."""
     machine, versions = about["machine"], about["versions"]
-    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}")
+    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, load {machine['load']:.1f} before the run")
     print(", ".join(f"{name} {number or 'missing'}" for name, number in versions.items()))
     print("one thread: " + ", ".join(f"{name}={value}" for name, value in about["threads"].items()))
     print(f"\n{'':55s} {'value':>10s} {'':4s} {'bar':>10s}  {'met':3s}  note")
