@@ -125,9 +125,10 @@ def _plot(options):
     }
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     for i, (title, sizes) in enumerate(panels.items()):
-        axes[i].plot([size[i] for size in sizes], [_row_cost(*size, repeats) for size in sizes], "o-")
+        cost = [_row_cost(*size, repeats) for size in sizes]
+        axes[i].plot([size[i] for size in sizes], cost, "o-")
         axes[i].set(xlabel=title, xscale="linear" if i else "log")
-        axes[i].set_ylim(0)
+        axes[i].set_ylim(0, 1.1 * max(cost))
         if i:
             axes[i].xaxis.get_major_locator().set_params(integer=True)
         axes[i].grid(alpha=0.3)

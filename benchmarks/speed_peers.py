@@ -90,7 +90,8 @@ def _reached(peer, logliks, best):
     worst, top = best - np.min(logliks), best - np.max(logliks)
     gap = f"{top:.2f}" + (f" to {worst:.2f}" if worst - top > 0.005 else "") + " below smoe's best"
     other = f"; it climbs that of {peer.quantity}" if peer.quantity != "y given x" else ""
-    return f"{len(logliks)} seeds: log-likelihood {np.median(logliks):.2f}, {gap}{other}"
+    seeds = "1 seed" if len(logliks) == 1 else f"{len(logliks)} seeds"
+    return f"{seeds}: log-likelihood {np.median(logliks):.2f}, {gap}{other}"
 
 
 def _default_fit(peer, n, limit):
