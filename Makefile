@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Two installs into one environment must not overlap.
 .NOTPARALLEL:
-.PHONY: help example test lint format truth clean
+.PHONY: help example test lint format truth bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -27,6 +27,9 @@ format: .venv/.test-stamp  ## format, and fix what is safe to fix
 
 truth: .venv/.test-stamp  ## check fits against the known maxima
 	$(BIN)/python benchmarks/truth.py
+
+bench: .venv/.bench-stamp  ## time everything beside other programs: make bench ARGS=--quick
+	$(BIN)/python benchmarks/speed.py $(ARGS)
 
 clean:  ## remove the environment and all that was built
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage htmlcov

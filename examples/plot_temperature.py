@@ -11,6 +11,7 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 
+from smoe.features import design
 from smoe.gates import DenseToSparseGate, TemperatureGateParams
 
 x = np.linspace(-2, 2, 400)
@@ -21,7 +22,7 @@ coef, intercept = np.array([[-2.0], [2.0], [0.0]]), np.array([-1.0, -1.0, 0.0])
 # Softmax of scores over temperature, for four temperatures.
 figure, axes = plt.subplots(1, 4, figsize=(11, 2.8), sharey=True, layout="constrained")
 for axis, tau in zip(axes, (8.0, 2.0, 0.5, 0.05), strict=True):
-    scores = gate.scores(gate.design(x[None]), TemperatureGateParams(coef, intercept, np.array(tau)))
+    scores = gate.scores(design(x[None]), TemperatureGateParams(coef, intercept, np.array(tau)))
     proba = np.exp(scores - scores.max(axis=0))
     proba /= proba.sum(axis=0)
     for k in range(3):

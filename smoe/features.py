@@ -4,7 +4,13 @@ import numbers
 
 import numpy as np
 
-__all__ = ["choose_columns"]
+__all__ = ["choose_columns", "design"]
+
+
+def design(X):
+    """Return what gates and experts take, (n_features + 1, m): the features (n_features, m) and a row of ones."""
+    X = np.asarray(X, dtype=float)
+    return np.concatenate([X, np.ones((1, X.shape[1]))])
 
 
 def choose_columns(spec, X, names, n_features, argument):

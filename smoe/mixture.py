@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoe import fused
 from smoe._kernels.posterior import posterior, softmax
 from smoe.experts.base import Expert
 from smoe.gates.base import Gate
@@ -53,10 +54,9 @@ class MixtureOfExperts(NamedTuple):
         scores = self.gate.scores(block.gate_Z, params.gate)
         log_density = self.expert.log_prob(block.expert_Z, block.y, params.expert)
         proba, resp = np.empty_like(scores), np.empty_like(scores)
-        shift, ratio = np.empty(scores.shape[1]), np.empty(scores.shape[1])
-        posterior(scores, log_density, proba, resp, shift, ratio)
-        with np.errstate(divide="ignore"):
-            return proba, resp, shift + np.log(ratio)
+        loglik = np.empty(scores.shape[1])
+        posterior(scores, log_density, proba, resp, loglik)
+        return proba, resp, loglik
 
     def gate_proba(self, block, params):
         """Return the gate's probabilities, (n_experts, m)."""
@@ -71,18 +71,18 @@ class MixtureOfExperts(NamedTuple):
 
     def statistics(self, block, params, gate_information=True):
         """Do the E-step: return the log-likelihood here and the statistics of the next M-step."""
+        if gate_information and fused.applies(self, block):
+            return Statistics(*fused.statistics(self, block, params), None)
+        gate, weight = self.gate, block.weight
         proba, resp, loglik = self.posterior(block, params)
-        information = None
-        if gate_information:
-            information = self.gate.information(block.gate_Z, params.gate, proba, block.weight)
-        resp *= block.weight
-        proba *= block.weight
+        information = gate.information(block.gate_Z, params.gate, proba, weight) if gate_information else None
+        resp *= weight
         return Statistics(
-            float(block.weight @ loglik),
+            float(weight @ loglik),
             self.expert.suffstats(block.expert_Z, block.y, params.expert, resp),
-            self.gate.pullback(block.gate_Z, params.gate, resp - proba),
+            gate.pullback(block.gate_Z, params.gate, resp - weight * proba),
             information,
-            proba.sum(axis=1),
+            proba @ weight if gate.balance else None,
         )
 
     def penalty_score(self, block, params, slope):
@@ -97,38 +97,39 @@ class MixtureOfExperts(NamedTuple):
         With c the complete-data log density, minus the second derivative of a row's log density is
         E_r(-d2 c) - Var_r(dc): the gate's block, the experts' block, and the covariance between them.
         """
-        proba, resp, loglik = self.posterior(block, params)
-        weight = block.weight
-        weighted = weight * resp
-        rows = self.expert.row_scores(block.expert_Z, block.y, params.expert)
-        gate_score = self.gate.pullback(block.gate_Z, params.gate, weighted - weight * proba)
-        stats = self.expert.suffstats(block.expert_Z, block.y, params.expert, weighted)
-        gate_block = self.gate.information(block.gate_Z, params.gate, proba, weight, resp)
-        expert_block = self._expert_information(block, params, rows, weighted, resp)
-        cross = self._cross_information(block, params, rows, weighted, resp)
-        information = np.block([[gate_block, cross], [cross.T, expert_block]])
+        if fused.applies(self, block):
+            loglik, stats, gate_score, gate_block, cross, expert_block = fused.curvature(self, block, params)
+        else:
+            proba, resp, rows_loglik = self.posterior(block, params)
+            weight, weighted, gate_Z = block.weight, resp * block.weight, block.gate_Z
+            loglik = float(weight @ rows_loglik)
+            rows = self.expert.row_scores(block.expert_Z, block.y, params.expert)
+            stats = self.expert.suffstats(block.expert_Z, block.y, params.expert, weighted)
+            gate_score = self.gate.pullback(gate_Z, params.gate, weighted - weight * proba)
+            gate_block = self.gate.information(gate_Z, params.gate, proba, weight, resp)
+            cross = self._cross_information(block, params, rows, weighted, resp)
+            expert_block = self._expert_information(block, params, rows, weighted, resp, stats)
         score = MoEParams(gate_score, self.expert.score(stats, params.expert))
-        return Curvature(float(weight @ loglik), score, information)
+        return Curvature(loglik, score, _symmetric(gate_block, cross, expert_block))
 
-    def _expert_information(self, block, params, rows, weighted, resp):
+    def _expert_information(self, block, params, rows, weighted, resp, stats):
         """E_r(-d2 log f) - Var_r(d log f), experts by experts."""
         n_experts, width, m = rows.shape
-        diagonal = self.expert.curvature(block.expert_Z, block.y, params.expert, weighted)
-        out = np.zeros((n_experts, width, n_experts, width))
-        for k in range(n_experts):
-            out[k, :, k] = diagonal[k] - (weighted[k] * rows[k]) @ rows[k].T
+        diagonal = self.expert.curvature(block.expert_Z, block.y, params.expert, weighted, stats)
         mean = (resp[:, None] * rows).reshape(n_experts * width, m)
-        return out.reshape(n_experts * width, -1) + (block.weight * mean) @ mean.T
+        out = ((block.weight * mean) @ mean.T).reshape(n_experts, width, n_experts, width)
+        for k in range(n_experts):
+            out[k, :, k] += diagonal[k] - (weighted[k] * rows[k]) @ rows[k].T
+        return out.reshape(n_experts * width, -1)
 
     def _cross_information(self, block, params, rows, weighted, resp):
         """Minus Cov_r of the gate's and the experts' scores: what an expert's entry does to resp, pulled back."""
-        n_experts, width, _ = rows.shape
         columns = []
-        for k in range(n_experts):
-            covariance = -weighted[k] * resp
-            covariance[k] += weighted[k]
-            pulled = self.gate.pullback(block.gate_Z, params.gate, rows[k][:, None] * covariance)
-            columns += [-flatten(type(pulled)(*(field[e] for field in pulled))) for e in range(width)]
+        for k, own in enumerate(rows):
+            covariance = weighted[k] * resp
+            covariance[k] -= weighted[k]
+            pulled = self.gate.pullback(block.gate_Z, params.gate, own[:, None] * covariance)
+            columns += [flatten(type(pulled)(*(field[e] for field in pulled))) for e in range(len(own))]
         return np.column_stack(columns)
 
     def chart(self, params):
@@ -168,3 +169,10 @@ def _chart(family, params):
     lower = {name: np.full(np.shape(f), family.lower.get(name, -np.inf)) for name, f in params._asdict().items()}
     free = flatten(family.free(params)).astype(bool)
     return Chart(params, free, flatten(type(params)(**lower)), flatten(family.units(params)))
+
+
+def _symmetric(gate, cross, expert):
+    n = len(gate)
+    out = np.empty((n + len(expert), n + len(expert)))
+    out[:n, :n], out[:n, n:], out[n:, :n], out[n:, n:] = gate, cross, cross.T, expert
+    return out

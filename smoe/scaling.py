@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoe._kernels.designs import standard_rows
 from smoe.params import MoEParams
 
 __all__ = ["Scaling", "View", "standardise"]
@@ -25,16 +26,9 @@ class View(NamedTuple):
     scale: np.ndarray
     kept: np.ndarray
 
-    def rows(self, X):
-        """Return features (n_features, m) in working coordinates from rows (m, d) of X."""
-        if self.plain:
-            return np.array(X[:, self.columns].T, dtype=float, order="C")
-        return (np.asarray(X[:, self.columns], dtype=float) - self.shift).T.copy() / self.scale[:, None]
-
-    @property
-    def plain(self):
-        """Whether working coordinates are the user's."""
-        return not self.shift.any() and bool((self.scale == 1.0).all())
+    def design(self, X, low, high):
+        """Return working coordinates and a row of ones, (n_features + 1, high - low), of these rows of X."""
+        return standard_rows(X, low, high, self.columns, self.shift, 1.0 / self.scale)
 
     def expand(self, params):
         """Give aliased features the coefficient zero."""

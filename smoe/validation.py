@@ -24,7 +24,7 @@ def check_weights(sample_weight, n_samples):
         Wrong length, a negative, NaN or infinite weight, or no positive one.
     """
     if sample_weight is None:
-        return np.ones(n_samples)
+        return np.broadcast_to(1.0, n_samples)  # takes no memory
     if isinstance(sample_weight, numbers.Real):
         sample_weight = np.full(n_samples, float(sample_weight))
     weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 import naive
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS
+from smoe.features import design
 from smoe.gates import GATES
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, unflatten
@@ -91,10 +92,10 @@ def twin(model):
     """The naive twin of a model; a gate or family without one is asked row by row."""
 
     def scores(x, params):
-        return model.gate.scores(model.gate.design(np.reshape(x, (-1, 1))), params)[:, 0].tolist()
+        return model.gate.scores(design(np.reshape(x, (-1, 1))), params)[:, 0].tolist()
 
     def log_density(y, x, params):
-        Z = model.expert.design(np.reshape(x, (-1, 1)))
+        Z = design(np.reshape(x, (-1, 1)))
         return model.expert.log_prob(Z, np.array([y]), params)[:, 0].tolist()
 
     return naive.Twin(

@@ -9,6 +9,7 @@ from smoe import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor
 from smoe.blocks import Blocks
 from smoe.datasets import load_faithful, make_moe
 from smoe.experts import GaussianExpert
+from smoe.features import design
 from smoe.gates import (
     ACTIVATIONS,
     ActivationDenseToSparseGate,
@@ -38,7 +39,7 @@ def gate_params(rng, k=3, d=2, tau=0.6):
 
 
 def proba(gate, X, params):
-    scores = gate.scores(gate.design(X), params)
+    scores = gate.scores(design(X), params)
     return np.array([naive.softmax(row) for row in scores.T.tolist()])
 
 

@@ -12,6 +12,7 @@ from smoe._kernels.top_k import chosen_lines, gather, keep_chosen, top_k_experts
 from smoe.blocks import Blocks
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, GaussianExpertParams
+from smoe.features import design
 from smoe.gates import LinearGateParams, RelaxedTopKGate, SoftmaxGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, unflatten
@@ -69,7 +70,7 @@ def test_selection_always_names_different_experts():
 def test_gate_equals_its_definition(rank_by, top_k, rng):
     params = LinearGateParams(rng.normal(size=(4, 2)), rng.normal(size=4))
     gate, X = TopKGate(top_k, rank_by), rng.normal(size=(2, 50))
-    for x, found in zip(X.T, gate.scores(gate.design(X), params).T, strict=True):
+    for x, found in zip(X.T, gate.scores(design(X), params).T, strict=True):
         slopes = params.coef @ x
         scores = slopes + params.intercept
         chosen = naive_choice(scores if rank_by == "score" else slopes, top_k)
@@ -132,7 +133,7 @@ def test_as_many_probabilities_as_selected(moe):
 @pytest.mark.parametrize("rank_by", ["score", "slope"])
 def test_relaxed_gate_lies_between_softmax_and_top_k(rank_by, rng):
     params = LinearGateParams(rng.normal(size=(4, 2)), rng.normal(size=4))
-    Z = TopKGate().design(rng.normal(size=(2, 60)))
+    Z = design(rng.normal(size=(2, 60)))
 
     def proba(gate):
         return np.array([naive.softmax(row) for row in gate.scores(Z, params).T.tolist()])
@@ -145,7 +146,7 @@ def test_relaxed_gate_lies_between_softmax_and_top_k(rank_by, rng):
 def test_relaxed_pullback_is_the_derivative(rank_by, rng):
     params = LinearGateParams(rng.normal(size=(4, 2)), rng.normal(size=4))
     gate, R = RelaxedTopKGate(2, rank_by, width=0.5), rng.normal(size=(4, 60))
-    Z = gate.design(rng.normal(size=(2, 60)))
+    Z = design(rng.normal(size=(2, 60)))
     wanted = naive.gradient(lambda p: (R * gate.scores(Z, p)).sum(), params)
     np.testing.assert_allclose(flatten(gate.pullback(Z, params, R)), wanted, rtol=1e-6, atol=1e-6)
 
@@ -154,7 +155,7 @@ def test_relaxed_pullback_is_the_derivative(rank_by, rng):
 
 
 def line_problem(top_k, rng, m=60, k=4):
-    Z = TopKGate().design(rng.normal(size=(2, m)))
+    Z = design(rng.normal(size=(2, m)))
     lines, delta = rng.normal(size=(k, 3)), rng.normal(size=3)
     return lines @ Z, delta @ Z, rng.normal(size=(k, m)) - 1.0, rng.uniform(0.5, 2.0, m)
 

@@ -1,12 +1,17 @@
 """The compile flags, in one place.
 
 Full fastmath is out: it deletes the tests for NaN and infinity that sparse gates rely on. Sums vectorise only when
-they may be reassociated; the exponential must not be, because its rounding trick dies of it.
+they may be reassociated; the exponential must not be, because its rounding trick dies of it. Contraction to fused
+multiply-adds is allowed everywhere.
+
+What makes a loop over rows vectorise: one small function per loop, taking contiguous rows (``a[k, low:high]`` is
+contiguous, ``a[:, low:high][k]`` is not known to be), indices from zero, and no array that is both read and written
+under two names.
 """
 
 from numba import njit
 
 _COMMON = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-kernel = njit(**_COMMON)
+kernel = njit(fastmath={"contract"}, **_COMMON)
 reducing_kernel = njit(fastmath={"reassoc", "contract"}, **_COMMON)

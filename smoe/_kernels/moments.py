@@ -1,48 +1,251 @@
-"""Weighted moments: what the experts' M-step and every information matrix are made of."""
+"""Weighted moments: what the experts' M-step and every information matrix are made of.
+
+All are sums of products of rows of numbers. Such sums wait for loads, so that several are made in one loop.
+"""
 
 import numpy as np
 
-from smoe._kernels._jit import reducing_kernel
+from smoe._kernels._jit import kernel, reducing_kernel
 
 _CHUNK = 512  # rows that stay in the first-level cache while all their products are taken
+FEW_TERMS = 40  # with more, BLAS wins
 
 
 @reducing_kernel
-def weighted_grams(weights, Z):
-    """Sum over rows of weights[c] z z': (n_weights, m), (p, m) -> (n_weights, p, p)."""
+def _four(w0, w1, w2, w3, a, b):
+    """Sums of w a b for four weights at once: the product is made once, and loads are what such sums wait for."""
+    t0 = t1 = t2 = t3 = 0.0
+    for i in range(len(a)):
+        product = a[i] * b[i]
+        t0 += w0[i] * product
+        t1 += w1[i] * product
+        t2 += w2[i] * product
+        t3 += w3[i] * product
+    return t0, t1, t2, t3
+
+
+@reducing_kernel
+def _two(w0, w1, a, b):
+    t0 = t1 = 0.0
+    for i in range(len(a)):
+        product = a[i] * b[i]
+        t0 += w0[i] * product
+        t1 += w1[i] * product
+    return t0, t1
+
+
+@reducing_kernel
+def _one(w, a, b):
+    total = 0.0
+    for i in range(len(a)):
+        total += w[i] * (a[i] * b[i])
+    return total
+
+
+@reducing_kernel
+def _four_by_two(w0, w1, w2, w3, a, b, c):
+    """Sums of w a b and of w a c for four weights."""
+    s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
+    for i in range(len(a)):
+        s, t = a[i] * b[i], a[i] * c[i]
+        s0 += w0[i] * s
+        s1 += w1[i] * s
+        s2 += w2[i] * s
+        s3 += w3[i] * s
+        t0 += w0[i] * t
+        t1 += w1[i] * t
+        t2 += w2[i] * t
+        t3 += w3[i] * t
+    return s0, s1, s2, s3, t0, t1, t2, t3
+
+
+@kernel
+def _add_four(weights, c, at, Z, j, low, high, out):
+    """Add row j of the upper triangles for the weights c to c + 3, two columns at a time."""
+    end = at + high - low
+    w0, w1, w2, w3 = weights[c, at:end], weights[c + 1, at:end], weights[c + 2, at:end], weights[c + 3, at:end]
+    p, k, a = len(Z), j, Z[j, low:high]
+    while k + 2 <= p:
+        s0, s1, s2, s3, t0, t1, t2, t3 = _four_by_two(w0, w1, w2, w3, a, Z[k, low:high], Z[k + 1, low:high])
+        out[c, j, k] += s0
+        out[c + 1, j, k] += s1
+        out[c + 2, j, k] += s2
+        out[c + 3, j, k] += s3
+        out[c, j, k + 1] += t0
+        out[c + 1, j, k + 1] += t1
+        out[c + 2, j, k + 1] += t2
+        out[c + 3, j, k + 1] += t3
+        k += 2
+    if k < p:
+        s0, s1, s2, s3 = _four(w0, w1, w2, w3, a, Z[k, low:high])
+        out[c, j, k] += s0
+        out[c + 1, j, k] += s1
+        out[c + 2, j, k] += s2
+        out[c + 3, j, k] += s3
+
+
+@reducing_kernel
+def _two_by_four(w0, w1, a, b, c, d, e):
+    """Sums of w a b to w a e for two weights."""
+    s0 = s1 = t0 = t1 = u0 = u1 = v0 = v1 = 0.0
+    for i in range(len(a)):
+        x, y = w0[i] * a[i], w1[i] * a[i]
+        s0 += x * b[i]
+        s1 += y * b[i]
+        t0 += x * c[i]
+        t1 += y * c[i]
+        u0 += x * d[i]
+        u1 += y * d[i]
+        v0 += x * e[i]
+        v1 += y * e[i]
+    return s0, s1, t0, t1, u0, u1, v0, v1
+
+
+@kernel
+def _add_two(w0, w1, c, Z, j, low, high, out):
+    """Add row j of the upper triangles for the weights c and c + 1, four columns at a time."""
+    p, k, a = len(Z), j, Z[j, low:high]
+    while k + 4 <= p:
+        b0, b1, b2, b3 = Z[k, low:high], Z[k + 1, low:high], Z[k + 2, low:high], Z[k + 3, low:high]
+        s0, s1, t0, t1, u0, u1, v0, v1 = _two_by_four(w0, w1, a, b0, b1, b2, b3)
+        out[c, j, k] += s0
+        out[c, j, k + 1] += t0
+        out[c, j, k + 2] += u0
+        out[c, j, k + 3] += v0
+        out[c + 1, j, k] += s1
+        out[c + 1, j, k + 1] += t1
+        out[c + 1, j, k + 2] += u1
+        out[c + 1, j, k + 3] += v1
+        k += 4
+    while k < p:
+        s0, s1 = _two(w0, w1, a, Z[k, low:high])
+        out[c, j, k] += s0
+        out[c + 1, j, k] += s1
+        k += 1
+
+
+@kernel
+def add_grams(weights, at, Z, low, high, out):
+    """Add the upper triangles of weights[c] z z' over the rows from low to high of Z.
+
+    The weights of these rows are in the columns from ``at`` on.
+    """
+    n_weights, p, end, c = len(weights), len(Z), at + high - low, 0
+    while c + 4 <= n_weights:
+        for j in range(p):
+            _add_four(weights, c, at, Z, j, low, high, out)
+        c += 4
+    if c + 2 <= n_weights:
+        w0, w1 = weights[c, at:end], weights[c + 1, at:end]
+        for j in range(p):
+            _add_two(w0, w1, c, Z, j, low, high, out)
+        c += 2
+    if c < n_weights:
+        for j in range(p):
+            for k in range(j, p):
+                out[c, j, k] += _one(weights[c, at:end], Z[j, low:high], Z[k, low:high])
+
+
+@kernel
+def add_cross(weights, at, Z, y, low, high, out):
+    """Add the sums of weights[c] z y, and last of weights[c] y^2, (n_weights, p + 1)."""
+    end, p = at + high - low, len(Z)
+    b = y[low:high]
+    for j in range(p + 1):
+        a, c = b if j == p else Z[j, low:high], 0
+        while c + 4 <= len(weights):
+            w0, w1, w2, w3 = weights[c, at:end], weights[c + 1, at:end], weights[c + 2, at:end], weights[c + 3, at:end]
+            t0, t1, t2, t3 = _four(w0, w1, w2, w3, a, b)
+            out[c, j] += t0
+            out[c + 1, j] += t1
+            out[c + 2, j] += t2
+            out[c + 3, j] += t3
+            c += 4
+        if c + 2 <= len(weights):
+            t0, t1 = _two(weights[c, at:end], weights[c + 1, at:end], a, b)
+            out[c, j] += t0
+            out[c + 1, j] += t1
+            c += 2
+        if c < len(weights):
+            out[c, j] += _one(weights[c, at:end], a, b)
+
+
+@kernel
+def mirror(grams):
+    """Copy upper triangles to the lower ones."""
+    for j in range(grams.shape[1]):
+        for k in range(j):
+            grams[:, j, k] = grams[:, k, j]
+
+
+@kernel
+def _grams(weights, Z):
     n_weights, m = weights.shape
-    p = Z.shape[0]
-    out = np.zeros((n_weights, p, p))
-    product = np.empty(_CHUNK)
+    out = np.zeros((n_weights, len(Z), len(Z)))
     for low in range(0, m, _CHUNK):
-        width = min(_CHUNK, m - low)
-        for a in range(p):
-            for c in range(n_weights):
-                for i in range(width):
-                    product[i] = weights[c, low + i] * Z[a, low + i]
-                for b in range(a, p):
-                    total = 0.0
-                    for i in range(width):
-                        total += product[i] * Z[b, low + i]
-                    out[c, a, b] += total
-    for c in range(n_weights):
-        for a in range(p):
-            for b in range(a):
-                out[c, a, b] = out[c, b, a]
+        high = min(low + _CHUNK, m)
+        add_grams(weights, low, Z, low, high, out)
+    mirror(out)
     return out
 
 
+def weighted_grams(weights, Z):
+    """Sum over rows of weights[c] z z': (n_weights, m), (p, m) -> (n_weights, p, p)."""
+    if len(Z) <= FEW_TERMS:
+        return _grams(weights, Z)
+    return np.array([(w * Z) @ Z.T for w in weights]).reshape(-1, len(Z), len(Z))
+
+
 @reducing_kernel
-def covariance_weights(proba, weight, out):
-    """out[pair (i, j), row] += weight (1{i=j} p_i - p_i p_j), pairs i <= j in row-major order."""
+def dot(a, b):
+    """Sum of a b."""
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
+
+
+@reducing_kernel
+def _dot_four(a, b0, b1, b2, b3):
+    t0 = t1 = t2 = t3 = 0.0
+    for i in range(len(a)):
+        t0 += a[i] * b0[i]
+        t1 += a[i] * b1[i]
+        t2 += a[i] * b2[i]
+        t3 += a[i] * b3[i]
+    return t0, t1, t2, t3
+
+
+@kernel
+def add_dots(a, rows, first, at, out):
+    """out[c] += sum of a rows[c] for c >= first, the rows' columns being those from ``at`` on."""
+    n, c, low, high = len(rows), first, at, at + len(a)
+    while c + 4 <= n:
+        b0, b1, b2, b3 = rows[c, low:high], rows[c + 1, low:high], rows[c + 2, low:high], rows[c + 3, low:high]
+        t0, t1, t2, t3 = _dot_four(a, b0, b1, b2, b3)
+        out[c] += t0
+        out[c + 1] += t1
+        out[c + 2] += t2
+        out[c + 3] += t3
+        c += 4
+    while c < n:
+        out[c] += dot(a, rows[c, low:high])
+        c += 1
+
+
+@kernel
+def _negative_product(weight, a, b, out):
+    for i in range(len(out)):
+        out[i] = -weight[i] * a[i] * b[i]
+
+
+@kernel
+def covariance_weights(proba, weight):
+    """Return weight times the off-diagonal entries -p_i p_j of diag(p) - p p', pairs i < j in row-major order."""
     n_experts, m = proba.shape
-    pair = 0
+    out, pair = np.empty((n_experts * (n_experts - 1) // 2, m)), 0
     for i in range(n_experts):
-        for j in range(i, n_experts):
-            if i == j:
-                for row in range(m):
-                    out[pair, row] += weight[row] * proba[i, row] * (1.0 - proba[i, row])
-            else:
-                for row in range(m):
-                    out[pair, row] -= weight[row] * proba[i, row] * proba[j, row]
+        for j in range(i + 1, n_experts):
+            _negative_product(weight, proba[i], proba[j], out[pair])
             pair += 1
+    return out

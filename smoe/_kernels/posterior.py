@@ -1,67 +1,17 @@
 """From scores and log densities to gate probabilities, responsibilities and row log-likelihoods."""
 
-import math
-
 import numpy as np
-from numba import config, types
-from numba.extending import intrinsic
 
 from smoe._kernels._jit import kernel
+from smoe._kernels.elementary import exp, log
 
-_CHUNK = 256  # rows whose temporaries fit in the first-level cache
-_SMALLEST = -708.0  # below it exp(x) is less than the smallest normal number
-
-
-def _bitcast(source, target):
-    """Make an intrinsic that reads the bits of one 64-bit type as the other."""
-
-    @intrinsic
-    def cast(typingctx, value):
-        def codegen(context, builder, signature, args):
-            return builder.bitcast(args[0], context.get_value_type(target))
-
-        return target(source), codegen
-
-    return cast
+_CHUNK = 512  # rows that stay in the first-level cache while all is done with them
 
 
-_bits_of = _bitcast(types.float64, types.int64)
-_float_of = _bitcast(types.int64, types.float64)
-
-_SHIFT = 1.5 * 2.0**52  # adding it rounds to an integer, left in the low bits
-_LOG2E = 1.4426950408889634
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
-
-
-def _vector_exp(x):
-    """exp(x) for x <= 0 in operations that vectorise: Cody-Waite reduction, Taylor polynomial, exponent bits."""
-    shifted = x * _LOG2E + _SHIFT
-    n = shifted - _SHIFT
-    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    p = 1.0 / 6227020800.0
-    p = p * r + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    scale = _float_of((_bits_of(shifted) + 1023) << 52)
-    return 0.0 if x < _SMALLEST else p * scale
-
-
-def _plain_exp(x):
-    return 0.0 if x < _SMALLEST else math.exp(x)
-
-
-_exp = kernel(_plain_exp if config.DISABLE_JIT else _vector_exp)
+@kernel
+def _larger(a, b, top):
+    for i in range(len(top)):
+        top[i] = a[i] if a[i] > b[i] else b[i]
 
 
 @kernel
@@ -77,66 +27,133 @@ def _finite(top):
 
 
 @kernel
-def _add_exp(row, top, out, total):
-    """Out = exp(row - top), added to the total."""
+def _multiply(row, factor):
     for i in range(len(row)):
-        out[i] = _exp(row[i] - top[i])
+        row[i] *= factor[i]
+
+
+@kernel
+def _exp_of(row, top, out, total):
+    """Out = exp(row - top), added to the total."""
+    for i in range(len(out)):
+        out[i] = exp(row[i] - top[i])
         total[i] += out[i]
 
 
 @kernel
-def _divide(row, total):
-    for i in range(len(row)):
-        row[i] /= total[i]
+def _exp_both(score, gate_top, proba, gate_total, joint, top, total):
+    """Do the same for two sums in one loop; joint is its own out."""
+    for i in range(len(proba)):
+        proba[i] = exp(score[i] - gate_top[i])
+        gate_total[i] += proba[i]
+        joint[i] = exp(joint[i] - top[i])
+        total[i] += joint[i]
 
 
 @kernel
-def _softmax(values, proba, low, high, top, total):
-    """Columns low to high of proba = exp(values - top) / total, with top their maximum over experts."""
-    n_experts = len(values)
-    top[:] = values[0, low:high]
-    for k in range(1, n_experts):
+def _multiply_both(proba, gate_factor, resp, factor):
+    for i in range(len(proba)):
+        proba[i] *= gate_factor[i]
+        resp[i] *= factor[i]
+
+
+@kernel
+def _invert(total):
+    for i in range(len(total)):
+        total[i] = 1.0 / total[i]
+
+
+@kernel
+def _maximum(values, low, high, top):
+    if len(values) == 1:
+        top[:] = values[0, low:high]
+    else:
+        _larger(values[0, low:high], values[1, low:high], top)
+    for k in range(2, len(values)):
         _raise(top, values[k, low:high])
-    _finite(top)
-    total[:] = 0.0
-    for k in range(n_experts):
-        _add_exp(values[k, low:high], top, proba[k, low:high], total)
-    for k in range(n_experts):
-        _divide(proba[k, low:high], total)  # 0/0 where every value is -inf: the caller knows what to put there
 
 
 @kernel
 def softmax(scores, proba):
     """Fill proba with softmax(scores) over experts; a score of -inf is an expert off the support."""
-    m = scores.shape[1]
-    top, total = np.empty(_CHUNK), np.empty(_CHUNK)
+    n_experts, m = scores.shape
+    work = np.empty((2, _CHUNK))
     for low in range(0, m, _CHUNK):
         high = min(low + _CHUNK, m)
-        _softmax(scores, proba, low, high, top[: high - low], total[: high - low])
+        top, total = work[0, : high - low], work[1, : high - low]
+        _maximum(scores, low, high, top)
+        total[:] = 0.0
+        for k in range(n_experts):
+            _exp_of(scores[k, low:high], top, proba[k, low:high], total)
+        _invert(total)
+        for k in range(n_experts):
+            _multiply(proba[k, low:high], total)
 
 
 @kernel
-def posterior(scores, log_density, proba, resp, shift, ratio):
-    """Fill the gate's probabilities, the responsibilities and loglik = shift + log(ratio), row by row.
+def _close(gate_top, gate_total, top, total, weight, loglik):
+    """Fill loglik, and put 1/gate_total and weight/total in place of the sums, with one division.
 
-    A row whose every log density is -inf keeps resp = proba, so that no NaN is born.
+    Return how many rows have no density at all; they get a total of zero.
     """
-    n_experts, m = scores.shape
-    gate_top, gate_total = np.empty(_CHUNK), np.empty(_CHUNK)
+    n_zero = 0
+    for i in range(len(loglik)):
+        zero = total[i] == 0.0
+        n_zero += zero
+        joint = 1.0 if zero else total[i]
+        inverse = 1.0 / (gate_total[i] * joint)
+        loglik[i] = (top[i] - gate_top[i]) + log(joint * joint * inverse)
+        total[i] = 0.0 if zero else gate_total[i] * inverse * weight[i]
+        gate_total[i] = joint * inverse
+    return n_zero
+
+
+@kernel
+def _mend(proba, resp, total, weight, low, loglik):
+    """Give rows without any density the gate's probabilities."""
+    for i in range(len(total)):
+        if total[i] == 0.0:
+            loglik[i] = -np.inf
+            for k in range(len(resp)):
+                resp[k, low + i] = weight[i] * proba[k, low + i]
+
+
+@kernel
+def posterior_chunk(scores, low, high, weight, proba, resp, loglik, work):
+    """Do the rows from low to high: responsibilities come out times the weights.
+
+    On entry resp holds the scores plus the log densities; weight and loglik are of these rows alone; work is
+    (4, at least high - low). A row whose every log density is -inf keeps the gate's probabilities, so that no NaN is born.
+    """
+    n_experts, width = len(scores), high - low
+    gate_top, gate_total, top, total = work[0, :width], work[1, :width], work[2, :width], work[3, :width]
+    _maximum(scores, low, high, gate_top)
+    _maximum(resp, low, high, top)
+    _finite(top)
+    gate_total[:] = 0.0
+    total[:] = 0.0
     for k in range(n_experts):
-        joint, a, b = resp[k], scores[k], log_density[k]
-        for i in range(m):
-            joint[i] = a[i] + b[i]
+        _exp_both(scores[k, low:high], gate_top, proba[k, low:high], gate_total, resp[k, low:high], top, total)
+    n_zero = _close(gate_top, gate_total, top, total, weight, loglik)
+    for k in range(n_experts):
+        _multiply_both(proba[k, low:high], gate_total, resp[k, low:high], total)
+    if n_zero:
+        _mend(proba, resp, total, weight, low, loglik)
+
+
+@kernel
+def _add(a, b, out):
+    for i in range(len(out)):
+        out[i] = a[i] + b[i]
+
+
+@kernel
+def posterior(scores, log_density, proba, resp, loglik):
+    """Fill the gate's probabilities, the responsibilities and the log densities of the rows."""
+    n_experts, m = scores.shape
+    work, ones = np.empty((4, _CHUNK)), np.ones(_CHUNK)
     for low in range(0, m, _CHUNK):
         high = min(low + _CHUNK, m)
-        width = high - low
-        _softmax(scores, proba, low, high, gate_top[:width], gate_total[:width])
-        top, total = shift[low:high], ratio[low:high]
-        _softmax(resp, resp, low, high, top, total)
-        for i in range(width):
-            if total[i] == 0.0:
-                for k in range(n_experts):
-                    resp[k, low + i] = proba[k, low + i]
-        for i in range(width):
-            total[i] /= gate_total[i]
-            top[i] -= gate_top[i]
+        for k in range(n_experts):
+            _add(scores[k, low:high], log_density[k, low:high], resp[k, low:high])
+        posterior_chunk(scores, low, high, ones[: high - low], proba, resp, loglik[low:high], work)

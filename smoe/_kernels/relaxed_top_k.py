@@ -39,9 +39,10 @@ def pull_ranking(R, last, first_out, bend):
 
 
 @kernel
-def relaxed_covariance_weights(proba, last, first_out, bend, weight, out):
-    """out[pair, row] += weight A'(diag p - p p')A with A = d relaxed / d scores, pairs in row-major order."""
+def relaxed_covariance_weights(proba, last, first_out, bend, weight):
+    """Return weight A'(diag p - p p')A with A = d relaxed / d scores, pairs i < j in row-major order."""
     n_experts, m = proba.shape
+    out = np.empty((n_experts * (n_experts - 1) // 2, m))
     A, mean = np.zeros((n_experts, n_experts)), np.zeros(n_experts)
     for row in range(m):
         for i in range(n_experts):
@@ -55,9 +56,10 @@ def relaxed_covariance_weights(proba, last, first_out, bend, weight, out):
                 mean[j] += proba[i, row] * A[i, j]
         pair = 0
         for j in range(n_experts):
-            for h in range(j, n_experts):
+            for h in range(j + 1, n_experts):
                 total = 0.0
                 for i in range(n_experts):
                     total += proba[i, row] * A[i, j] * A[i, h]
-                out[pair, row] += weight[row] * (total - mean[j] * mean[h])
+                out[pair, row] = weight[row] * (total - mean[j] * mean[h])
                 pair += 1
+    return out

@@ -37,10 +37,6 @@ class Expert(BaseEstimator):
     def check(self):
         """Raise ValueError or TypeError for settings that make no sense."""
 
-    def design(self, X):
-        """Return the (n_terms, m) array that the other methods take, from features (n_features, m)."""
-        return np.concatenate([X, np.ones((1, X.shape[1]))])
-
     def free(self, params):
         """Return parameters-shaped booleans: every entry is estimated."""
         return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from smoe._kernels.gaussian import gaussian_log_prob
+from smoe._kernels.designs import predictors
+from smoe._kernels.gaussian import gaussian_log_prob, gaussian_row_scores
 from smoe._kernels.moments import weighted_grams
 from smoe._kernels.top_k import chosen_lines
 from smoe.experts.base import Expert
@@ -71,9 +72,10 @@ class GaussianExpert(Expert):
     --------
     >>> import numpy as np
     >>> from smoe.experts import GaussianExpert, GaussianExpertParams
+    >>> from smoe.features import design
     >>> expert = GaussianExpert()
     >>> params = GaussianExpertParams(np.array([[1.0]]), np.array([0.0]), np.array([1.0]))
-    >>> expert.mean(expert.design(np.array([[0.0, 2.0]])), params)
+    >>> expert.mean(design(np.array([[0.0, 2.0]])), params)
     array([[0., 2.]])
     """
 
@@ -104,7 +106,7 @@ class GaussianExpert(Expert):
 
     def mean(self, Z, params):
         """Return a_i'x + b_i, (n_experts, m)."""
-        return params.coef @ Z[:-1] + params.intercept[:, None]
+        return predictors(params.coef, params.intercept, Z)
 
     def mean_of(self, Z, params, chosen):
         """Return the means of each row's chosen experts only, (top_k, m)."""
@@ -134,8 +136,8 @@ class GaussianExpert(Expert):
 
     def suffstats(self, Z, y, params, resp):
         """Return the moments of (z, y) weighted by resp."""
-        moments = weighted_grams(resp, np.concatenate([Z, y[None]]))
-        return GaussianStats(moments[:, :-1, :-1], moments[:, :-1, -1], moments[:, -1, -1], resp.sum(axis=1))
+        gram = weighted_grams(resp, Z)
+        return GaussianStats(gram, (resp * y) @ Z.T, resp @ y**2, gram[:, -1, -1])
 
     def m_step(self, stats, params):
         """Return weighted least squares and the ML variance.
@@ -167,13 +169,11 @@ class GaussianExpert(Expert):
 
     def row_scores(self, Z, y, params):
         """Return d log f_i / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
-        v = params.variance[:, None]
-        pull = (y - self.mean(Z, params)) / v
-        return np.concatenate([pull[:, None] * Z, 0.5 * (pull**2 - 1.0 / v)[:, None]], axis=1)
+        return gaussian_row_scores(self.mean(Z, params), Z, y, params.variance)
 
-    def curvature(self, Z, y, params, resp):
+    def curvature(self, Z, y, params, resp, stats):
         """Return the sum over rows of resp times -d2 log f_i, (n_experts, n_terms + 1, n_terms + 1)."""
-        stats, v, p = self.suffstats(Z, y, params, resp), params.variance, len(Z)
+        v, p = params.variance, len(Z)
         lines = _lines(params)
         out = np.empty((len(v), p + 1, p + 1))
         out[:, :p, :p] = stats.gram / v[:, None, None]

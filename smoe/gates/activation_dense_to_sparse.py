@@ -53,10 +53,11 @@ class ActivationDenseToSparseGate(Gate):
     Examples
     --------
     >>> import numpy as np
+    >>> from smoe.features import design
     >>> from smoe.gates import ActivationDenseToSparseGate, TemperatureGateParams
     >>> gate = ActivationDenseToSparseGate("tanh")
     >>> params = TemperatureGateParams(np.array([[9.0], [0.0]]), np.zeros(2), np.array(0.5))
-    >>> gate.scores(gate.design(np.array([[-1.0, 1.0]])), params).round(3)
+    >>> gate.scores(design(np.array([[-1.0, 1.0]])), params).round(3)
     array([[-2.,  2.],
            [ 0.,  0.]])
     """

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from smoe._kernels.designs import predictors
 from smoe._kernels.moments import covariance_weights, weighted_grams
 
 __all__ = ["Gate", "LinearGate", "LinearGateParams"]
@@ -46,10 +47,6 @@ class Gate(BaseEstimator):
     def diagnosis(self, params):
         """Return in words what is wrong with parameters at which a solver gave up, or nothing."""
         return ""
-
-    def design(self, X):
-        """Return the (n_terms, m) array that the other methods take, from features (n_features, m)."""
-        return np.concatenate([X, np.ones((1, X.shape[1]))])
 
     def init_params(self, n_experts, n_features):
         """Return parameters of a flat gate: every expert equally likely everywhere."""
@@ -109,12 +106,13 @@ class LinearGateParams(NamedTuple):
 
 
 @lru_cache
-def _pair_index(n_experts):
-    """Index of the pair (i, j) in the row-major list of pairs i <= j, as a symmetric matrix."""
-    index = np.zeros((n_experts, n_experts), dtype=int)
-    upper = np.triu_indices(n_experts)
-    index[upper] = index.T[upper] = np.arange(len(upper[0]))
-    return index
+def _pairs(n_experts):
+    """The matrix that makes symmetric ones with rows summing to zero from their pairs i < j in row-major order."""
+    first, second = np.triu_indices(n_experts, 1)
+    pair, out = np.arange(len(first)), np.zeros((n_experts, n_experts, len(first)))
+    out[first, second, pair] = out[second, first, pair] = 1.0
+    out[first, first, pair] = out[second, second, pair] = -1.0
+    return out.reshape(n_experts**2, -1)
 
 
 class LinearGate(Gate):
@@ -126,7 +124,7 @@ class LinearGate(Gate):
 
     def scores(self, Z, params):
         """Return b1_i'x + b0_i."""
-        return params.coef @ Z[:-1] + params.intercept[:, None]
+        return predictors(params.coef, params.intercept, Z)
 
     def pullback(self, Z, params, R):
         """Return the sums of R x' and of R."""
@@ -139,18 +137,23 @@ class LinearGate(Gate):
         With ``resp`` the same of the responsibilities is subtracted, which makes it the gate's block of the observed
         information.
         """
-        n_experts, m = proba.shape
-        weights = np.zeros((n_experts * (n_experts + 1) // 2, m))
-        covariance_weights(proba, weight, weights)
+        weights = covariance_weights(proba, weight)
         if resp is not None:
-            covariance_weights(resp, -weight, weights)
-        return self.assemble(weights, Z)
+            weights -= covariance_weights(resp, weight)
+        return self.assemble(weights, Z, len(proba))
 
-    def assemble(self, weights, Z):
-        """Return the information matrix in flat order from the weights of the pairs i <= j of experts, row by row."""
-        n_experts = int(np.sqrt(2 * len(weights)))
-        blocks = weighted_grams(weights, Z)[_pair_index(n_experts)]
-        return blocks.transpose(0, 2, 1, 3).reshape(n_experts * len(Z), -1)
+    def assemble(self, weights, Z, n_experts):
+        """Return the information matrix in flat order from the weights of the pairs i < j of experts, row by row."""
+        return self.assembled(weighted_grams(weights, Z), n_experts)
+
+    def assembled(self, grams, n_experts):
+        """Return the same from the pairs' sums (n_pairs, n_terms, n_terms).
+
+        Adding one number to every score changes nothing, so the blocks of the pairs give those of the diagonal.
+        """
+        p = grams.shape[-1]
+        blocks = (_pairs(n_experts) @ grams.reshape(-1, p * p)).reshape(n_experts, n_experts, p, p)
+        return blocks.transpose(0, 2, 1, 3).reshape(n_experts * p, -1)
 
     def free(self, params):
         """Every row but the last."""

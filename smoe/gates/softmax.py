@@ -21,10 +21,11 @@ class SoftmaxGate(LinearGate):
     Examples
     --------
     >>> import numpy as np
+    >>> from smoe.features import design
     >>> from smoe.gates import SoftmaxGate
     >>> gate = SoftmaxGate()
     >>> params = gate.init_params(n_experts=2, n_features=1)
-    >>> gate.scores(gate.design(np.array([[0.0, 1.0, 2.0]])), params)
+    >>> gate.scores(design(np.array([[0.0, 1.0, 2.0]])), params)
     array([[0., 0., 0.],
            [0., 0., 0.]])
     """

@@ -48,10 +48,11 @@ class TopKGate(LinearGate):
     Examples
     --------
     >>> import numpy as np
+    >>> from smoe.features import design
     >>> from smoe.gates import LinearGateParams, TopKGate
     >>> gate = TopKGate(top_k=1)
     >>> params = LinearGateParams(np.array([[1.0], [0.0]]), np.array([0.0, 0.0]))
-    >>> gate.scores(gate.design(np.array([[-1.0, 2.0]])), params)
+    >>> gate.scores(design(np.array([[-1.0, 2.0]])), params)
     array([[-inf,   2.],
            [  0., -inf]])
     """
@@ -153,8 +154,7 @@ class RelaxedTopKGate(TopKGate):
     def information(self, Z, params, proba, weight, resp=None):
         """Return the information as if ranks moved with the intercepts, which is exact for ranks by score."""
         last, out, _, bend = self._relaxed(Z, params)
-        weights = np.zeros((len(proba) * (len(proba) + 1) // 2, proba.shape[1]))
-        relaxed_covariance_weights(proba, last, out, bend, weight, weights)
+        weights = relaxed_covariance_weights(proba, last, out, bend, weight)
         if resp is not None:
-            relaxed_covariance_weights(resp, last, out, bend, -weight, weights)
-        return self.assemble(weights, Z)
+            weights -= relaxed_covariance_weights(resp, last, out, bend, weight)
+        return self.assemble(weights, Z, len(proba))

@@ -8,6 +8,7 @@ from scipy.stats import kstest
 
 import naive
 import smoe.blocks
+import smoe.fused
 from helpers import PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, perturbed
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of, permute, unflatten
@@ -27,7 +28,7 @@ def test_posterior_equals_its_twin(gate, expert, k, d):
     np.testing.assert_allclose(resp.T, problem.twin.resp(params, X, y), rtol=1e-9, atol=1e-14)
     np.testing.assert_allclose(loglik, problem.twin.row_loglik(params, X, y), rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(problem.model.loglik(problem.block, params), problem.loglik(params), rtol=1e-11)
-    np.testing.assert_array_equal(problem.model.gate_proba(problem.block, params), proba)
+    np.testing.assert_allclose(problem.model.gate_proba(problem.block, params), proba, rtol=1e-15)
 
 
 @smooth_pairs
@@ -67,6 +68,36 @@ def test_gate_information_is_that_of_the_gate(gate, expert):
         np.testing.assert_allclose(model.statistics(block, params).gate_information, wanted, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 30, 511, 512, 1100])
+@pytest.mark.parametrize("k, d", [(1, 1), (2, 1), (3, 2), (5, 0), (4, 7)])
+def test_a_fused_pass_is_the_composed_one(n, k, d, monkeypatch):
+    problem = Problem("softmax", "gaussian", n=n, k=k, d=d, weighted=True)
+    params, model = problem.near_truth(), problem.model
+    assert smoe.fused.applies(model, problem.block)
+    fused = model.statistics(problem.block, params), model.curvature(problem.block, params)
+    monkeypatch.setattr(smoe.fused, "applies", lambda model, block: False)
+    assert_close(fused[0], model.statistics(problem.block, params), rtol=1e-11, atol=1e-10)
+    assert_close(fused[1], model.curvature(problem.block, params), rtol=1e-10, atol=1e-9)
+
+
+@pairs
+def test_results_do_not_depend_on_the_number_of_threads(gate, expert, monkeypatch):
+    for size in ("_FEWEST", "_SHORT", "_LONG"):
+        monkeypatch.setattr(smoe.blocks, size, 64)
+    problem = Problem(gate, expert, n=1000, weighted=True)
+    params, model = problem.near_truth(), problem.model
+    columns = problem.model, problem.X, problem.y, problem.weight, problem.scaling
+    one, three = smoe.blocks.Blocks(*columns), smoe.blocks.Blocks(*columns, n_threads=3)
+    for a, b in zip(flat(one.sum(model.statistics, params)), flat(three.sum(model.statistics, params)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(one.map(model.mean, params), three.map(model.mean, params))
+
+
+def flat(values):
+    """The arrays of nested named tuples."""
+    return [leaf for part in values for leaf in flat(part)] if isinstance(values, tuple) else [values]
+
+
 @smooth_pairs
 @pytest.mark.parametrize("cached", [True, False])
 def test_many_blocks_are_one(gate, expert, cached, monkeypatch):
@@ -74,10 +105,11 @@ def test_many_blocks_are_one(gate, expert, cached, monkeypatch):
     params, model, visits = problem.near_truth(), problem.model, []
     whole = model.statistics(problem.block, params), model.curvature(problem.block, params)
     rows = model.posterior(problem.block, params)[1]
-    monkeypatch.setattr(smoe.blocks, "_ROWS", 7)
+    for size in ("_FEWEST", "_SHORT", "_LONG"):
+        monkeypatch.setattr(smoe.blocks, size, 7)
     monkeypatch.setattr(smoe.blocks, "_CACHED", 10**6 if cached else 0)
     blocks = problem.blocks
-    assert [len(block.y) for block in blocks] == [7] * 7 + [1]
+    assert [s.stop - s.start for s in blocks.slices] == [7] * 7 + [1]
     for _ in range(2):  # the second time from the cache
         assert_close(blocks.sum(model.statistics, params), whole[0], rtol=1e-10, atol=1e-10)
         assert_close(blocks.sum(model.curvature, params), whole[1], rtol=1e-10, atol=1e-10)

@@ -1,0 +1,160 @@
+"""What a pass over the rows costs, how it grows with the sizes, and what solvers make of it; all in this process."""
+
+import time
+from collections import Counter
+from functools import partial
+
+import numpy as np
+from overspecified import CountedBlocks, draw, near_truth
+from speed_common import MODEL, Result, paired, random_problem, seconds, two_experts, working
+
+from smoe import MoERegressor
+from smoe.datasets import make_moe
+from smoe.solvers import EM, EMNewton, certify
+from smoe.starts import FromParams
+
+
+def passes(options):
+    """One pass in multiples of numpy's exponential."""
+    n, numbers = options.pick(1_000_000, 100_000), np.random.default_rng(0).normal(size=1_000_000)
+    yield Result("numpy exp, per number", _exp(numbers), "ns")
+    for name, visit, k, d, bar in (
+        ("EM pass", MODEL.statistics, 2, 1, "<= 20"),
+        ("EM pass", MODEL.statistics, 4, 8, "<= 90"),
+        ("pass with score and information", MODEL.curvature, 3, 1, "<= 60"),
+    ):
+        moe = make_moe(n, d, k, random_state=0)
+        blocks, params = working(moe.data, moe.target, moe.params)
+        before = _exp(numbers)
+        cost = _median(partial(blocks.sum, visit, params), options.pick(7, 3)) / n * 1e9
+        unit = (before + _exp(numbers)) / 2
+        yield Result(f"{name}, k={k} d={d} n={n:,}", cost / unit, "exp", bar, f"{cost:.1f} ns per row")
+
+
+def _exp(numbers):
+    """Nanoseconds per number; by itself, because in turns with a pass it finds a cold cache and looks twice as slow."""
+    return _median(partial(np.exp, numbers)) / len(numbers) * 1e9
+
+
+def _median(call, repeats=15):
+    return float(np.median(paired(repeats, call)))
+
+
+class NamedBlocks(CountedBlocks):
+    """Blocks that count the passes of each kind."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.kinds = Counter()
+
+    def sum(self, visit, params, *args):
+        """Count, then visit."""
+        self.kinds[getattr(visit, "__name__", "other")] += 1
+        return super().sum(visit, params, *args)
+
+
+def certified(options):
+    """The over-specified benchmark: passes and time to a certified maximum, the worst of several draws."""
+    n, seeds = options.pick(100_000, 10_000), options.pick(5, 2)
+    ends = [_certify_one(n, seed) for seed in range(seeds)]
+    counts, ratios, valid = zip(*ends, strict=True)
+    worst = max(counts, key=lambda kinds: kinds.total())
+    kinds = ", ".join(f"{count} {name}" for name, count in worst.most_common())
+    where = f"k=3 n={n:,}, worst of {seeds}"
+    yield Result(f"passes to a certificate, {where}", worst.total(), "", "<= 100", kinds)
+    note = f"{sum(valid)} of {seeds} certified; median {np.median(ratios):.2f}"
+    yield Result(f"its time / 100 EM passes, {where}", max(ratios), "", "<= 1.5", note)
+
+
+def _certify_one(n, seed):
+    """Return the passes by kind, the time in units of 100 EM passes, and whether the maximum is certified."""
+    X, y = draw(n, seed)
+    blocks, start = working(X, y, near_truth(3, n, np.random.default_rng(seed)), NamedBlocks)
+    before = _median(partial(blocks.sum, MODEL.statistics, start))
+    blocks.kinds.clear()
+    begin = time.perf_counter()
+    certificate = certify(MODEL, blocks, EMNewton().solve(MODEL, blocks, start), 1e-8)
+    took, kinds = time.perf_counter() - begin, blocks.kinds.copy()
+    one = (before + _median(partial(blocks.sum, MODEL.statistics, start))) / 2
+    return kinds, took / (100 * one), certificate.valid
+
+
+def threads(options):
+    """One fit from one start with one thread and with two."""
+    n = options.pick(2_000_000, 200_000)
+    problem = two_experts(n)
+
+    def fit(n_jobs):
+        MoERegressor(2, start=FromParams(problem.start), random_state=0, n_jobs=n_jobs).fit(problem.X, problem.y)
+
+    fit(2)
+    times = np.array([[seconds(fit, n_jobs) for n_jobs in (1, 2)] for _ in range(options.pick(3, 2))])
+    one, two = np.median(times, axis=0)
+    gain = np.median(times[:, 0] / times[:, 1])
+    yield Result(f"fit with 1 thread / 2 threads, n={n:,}", gain, "", ">= 1.7", f"{one:.2f} s, {two:.2f} s")
+
+
+def linear(options):
+    """Time of five EM iterations against the number of rows; the picture."""
+    largest = options.pick(7, 5)
+    problem = two_experts(10**largest)
+    sizes, times = 10 ** np.arange(3, largest + 1), []
+    for n in sizes:
+        blocks, start = working(problem.X[:n], problem.y[:n], problem.truth)
+        took = _median(partial(EM(5, 0.0).solve, MODEL, blocks, start), max(3, 10**5 // n))
+        times.append(took)
+        yield Result(f"five EM iterations, n={n:,}", took * 1e3, "ms", note=f"{took / n * 1e9:.0f} ns per row")
+    slope = np.polyfit(np.log(sizes[1:]), np.log(times[1:]), 1)[0]
+    yield Result(f"slope of log time on log n, n=10,000..{sizes[-1]:,}", slope, "", "0.9..1.05")
+    if options.plot:
+        _plot(options)
+
+
+def _plot(options):
+    """Save what a row costs in an EM pass against n, d and k."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    n, repeats = options.pick(100_000, 20_000), options.pick(7, 3)
+    panels = {  # (n, d, k)
+        "rows n (d=1, k=2)": [(10**e, 1, 2) for e in range(3, options.pick(7, 5))],
+        f"features d (k=2, n={n:,})": [(n, d, 2) for d in (1, 2, 4, 8, 16, 24, 32)],
+        f"experts k (d=1, n={n:,})": [(n, 1, k) for k in (2, 3, 4, 6, 8, 12, 16)],
+    }
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+    for i, (title, sizes) in enumerate(panels.items()):
+        cost = [_row_cost(*size, repeats) for size in sizes]
+        axes[i].plot([size[i] for size in sizes], cost, "o-")
+        axes[i].set(xlabel=title, xscale="linear" if i else "log")
+        axes[i].set_ylim(0, 1.1 * max(cost))
+        if i:
+            axes[i].xaxis.get_major_locator().set_params(integer=True)
+        axes[i].grid(alpha=0.3)
+    axes[0].set_ylabel("ns per row and EM pass")
+    figure.savefig(options.plot, dpi=120)
+    plt.close(figure)
+
+
+def _row_cost(n, d, k, repeats):
+    """Nanoseconds per row of one EM pass."""
+    blocks, params = working(*random_problem(n, d, k))
+    return _median(partial(blocks.sum, MODEL.statistics, params), repeats) / n * 1e9
+
+
+def small(options):
+    """A hundred rows from a given start, the solver called directly; the data are transformed within the time."""
+    repeats, seeds = options.pick(20, 5), range(5)
+    climb, check, valid = [], [], 0
+    for seed in seeds:
+        problem = two_experts(100, seed)
+        first = EMNewton().solve(MODEL, *working(problem.X, problem.y, problem.start))
+        for _ in range(repeats):
+            blocks, start = working(problem.X, problem.y, problem.start)
+            climb.append(seconds(EMNewton().solve, MODEL, blocks, start))
+            check.append(seconds(certify, MODEL, blocks, first, 1e-8))
+        valid += certify(MODEL, blocks, first, 1e-8).valid
+    note = f"{valid} of {len(seeds)} draws certified"
+    yield Result("from a start to the maximum, n=100 k=2", np.median(climb) * 1e3, "ms", "<= 1.5", note)
+    yield Result("its certificate", np.median(check) * 1e3, "ms")

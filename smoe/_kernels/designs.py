@@ -1,0 +1,100 @@
+"""From rows of X to columns of a design, and from a design to linear predictors."""
+
+import numpy as np
+
+from smoe._kernels._jit import kernel
+
+_CHUNK = 512  # rows that stay in the first-level cache while all their predictors are made
+_TILE = 2048  # entries of X that stay there while they are turned from rows to columns
+_FEW_TERMS = 6  # with more, BLAS wins (measured with 2 to 16 experts)
+
+
+@kernel
+def _standardise(values, shift, inverse_scale, out):
+    for i in range(len(out)):
+        out[i] = (values[i] - shift) * inverse_scale
+
+
+@kernel
+def standard_rows(X, low, high, columns, shift, inverse_scale):
+    """Return the design (n_columns + 1, high - low) of these rows of X (n, d): standardised columns, then ones."""
+    p, m = len(columns), high - low
+    out = np.empty((p + 1, m))
+    tile = max(8, _TILE // max(p, 1))
+    for start in range(0, m, tile):
+        end = min(start + tile, m)
+        for j in range(p):
+            _standardise(X[low + start : low + end, columns[j]], shift[j], inverse_scale[j], out[j, start:end])
+    out[p, :] = 1.0
+    return out
+
+
+@kernel
+def _start(out, constant, slope, z):
+    for i in range(len(out)):
+        out[i] = constant + slope * z[i]
+
+
+@kernel
+def _add(out, slope, z):
+    for i in range(len(out)):
+        out[i] += slope * z[i]
+
+
+@kernel
+def _add_two(out, other, a, b, c, d, y, z):
+    """Two features for two experts: half the loads and stores."""
+    for i in range(len(out)):
+        out[i] += a * y[i] + b * z[i]
+        other[i] += c * y[i] + d * z[i]
+
+
+@kernel
+def fill_predictors(coef, intercept, Z, low, high, out, at):
+    """Put coef[k]'z + intercept[k] for the rows from low to high into the columns of out from ``at`` on."""
+    n_experts, p = coef.shape
+    end = at + high - low
+    for k in range(n_experts):
+        if p == 0:
+            out[k, at:end] = intercept[k]
+        else:
+            _start(out[k, at:end], intercept[k], coef[k, 0], Z[0, low:high])
+    paired = 0 if p < 3 else n_experts - n_experts % 2
+    for k in range(0, paired, 2):
+        row, other = out[k, at:end], out[k + 1, at:end]
+        for j in range(1, p - 1, 2):
+            a, b, c, d = coef[k, j], coef[k, j + 1], coef[k + 1, j], coef[k + 1, j + 1]
+            _add_two(row, other, a, b, c, d, Z[j, low:high], Z[j + 1, low:high])
+        if p % 2 == 0:
+            _add(row, coef[k, p - 1], Z[p - 1, low:high])
+            _add(other, coef[k + 1, p - 1], Z[p - 1, low:high])
+    for k in range(paired, n_experts):
+        for j in range(1, p):
+            _add(out[k, at:end], coef[k, j], Z[j, low:high])
+
+
+@kernel
+def _predictors(coef, intercept, Z):
+    m = Z.shape[1]
+    out = np.empty((len(coef), m))
+    for low in range(0, m, _CHUNK):
+        high = min(low + _CHUNK, m)
+        fill_predictors(coef, intercept, Z, low, high, out, low)
+    return out
+
+
+def predictors(coef, intercept, Z):
+    """Return coef @ features + intercept, (n_experts, m), from a design whose last row is ones."""
+    if len(Z) <= _FEW_TERMS:
+        return _predictors(coef, intercept, Z)
+    out = coef @ Z[:-1]
+    out += intercept[:, None]
+    return out
+
+
+@kernel
+def standard_values(y, shift, inverse_scale):
+    """Return the standardised values, (m,)."""
+    out = np.empty(len(y))
+    _standardise(y, shift, inverse_scale, out)
+    return out

@@ -1,0 +1,82 @@
+"""exp and log in operations that vectorise: the compiler has no vector version of its own."""
+
+import math
+
+from numba import config, types
+from numba.extending import intrinsic
+
+from smoe._kernels._jit import kernel
+
+_SMALLEST = -708.0  # below it exp(x) is less than the smallest normal number
+
+
+def _bitcast(source, target):
+    """Make an intrinsic that reads the bits of one 64-bit type as the other."""
+
+    @intrinsic
+    def cast(typingctx, value):
+        def codegen(context, builder, signature, args):
+            return builder.bitcast(args[0], context.get_value_type(target))
+
+        return target(source), codegen
+
+    return cast
+
+
+_bits_of = _bitcast(types.float64, types.int64)
+_float_of = _bitcast(types.int64, types.float64)
+
+_SHIFT = 1.5 * 2.0**52  # adding it rounds to an integer, left in the low bits
+_LOG2E = 1.4426950408889634
+_LN2_HIGH = 6.93147180369123816490e-01
+_LN2_LOW = 1.90821492927058770002e-10
+_ROOT_HALF = 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
+
+
+def _vector_exp(x):
+    """exp(x) for x <= 0 in operations that vectorise: Cody-Waite reduction, Taylor polynomial, exponent bits."""
+    shifted = x * _LOG2E + _SHIFT
+    n = shifted - _SHIFT
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    p = 1.0 / 6227020800.0
+    p = p * r + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    scale = _float_of((_bits_of(shifted) + 1023) << 52)
+    return 0.0 if x < _SMALLEST else p * scale
+
+
+def _vector_log(x):
+    """log(x) for normal x > 0 in operations that vectorise: x = 2^e (1 + f), a series in s = f / (2 + f)."""
+    e = (_bits_of(x) - _ROOT_HALF) >> 52
+    f = _float_of(_bits_of(x) - (e << 52)) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    p = 2.0 / 19.0
+    p = p * z + 2.0 / 17.0
+    p = p * z + 2.0 / 15.0
+    p = p * z + 2.0 / 13.0
+    p = p * z + 2.0 / 11.0
+    p = p * z + 2.0 / 9.0
+    p = p * z + 2.0 / 7.0
+    p = p * z + 2.0 / 5.0
+    p = p * z + 2.0 / 3.0
+    return e * _LN2_HIGH + ((f - s * (f - z * p)) + e * _LN2_LOW)
+
+
+def _plain_exp(x):
+    return 0.0 if x < _SMALLEST else math.exp(x)
+
+
+exp = kernel(_plain_exp if config.DISABLE_JIT else _vector_exp)
+log = kernel(math.log if config.DISABLE_JIT else _vector_log)

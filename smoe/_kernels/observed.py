@@ -1,0 +1,80 @@
+"""What the covariance of the responsibilities takes off the complete-data information.
+
+Row by row that covariance is diag(r) - r r': its rows sum to zero, so that pairs of different experts say it all.
+"""
+
+from smoe._kernels._jit import kernel
+from smoe._kernels.moments import add_dots
+
+
+@kernel
+def _pair(a, b, inverse, out):
+    for i in range(len(out)):
+        out[i] = a[i] * b[i] * inverse[i]
+
+
+@kernel
+def _own(a, inverse, out):
+    for i in range(len(out)):
+        out[i] = a[i] * (a[i] * inverse[i] - 1.0)
+
+
+@kernel
+def _product(a, b, out):
+    for i in range(len(out)):
+        out[i] = a[i] * b[i]
+
+
+@kernel
+def add_expert_products(resp, inverse, rows, at, work, out):
+    """Add the sums of w (r_i r_j - 1{i=j} r_i) g_i g_j' for j >= i, (n_experts, width, n_experts, width).
+
+    ``resp`` are w r (n_experts, .) and ``rows`` are g (n_experts, width, .), both in the columns from ``at`` on;
+    ``inverse`` is 1/w (m,), work is (2, at least m).
+    """
+    n_experts, width, m = len(rows), rows.shape[1], len(inverse)
+    factor, product = work[0, :m], work[1, :m]
+    for i in range(n_experts):
+        for j in range(i, n_experts):
+            if i == j:
+                _own(resp[i, at : at + m], inverse, factor)
+            else:
+                _pair(resp[i, at : at + m], resp[j, at : at + m], inverse, factor)
+            for a in range(width):
+                _product(factor, rows[i, a, at : at + m], product)
+                add_dots(product, rows[j], a if i == j else 0, at, out[i, a, j])
+
+
+@kernel
+def add_cross_products(resp, inverse, Z, low, rows, work, out):
+    """Add the sums of w r_i r_j z g_j' for i != j, (n_experts, p, n_experts, width); Z begins at row ``low``."""
+    n_experts, m = len(rows), len(inverse)
+    factor, product = work[0, :m], work[1, :m]
+    for i in range(n_experts):
+        for j in range(i + 1, n_experts):
+            _pair(resp[i, :m], resp[j, :m], inverse, factor)
+            for a in range(len(Z)):
+                _product(factor, Z[a, low : low + m], product)
+                add_dots(product, rows[j], 0, 0, out[i, a, j])
+                add_dots(product, rows[i], 0, 0, out[j, a, i])
+
+
+@kernel
+def close_expert_products(out):
+    """Fill in the entries for j < i."""
+    n_experts, width = out.shape[:2]
+    for i in range(n_experts):
+        for a in range(width):
+            for j in range(i, n_experts):
+                for b in range(a if i == j else 0, width):
+                    out[j, b, i, a] = out[i, a, j, b]
+
+
+@kernel
+def close_cross_products(out):
+    """Fill in the entries for i = j, which are minus the sum of the others."""
+    n_experts = len(out)
+    for j in range(n_experts):
+        for i in range(n_experts):
+            if i != j:
+                out[j, :, j] -= out[i, :, j]

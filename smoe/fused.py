@@ -1,0 +1,52 @@
+"""Pairs of a gate and an expert family whose pass over the rows is one kernel.
+
+A pass made of the methods of gate and experts stores what each of them returns; a fused one keeps it in cache. It
+returns the same and exists for speed alone.
+"""
+
+from smoe._kernels import linear_gaussian
+from smoe._kernels.moments import FEW_TERMS
+from smoe.experts.gaussian import GaussianExpert, GaussianStats
+from smoe.gates.base import LinearGateParams
+from smoe.gates.softmax import SoftmaxGate
+
+__all__ = ["applies", "curvature", "pairs", "statistics"]
+
+
+def pairs(model):
+    """Whether the model's pass is fused for few features."""
+    return type(model.gate) is SoftmaxGate and type(model.expert) is GaussianExpert
+
+
+def applies(model, block):
+    """Whether the pass over this block is one kernel; with many features BLAS wins."""
+    return pairs(model) and max(len(block.gate_Z), len(block.expert_Z)) <= FEW_TERMS
+
+
+def _arguments(block, params):
+    gate, expert = params
+    lines = gate.coef, gate.intercept, expert.coef, expert.intercept, expert.variance
+    return *lines, block.gate_Z, block.expert_Z, block.y, block.weight
+
+
+def _shaped(model, sums):
+    loglik, gram, cross, score, gate_pairs = sums
+    stats = GaussianStats(gram, cross[:, :-1], cross[:, -1], gram[:, -1, -1])
+    score = LinearGateParams(score[:, :-1], score[:, -1])
+    return loglik, stats, score, model.gate.assembled(gate_pairs, len(cross))
+
+
+def statistics(model, block, params):
+    """Return log-likelihood, sufficient statistics, the gate's score and its information."""
+    return _shaped(model, linear_gaussian.statistics(*_arguments(block, params)))
+
+
+def curvature(model, block, params):
+    """Return the same with the gate's observed information, and its cross and the experts' blocks."""
+    *sums, between, both = linear_gaussian.curvature(*_arguments(block, params))
+    loglik, stats, score, gate_block = _shaped(model, sums)
+    own = model.expert.curvature(block.expert_Z, block.y, params.expert, None, stats)
+    k, width = between.shape[:2]
+    for i in range(k):
+        between[i, :, i] += own[i]
+    return loglik, stats, score, gate_block, both.reshape(-1, k * width), between.reshape(k * width, -1)
