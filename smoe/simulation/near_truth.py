@@ -9,7 +9,7 @@ __all__ = ["near_truth"]
 _SHRINK = -0.083  # power of n in the published jitter
 
 
-def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05):
+def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05, extra=None):
     r"""Return the truth's parameters with noise, each true expert standing for one fitted expert or several.
 
     Every true expert is covered once, in order, by the last fitted experts; the additional ones come first and are
@@ -29,6 +29,8 @@ def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05):
     gate_sd, expert_sd : float
         :math:`\sigma` of the gate's and of the experts' entries. (The published code gives an expert's slope and
         intercept the same draw; here every entry has its own.)
+    extra : sequence of int, default=None
+        Which true experts the additional ones stand for; None draws them.
 
     Returns
     -------
@@ -37,12 +39,16 @@ def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05):
     Raises
     ------
     ValueError
-        Fewer experts than the truth has.
+        Fewer experts than the truth has, or ``extra`` of another length than there are additional experts.
     """
     n_true = truth.n_experts
     if n_experts < n_true:
         raise ValueError(f"n_experts={n_experts}: a start near the truth needs at least its {n_true} experts.")
-    atoms = np.concatenate([rng.integers(n_true, size=n_experts - n_true), np.arange(n_true)])
+    if extra is None:
+        extra = rng.integers(n_true, size=n_experts - n_true)
+    if len(extra) != n_experts - n_true:
+        raise ValueError(f"extra={extra!r}: n_experts={n_experts} is {n_experts - n_true} more than the truth has.")
+    atoms = np.concatenate([extra, np.arange(n_true)]).astype(int)
     copies, shrink = permute(truth.params, atoms), float(n) ** _SHRINK
     gate, expert = truth.model
     return MoEParams(

@@ -7,7 +7,7 @@ from smoe._kernels.support_lines import best_on_line, line_terms, margin, top_k_
 from smoe._kernels.top_k import keep_chosen, top_k_experts
 from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
-from smoe.gates.top_k import RelaxedTopKGate
+from smoe.gates.top_k import RelaxedTopKGate, TopKGate
 from smoe.params import MoEParams, n_experts_of
 from smoe.solvers.base import Solver, merit, summarise
 from smoe.solvers.chain import EMNewton
@@ -145,21 +145,44 @@ class SupportSearch(Solver):
             if step.loglik >= trace[-1] or model.gate.balance:
                 params = step.params
                 trace = [*trace, step.loglik]
+        params = self._settled(model, blocks, params)
         stats = blocks.sum(model.statistics, params)
         score = stats.score(model.expert, params)
         end = summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
         return end._replace(**self._verdict(model, blocks, params, score, fit.converged))
 
+    def _settled(self, model, blocks, params):
+        """Give the experts their maximum at this gate where EM has not: on ridges of over-specified models."""
+        score = blocks.sum(model.statistics, params).score(model.expert, params)
+        if _expert_norm(model, blocks, params, score) <= self.tol or self.max_iter <= 0:
+            return params
+        held = model._replace(gate=_HeldGate(**model.gate.get_params()))
+        return Newton(50, self.tol)._run(held, blocks, params).params
+
     def _verdict(self, model, blocks, params, score, searched):
         """Whether the search is exhausted and the experts' score vanishes; the gate may rest on a jump."""
-        gradient = model.chart(params).gradient(score, params)[model.gate_chart(params.gate).n_free :]
-        norm = np.abs(gradient).max() / blocks.total_weight
+        norm = _expert_norm(model, blocks, params, score)
         if not searched:
             return {"converged": False, "status": "iteration limit: lines still raise the log-likelihood"}
         if norm > self.tol:
             status = f"score norm per row of the experts {norm:.1e} > {self.tol:.1e}"
             return {"converged": False, "status": status}
         return {"converged": True, "status": "converged (no line of the support search raises the log-likelihood)"}
+
+
+class _HeldGate(TopKGate):
+    """A top-K gate none of whose entries is free: the likelihood is smooth in what is left."""
+
+    smooth = True
+
+    def free(self, params):
+        return LinearGateParams(*(np.zeros(np.shape(field), dtype=bool) for field in params))
+
+
+def _expert_norm(model, blocks, params, score):
+    """Largest absolute entry of the experts' score per row, in free coordinates and natural units."""
+    gradient = model.chart(params).gradient(score, params)[model.gate_chart(params.gate).n_free :]
+    return np.abs(gradient).max() / blocks.total_weight
 
 
 def _anneal(model, rows, params, schedule):

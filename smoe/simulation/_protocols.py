@@ -1,0 +1,155 @@
+"""What the named studies need beside the library: starts, solvers, a gate with a free temperature, and losses."""
+
+from itertools import combinations_with_replacement
+
+import numpy as np
+
+from smoe.gates import DenseToSparseGate
+from smoe.params import n_experts_of, permute
+from smoe.simulation.density import density_error
+from smoe.simulation.near_truth import near_truth
+from smoe.simulation.voronoi import parameter_errors, voronoi_cells, voronoi_loss
+from smoe.solvers import EM, EMNewton, Solver
+from smoe.solvers.base import merit, summarise
+
+__all__ = [
+    "AllSplits",
+    "EMByLoglik",
+    "FreeTemperatureGate",
+    "along_the_ray",
+    "by_split",
+    "density",
+    "published_d2",
+    "ray",
+]
+
+
+class EMByLoglik(EM):
+    """EM that stops when the log-likelihood changes by a share of ``rtol`` or less, as published programs do.
+
+    The change is relative to the log-likelihood in the user's units, the one that such a program sees. Where EM stops
+    so is seldom a maximum, and the certificate says so.
+
+    Parameters
+    ----------
+    max_iter : int, default=2000
+        Largest number of iterations.
+    tol : float, default=1e-8
+        Score norm per row of a certified fit; it stops nothing here.
+    n_halvings : int, default=11
+        As for `EM`.
+    rtol : float, default=1e-6
+        The relative change at which EM stops.
+    """
+
+    def __init__(self, max_iter=2000, tol=1e-8, n_halvings=11, rtol=1e-6):
+        super().__init__(max_iter, tol, n_halvings)
+        self.rtol = rtol
+
+    def _run(self, model, blocks, params):
+        offset = blocks.total_weight * np.log(blocks.scaling.y_scale)
+        stats = blocks.sum(model.statistics, params)
+        trace, limit = [stats.loglik], "iteration limit"
+        for _ in range(self.max_iter):
+            params, stats = self._ascend(model, blocks, params, stats)
+            trace.append(stats.loglik)
+            if abs(trace[-1] - trace[-2]) <= self.rtol * abs(trace[-2] - offset):
+                limit = f"relative change of the log-likelihood at most {self.rtol:g}"
+                break
+        score = stats.score(model.expert, params)
+        return summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, limit)
+
+
+class AllSplits(Solver):
+    """Climbs from every way in which additional experts can double the true ones, and returns the highest maximum.
+
+    The likelihood of an over-specified model has a maximum for each way of splitting, and which of them is the highest
+    is a matter of chance: a climb from one of them, drawn at random, finds *a* maximum. Takes parameters near the truth
+    with the true experts last, such as those of `smoe.simulation.near_truth`.
+
+    Parameters
+    ----------
+    n_true : int
+        Number of true experts.
+    solver : Solver or None, default=None
+        What climbs, None for `EMNewton`.
+    spread : float, default=0.05
+        Standard deviation of the noise that parts the copies, in the solvers' coordinates: for experts, in residual
+        standard deviations.
+    tol : float, default=1e-8
+        Score norm per row of the default climb.
+    """
+
+    def __init__(self, n_true, solver=None, spread=0.05, tol=1e-8):
+        self.n_true = n_true
+        self.solver = solver
+        self.spread = spread
+        self.tol = tol
+
+    def _run(self, model, blocks, params):
+        climb = EMNewton(tol=self.tol) if self.solver is None else self.solver
+        fits = [climb.solve(model, blocks, begin) for begin in self._begins(model, params)]
+        return max(fits, key=lambda fit: merit(model, fit))
+
+    def _begins(self, model, params):
+        """Yield the copies of the true experts, parted by noise that is the same in every run."""
+        extra = n_experts_of(params) - self.n_true
+        true = np.arange(extra, extra + self.n_true)
+        for split in combinations_with_replacement(true, extra):
+            copies = permute(params, [*split, *true])
+            chart, rng = model.chart(copies), np.random.default_rng(0)
+            yield chart.unpack(chart.pack(copies) + self.spread * rng.normal(size=chart.n_free))
+
+
+class FreeTemperatureGate(DenseToSparseGate):
+    """The dense-to-sparse gate with slopes, intercepts and temperature all free, as if the ray were not there.
+
+    `DenseToSparseGate` reports the point of the ray at temperature one. Here a fit ends wherever on the ray its path
+    from the start meets it, and the information matrix is singular along it.
+    """
+
+    on_ray = False
+
+    def canonical(self, params):
+        """Pin the last slope and intercept to zero; leave the temperature where it is."""
+        return params._replace(coef=params.coef - params.coef[-1], intercept=params.intercept - params.intercept[-1])
+
+    def diagnosis(self, params):
+        """Return nothing: the ray is known, and no limit."""
+        return ""
+
+
+def along_the_ray(truth, n_experts, n, rng, spread=0.5):
+    """Return `near_truth`, moved along the ray by a factor exp(N(0, spread^2)) whose law is the same for every n."""
+    start, factor = near_truth(truth, n_experts, n, rng), np.exp(spread * rng.normal())
+    return start._replace(gate=type(start.gate)(*(factor * field for field in start.gate)))
+
+
+def density(params, truth, model=None):
+    """Return the Hellinger distance of the densities, averaged over x."""
+    return density_error(params, truth, model=model).value
+
+
+def ray(params, truth):
+    """Return the errors of the raw slope and temperature; the density knows their ratio only."""
+    one, other = params.gate, truth.params.gate
+    return {
+        "gate_coef": np.linalg.norm(one.coef - other.coef),
+        "temperature": abs(one.temperature - other.temperature),
+    }
+
+
+def by_split(params, truth):
+    """Return D2 and the errors of the parameters under the name of the split, such as ``{"2+1": {...}}``.
+
+    "2+1" says that two fitted atoms have true expert 0 as their nearest, and one has expert 1. Fits that split
+    different experts have losses of different size, decades apart; a median over both is that of neither.
+    """
+    cells = voronoi_cells(params, truth.params, gate=truth.model.gate)
+    name = "+".join(map(str, np.bincount(cells, minlength=truth.n_experts)))
+    loss = voronoi_loss(params, truth.params, "D2", gate=truth.model.gate)
+    return {name: {"D2": loss, **parameter_errors(params, truth.params, gate=truth.model.gate)}}
+
+
+def published_d2(params, truth):
+    return voronoi_loss(params, truth.params, "D2", cells="all", gate=truth.model.gate, infimum=False)

@@ -1,0 +1,71 @@
+"""The truths of the named studies: the published one, and our own where nothing was published or it will not do."""
+
+import numpy as np
+from scipy import stats
+
+from smoe.experts import GaussianExpertParams
+from smoe.gates import (
+    ActivationDenseToSparseGate,
+    DenseToSparseGate,
+    LinearGateParams,
+    SoftmaxGate,
+    TemperatureGateParams,
+    TopKGate,
+)
+from smoe.params import MoEParams
+from smoe.simulation.truth import Truth
+
+__all__ = ["published", "published_at_temperature", "published_top_1", "sigmoid", "tanh", "top_2_of_3"]
+
+_GATE = LinearGateParams(np.array([[25.0], [0.0]]), np.array([-8.0, 0.0]))
+_SLOPES, _INTERCEPTS = [-20.0, 20.0], [15.0, -5.0]
+
+
+def published(covariates="uniform"):
+    """T0 with spreads that are standard deviations 0.3, 0.4, as in the code of the softmax paper."""
+    return Truth(SoftmaxGate(), MoEParams(_GATE, _experts(_SLOPES, _INTERCEPTS, [0.09, 0.16])), covariates)
+
+
+def published_top_1():
+    """T0 with spreads that are variances, one expert selected: two lines that meet at no point, a jump at x = 0.32."""
+    return Truth(TopKGate(1), MoEParams(_GATE, _experts(_SLOPES, _INTERCEPTS, [0.3, 0.4])))
+
+
+def top_2_of_3():
+    """Expert 2 is selected on every row, expert 0 beside it for x < 1/2, expert 1 for x > 1/2.
+
+    Scores 4 - 10x, -6 + 10x and 0: the density jumps at x = 1/2, where the partner, of weight 0.27, changes.
+    """
+    gate = LinearGateParams(np.array([[-10.0], [10.0], [0.0]]), np.array([4.0, -6.0, 0.0]))
+    return Truth(TopKGate(2), MoEParams(gate, _experts([-8.0, 8.0, 2.0], [6.0, -6.0, -1.0], [0.3, 0.3, 0.4])))
+
+
+def published_at_temperature(tau=0.5):
+    """T0 as a dense-to-sparse gate: (b1, b0) = tau (25, -8), the same density for every tau."""
+    gate = TemperatureGateParams(tau * _GATE.coef, tau * _GATE.intercept, np.array(tau))
+    return Truth(DenseToSparseGate(), MoEParams(gate, _experts(_SLOPES, _INTERCEPTS, [0.09, 0.16])))
+
+
+def sigmoid():
+    """Two experts; slopes 5 and 1 on [-2, 2] show the sigmoid's bend as well as its plateau.
+
+    Of some 2,000 truths tried one of those whose information bounds the gate best: asymptotic standard errors are
+    0.6 / sqrt(n) for the temperature 0.1, and 33 / sqrt(n) and 6 / sqrt(n) for the slopes.
+    """
+    gate = TemperatureGateParams(np.array([[5.0], [1.0]]), np.array([0.2, 0.0]), np.array(0.1))
+    experts = _experts([-2.0, 2.0], [1.0, -1.0], [0.3, 0.4])
+    return Truth(ActivationDenseToSparseGate("sigmoid"), MoEParams(gate, experts), stats.uniform(-2.0, 4.0))
+
+
+def tanh():
+    """Three experts, found in the same way; with two, tanh is the sigmoid in other units.
+
+    Asymptotic standard errors are 0.45 / sqrt(n) for the temperature 0.1 and 2, 3 and 12 / sqrt(n) for the slopes.
+    """
+    gate = TemperatureGateParams(np.array([[0.5], [1.5], [3.0]]), np.array([-0.4, 0.0, 0.0]), np.array(0.1))
+    experts = _experts([-2.0, 2.0, 0.0], [1.0, -1.0, 3.0], [0.3, 0.4, 0.3])
+    return Truth(ActivationDenseToSparseGate("tanh"), MoEParams(gate, experts), stats.uniform(-2.0, 4.0))
+
+
+def _experts(slopes, intercepts, variances):
+    return GaussianExpertParams(np.array(slopes)[:, None], np.array(intercepts), np.array(variances))
