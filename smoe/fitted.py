@@ -183,13 +183,19 @@ class FittedMixture:
         rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
         return self._blocks(X).map(lambda b, p: self._model.sample(b, p, rng)[0], self.params_)
 
-    def summary(self):
+    def summary(self, names=None):
         """Return a table of estimates, standard errors, z statistics, p values and 95 % intervals, as text.
 
         Standard errors come from the observed information at a certified maximum; other fits have none.
+
+        Parameters
+        ----------
+        names : list of str or None, default=None
+            What to call the columns of X; None for their names in the data, or else x0, x1, ...
         """
         check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
+        if names is None:
+            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
         n, df = self.n_samples_, self.n_parameters_
         header = [
             ("rows (sum of weights)", f"{n:g}"),

@@ -3,7 +3,9 @@
 import numpy as np
 from scipy import stats
 
-__all__ = ["describe_value", "resolve_covariates"]
+from smoe.simulation.settings import described
+
+__all__ = ["resolve_covariates"]
 
 _LISTED = '"uniform", "normal", "grid", a frozen distribution of scipy.stats, or a callable (n, rng) -> (n, n_features)'
 _PROBE_ROWS = 3  # draws that tell one callable from another of the same name
@@ -21,7 +23,7 @@ class _Columns:
 
     def describe(self, n_features):
         law = self.law
-        return self.name or {"law": law.dist.name, "args": describe_value(law.args), "kwds": describe_value(law.kwds)}
+        return self.name or {"law": law.dist.name, "args": described(law.args), "kwds": described(law.kwds)}
 
 
 class _Grid:
@@ -52,7 +54,7 @@ class _Rows:
     def describe(self, n_features):
         settings = {key: value for key, value in vars(self.distribution).items() if not key.startswith("_")}
         settings["cov"] = getattr(self.distribution, "cov", None)  # the normal law keeps it behind a property
-        numbers = {k: describe_value(v) for k, v in settings.items() if isinstance(v, float | int | np.ndarray)}
+        numbers = {k: described(v) for k, v in settings.items() if isinstance(v, float | int | np.ndarray)}
         return {"law": type(self.distribution).__name__, **numbers}
 
 
@@ -71,7 +73,7 @@ class _Function:
         # Two functions may share a name (two lambdas do): a few rows tell them apart.
         rows = np.asarray(self.function(_PROBE_ROWS, np.random.default_rng(0)), dtype=float)
         draws = [float(f"{value:.{_DIGITS}g}") for value in rows.ravel()]
-        return {"function": _qualified_name(self.function), "draws": draws}
+        return {"function": described(self.function), "draws": draws}
 
 
 def resolve_covariates(covariates):
@@ -94,23 +96,3 @@ def resolve_covariates(covariates):
     if callable(covariates) and not hasattr(covariates, "rvs"):
         return _Function(covariates)
     raise TypeError(f"covariates must be {_LISTED}, got {covariates!r}; freeze a distribution by calling it.")
-
-
-def _qualified_name(function):
-    kind = function if hasattr(function, "__qualname__") else type(function)
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def describe_value(value):
-    """Return numbers, arrays, named tuples, settings and callables as something that JSON can hold."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {str(key): describe_value(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [describe_value(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return _qualified_name(value)

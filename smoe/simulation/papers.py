@@ -15,15 +15,12 @@ the estimator: ``start="data"`` finds its own starts with the estimator that a u
 
 import inspect
 from functools import partial
-from typing import NamedTuple
 
-import numpy as np
-
-from smoe.estimators import MoERegressor
 from smoe.experts import GaussianExpert
 from smoe.gates import TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.simulation import _truths
+from smoe.simulation._plan import EXACT, OVER, ROOT, SCALES, STUDIES, Run, register, sizes_of, split_theory
 from smoe.simulation._protocols import (
     AllSplits,
     EMByLoglik,
@@ -35,66 +32,9 @@ from smoe.simulation._protocols import (
     ray,
 )
 from smoe.simulation.near_truth import near_truth
-from smoe.simulation.study import ConvergenceStudy
-from smoe.simulation.voronoi import rbar
 from smoe.solvers import EMNewton, SupportSearch
 
-__all__ = ["SCALES", "STUDIES", "PaperStudy", "build"]
-
-SCALES = ("quick", "standard", "paper")
-_ROOT = -0.5
-
-
-class PaperStudy(NamedTuple):
-    """A study that can be built.
-
-    Attributes
-    ----------
-    builder : callable
-        ``builder(run)`` returns the `ConvergenceStudy`; its docstring says what was done and what is done here.
-    scales : dict
-        By scale: smallest and largest size, number of sizes, replications.
-    theory : dict
-        Theoretical slope by loss.
-    shown : tuple of str
-        The losses for a picture.
-    own_start : bool
-        Whether the start belongs to what is studied, so that there is no choice.
-    """
-
-    builder: callable
-    scales: dict
-    theory: dict
-    shown: tuple
-    own_start: bool
-
-    @property
-    def description(self):
-        """One line."""
-        return inspect.getdoc(self.builder).splitlines()[0]
-
-
-class _Run(NamedTuple):
-    """The sizes, replications, seed and start that a builder is asked for."""
-
-    sizes: list
-    n_replications: int
-    start: str | None
-    random_state: int
-
-    def study(self, truth, solver, losses, *, start=near_truth, n_experts=None, model=None):
-        """Return the study, with the estimator in place of solver and start if the start is "data"."""
-        settings = {"losses": losses, "random_state": self.random_state}
-        if self.start == "data":
-            gate, expert = truth.model if model is None else model
-            fitter = MoERegressor(n_experts or truth.n_experts, gate=gate, expert=expert)
-        else:
-            fitter = solver
-            settings |= {"start": start, "n_experts": n_experts, "model": model}
-        return ConvergenceStudy(truth, fitter, self.sizes, self.n_replications, **settings)
-
-
-STUDIES = {}
+__all__ = ["SCALES", "STUDIES", "build", "describe"]
 
 
 def build(name, scale="standard", *, start=None, random_state=0, **settings):
@@ -127,67 +67,40 @@ def build(name, scale="standard", *, start=None, random_state=0, **settings):
     >>> papers.build("softmax-published", "paper", n_experts=4).sizes[-1]
     100000
     """
-    if name not in STUDIES:
-        raise ValueError(f"study {name!r} is not known; choose one of {', '.join(STUDIES)}.")
+    entry = _entry(name)
     if scale not in SCALES:
         raise ValueError(f"scale {scale!r} is not known; choose one of {', '.join(SCALES)}.")
     if start not in (None, "near_truth", "data"):
         raise ValueError(f"start must be 'near_truth' or 'data', got {start!r}.")
-    entry = STUDIES[name]
     if entry.own_start and start is not None:
         raise ValueError(f"start: that of {name} belongs to what is studied; leave it out.")
-    sizes, n_replications = _sizes(entry.scales[scale])
-    return entry.builder(_Run(sizes, n_replications, start, random_state), **settings)
+    sizes, n_replications = sizes_of(entry.scales[scale])
+    return entry.builder(Run(sizes, n_replications, start, random_state), **settings)
 
 
-def _sizes(scale):
-    """Return sizes, and the number of replications."""
-    *span, n_replications = scale
-    if not isinstance(span[0], tuple):
-        return _rounded(np.geomspace(*span)), n_replications
-    return _rounded(np.concatenate([np.linspace(*piece) for piece in span])), n_replications
+def describe(name):
+    """Return what a study is and its scales, as text."""
+    entry = _entry(name)
+    scales = [(scale, *sizes_of(entry.scales[scale])) for scale in SCALES]
+    lines = [f"{scale}: {len(n)} sizes from {n[0]} to {n[-1]}, {times} replications" for scale, n, times in scales]
+    return "\n".join([inspect.getdoc(entry.builder), "", *lines])
 
 
-def _rounded(sizes):
-    return sorted({int(round(n)) for n in sizes})
-
-
-_EXACT_PAPER = ((100, 900, 5), (1000, 100_000, 195), 40)
-_OVER_PAPER = ((10_000, 100_000, 200), 40)
-
-
-def _register(name, quick, standard, paper, theory, shown, own_start=False):
-    def add(builder):
-        scales = dict(zip(SCALES, (quick, standard, paper), strict=True))
-        STUDIES[name] = PaperStudy(builder, scales, theory, shown, own_start)
-        return builder
-
-    return add
-
-
-def _split_theory(*splits):
-    """Return the slopes of everything that `by_split` returns for these splits."""
-    slopes = {}
-    for split in splits:
-        prefix = f"split.{'+'.join(map(str, split))}"
-        slopes[f"{prefix}.D2"] = _ROOT
-        for cell, m in enumerate(split):
-            fast, slow = (_ROOT, _ROOT) if m == 1 else (-1.0 / rbar(m), -0.5 / rbar(m))
-            slopes[f"{prefix}.gate_weight.{cell}"] = _ROOT
-            slopes |= {f"{prefix}.{field}.{cell}": slow for field in ("gate_coef", "expert_intercept")}
-            slopes |= {f"{prefix}.{field}.{cell}": fast for field in ("expert_coef", "expert_variance")}
-    return slopes
+def _entry(name):
+    if name not in STUDIES:
+        raise ValueError(f"study {name!r} is not known; choose one of {', '.join(STUDIES)}.")
+    return STUDIES[name]
 
 
 _SPLIT = {"density": density, "D2": "D2", "split": by_split, "errors": "errors"}
 
 
-@_register(
+@register(
     "softmax-exact",
-    (300, 10_000, 6, 20),
-    (100, 100_000, 16, 100),
-    _EXACT_PAPER,
-    {"D1": _ROOT, "density": _ROOT},
+    (300, 10_000, 6, 40),
+    (100, 100_000, 16, 300),
+    EXACT,
+    {"D1": ROOT, "density": ROOT},
     ("D1", "density"),
 )
 def softmax_exact(run):
@@ -200,12 +113,12 @@ def softmax_exact(run):
     return run.study(_truths.published(), EMNewton(), {"D1": "D1", "density": density})
 
 
-@_register(
+@register(
     "softmax-over3",
     (1000, 10_000, 5, 80),
-    (1000, 300_000, 10, 40),
-    _OVER_PAPER,
-    {"D2": _ROOT, "density": _ROOT, **_split_theory((2, 1), (1, 2))},
+    (1000, 300_000, 10, 100),
+    OVER,
+    {"D2": ROOT, "density": ROOT, **split_theory((2, 1), (1, 2))},
     ("density", "D2", "split.2+1.D2", "split.1+2.D2"),
 )
 def softmax_over3(run):
@@ -225,12 +138,12 @@ def softmax_over3(run):
     return run.study(_truths.published(), AllSplits(2), _SPLIT, n_experts=3)
 
 
-@_register(
+@register(
     "softmax-over4",
     (1000, 10_000, 5, 40),
-    (1000, 100_000, 8, 40),
-    _OVER_PAPER,
-    {"D2": _ROOT, "density": _ROOT, **_split_theory((3, 1), (2, 2), (1, 3))},
+    (1000, 100_000, 8, 80),
+    OVER,
+    {"D2": ROOT, "density": ROOT, **split_theory((3, 1), (2, 2), (1, 3))},
     ("density", "D2", "split.3+1.D2", "split.2+2.D2", "split.1+3.D2"),
 )
 def softmax_over4(run):
@@ -243,12 +156,12 @@ def softmax_over4(run):
     return run.study(_truths.published(), AllSplits(2), _SPLIT, n_experts=4)
 
 
-@_register(
+@register(
     "softmax-published",
-    (1000, 10_000, 5, 40),
-    (1000, 100_000, 12, 100),
-    _OVER_PAPER,
-    {"D2": _ROOT, "published": _ROOT, "density": _ROOT},
+    (1000, 10_000, 5, 80),
+    (1000, 100_000, 12, 300),
+    OVER,
+    {"D2": ROOT, "published": ROOT, "density": ROOT},
     ("published", "D2", "density"),
     own_start=True,
 )
@@ -269,12 +182,12 @@ def softmax_published(run, n_experts=3):
     return run.study(_truths.published("grid"), EMByLoglik(), losses, n_experts=n_experts)
 
 
-@_register(
+@register(
     "topk1-exact",
     (300, 3000, 5, 20),
-    (300, 10_000, 10, 40),
-    _EXACT_PAPER,
-    {"D1": _ROOT, "density": _ROOT},
+    (300, 30_000, 12, 60),
+    EXACT,
+    {"D1": ROOT, "density": ROOT},
     ("D1", "density"),
 )
 def topk1_exact(run):
@@ -288,12 +201,12 @@ def topk1_exact(run):
     return run.study(_truths.published_top_1(), SupportSearch(), {"D1": "D1", "density": density})
 
 
-@_register(
+@register(
     "topk2-exact",
     (300, 3000, 5, 20),
-    (300, 10_000, 10, 40),
-    _EXACT_PAPER,
-    {"D1": _ROOT, "density": _ROOT},
+    (300, 10_000, 10, 80),
+    EXACT,
+    {"D1": ROOT, "density": ROOT},
     ("D1", "density"),
 )
 def topk2_exact(run):
@@ -305,12 +218,12 @@ def topk2_exact(run):
     return run.study(_truths.top_2_of_3(), SupportSearch(), {"D1": "D1", "density": density})
 
 
-@_register(
+@register(
     "topk2-over",
     (300, 3000, 5, 20),
-    (300, 10_000, 8, 40),
-    _OVER_PAPER,
-    {"D2": _ROOT, "density": _ROOT},
+    (300, 10_000, 8, 60),
+    OVER,
+    {"D2": ROOT, "density": ROOT},
     ("D2", "density"),
 )
 def topk2_over(run):
@@ -329,11 +242,11 @@ def topk2_over(run):
     return run.study(truth, SupportSearch(), losses, start=start, n_experts=4, model=_top_k(3))
 
 
-@_register(
+@register(
     "topk2-over-narrow",
     (300, 3000, 5, 20),
     (300, 10_000, 8, 40),
-    _OVER_PAPER,
+    OVER,
     {"density": 0.0},
     ("density",),
 )
@@ -350,12 +263,12 @@ def topk2_over_narrow(run):
     return run.study(_truths.top_2_of_3(), SupportSearch(), losses, n_experts=4, model=_top_k(1))
 
 
-@_register(
+@register(
     "temperature-dense",
-    (300, 10_000, 6, 20),
-    (300, 100_000, 10, 40),
-    _EXACT_PAPER,
-    {"density": _ROOT, "D1": _ROOT, "raw.gate_coef": 0.0, "raw.temperature": 0.0},
+    (300, 10_000, 6, 40),
+    (300, 100_000, 10, 300),
+    EXACT,
+    {"density": ROOT, "D1": ROOT, "raw.gate_coef": 0.0, "raw.temperature": 0.0},
     ("raw.gate_coef", "raw.temperature", "D1", "density"),
     own_start=True,
 )
@@ -378,12 +291,12 @@ def temperature_dense(run):
 _TEMPERATURE = {"density": density, "D1": "D1", "errors": "errors"}
 
 
-@_register(
+@register(
     "temperature-sigmoid",
-    (500, 15_000, 6, 20),
-    (500, 100_000, 12, 60),
-    _EXACT_PAPER,
-    {"D1": _ROOT, "density": _ROOT, "errors.temperature.0": _ROOT},
+    (500, 15_000, 6, 30),
+    (500, 100_000, 12, 200),
+    EXACT,
+    {"D1": ROOT, "density": ROOT, "errors.temperature.0": ROOT},
     ("D1", "errors.temperature.0", "density"),
 )
 def temperature_sigmoid(run):
@@ -396,12 +309,12 @@ def temperature_sigmoid(run):
     return run.study(_truths.sigmoid(), EMNewton(), _TEMPERATURE)
 
 
-@_register(
+@register(
     "temperature-tanh",
-    (500, 15_000, 6, 20),
-    (500, 100_000, 12, 60),
-    _EXACT_PAPER,
-    {"D1": _ROOT, "density": _ROOT, "errors.temperature.0": _ROOT},
+    (500, 15_000, 6, 30),
+    (500, 100_000, 12, 200),
+    EXACT,
+    {"D1": ROOT, "density": ROOT, "errors.temperature.0": ROOT},
     ("D1", "errors.temperature.0", "density"),
 )
 def temperature_tanh(run):

@@ -1,7 +1,6 @@
 """A known mixture of experts that data are drawn from."""
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.blocks import Blocks
@@ -10,7 +9,8 @@ from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
-from smoe.simulation._covariates import describe_value, resolve_covariates
+from smoe.simulation._covariates import resolve_covariates
+from smoe.simulation.settings import described
 from smoe.validation import check_number
 
 __all__ = ["Truth"]
@@ -150,9 +150,9 @@ class Truth:
         Functions are described by their module and name; covariates that are a function also by a few rows.
         """
         return {
-            "gate": _recipe(self.model.gate),
-            "expert": _recipe(self.model.expert),
-            "params": describe_value(self.params),
+            "gate": described(self.model.gate),
+            "expert": described(self.model.expert),
+            "params": described(self.params),
             "covariates": self._covariates.describe(self.n_features),
         }
 
@@ -171,11 +171,6 @@ def _resolved_model(model):
         gate, expert = model, "gaussian"
     gate = resolve(gate, GATES, Gate, "gate" if isinstance(model, tuple | list) else "model")
     return MixtureOfExperts(gate, resolve(expert, EXPERTS, Expert, "expert"))
-
-
-def _recipe(family):
-    settings = {key: describe_value(value) for key, value in clone(family).get_params(deep=False).items()}
-    return {"class": type(family).__name__, **settings}
 
 
 def _widened(params, columns, n_features):

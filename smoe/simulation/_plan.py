@@ -1,0 +1,112 @@
+"""What a named study consists of: a builder, sizes by scale, theoretical slopes."""
+
+import inspect
+from typing import NamedTuple
+
+import numpy as np
+
+from smoe.estimators import MoERegressor
+from smoe.simulation.near_truth import near_truth
+from smoe.simulation.study import ConvergenceStudy
+from smoe.simulation.voronoi import rbar
+
+__all__ = ["EXACT", "OVER", "ROOT", "SCALES", "STUDIES", "PaperStudy", "Run", "register", "sizes_of", "split_theory"]
+
+SCALES = ("quick", "standard", "paper")
+ROOT = -0.5
+# The published sizes and replications, for as many experts as the truth has and for more.
+EXACT = ((100, 900, 5), (1000, 100_000, 195), 40)
+OVER = ((10_000, 100_000, 200), 40)
+
+
+class PaperStudy(NamedTuple):
+    """A study that can be built.
+
+    Attributes
+    ----------
+    builder : callable
+        ``builder(run)`` returns the `ConvergenceStudy`; its docstring says what was done and what is done here.
+    scales : dict
+        By scale: smallest and largest size, number of sizes, replications.
+    theory : dict
+        Theoretical slope by loss.
+    shown : tuple of str
+        The losses for a picture.
+    own_start : bool
+        Whether the start belongs to what is studied, so that there is no choice.
+    """
+
+    builder: callable
+    scales: dict
+    theory: dict
+    shown: tuple
+    own_start: bool
+
+    @property
+    def description(self):
+        """One line."""
+        return inspect.getdoc(self.builder).splitlines()[0]
+
+
+class Run(NamedTuple):
+    """The sizes, replications, seed and start that a builder is asked for."""
+
+    sizes: list
+    n_replications: int
+    start: str | None
+    random_state: int
+
+    def study(self, truth, solver, losses, *, start=near_truth, n_experts=None, model=None):
+        """Return the study, with the estimator in place of solver and start if the start is "data"."""
+        settings = {"losses": losses, "random_state": self.random_state}
+        if self.start == "data":
+            gate, expert = truth.model if model is None else model
+            fitter = MoERegressor(n_experts or truth.n_experts, gate=gate, expert=expert)
+        else:
+            fitter = solver
+            settings |= {"start": start, "n_experts": n_experts, "model": model}
+        return ConvergenceStudy(truth, fitter, self.sizes, self.n_replications, **settings)
+
+
+STUDIES = {}
+
+
+def sizes_of(scale):
+    """Return sizes, and the number of replications."""
+    *span, n_replications = scale
+    if not isinstance(span[0], tuple):
+        return _rounded(np.geomspace(*span)), n_replications
+    return _rounded(np.concatenate([np.linspace(*piece) for piece in span])), n_replications
+
+
+def _rounded(sizes):
+    return sorted({int(round(n)) for n in sizes})
+
+
+def register(name, quick, standard, paper, theory, shown, own_start=False):
+    """Return a decorator that enters a builder under this name.
+
+    A scale is (smallest size, largest size, number of sizes, replications), evenly spaced in log n; the published ones
+    have evenly spaced pieces in place of the first three.
+    """
+
+    def add(builder):
+        scales = dict(zip(SCALES, (quick, standard, paper), strict=True))
+        STUDIES[name] = PaperStudy(builder, scales, theory, shown, own_start)
+        return builder
+
+    return add
+
+
+def split_theory(*splits):
+    """Return the slopes of everything that `by_split` returns for these splits."""
+    slopes = {}
+    for split in splits:
+        prefix = f"split.{'+'.join(map(str, split))}"
+        slopes[f"{prefix}.D2"] = ROOT
+        for cell, m in enumerate(split):
+            fast, slow = (ROOT, ROOT) if m == 1 else (-1.0 / rbar(m), -0.5 / rbar(m))
+            slopes[f"{prefix}.gate_weight.{cell}"] = ROOT
+            slopes |= {f"{prefix}.{field}.{cell}": slow for field in ("gate_coef", "expert_intercept")}
+            slopes |= {f"{prefix}.{field}.{cell}": fast for field in ("expert_coef", "expert_variance")}
+    return slopes
