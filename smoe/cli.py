@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -104,20 +105,11 @@ def _write_json(path, value):
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _plots():
-    """Import what draws, late: it is slow to load and need not be installed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from smoe import plots
-
-    return plots
-
-
 def _draw(path, draw):
-    """Save the figure that ``draw(plots)`` returns."""
+    """Save the figure that ``draw(plots)`` returns. What draws is loaded late: it is slow and need not be there."""
+    os.environ.setdefault("MPLBACKEND", "Agg")
     try:
-        plots = _plots()
+        import smoe.plots as plots
     except ImportError:
         raise ImportError("pictures need matplotlib: pip install smoe[plots]") from None
     figure = draw(plots)

@@ -182,10 +182,12 @@ def _draw_rate(axis, loss, rate, theory, colour):
     ends = np.array([rate.n_min, rate.n_max], dtype=float)
     low, high = rate.interval
     label = f"{loss}: slope {rate.slope:.3f} ({low:.3f} to {high:.3f})"
+    if theory is not None:
+        label += f", theory {theory:g} (dashed)"
     axis.plot(ends, rate.at(ends), color=colour, lw=2, label=label)
     if theory is not None:
         middle = np.sqrt(ends.prod())
-        axis.plot(ends, rate.at(middle) * (ends / middle) ** theory, color=colour, ls="--", label=f"theory {theory:g}")
+        axis.plot(ends, rate.at(middle) * (ends / middle) ** theory, color=colour, ls="--")
 
 
 def _draw_shares(axis, result):

@@ -40,7 +40,7 @@ def read_columns(path, y, x=None):
     >>> from smoe.tables import read_columns
     >>> X, y, names = read_columns(files("smoe.datasets") / "data" / "engel.csv", "foodexp")
     >>> X.shape, y[:2], names
-    ((235, 1), array([255.8394, 310.9587]), ['income'])
+    ((235, 1), array([255.8..., 310.9...]), ['income'])
     """
     with open(path, newline="", encoding="utf-8-sig") as file:
         lines = csv.reader(file)

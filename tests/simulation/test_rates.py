@@ -188,7 +188,7 @@ def test_picture(no_window, rng):
     assert band[:, 1].max() == pytest.approx(max(np.quantile(v, 0.9) for v in result.values("D").values()))
     low, high = rate.interval
     labels = [text.get_text() for text in top.get_legend().get_texts()]
-    assert labels == [f"D: slope {rate.slope:.3f} ({low:.3f} to {high:.3f})", "theory -0.5"]
+    assert labels == [f"D: slope {rate.slope:.3f} ({low:.3f} to {high:.3f}), theory -0.5 (dashed)"]
     assert (top.get_xscale(), top.get_yscale(), bottom.get_xscale()) == ("log", "log", "log")
     shares = [text.get_text() for text in bottom.get_legend().get_texts()]
     assert shares == ["below the truth's likelihood: 1.6 %", "uncertified: 1.6 %"]
@@ -202,7 +202,9 @@ def test_picture_of_a_choice(no_window):
     )
     top = plot_rates(result, ["E", "D"], theory=-1.0, center="mean", n_min=1000).axes[0]
     labels = [text.get_text() for text in top.get_legend().get_texts()]
-    assert [label[:9] for label in labels] == ["E: slope ", "theory -1", "D: slope ", "theory -1"]
+    assert [(label[:9], label[-18:]) for label in labels] == [
+        (f"{loss}: slope ", "theory -1 (dashed)") for loss in "ED"
+    ]
     assert top.get_ylabel() == "mean loss" and top.lines[1].get_xdata()[0] == 1000
     assert len(plot_rates(result, "D").axes[0].get_legend().get_texts()) == 1
     with pytest.raises(ValueError, match="loss='G' is not in the records"):

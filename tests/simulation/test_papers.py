@@ -1,0 +1,272 @@
+"""Named studies build at every scale, and do what their docstrings say."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+
+from helpers import assert_close
+from naive import SOFTMAX_GAUSSIAN, gaussian_log_density, gaussian_m_step, linear_scores, log_sum_exp, softmax
+from smoe.experts import GaussianExpertParams
+from smoe.gates import LinearGateParams
+from smoe.params import MoEParams, permute
+from smoe.simulation import StudyResult, as_params, density_error, near_truth, papers, voronoi_loss
+from smoe.simulation._plan import Run
+from smoe.simulation._protocols import AllSplits, EMByLoglik, by_split
+from smoe.simulation._truths import published, top_2_of_3
+from smoe.simulation.cells import fit_with_solver
+from smoe.solvers import EMNewton
+
+NAMES = [
+    "softmax-exact",
+    "softmax-over3",
+    "softmax-over4",
+    "softmax-published",
+    "topk1-exact",
+    "topk2-exact",
+    "topk2-over",
+    "topk2-over-narrow",
+    "temperature-dense",
+    "temperature-sigmoid",
+    "temperature-tanh",
+]
+EXACT_SIZES = [*range(100, 901, 200), *(round(n) for n in np.linspace(1000, 100_000, 195))]
+_DONE = {}
+
+
+def tiny(name, start=None, sizes=(300, 600), n_replications=2, **settings):
+    """The result of a small version of a study, computed once."""
+    key = name, start, tuple(sizes), *settings.items()
+    if key not in _DONE:
+        run = Run(list(sizes), n_replications, start, 0)
+        _DONE[key] = papers.STUDIES[name].builder(run, **settings).run()
+    return _DONE[key]
+
+
+def test_names():
+    assert list(papers.STUDIES) == NAMES
+
+
+@pytest.mark.parametrize("scale", papers.SCALES)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_study_builds_at_every_scale(name, scale):
+    study = papers.build(name, scale)
+    sizes = study.sizes
+    assert sizes == sorted(set(sizes)) and study.n_replications >= 20
+    if scale == "paper":
+        exact = name in ("softmax-exact", "topk1-exact", "topk2-exact") or name.startswith("temperature")
+        assert sizes == (EXACT_SIZES if exact else [round(n) for n in np.linspace(10_000, 100_000, 200)])
+        assert (len(sizes), study.n_replications) == (200, 40)
+    else:
+        np.testing.assert_allclose(np.diff(np.log(sizes)), np.log(sizes[-1] / sizes[0]) / (len(sizes) - 1), rtol=0.02)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_says_what_it_is(name):
+    study = papers.STUDIES[name]
+    text = inspect.getdoc(study.builder)
+    assert study.description == text.splitlines()[0] and len(study.description) < 112
+    assert "start" in text.lower() and papers.describe(name).startswith(text)
+    assert papers.describe(name).splitlines()[-1].startswith("paper: 200 sizes from ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tiny_version_gives_records(name):
+    result = tiny(name)
+    study = papers.STUDIES[name]
+    assert [record.address for record in result.records] == [(n, r) for n in (300, 600) for r in range(2)]
+    assert result.share_failed == 0 and not any("failed" in record.status for record in result.records)
+    losses = {loss for loss in [*study.theory, *study.shown] if not loss.startswith("split.")}
+    assert losses <= set(result.losses)
+    for record in result.records:
+        assert math.isfinite(record.losses["density"]) and record.losses["density"] > 0
+    if name not in ("topk2-over-narrow", "softmax-published"):
+        assert result.share_below_truth == 0
+
+
+@pytest.mark.parametrize("name", ["softmax-exact", "topk1-exact", "temperature-sigmoid"])
+def test_starts_from_data_reach_the_same_maximum(name):
+    near, data = (tiny(name, start, sizes=[600], n_replications=1).records[0] for start in (None, "data"))
+    assert near.truth_loglik == data.truth_loglik
+    assert abs(near.loglik - data.loglik) < 0.5 if name == "topk1-exact" else near.loglik <= data.loglik + 1e-6
+
+
+def test_what_cannot_be_built():
+    for arguments, message in [
+        ({"name": "softmax"}, "study 'softmax' is not known"),
+        ({"scale": "huge"}, "scale 'huge' is not known; choose one of quick, standard, paper"),
+        ({"start": "truth"}, "start must be"),
+        ({"name": "softmax-published", "start": "data"}, "belongs to what is studied"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            papers.build(**{"name": "softmax-exact", **arguments})
+
+
+def test_settings_differ_between_studies():
+    described = [repr(papers.build(name, "quick").settings) for name in NAMES]
+    assert len(set(described)) == len(NAMES)
+    assert papers.build("softmax-exact", random_state=3).settings["random_state"] == 3
+
+
+# The published protocol -----------------------------------------------------------------------------------------------
+
+
+def naive_posterior(X, y, params):
+    """Log-likelihood and responsibilities (n, k), row by row."""
+    total, resp = 0.0, []
+    for x, v in zip(X, y, strict=True):
+        scores = linear_scores(x, params.gate)
+        joint = [s + d for s, d in zip(scores, gaussian_log_density(v, x, params.expert), strict=True)]
+        total += log_sum_exp(joint) - log_sum_exp(scores)
+        resp.append(softmax(joint))
+    return total, np.array(resp)
+
+
+def naive_gate_step(X, gate, resp):
+    """One Newton step on the expected log-likelihood of a multinomial logistic model, the last class pinned."""
+    design = np.column_stack([X, np.ones(len(X))])
+    proba = np.array([softmax(linear_scores(x, gate)) for x in X])
+    k, p = resp.shape[1] - 1, design.shape[1]
+    gradient = ((resp - proba)[:, :k].T @ design).ravel()
+    information = np.zeros((k * p, k * p))
+    for i in range(k):
+        for j in range(k):
+            weight = proba[:, i] * ((i == j) - proba[:, j])
+            information[i * p : (i + 1) * p, j * p : (j + 1) * p] = (design * weight[:, None]).T @ design
+    step = np.linalg.solve(information, gradient).reshape(k, p)
+    rows = np.vstack([np.column_stack([gate.coef, gate.intercept])[:k] + step, np.zeros(p)])
+    return LinearGateParams(rows[:, :-1], rows[:, -1])
+
+
+def naive_em(X, y, params, rtol=1e-6, max_iter=2000):
+    """EM that stops when the log-likelihood changes by rtol of itself; return parameters and the log-likelihoods."""
+    loglik, resp = naive_posterior(X, y, params)
+    trace = [loglik]
+    while len(trace) <= max_iter:
+        gate = naive_gate_step(X, params.gate, resp)
+        expert = GaussianExpertParams(*gaussian_m_step(X, y, resp, np.ones(len(y))))
+        params = MoEParams(gate, expert)
+        loglik, resp = naive_posterior(X, y, params)
+        trace.append(loglik)
+        assert trace[-1] > trace[-2]  # or else a guard would have to act
+        if abs(trace[-1] - trace[-2]) <= rtol * abs(trace[-2]):
+            break
+    return params, trace
+
+
+def test_published_em_is_the_naive_loop():
+    truth = published("grid")
+    X, y = truth.draw(400, np.random.default_rng(2))
+    start = near_truth(truth, 2, 400, np.random.default_rng(3))
+    params, trace = naive_em(X, y, start)
+    outcome = fit_with_solver(EMByLoglik(), truth.model, X, y, start)
+    assert outcome.iterations == len(trace) - 1 > 2
+    assert outcome.loglik == pytest.approx(trace[-1], rel=1e-9)
+    assert outcome.loglik == pytest.approx(SOFTMAX_GAUSSIAN.loglik(outcome.params, X, y), rel=1e-10)
+    assert_close(outcome.params, params, rtol=1e-5)
+    assert not outcome.converged and "relative change of the log-likelihood at most 1e-06" in outcome.status
+
+
+def test_published_em_has_an_iteration_limit():
+    truth = published()
+    X, y = truth.draw(300, np.random.default_rng(2))
+    start = near_truth(truth, 3, 300, np.random.default_rng(3))
+    outcome = fit_with_solver(EMByLoglik(max_iter=3, rtol=0.0), truth.model, X, y, start)
+    assert outcome.iterations == 3 and "iteration limit" in outcome.status
+
+
+def test_published_loss_does_not_converge_when_the_reference_is_split():
+    """Doubling the reference leaves the density alone, and the published loss at one; the proper loss is zero."""
+    truth = published()
+    gate, expert = permute(truth.params, [1, 0, 1])
+    halved = gate._replace(intercept=gate.intercept - [np.log(2), 0, np.log(2)])
+    doubled = MoEParams(truth.model.gate.canonical(halved), expert)
+    assert density_error(doubled, truth).value < 1e-7
+    assert voronoi_loss(doubled, truth.params) == pytest.approx(0.0, abs=1e-9)
+    assert papers.published_d2(doubled, truth) == pytest.approx(1.0, abs=2e-3)
+    assert tiny("softmax-published", n_experts=2).records[0].parameters["expert"]["variance"][2:] == []
+
+
+# Over-specified fits --------------------------------------------------------------------------------------------------
+
+
+def test_all_splits_returns_the_highest_of_its_climbs():
+    truth = published()
+    X, y = truth.draw(1500, np.random.default_rng(0))
+    start = near_truth(truth, 4, 1500, np.random.default_rng(1))
+    best = fit_with_solver(AllSplits(2), truth.model, X, y, start)
+    alone = []
+    for extra in [(0, 0), (0, 1), (1, 1)]:
+        begin = near_truth(truth, 4, 1500, np.random.default_rng(2), extra=extra)
+        alone.append(fit_with_solver(EMNewton(), truth.model, X, y, begin).loglik)
+    assert best.converged and best.loglik >= truth.loglik(X, y)
+    assert best.loglik >= sorted(alone)[1] - 1e-6  # noise may lead a climb elsewhere, not all of them
+    assert fit_with_solver(AllSplits(2), truth.model, X, y, start).loglik == best.loglik
+
+
+def test_extra_experts_by_choice():
+    truth = published()
+    start = near_truth(truth, 4, 100, np.random.default_rng(0), extra=(1, 0))
+    np.testing.assert_allclose(start.expert.intercept, [-5, 15, 15, -5], atol=0.2)
+    with pytest.raises(ValueError, match="n_experts=4 is 2 more than the truth has"):
+        near_truth(truth, 4, 100, np.random.default_rng(0), extra=(1,))
+
+
+def test_losses_by_split():
+    truth = published()
+    for atoms, name in [([0, 0, 1], "2+1"), ([1, 0, 1], "1+2"), ([0, 1], "1+1")]:
+        fitted = permute(truth.params, atoms)
+        fitted = fitted._replace(expert=fitted.expert._replace(variance=fitted.expert.variance * 1.1))
+        assert list(by_split(fitted, truth)) == [name]
+        assert by_split(fitted, truth)[name]["D2"] == voronoi_loss(fitted, truth.params)
+    names = {name for record in tiny("softmax-over3").records for name in record.losses["split"]}
+    assert {f"split.{name}.D2" for name in names} <= set(papers.STUDIES["softmax-over3"].theory)
+    theory = papers.STUDIES["softmax-over4"].theory
+    assert theory["split.3+1.gate_coef.0"] == pytest.approx(-1 / 12) and theory["split.3+1.gate_coef.1"] == -0.5
+    assert theory["split.2+2.expert_coef.1"] == -0.25 and theory["split.2+2.expert_intercept.1"] == -0.125
+
+
+def test_a_doubled_expert_that_is_always_selected_leaves_the_density_alone():
+    truth = top_2_of_3()
+    model = papers.build("topk2-over", "quick")._cells.model
+    gate, expert = permute(truth.params, [2, 0, 1, 2])
+    halved = MoEParams(gate._replace(intercept=gate.intercept - np.log([2.0, 1, 1, 2])), expert)
+    assert density_error(halved, truth, model=model).value < 1e-7
+    gate, expert = permute(truth.params, [0, 0, 1, 2])
+    other = MoEParams(gate._replace(intercept=gate.intercept - np.log([2.0, 2, 1, 1])), expert)
+    assert density_error(other, truth, model=model).value > 0.01
+
+
+def test_too_narrow_levels_off_and_wide_enough_does_not():
+    narrow, wide = (tiny(name).values("density")[600] for name in ("topk2-over-narrow", "topk2-over"))
+    assert narrow.min() > 0.2 and wide.max() < 0.12
+    assert tiny("topk2-over").share_uncertified == 0
+
+
+# The temperature ------------------------------------------------------------------------------------------------------
+
+
+def test_the_ray_is_what_is_not_known():
+    """Another start on the ray ends elsewhere in (b1, tau), at the same log-likelihood, b1/tau and density."""
+    study = papers.build("temperature-dense", "quick")
+    truth, model = study._cells.truth, study._cells.model
+    X, y = truth.draw(800, np.random.default_rng(0))
+    start = near_truth(truth, 2, 800, np.random.default_rng(1))
+    ends = [
+        fit_with_solver(EMNewton(), model, X, y, start._replace(gate=type(start.gate)(*(c * f for f in start.gate))))
+        for c in (1.0, 3.0)
+    ]
+    one, other = (end.params.gate for end in ends)
+    assert ends[0].loglik == pytest.approx(ends[1].loglik, abs=1e-7)
+    assert other.temperature / one.temperature > 2.0
+    np.testing.assert_allclose(one.coef / one.temperature, other.coef / other.temperature, rtol=1e-4)
+    assert all("singular information" in end.status and end.score_norm <= 1e-8 for end in ends)
+    raw = StudyResult(tiny("temperature-dense").records).values("raw.temperature")
+    assert np.median(np.concatenate(list(raw.values()))) > 0.02
+
+
+def test_parameters_of_a_record_are_those_of_the_fitted_model():
+    study = papers.build("temperature-dense", "quick")
+    record = tiny("temperature-dense").records[0]
+    assert as_params(record.parameters, study._cells.model).gate.temperature != 1.0
