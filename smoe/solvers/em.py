@@ -53,9 +53,7 @@ class EM(Solver):
     def _run(self, model, blocks, params):
         params, stats, trace = self.climb(model, blocks, params)
         score = stats.score(model.expert, params)
-        return summarise(
-            model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit"
-        )
+        return summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
 
     def climb(self, model, blocks, params):
         """Return the parameters reached, their `Statistics` and the trace."""
