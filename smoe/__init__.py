@@ -4,10 +4,13 @@ Estimators live here; gates, experts, solvers and starts in modules of their own
 ``smoe.solvers``, ``smoe.starts``; data in ``smoe.datasets``, pictures in ``smoe.plots``.
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-from smoe.estimators import MoERegressor
-from smoe.named import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+if TYPE_CHECKING:
+    from smoe.estimators import MoERegressor
+    from smoe.named import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 
 try:
     __version__ = version("smoe")
@@ -15,3 +18,14 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
 __all__ = ["DenseToSparseMoERegressor", "MoERegressor", "SoftmaxMoERegressor", "TopKMoERegressor"]
+
+
+def __getattr__(name):
+    """Load estimators when they are first asked for: they need a compiler, which takes a while to import."""
+    if name in __all__:
+        return getattr(import_module("smoe.estimators" if name == "MoERegressor" else "smoe.named"), name)
+    raise AttributeError(f"module 'smoe' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,7 +1,8 @@
 """How rows are cut up and visited. Everything that a pass returns adds up over blocks."""
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 
@@ -13,19 +14,88 @@ from smoe.scaling import Scaling
 __all__ = ["Block", "Blocks", "OneBlock"]
 
 _NUMBERS = 2**18  # of a block: it hides the cost of calls, and stays in the second-level cache
-_FEWEST, _SHORT, _LONG = 512, 8192, 32768  # rows of a block, long if a visit keeps nothing but sums
+_FEWEST, _SHORT, _LONG = 512, 8192, 65536  # rows of a block, long if a visit keeps nothing but sums
+_GROUP = 2  # blocks that one thread visits and adds up at a time
 _SORTED = 2**20  # rows that are put in order; of more, as many are drawn first
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number whose multiples spread over all 64 bits
 _CACHED = 2**22  # numbers: data up to this size are transformed once instead of at every pass
 
 
-class Block(NamedTuple):
-    """Rows in working coordinates: designs (n_terms, m) of the gate and of the experts, y and weight (m,)."""
+class Block:
+    """Some rows: in working coordinates for those who ask, or as they are for those who make them on the way.
 
-    gate_Z: np.ndarray
-    expert_Z: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray
+    Parameters
+    ----------
+    source : Source
+        Where the rows are.
+    low, high : int
+        The rows are those from low to high.
+    """
+
+    def __init__(self, source, low, high):
+        self.source, self.low, self.high = source, low, high
+
+    def __len__(self):
+        return self.high - self.low
+
+    @cached_property
+    def gate_Z(self):
+        """The gate's design: working coordinates and a row of ones, (n_terms, m)."""
+        return self.source.scaling.gate.design(self.source.X, self.low, self.high)
+
+    @cached_property
+    def expert_Z(self):
+        """The experts' design, (n_terms, m)."""
+        scaling = self.source.scaling
+        return (
+            self.gate_Z if scaling.expert is scaling.gate else scaling.expert.design(self.source.X, self.low, self.high)
+        )
+
+    @cached_property
+    def y(self):
+        """The response in working coordinates, (m,)."""
+        scaling = self.source.scaling
+        return standard_values(self.source.y[self.low : self.high], scaling.y_shift, 1.0 / scaling.y_scale)
+
+    @cached_property
+    def weight(self):
+        """The weights, (m,)."""
+        return np.ascontiguousarray(self.source.weight[self.low : self.high], dtype=float)
+
+
+class Source:
+    """The rows of a data set, neither copied nor changed: X, y, weight, and the working coordinates (scaling)."""
+
+    def __init__(self, X, y, weight, scaling):
+        self.X, self.scaling = X, scaling
+        self.y = np.broadcast_to(0.0, len(X)) if y is None else y
+        self.weight = np.broadcast_to(1.0, len(X)) if weight is None else weight
+
+    def take(self, rows, weight=None):
+        """Return a block of these rows alone (indices), with weights of their own if given."""
+        weight = self.weight[rows] if weight is None else weight
+        return Block(Source(self.X[rows], self.y[rows], weight, self.scaling), 0, len(rows))
+
+    @cached_property
+    def raw(self):
+        """X, y and weight as flat arrays, with the steps from row to row and from column to column of X.
+
+        A weight of one for all is a single number. None if X would have to be copied.
+        """
+        X = self.X
+        if X.dtype != np.float64 or not (X.flags.c_contiguous or X.flags.f_contiguous):
+            return None
+        order = "C" if X.flags.c_contiguous else "F"
+        weight = self.weight if self.weight.strides[0] else self.weight[:1]
+        steps = (X.shape[1], 1) if order == "C" else (1, X.shape[0])
+        return _frozen(X.reshape(-1, order=order)), *steps, _frozen(self.y), _frozen(weight)
+
+
+def _frozen(values):
+    """Return a view of numbers in a row that refuses to be written to: kernels are compiled for each kind of array."""
+    out = np.ascontiguousarray(values, dtype=float).view()
+    out.flags.writeable = False
+    return out
 
 
 class Blocks:
@@ -42,16 +112,14 @@ class Blocks:
         None when only the gate and the experts' means are wanted; weights default to one.
     scaling : Scaling
         The working coordinates.
-    n_threads : int, default=1
-        Threads that share the blocks of a pass. Results do not depend on it.
     """
 
-    def __init__(self, model, X, y, weight, scaling, n_threads=1):
+    n_threads = 1
+
+    def __init__(self, model, X, y, weight, scaling):
         n = len(X)
-        self.model, self.X, self.scaling, self.n_threads = model, X, scaling, n_threads
-        self.y = np.broadcast_to(0.0, n) if y is None else y
-        self.weight = np.broadcast_to(1.0, n) if weight is None else weight
-        self.total_weight = float(self.weight.sum())
+        self.model, self.scaling, self.source = model, scaling, Source(X, y, weight, scaling)
+        self.total_weight = float(self.source.weight.sum())
         width = len(scaling.gate.columns) + len(scaling.expert.columns) + 4
         self.slices = _slices(n, width, _LONG if fused.pairs(model) else _SHORT)
         self._cache = {} if n * width <= _CACHED else None
@@ -63,19 +131,20 @@ class Blocks:
         return cls(model, X, y, None, Scaling.identity(columns, columns))
 
     def __len__(self):
-        return len(self.X)
+        return len(self.source.X)
+
+    def shared_by(self, n_threads):
+        """Return the same rows, to be visited by this many threads."""
+        out = copy.copy(self)
+        out.n_threads = n_threads
+        return out
 
     def take(self, rows):
         """Return the block of these rows (a slice or indices)."""
         if isinstance(rows, slice):
-            X, (low, high, _) = self.X, rows.indices(len(self))
-        else:
-            X, low, high = self.X[rows], 0, len(rows)
-        gate_Z = self.scaling.gate.design(X, low, high)
-        same = self.scaling.expert is self.scaling.gate
-        expert_Z = gate_Z if same else self.scaling.expert.design(X, low, high)
-        y = standard_values(self.y[rows], self.scaling.y_shift, 1.0 / self.scaling.y_scale)
-        return Block(gate_Z, expert_Z, y, np.ascontiguousarray(self.weight[rows], dtype=float))
+            low, high, _ = rows.indices(len(self))
+            return Block(self.source, low, high)
+        return self.source.take(rows)
 
     def _block(self, rows):
         """Return the block of a slice, from the cache if there is one."""
@@ -85,29 +154,37 @@ class Blocks:
             self._cache[rows.start] = self.take(rows)
         return self._cache[rows.start]
 
-    def _visits(self, visit, params, *args):
-        """Yield visit(block, params, *args) in the order of the blocks, whatever the number of threads."""
+    def _spread(self, task, items):
+        """Yield task(item) in the order of the items, whatever the number of threads."""
+        if self.n_threads == 1 or len(items) == 1:
+            yield from map(task, items)
+        else:
+            with ThreadPoolExecutor(self.n_threads) as pool:
+                yield from pool.map(task, items)
+
+    def sum(self, visit, params, *args):
+        """Do one pass: add up visit(block, params, *args) over the blocks, in an order that is always the same."""
 
         def one(rows):
             return visit(self._block(rows), params, *args)
 
-        if self.n_threads == 1 or len(self.slices) == 1:
-            yield from map(one, self.slices)
-        else:
-            with ThreadPoolExecutor(self.n_threads) as pool:
-                yield from pool.map(one, self.slices)
+        def several(slices):
+            return tree_sum([one(rows) for rows in slices])
 
-    def sum(self, visit, params, *args):
-        """Do one pass: add up visit(block, params, *args) over the blocks, in order."""
+        groups = [self.slices[i : i + _GROUP] for i in range(0, len(self.slices), _GROUP)]
         total = None
-        for part in self._visits(visit, params, *args):
+        for part in self._spread(several, groups):
             total = part if total is None else tree_sum([total, part])
         return total
 
     def map(self, visit, params, *args):
         """Visit every block and join the arrays (..., m) along the rows."""
+
+        def one(rows):
+            return visit(self._block(rows), params, *args)
+
         out = None
-        for rows, part in zip(self.slices, self._visits(visit, params, *args), strict=True):
+        for rows, part in zip(self.slices, self._spread(one, self.slices), strict=True):
             out = np.empty((*part.shape[:-1], len(self)), dtype=part.dtype) if out is None else out
             out[..., rows] = part
         return out
@@ -116,7 +193,7 @@ class Blocks:
         """Return at most ``size`` distinct rows that stand for all, weighted, as a `OneBlock`."""
         rows, weight = self.representative_rows(size, rng)
         complete = np.isclose(weight.sum(), self.total_weight) and (len(rows) < size or len(self) <= size)
-        return OneBlock(self.take(rows)._replace(weight=weight), complete)
+        return OneBlock(self.source.take(rows, weight), complete)
 
     def representative_rows(self, size, rng):
         """Return indices and weights of at most ``size`` distinct rows that stand for all.
@@ -131,7 +208,7 @@ class Blocks:
         order = np.argsort(key, kind="stable")
         key, rows = key[order], rows[order]
         first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-        weight = np.add.reduceat(self.weight[rows], first)
+        weight = np.add.reduceat(self.source.weight[rows], first)
         rows = rows[first]
         if len(rows) > size:
             cumulative = np.cumsum(weight) / weight.sum()
@@ -164,7 +241,7 @@ class OneBlock:
         self.block, self.complete, self.total_weight = block, complete, float(block.weight.sum())
 
     def __len__(self):
-        return len(self.block.y)
+        return len(self.block)
 
     def sum(self, visit, params, *args):
         """Visit the block."""

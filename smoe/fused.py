@@ -4,6 +4,8 @@ A pass made of the methods of gate and experts stores what each of them returns;
 returns the same and exists for speed alone.
 """
 
+import numpy as np
+
 from smoe._kernels import linear_gaussian
 from smoe._kernels.moments import FEW_TERMS
 from smoe.experts.gaussian import GaussianExpert, GaussianStats
@@ -20,13 +22,17 @@ def pairs(model):
 
 def applies(model, block):
     """Whether the pass over this block is one kernel; with many features BLAS wins."""
-    return pairs(model) and max(len(block.gate_Z), len(block.expert_Z)) <= FEW_TERMS
+    scaling = block.source.scaling
+    few = max(len(scaling.gate.columns), len(scaling.expert.columns)) < FEW_TERMS
+    return few and pairs(model) and block.source.raw is not None
 
 
 def _arguments(block, params):
-    gate, expert = params
-    lines = gate.coef, gate.intercept, expert.coef, expert.intercept, expert.variance
-    return *lines, block.gate_Z, block.expert_Z, block.y, block.weight
+    (gate_coef, gate_intercept), (coef, intercept, variance) = params
+    lines = np.ascontiguousarray(gate_coef), gate_intercept, np.ascontiguousarray(coef), intercept, variance
+    scaling = block.source.scaling
+    views = *scaling.gate.raw, *scaling.expert.raw, scaling.expert is scaling.gate
+    return *lines, *block.source.raw, block.low, block.high, *views, scaling.y_shift, 1.0 / scaling.y_scale
 
 
 def _shaped(model, sums):
@@ -38,12 +44,12 @@ def _shaped(model, sums):
 
 def statistics(model, block, params):
     """Return log-likelihood, sufficient statistics, the gate's score and its information."""
-    return _shaped(model, linear_gaussian.statistics(*_arguments(block, params)))
+    return _shaped(model, linear_gaussian.run(*_arguments(block, params), False)[:5])
 
 
 def curvature(model, block, params):
     """Return the same with the gate's observed information, and its cross and the experts' blocks."""
-    *sums, between, both = linear_gaussian.curvature(*_arguments(block, params))
+    *sums, between, both = linear_gaussian.run(*_arguments(block, params), True)
     loglik, stats, score, gate_block = _shaped(model, sums)
     own = model.expert.curvature(block.expert_Z, block.y, params.expert, None, stats)
     k, width = between.shape[:2]

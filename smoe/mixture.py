@@ -134,12 +134,12 @@ class MixtureOfExperts(NamedTuple):
 
     def chart(self, params):
         """Return the coordinates in which solvers and certificates work, with the units of these parameters."""
-        gate, expert = self.gate_chart(params.gate), _chart(self.expert, params.expert)
-        return Chart(params, *(np.concatenate(pair) for pair in zip(gate[1:], expert[1:], strict=True)))
+        parts = _coordinates(self.gate, params.gate), _coordinates(self.expert, params.expert)
+        return Chart(params, *map(np.concatenate, zip(*parts, strict=True)))
 
     def gate_chart(self, params):
         """Return the same for the gate's parameters alone."""
-        return _chart(self.gate, params)
+        return Chart(params, *_coordinates(self.gate, params))
 
     def mean(self, block, params):
         """Return the mean of y given x, row by row; a sparse gate's idle experts are not evaluated."""
@@ -165,10 +165,11 @@ class MixtureOfExperts(NamedTuple):
         return self.expert.sample(block.expert_Z, label, params.expert, rng), label
 
 
-def _chart(family, params):
-    lower = {name: np.full(np.shape(f), family.lower.get(name, -np.inf)) for name, f in params._asdict().items()}
-    free = flatten(family.free(params)).astype(bool)
-    return Chart(params, free, flatten(type(params)(**lower)), flatten(family.units(params)))
+def _coordinates(family, params):
+    """Which entries are free, their lower bounds and their units, in flat order."""
+    free, bounds = flatten(family.free(params)) > 0, family.lower
+    lower = {name: np.full(np.shape(f), bounds.get(name, -np.inf)) for name, f in params._asdict().items()}
+    return free, flatten(type(params)(**lower)), flatten(family.units(params))
 
 
 def _symmetric(gate, cross, expert):

@@ -4,6 +4,7 @@ An array without axes is a number that all experts share. The flat order is expe
 other), then the shared numbers; information matrices use it too.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -31,32 +32,54 @@ def _is_model(params):
     return isinstance(params, MoEParams)
 
 
+@lru_cache(maxsize=256)
+def _layout(shapes):
+    """Return rows and width of the table of what experts own, where each field is, and the size of it all.
+
+    A field is a column of the table, some of its columns (a slice), or a shared number (None) after the table.
+    """
+    n_rows = next(shape[0] for shape in shapes if shape)
+    widths = [int(np.prod(shape[1:])) if shape else 0 for shape in shapes]
+    ends = np.cumsum(widths).tolist()
+    places = [
+        (end - w if len(shape) == 1 else slice(end - w, end)) if shape else None
+        for shape, w, end in zip(shapes, widths, ends, strict=True)
+    ]
+    return n_rows, ends[-1], places, n_rows * ends[-1] + places.count(None)
+
+
+def _layout_of(params):
+    return _layout(tuple([np.shape(field) for field in params]))
+
+
 def flatten(params):
     """Return all entries of the parameters as one vector in flat order."""
-    if _is_model(params):
-        return np.concatenate([flatten(params.gate), flatten(params.expert)])
-    arrays = [np.asarray(field, dtype=float) for field in params]
-    rows = [a.reshape(len(a), -1) for a in arrays if a.ndim]
-    shared = [np.ravel(a) for a in arrays if not a.ndim]
-    return np.concatenate([np.concatenate(rows, axis=1).ravel(), *shared])
+    parts = params if _is_model(params) else (params,)
+    layouts = [_layout_of(part) for part in parts]
+    out, start = np.empty(sum([layout[-1] for layout in layouts])), 0
+    for part, (n_rows, width, places, size) in zip(parts, layouts, strict=True):
+        shared = start + n_rows * width
+        table = out[start:shared].reshape(n_rows, width)
+        for field, place in zip(part, places, strict=True):
+            if place is None:
+                out[shared] = field
+                shared += 1
+            else:
+                table[:, place] = field if np.ndim(field) < 3 else np.reshape(field, (n_rows, -1))
+        start += size
+    return out
 
 
 def unflatten(flat, like):
     """Undo `flatten`: parameters shaped as ``like`` from a vector in flat order."""
     if _is_model(like):
-        size = flatten(like.gate).size
+        size = _layout_of(like.gate)[-1]
         return MoEParams(unflatten(flat[:size], like.gate), unflatten(flat[size:], like.expert))
-    arrays = [np.asarray(field) for field in like]
-    widths = [a[0].size if a.ndim else 0 for a in arrays]
-    n_rows = next(len(a) for a in arrays if a.ndim)
-    table = flat[: n_rows * sum(widths)].reshape(n_rows, -1)
-    shared = iter(flat[table.size :])
-    pieces = np.split(table, np.cumsum(widths)[:-1], axis=1)
+    n_rows, width, places, _ = _layout_of(like)
+    table, shared = flat[: n_rows * width].reshape(n_rows, width), iter(flat[n_rows * width :])
+    fields = [np.asarray(next(shared)) if place is None else table[:, place].copy() for place in places]
     return type(like)(
-        *(
-            p.reshape(a.shape).copy() if a.ndim else np.asarray(next(shared))
-            for p, a in zip(pieces, arrays, strict=True)
-        )
+        *[f.reshape(np.shape(old)) if f.ndim != np.ndim(old) else f for f, old in zip(fields, like, strict=True)]
     )
 
 
@@ -77,56 +100,78 @@ def tree_sum(parts):
     return sum(parts[1:], first)
 
 
-class Chart(NamedTuple):
+class Chart:
     """Free, unconstrained and evenly scaled coordinates of the parameters, for optimisers and certificates.
 
     A field bounded below by c is moved to log(value - c), entries that the gate's convention pins are left out, and
     each coordinate is measured in the unit that the family declares (an expert's coefficients in its residual sd).
+
+    Parameters
+    ----------
+    like : MoEParams or a part of it
+        Pinned entries keep its values.
+    free, lower, unit : arrays in flat order
+        Which entries are free, their lower bounds (minus infinity for none), and their units.
     """
 
-    like: MoEParams
-    free: np.ndarray
-    lower: np.ndarray
-    unit: np.ndarray
+    def __init__(self, like, free, lower, unit):
+        self.like, self.free, self.lower, self.unit = like, free, lower, unit
+        self._where = np.flatnonzero(free)
+        self._flat, self._unit, self._lower = flatten(like), unit[free], lower[free]
+        self._bounded = np.flatnonzero(np.isfinite(self._lower))
+        self._recent = ()
 
     @property
     def n_free(self):
         """Number of free coordinates: the degrees of freedom of the model."""
-        return int(self.free.sum())
+        return len(self._where)
 
-    @property
-    def bounded(self):
-        """Which entries are bounded below."""
-        return np.isfinite(self.lower)
+    def _free_entries(self, values):
+        """Return the free entries of parameters or of a score, which are asked for several times in a row."""
+        for seen, entries in self._recent:
+            if seen is values:
+                return entries
+        entries = flatten(values)[self._where]
+        self._recent = (*self._recent[-1:], (values, entries))
+        return entries
 
     def pack(self, params):
         """Return the coordinates of the parameters."""
-        flat, low = flatten(params), self.lower[self.bounded]
-        gap = np.maximum(flat[self.bounded] - low, _NEAREST * low)  # a value on its bound has no finite coordinate
-        flat[self.bounded] = np.log(gap)
-        return (flat / self.unit)[self.free]
+        values, low = self._free_entries(params).copy(), self._lower[self._bounded]
+        gap = np.maximum(values[self._bounded] - low, _NEAREST * low)  # a value on its bound has no finite coordinate
+        values[self._bounded] = np.log(gap)
+        return values / self._unit
 
     def unpack(self, theta):
         """Return the parameters at these coordinates; pinned entries keep the value that the chart was made with."""
-        flat = flatten(self.like)
-        values = theta * self.unit[self.free]
-        bounded = self.bounded[self.free]
-        values[bounded] = self.lower[self.free][bounded] + np.exp(np.minimum(values[bounded], _LARGEST_LOG))
-        flat[self.free] = values
+        values, bounded = theta * self._unit, self._bounded
+        values[bounded] = self._lower[bounded] + np.exp(np.minimum(values[bounded], _LARGEST_LOG))
+        flat = self._flat.copy()
+        flat[self._where] = values
         return unflatten(flat, self.like)
 
     def slope(self, params):
         """Derivative of each free entry by its own coordinate."""
-        return np.where(self.bounded, flatten(params) - self.lower, 1.0)[self.free] * self.unit[self.free]
+        bounded = self._bounded
+        if not len(bounded):
+            return self._unit
+        out = self._unit.copy()
+        out[bounded] *= self._free_entries(params)[bounded] - self._lower[bounded]
+        return out
 
     def gradient(self, score, params):
         """Chain rule for a gradient shaped like the parameters."""
-        return flatten(score)[self.free] * self.slope(params)
+        return self._free_entries(score) * self.slope(params)
+
+    def information(self, information, params):
+        """Chain rule for an expected information in flat order, or for one at a stationary point."""
+        slope = self.slope(params)
+        return information[self._where[:, None], self._where] * (slope[:, None] * slope)
 
     def hessian(self, information, score, params):
         """Chain rule for a negative second derivative in flat order."""
-        slope = self.slope(params)
-        out = information[np.ix_(self.free, self.free)] * np.outer(slope, slope)
-        bend = np.where(self.bounded, flatten(score), 0.0)[self.free] * slope * self.unit[self.free]
-        out[np.diag_indices_from(out)] -= bend
+        bounded, out = self._bounded, self.information(information, params)
+        if len(bounded):
+            bend = self._free_entries(score)[bounded] * self.slope(params)[bounded] * self._unit[bounded]
+            out[bounded, bounded] -= bend
         return out

@@ -30,6 +30,11 @@ class View(NamedTuple):
         """Return working coordinates and a row of ones, (n_features + 1, high - low), of these rows of X."""
         return standard_rows(X, low, high, self.columns, self.shift, 1.0 / self.scale)
 
+    @property
+    def raw(self):
+        """What a kernel needs to make the design: columns, shift and one over scale."""
+        return self.columns, self.shift, 1.0 / self.scale
+
     def expand(self, params):
         """Give aliased features the coefficient zero."""
         coef = np.zeros((len(params.coef), len(self.kept)))
@@ -76,26 +81,34 @@ def _plain_view(columns):
     return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
 
 
-def _slices(n):
-    return (slice(low, min(low + _BLOCK, n)) for low in range(0, n, _BLOCK))
+def _parts(X, columns, weight, shift, unit):
+    """Yield (X - shift) / unit with a row of ones, column by column, and the shares of weight, some rows at a time."""
+    total = weight.sum()
+    for low in range(0, len(X), _BLOCK):
+        high = min(low + _BLOCK, len(X))
+        yield standard_rows(X, low, high, columns, shift, 1.0 / unit), weight[low:high] / total
 
 
-def _mean_and_scale(X, weight, centred=True):
-    """Weighted means, ML standard deviations and largest absolute values of the columns; no value overflows."""
-    n, d = X.shape
-    total, largest = weight.sum(), np.zeros(d)
-    for s in _slices(n):
-        largest = np.maximum(largest, np.abs(X[s]).max(axis=0))
-    unit = np.where(largest > 0, largest, 1.0).astype(float)
-    mean = sum((weight[s] / total) @ (X[s] / unit) for s in _slices(n))
-    mean = mean + sum((weight[s] / total) @ (X[s] / unit - mean) for s in _slices(n))
-    variance = sum((weight[s] / total) @ (X[s] / unit - mean) ** 2 for s in _slices(n))
-    sd = np.sqrt(variance)
+def _mean_and_scale(X, weight, columns, centred=True):
+    """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
+
+    That is the Gram matrix of the standardised columns. No value overflows.
+    """
+    zero, one, largest = np.zeros(len(columns)), np.ones(len(columns)), np.zeros(len(columns))
+    for Z, _ in _parts(X, columns, weight, zero, one):
+        largest = np.maximum(largest, np.abs(Z[:-1]).max(axis=1))
+    unit = np.where(largest > 0, largest, 1.0)
+    mean = sum(Z[:-1] @ w for Z, w in _parts(X, columns, weight, zero, unit))
+    gram = sum((Z * w) @ Z.T for Z, w in _parts(X, columns, weight, unit * mean, unit))
+    rest = gram[:-1, -1]  # rounding of the mean
+    gram, mean = gram[:-1, :-1] - np.outer(rest, rest), mean + rest
+    sd = np.sqrt(np.maximum(gram.diagonal(), 0.0))
     constant = sd <= _CONSTANT
     if not centred:
-        sd = np.where(constant, np.sqrt(variance + mean**2), sd)
-        constant, mean = largest == 0, np.zeros(d)
-    return unit * mean, unit * sd, constant
+        gram = gram + np.outer(mean, mean)
+        sd = np.where(constant, np.sqrt(gram.diagonal()), sd)
+        constant, mean = largest == 0, zero
+    return unit * mean, unit * sd, constant, gram / np.outer(*2 * [np.where(constant, 1.0, sd)])
 
 
 def _independent(gram):
@@ -113,16 +126,9 @@ def _independent(gram):
 
 
 def _view(X, weight, columns, centred):
-    X = X[:, columns] if not np.array_equal(columns, np.arange(X.shape[1])) else X
-    shift, scale, constant = _mean_and_scale(X, weight, centred)
-    scale = np.where(constant, 1.0, scale)
-    gram = sum(_gram((X[s] - shift) / scale, weight[s] / weight.sum()) for s in _slices(len(X)))
+    shift, scale, constant, gram = _mean_and_scale(X, weight, columns, centred)
     kept = _independent(gram) & ~constant
     return View(columns[kept], shift[kept], scale[kept], kept)
-
-
-def _gram(rows, weight):
-    return (rows * weight[:, None]).T @ rows
 
 
 def standardise(X, y, weight, gate_columns, expert_columns, centred=True):
@@ -133,7 +139,7 @@ def standardise(X, y, weight, gate_columns, expert_columns, centred=True):
     ValueError
         The spread of y, or of a column, is not a number that float64 can square.
     """
-    shift, scale, constant = _mean_and_scale(y[:, None], weight)
+    shift, scale, constant, _ = _mean_and_scale(y[:, None], weight, np.arange(1))
     y_shift, y_scale = shift[0], scale[0]
     if constant[0]:
         y_scale = max(abs(y_shift), 1.0) * 1e-8  # the experts' variances end on the floor and say so

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
+from threadpoolctl import threadpool_limits
 
 from smoe.solvers import EM, Certificate, Fit, certify
 from smoe.solvers.base import merit
@@ -15,6 +16,9 @@ _ROWS_PER_PARAMETER = 15
 _SCREENING = 15  # EM iterations of each start
 _FINISHED = 5  # starts that are taken to the end
 _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts in one basin
+_SHARED = 50_000  # with fewer rows, threads take one start each
+_PART = 20_000  # rows on which leaders are finished first if there are many more
+_JOINED = 1e-6  # the same of fits at one maximum
 
 
 class StartRecord(NamedTuple):
@@ -36,23 +40,34 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
     Degenerate ends (a variance on its floor, an empty expert) have arbitrarily high log-likelihoods and lose to any
     regular one. One proposal only is finished without screening.
     """
-    run = Parallel(n_jobs=n_jobs, prefer="threads")
-    n_free = task.model.chart(_blank(task)).n_free
-    sample = blocks.representatives(max(_SAMPLE, _ROWS_PER_PARAMETER * n_free), rng)
-    task = task._replace(block=sample.block)
+    n_threads = effective_n_jobs(n_jobs)
+    if len(blocks) >= _SHARED and n_threads > 1:  # threads share the rows of one fit at a time
+        blocks = blocks.shared_by(n_threads)
+        with threadpool_limits(1, "blas"):
+            return _search(Parallel(1), task, blocks, start, n_init, solver, tol, rng, verbose)
+    run = Parallel(n_threads, prefer="threads")
+    return _search(run, task, blocks, start, n_init, solver, tol, rng, verbose)
+
+
+def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
+    screened, seen = {}, {}
+    offset = blocks.total_weight * np.log(task.scaling.y_scale)
+    if n_init > 1 or start.needs_rows:
+        n_free = task.model.chart(_blank(task)).n_free
+        sample = blocks.representatives(max(_SAMPLE, _ROWS_PER_PARAMETER * n_free), rng)
+        task = task._replace(block=sample.block)
     proposals = dict(enumerate(start.propose(task, rng) for _ in range(n_init)))
-    screened = {}
     if n_init > 1:
         screened = _screen(run, task.model, sample, solver, proposals)
         leaders = _leaders(task, screened)[: getattr(solver, "n_finished", _FINISHED)]
         proposals = {i: screened[i].params for i in leaders}
+        share = blocks.total_weight / sample.total_weight
+        seen = {i: share * fit.loglik - offset for i, fit in screened.items()}
+    proposals, joined = _race(run, task, blocks, solver, proposals, rng)
     finished = run(delayed(_finish)(task, blocks, solver, tol, params) for params in proposals.values())
     ends = dict(zip(proposals, finished, strict=True))
     best = max(ends.values(), key=_merit)
-    offset = blocks.total_weight * np.log(task.scaling.y_scale)
-    share = blocks.total_weight / sample.total_weight
-    seen = {i: share * fit.loglik - offset for i, fit in screened.items()}
-    records = [_record(i, start, seen.get(i, np.nan), ends.get(i), offset) for i in range(n_init)]
+    records = [_record(i, start, seen.get(i, np.nan), ends.get(i), joined.get(i), offset) for i in range(n_init)]
     if verbose:
         _report(records)
     return *best, records
@@ -79,6 +94,33 @@ def _blank(task):
     return task.model.init_params(task.n_experts, len(scaling.gate.columns), len(scaling.expert.columns))
 
 
+def _race(run, task, blocks, solver, proposals, rng):
+    """Finish the leaders on a part of many rows first, and go on with one of those that arrive at the same place.
+
+    Returns the parameters to go on from, and which start the others joined.
+    """
+    if len(proposals) == 1 or len(blocks) < 4 * _PART or hasattr(solver, "screen"):
+        return proposals, {}
+    part = blocks.representatives(_PART, rng)
+    fits = run(delayed(solver.solve)(task.model, part, params) for params in proposals.values())
+    fits = dict(zip(proposals, fits, strict=True))
+    rows = {i: task.model.posterior(part.block, fit.params)[2] for i, fit in fits.items()}
+    kept, joined = {}, {}
+    for i in _ranked(task.model, fits):
+        same = [j for j in kept if _distance(rows[i], rows[j], part.block.weight) < _JOINED]
+        if same:
+            joined[i] = same[0]
+        else:
+            kept[i] = fits[i].params
+    return kept, joined
+
+
+def _distance(a, b, weight):
+    """Mean absolute difference of row log densities."""
+    with np.errstate(invalid="ignore"):  # log densities of -inf
+        return np.abs(a - b) @ weight / weight.sum()
+
+
 def _leaders(task, screened):
     """Return the starts in the order in which they deserve to be finished.
 
@@ -90,9 +132,7 @@ def _leaders(task, screened):
     rows = {i: task.model.posterior(block, screened[i].params)[2] for i in rank}
     leaders = []
     for i in rank:
-        with np.errstate(invalid="ignore"):  # log densities of -inf
-            distance = [np.abs(rows[i] - rows[j]) @ block.weight / block.weight.sum() for j in leaders]
-        if all(d > _SAME for d in distance):
+        if all(_distance(rows[i], rows[j], block.weight) > _SAME for j in leaders):
             leaders.append(i)
     return leaders + [i for i in rank if i not in leaders]
 
@@ -107,8 +147,10 @@ def _merit(end):
     return not certificate.degenerate, fit.loglik
 
 
-def _record(i, start, screened, end, offset):
+def _record(i, start, screened, end, joined, offset):
     name = f"{type(start).__name__} {i}"
+    if joined is not None:
+        return StartRecord(name, screened, np.nan, 0, f"joined start {joined} on {_PART} rows")
     if end is None:
         return StartRecord(name, screened, np.nan, 0, "screened out")
     fit, certificate = end

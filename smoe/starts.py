@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.cluster import KMeans as _KMeans
 
 from smoe.blocks import Block
 from smoe.mixture import MixtureOfExperts
@@ -30,6 +29,8 @@ class Start(BaseEstimator):
     Proposals are drawn from distinct rows in an order of their own and with their weights, so that they depend
     neither on the order of the rows nor on whether a row is repeated or weighted.
     """
+
+    needs_rows = True  # whether proposals are made from rows
 
     def n_proposals(self, n_experts):
         """Return how many proposals ``n_init="auto"`` asks for."""
@@ -107,11 +108,13 @@ class KMeans(Start):
 
     def propose(self, task, rng):
         """Return the M-step on a clustering."""
+        from sklearn.cluster import KMeans  # a slow import that other starts can do without
+
         block = task.block
         rows = np.concatenate([block.gate_Z, block.expert_Z, block.y[None]]).T
         n_clusters = min(task.n_experts, len(rows))
         seed = int(rng.integers(2**31))
-        label = _KMeans(n_clusters, n_init=1, random_state=seed).fit(rows, sample_weight=block.weight).labels_
+        label = KMeans(n_clusters, n_init=1, random_state=seed).fit(rows, sample_weight=block.weight).labels_
         return _from_resp(task, np.eye(task.n_experts)[label].T)
 
 
@@ -153,6 +156,8 @@ class FromParams(Start):
     >>> len(again.starts_)
     1
     """
+
+    needs_rows = False
 
     def __init__(self, params):
         self.params = params

@@ -52,7 +52,8 @@ def sigmoid_scores(x, params):
     """Logistic function of the slope part plus the intercept, over a temperature."""
     slopes = linear_scores(x, params._replace(intercept=[0.0] * len(params.intercept)))
     tau = float(params.temperature)
-    return [(1 / (1 + math.exp(-u)) + float(b)) / tau for u, b in zip(slopes, params.intercept, strict=True)]
+    levels = [1 / (1 + math.exp(-u)) if u > 0 else 1 - 1 / (1 + math.exp(u)) for u in slopes]  # exp(u) cannot overflow
+    return [(level + float(b)) / tau for level, b in zip(levels, params.intercept, strict=True)]
 
 
 # Twins by the name of the class that they imitate.

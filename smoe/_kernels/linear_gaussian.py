@@ -47,9 +47,25 @@ def _add_pair(a, b, inverse, out):
 
 
 @kernel
-def _lines(gate_coef, gate_intercept, coef, intercept, gate_Z, Z, low, high, scores, means):
-    fill_predictors(gate_coef, gate_intercept, gate_Z, low, high, scores, 0)
-    fill_predictors(coef, intercept, Z, low, high, means, 0)
+def _standardise(flat, start, step, shift, inverse_scale, out):
+    """Every step-th number from ``start`` on."""
+    for i in range(len(out)):
+        out[i] = (flat[start + i * step] - shift) * inverse_scale
+
+
+@kernel
+def _designs(flat, row_step, column_step, low, columns, shift, inverse_scale, m, Z):
+    for j in range(len(columns)):
+        start = low * row_step + columns[j] * column_step
+        _standardise(flat, start, row_step, shift[j], inverse_scale[j], Z[j, :m])
+
+
+@kernel
+def _ones(n_rows):
+    """Return room for a design, whose last row stays one."""
+    Z = np.empty((n_rows + 1, _CHUNK))
+    Z[n_rows] = 1.0
+    return Z
 
 
 @kernel
@@ -92,76 +108,82 @@ def _add_observed(resp, inverse, weights):
 
 
 @kernel
-def statistics(gate_coef, gate_intercept, coef, intercept, variance, gate_Z, Z, y, weight):
-    """Do the E-step and return all that the M-step needs.
-
-    Returns the weighted log-likelihood; the sums over rows of w r_k z z' (k, p, p), of w r_k z y and w r_k y^2
-    (k, p + 1); the gate's score (k, q); and its pairs' sums of -w p_i p_j z z' (n_pairs, q, q).
-    """
-    k, m = len(coef), len(y)
-    p, q, n_pairs, loglik = len(Z), len(gate_Z), k * (k - 1) // 2, 0.0
-    gram, cross = np.zeros((k, p, p)), np.zeros((k, p + 1))
-    score, pairs = np.zeros((k, q)), np.zeros((n_pairs, q, q))
-    scores, means = np.empty((k, _CHUNK)), np.empty((k, _CHUNK))
-    proba, resp = np.empty((k, _CHUNK)), np.empty((k, _CHUNK))
-    work, rows, weights = np.empty((4, _CHUNK)), np.empty(_CHUNK), np.empty((n_pairs, _CHUNK))
-    for low in range(0, m, _CHUNK):
-        high = min(low + _CHUNK, m)
-        w = weight[low:high]
-        _lines(gate_coef, gate_intercept, coef, intercept, gate_Z, Z, low, high, scores, means)
-        loglik += _e_step(scores, means, y[low:high], w, variance, proba, resp, rows, work)
-        add_grams(resp, 0, Z, low, high, gram)
-        add_cross(resp, 0, Z, y, low, high, cross)
-        _add_gate_score(proba, resp, weight, gate_Z, low, high, rows[: high - low], score)
-        _gate_weights(proba, w, weights)
-        add_grams(weights, 0, gate_Z, low, high, pairs)
-    score[-1] = -np.sum(score[:-1], axis=0)
-    mirror(gram)
-    mirror(pairs)
-    return loglik, gram, cross, score, pairs
-
-
-@kernel
 def _invert(weight, out):
     for i in range(len(out)):
         out[i] = 1.0 / weight[i]
 
 
 @kernel
-def curvature(gate_coef, gate_intercept, coef, intercept, variance, gate_Z, Z, y, weight):
-    """Return what `statistics` does, and the rest of the observed information.
+def run(
+    gate_coef,
+    gate_intercept,
+    coef,
+    intercept,
+    variance,
+    flat,
+    row_step,
+    column_step,
+    y,
+    weight,
+    low,
+    high,
+    gate_columns,
+    gate_shift,
+    gate_inverse,
+    columns,
+    shift,
+    inverse,
+    same,
+    y_shift,
+    y_inverse,
+    observed,
+):
+    """Do a pass over the rows from low to high of X, given flat, and return sums over them.
 
-    The pairs' sums are of w (r_i r_j - p_i p_j) z z'; to them come the experts' sums of
-    w (r_i r_j - 1{i=j} r_i) g_i g_j' (k, p + 1, k, p + 1) and the cross sums of the same with z g_j'
-    (k, q, k, p + 1), with g_i the scores of expert i, row by row.
+    These are the weighted log-likelihood; the sums of w r_k z z' (k, p, p), of w r_k z y and w r_k y^2 (k, p + 1); the
+    gate's score (k, q); and its pairs' sums of -w p_i p_j z z' (n_pairs, q, q). If ``observed``, the pairs' sums are of
+    w (r_i r_j - p_i p_j) z z', and to them come the experts' sums of w (r_i r_j - 1{i=j} r_i) g_i g_j'
+    (k, p + 1, k, p + 1) and the cross sums of the same with z g_j' (k, q, k, p + 1), with g_i the scores of expert i.
     """
-    k, m = len(coef), len(y)
-    p, q, n_pairs, loglik = len(Z), len(gate_Z), k * (k - 1) // 2, 0.0
+    k, p, q = len(coef), len(columns) + 1, len(gate_columns) + 1
+    n_pairs, loglik = k * (k - 1) // 2, 0.0
     gram, cross = np.zeros((k, p, p)), np.zeros((k, p + 1))
     score, pairs = np.zeros((k, q)), np.zeros((n_pairs, q, q))
     between, both = np.zeros((k, p + 1, k, p + 1)), np.zeros((k, q, k, p + 1))
+    gate_Z = _ones(q - 1)
+    Z = gate_Z if same else _ones(p - 1)
     scores, means = np.empty((k, _CHUNK)), np.empty((k, _CHUNK))
     proba, resp = np.empty((k, _CHUNK)), np.empty((k, _CHUNK))
-    work, rows, weights = np.empty((4, _CHUNK)), np.empty(_CHUNK), np.empty((n_pairs, _CHUNK))
-    inverses, row_scores = np.empty(_CHUNK), np.empty((k, p + 1, _CHUNK))
-    for low in range(0, m, _CHUNK):
-        high = min(low + _CHUNK, m)
-        w, inverse = weight[low:high], inverses[: high - low]
-        _lines(gate_coef, gate_intercept, coef, intercept, gate_Z, Z, low, high, scores, means)
-        loglik += _e_step(scores, means, y[low:high], w, variance, proba, resp, rows, work)
-        add_grams(resp, 0, Z, low, high, gram)
-        add_cross(resp, 0, Z, y, low, high, cross)
-        _add_gate_score(proba, resp, weight, gate_Z, low, high, rows[: high - low], score)
-        _invert(w, inverse)
+    work, rows, weights = np.empty((4, _CHUNK)), np.empty((4, _CHUNK)), np.empty((n_pairs, _CHUNK))
+    row_scores = np.empty((k, p + 1, _CHUNK if observed else 0))
+    rows[1] = weight[0]
+    for start in range(low, high, _CHUNK):
+        m = min(_CHUNK, high - start)
+        values, w, inverse_w, loglik_rows = rows[0, :m], rows[1, :m], rows[2, :m], rows[3, :m]
+        _designs(flat, row_step, column_step, start, gate_columns, gate_shift, gate_inverse, m, gate_Z)
+        if not same:
+            _designs(flat, row_step, column_step, start, columns, shift, inverse, m, Z)
+        _standardise(y, start, 1, y_shift, y_inverse, values)
+        if len(weight) > 1:
+            w[:] = weight[start : start + m]
+        fill_predictors(gate_coef, gate_intercept, gate_Z, 0, m, scores, 0)
+        fill_predictors(coef, intercept, Z, 0, m, means, 0)
+        loglik += _e_step(scores, means, values, w, variance, proba, resp, loglik_rows, work)
+        add_grams(resp, 0, Z, 0, m, gram)
+        add_cross(resp, 0, Z, values, 0, m, cross)
+        _add_gate_score(proba, resp, w, gate_Z, 0, m, loglik_rows, score)
         _gate_weights(proba, w, weights)
-        _add_observed(resp, inverse, weights)
-        add_grams(weights, 0, gate_Z, low, high, pairs)
-        fill_row_scores(means, Z, y, variance, low, high, 0, row_scores)
-        add_expert_products(resp, inverse, row_scores, 0, work, between)
-        add_cross_products(resp, inverse, gate_Z, low, row_scores, work, both)
+        if observed:
+            _invert(w, inverse_w)
+            _add_observed(resp, inverse_w, weights)
+            fill_row_scores(means, Z, values, variance, 0, m, 0, row_scores)
+            add_expert_products(resp, inverse_w, row_scores, 0, work, between)
+            add_cross_products(resp, inverse_w, gate_Z, 0, row_scores, work, both)
+        add_grams(weights, 0, gate_Z, 0, m, pairs)
     score[-1] = -np.sum(score[:-1], axis=0)
     mirror(gram)
     mirror(pairs)
-    close_expert_products(between)
-    close_cross_products(both)
+    if observed:
+        close_expert_products(between)
+        close_cross_products(both)
     return loglik, gram, cross, score, pairs, between, both

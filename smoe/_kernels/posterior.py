@@ -123,7 +123,7 @@ def posterior_chunk(scores, low, high, weight, proba, resp, loglik, work):
     """Do the rows from low to high: responsibilities come out times the weights.
 
     On entry resp holds the scores plus the log densities; weight and loglik are of these rows alone; work is
-    (4, at least high - low). A row whose every log density is -inf keeps the gate's probabilities, so that no NaN is born.
+    (4, at least high - low). A row whose every log density is -inf keeps the gate's probabilities: no NaN is born.
     """
     n_experts, width = len(scores), high - low
     gate_top, gate_total, top, total = work[0, :width], work[1, :width], work[2, :width], work[3, :width]

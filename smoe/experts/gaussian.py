@@ -8,6 +8,7 @@ from scipy.special import ndtr, ndtri
 from smoe._kernels.designs import predictors
 from smoe._kernels.gaussian import gaussian_log_prob, gaussian_row_scores
 from smoe._kernels.moments import weighted_grams
+from smoe._kernels.regression import least_squares, residual_moments
 from smoe._kernels.top_k import chosen_lines
 from smoe.experts.base import Expert
 from smoe.validation import check_number
@@ -144,28 +145,15 @@ class GaussianExpert(Expert):
 
         Directions in which an expert has no data keep their coefficients; an expert without rows keeps everything.
         """
-        old = _lines(params)
-        values, vectors = np.linalg.eigh(stats.gram)
-        carried = values > _RANK_TOL * np.maximum(values[:, -1:], 1e-300)
-        inverse = np.where(carried, 1.0 / np.where(carried, values, 1.0), 0.0)
-        residual = stats.cross - np.einsum("kpq,kq->kp", stats.gram, old)
-        step = np.einsum("kpq,kq->kp", vectors, inverse * np.einsum("kqp,kq->kp", vectors, residual))
-        lines = old + step
-        square = self._residual_squares(stats, lines)
-        empty = stats.weight <= 0
-        variance = np.where(empty, params.variance, square / np.where(empty, 1.0, stats.weight))
-        return GaussianExpertParams(lines[:, :-1], lines[:, -1], np.maximum(variance, self.variance_floor))
+        gram, cross, power, _ = stats
+        return GaussianExpertParams(*least_squares(gram, cross, power, *params, self.variance_floor, _RANK_TOL))
 
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood whose moments these are."""
-        lines, v = _lines(params), params.variance
-        slope = (stats.cross - np.einsum("kpq,kq->kp", stats.gram, lines)) / v[:, None]
-        spread = 0.5 * (self._residual_squares(stats, lines) / v - stats.weight) / v
-        return GaussianExpertParams(slope[:, :-1], slope[:, -1], spread)
-
-    def _residual_squares(self, stats, lines):
-        fitted = np.einsum("kp,kpq,kq->k", lines, stats.gram, lines)
-        return np.maximum(stats.power - 2.0 * np.einsum("kp,kp->k", lines, stats.cross) + fitted, 0.0)
+        v = params.variance
+        pull, square = residual_moments(*stats[:3], params.coef, params.intercept)
+        slope = pull / v[:, None]
+        return GaussianExpertParams(slope[:, :-1], slope[:, -1], 0.5 * (square / v - stats.weight) / v)
 
     def row_scores(self, Z, y, params):
         """Return d log f_i / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
@@ -174,12 +162,11 @@ class GaussianExpert(Expert):
     def curvature(self, Z, y, params, resp, stats):
         """Return the sum over rows of resp times -d2 log f_i, (n_experts, n_terms + 1, n_terms + 1)."""
         v, p = params.variance, len(Z)
-        lines = _lines(params)
+        pull, square = residual_moments(*stats[:3], params.coef, params.intercept)
         out = np.empty((len(v), p + 1, p + 1))
         out[:, :p, :p] = stats.gram / v[:, None, None]
-        out[:, :p, p] = (stats.cross - np.einsum("kpq,kq->kp", stats.gram, lines)) / v[:, None] ** 2
-        out[:, p, :p] = out[:, :p, p]
-        out[:, p, p] = self._residual_squares(stats, lines) / v**3 - 0.5 * stats.weight / v**2
+        out[:, :p, p] = out[:, p, :p] = pull / v[:, None] ** 2
+        out[:, p, p] = square / v**3 - 0.5 * stats.weight / v**2
         return out
 
     def units(self, params):

@@ -34,10 +34,10 @@ def certify(model, blocks, fit, tol):
     The maximum is certified when the score norm per row is at most ``tol``, the observed information is positive
     definite up to rounding, no variance sits on its floor, no expert is empty and the gate does not separate the data.
     """
-    reasons = []
-    load = blocks.sum(lambda block, p: (model.posterior(block, p)[1] * block.weight).sum(axis=1), fit.params)
+    reasons, rows = [], len(blocks) / blocks.total_weight
+    load, overlap = blocks.sum(_shares, fit.params, model)
     collapsed = np.flatnonzero(model.expert.at_bound(fit.params.expert))
-    empty = np.flatnonzero(load / blocks.total_weight * len(blocks) < 1.0)
+    empty = np.flatnonzero(load * rows < 1.0)
     if len(collapsed):
         reasons.append(f"variance at its floor (expert {_listed(collapsed)})")
     if len(empty):
@@ -46,26 +46,37 @@ def certify(model, blocks, fit, tol):
     if not fit.converged:
         diagnosis = model.gate.diagnosis(fit.params.gate)
         reasons += [fit.status, diagnosis] if diagnosis else [fit.status]
-    n_free = model.chart(fit.params).n_free
-    if len(blocks) < n_free:
-        reasons.append(f"fewer rows ({len(blocks)}) than free parameters ({n_free})")
+    chart = model.chart(fit.params)
+    if len(blocks) < chart.n_free:
+        reasons.append(f"fewer rows ({len(blocks)}) than free parameters ({chart.n_free})")
     if not degenerate and model.gate.smooth:
         stationary = fit.score_norm <= max(tol, _VANISHING)
-        if stationary and _undecided_groups(model, blocks, fit.params) > 1:
+        if stationary and _n_undecided_groups(overlap * rows) > 1:
             reasons.append(_SEPARATES)
-        elif n_free <= LARGEST:
-            reasons += _curvature_reasons(model, blocks, fit.params, stationary)
-    unseen = f" (curvature not looked at: {n_free} parameters)" if n_free > LARGEST else ""
+        elif chart.n_free <= LARGEST:
+            reasons += _curvature_reasons(model, blocks, fit.params, chart, stationary)
+    unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
     return Certificate(not reasons, "; ".join(reasons) or fit.status + unseen, degenerate)
+
+
+class _Shares(NamedTuple):
+    """Total responsibility of each expert, and how much the gate hesitates between each two."""
+
+    load: np.ndarray
+    overlap: np.ndarray
+
+
+def _shares(block, params, model):
+    proba, resp, _ = model.posterior(block, params)
+    return _Shares(resp @ block.weight, (proba * block.weight) @ proba.T)
 
 
 def _listed(experts):
     return ", ".join(map(str, experts))
 
 
-def _curvature_reasons(model, blocks, params, stationary):
-    curvature = blocks.sum(model.curvature, params)
-    chart, total = model.chart(params), blocks.total_weight
+def _curvature_reasons(model, blocks, params, chart, stationary):
+    curvature, total = blocks.sum(model.curvature, params), blocks.total_weight
     if not chart.n_free:
         return []
     gradient = chart.gradient(curvature.score, params) / total
@@ -89,16 +100,10 @@ def _gate_grows(params, chart, step):
     return gate > max(_LONG_STEP * np.linalg.norm(flatten(params.gate)), 10.0 * expert)
 
 
-def _undecided_groups(model, blocks, params):
+def _n_undecided_groups(overlap):
     """Return into how many groups the experts fall between which no row is undecided.
 
     Two experts are linked when the rows on which the gate hesitates between them add up to something; experts at
     opposite ends may be linked through others. Between groups that are not linked the gate still wants to grow.
     """
-
-    def overlap(block, p):
-        proba = model.gate_proba(block, p)
-        return (proba * block.weight) @ proba.T
-
-    shared = blocks.sum(overlap, params) / blocks.total_weight * len(blocks)
-    return connected_components(shared > _UNDECIDED)[0]
+    return connected_components(overlap > _UNDECIDED)[0]

@@ -10,6 +10,7 @@ from smoe.solvers.newton import Newton
 __all__ = ["EMNewton"]
 
 _NEWTON = 200  # iterations after which EM has another try
+_GLANCE = 5  # EM iterations before the first look at the curvature
 
 
 class EMNewton(Solver):
@@ -52,21 +53,23 @@ class EMNewton(Solver):
         self.newton_limit = newton_limit
 
     def _run(self, model, blocks, params):
-        traces, left, n_em = [], self.max_iter, self.n_em
-        while True:
-            for climb in (self._em, self._finisher):
-                fit = climb(model, params, min(n_em, left), left).solve(model, blocks, params)
-                traces.append(fit.trace[1:] if traces else fit.trace)
-                params, left = fit.params, left - fit.n_iter
-            if fit.converged or left <= 0 or len(traces) >= 6:
+        trace, many = [], model.chart(params).n_free > self.newton_limit
+        for n_em, finisher in self._rounds(many):
+            params, _, climbed = EM(min(n_em, self._left(trace)), 0.0).climb(model, blocks, params)
+            trace += climbed[1:] if trace else climbed
+            finisher.max_iter = min(finisher.max_iter, self._left(trace))
+            fit = finisher.solve(model, blocks, params)
+            params, trace = fit.params, [*trace, *fit.trace[1:]]
+            if fit.converged or self._left(trace) <= 0:
                 break
-            n_em *= 4
-        trace = np.concatenate(traces)
-        return fit._replace(n_iter=len(trace) - 1, trace=trace)
+        return fit._replace(n_iter=len(trace) - 1, trace=np.array(trace))
 
-    def _em(self, model, params, n_em, left):
-        return EM(n_em, 0.0)
+    def _left(self, trace):
+        return self.max_iter - max(len(trace) - 1, 0)
 
-    def _finisher(self, model, params, n_em, left):
-        many = model.chart(params).n_free > self.newton_limit
-        return LBFGS(left, self.tol) if many else Newton(min(_NEWTON, left), self.tol)
+    def _rounds(self, many):
+        """A glance whether a maximum is near already; then EM and a second-order method, again with more EM."""
+        if not many:
+            yield min(_GLANCE, self.n_em), Newton(_NEWTON, self.tol, local=True)
+        for power in range(3):
+            yield self.n_em * 4**power, LBFGS(self.max_iter, self.tol) if many else Newton(_NEWTON, self.tol)

@@ -51,25 +51,31 @@ class EM(Solver):
         self.n_halvings = n_halvings
 
     def _run(self, model, blocks, params):
+        params, stats, trace = self.climb(model, blocks, params)
+        score = stats.score(model.expert, params)
+        return summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
+
+    def climb(self, model, blocks, params):
+        """Return the parameters reached, their `Statistics` and the trace."""
         stats = blocks.sum(model.statistics, params)
-        trace, limit = [stats.loglik], "iteration limit"
+        trace, chart = [stats.loglik], model.gate_chart(params.gate)
         for _ in range(self.max_iter):
             if self.tol > 0 and self._done(model, blocks, params, stats):
                 break
-            params, stats = self._ascend(model, blocks, params, stats)
+            if model.gate.lower:  # units move with a temperature
+                chart = model.gate_chart(params.gate)
+            params, stats = self._ascend(model, blocks, chart, params, stats)
             trace.append(stats.loglik)
-        score = stats.score(model.expert, params)
-        return summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, limit)
+        return params, stats, trace
 
     def _done(self, model, blocks, params, stats):
         score = stats.score(model.expert, params)
         return score_norm(model, params, score, blocks.total_weight) <= self.tol
 
-    def _ascend(self, model, blocks, params, stats):
+    def _ascend(self, model, blocks, chart, params, stats):
         """One iteration; the statistics of the accepted candidate are those of the next."""
         expert = model.expert.m_step(stats.expert, params.expert)
         stats = _penalised(model, blocks, params, stats)
-        chart = model.gate_chart(params.gate)
         here, step = chart.pack(params.gate), newton_gate_step(chart, stats, params.gate)
         floor = _objective(model, stats) - _SLACK * (abs(stats.loglik) + blocks.total_weight)
         for t in (*(0.5**h for h in range(1 + self.n_halvings)), 0.0):

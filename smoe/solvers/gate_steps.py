@@ -1,5 +1,7 @@
 """The gate's part of an M-step."""
 
+import math
+
 import numpy as np
 
 __all__ = ["newton_gate_step"]
@@ -14,10 +16,8 @@ def newton_gate_step(chart, stats, params):
     gradient = chart.gradient(stats.gate_score, params)
     if not gradient.size:
         return gradient
-    slope = chart.slope(params)
-    information = stats.gate_information[np.ix_(chart.free, chart.free)] * np.outer(slope, slope)
-    values, vectors = np.linalg.eigh(information)
+    values, vectors = np.linalg.eigh(chart.information(stats.gate_information, params))
     values = np.maximum(values, 0.0) + _RIDGE * max(values[-1], _SMALLEST)
     step = vectors @ ((vectors.T @ gradient) / values)
-    length = np.linalg.norm(step)
+    length = math.sqrt(step @ step)
     return step * min(1.0, _LONGEST / length) if length > 0 else step

@@ -10,6 +10,7 @@ import naive
 import smoe.blocks
 import smoe.fused
 from helpers import PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, perturbed
+from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of, permute, unflatten
 
@@ -87,7 +88,7 @@ def test_results_do_not_depend_on_the_number_of_threads(gate, expert, monkeypatc
     problem = Problem(gate, expert, n=1000, weighted=True)
     params, model = problem.near_truth(), problem.model
     columns = problem.model, problem.X, problem.y, problem.weight, problem.scaling
-    one, three = smoe.blocks.Blocks(*columns), smoe.blocks.Blocks(*columns, n_threads=3)
+    one, three = smoe.blocks.Blocks(*columns), smoe.blocks.Blocks(*columns).shared_by(3)
     for a, b in zip(flat(one.sum(model.statistics, params)), flat(three.sum(model.statistics, params)), strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(one.map(model.mean, params), three.map(model.mean, params))
@@ -155,7 +156,9 @@ def test_mean_and_variance_are_those_of_the_density(gate, expert):
 
 def row_density(problem, params, row, y):
     """Log density at one row's x for many y."""
-    block = problem.blocks.take(np.full(len(y), row))._replace(y=y)
+    block = Blocks(problem.model, np.repeat(problem.X[[row]], len(y), axis=0), y, None, problem.scaling).take(
+        slice(None)
+    )
     return problem.model.posterior(block, params)[2]
 
 
