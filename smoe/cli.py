@@ -8,8 +8,6 @@ import sys
 import warnings
 from pathlib import Path
 
-from smoe.gates import GATES
-
 __all__ = ["main"]
 
 _RECORDS, _STUDY, _RATES = "records.jsonl", "study.json", "rates.json"
@@ -235,7 +233,7 @@ def _add_fit(commands):
     parser.add_argument("--y", required=True, metavar="COL", help="column of the response")
     parser.add_argument("--x", metavar="COLS", help="columns of the features, with commas (default: all others)")
     parser.add_argument("--experts", type=_integer(1), default=2, metavar="K", help="number of experts (default: 2)")
-    parser.add_argument("--gate", choices=list(GATES), default="softmax", help="(default: softmax)")
+    parser.add_argument("--gate", default="softmax", help="a name from smoe.gates.GATES (default: softmax)")
     parser.add_argument("--top-k", type=_integer(1), metavar="K", help="experts per row of the gate top_k")
     parser.add_argument("--seed", type=_integer(0), default=0, help="random state (default: 0)")
     parser.add_argument("--out", type=Path, help="directory for fit.json and fit.png")
@@ -260,9 +258,13 @@ def _fit(arguments):
 
 
 def _gate(arguments):
+    """Return the gate, with the number of selected experts if there is one."""
+    from smoe.gates import GATES, Gate
+    from smoe.registry import resolve
+
+    gate = resolve(arguments.gate, GATES, Gate, "--gate")
     if arguments.top_k is None:
-        return arguments.gate
-    gate = GATES[arguments.gate]()
+        return gate
     if "top_k" not in gate.get_params():
         raise ValueError(f"--top-k: the gate {arguments.gate!r} has none; choose --gate top_k.")
     return gate.set_params(top_k=arguments.top_k)

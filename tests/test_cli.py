@@ -70,8 +70,9 @@ def test_module_explains_mistakes():
     assert done.stderr.count("\n") == 1
 
 
-def test_listing_loads_no_pictures():
-    code = "import sys; from smoe.cli import main; main(['list']); sys.exit('matplotlib' in sys.modules)"
+def test_listing_loads_nothing_slow():
+    slow = {"numba", "scipy", "sklearn", "matplotlib"}
+    code = f"import sys; from smoe.cli import main; main(['list']); sys.exit(len({slow} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, timeout=120).returncode == 0
 
 
@@ -167,7 +168,7 @@ def test_one_replication_has_no_interval(small, tmp_path):
         (["fit", ENGEL], "the following arguments are required: --y"),
         (["fit", ENGEL, "--y", "food"], "no column 'food'; its columns are income, foodexp"),
         (["fit", ENGEL, "--y", "foodexp", "--x", "income,rent"], "no column 'rent'"),
-        (["fit", ENGEL, "--y", "foodexp", "--gate", "hard"], "invalid choice: 'hard'"),
+        (["fit", ENGEL, "--y", "foodexp", "--gate", "hard"], "--gate='hard' is not known; choose one of 'softmax', "),
         (["fit", ENGEL, "--y", "foodexp", "--experts", "0"], "0 is less than 1"),
         (["fit", ENGEL, "--y", "foodexp", "--experts", "1000"], "n_experts"),
         (["fit", ENGEL, "--y", "foodexp", "--top-k", "1"], "choose --gate top_k"),
@@ -206,11 +207,17 @@ def test_fit_prints_and_writes(tmp_path, capsys):
     X, y = load_engel(return_X_y=True)
     model = SoftmaxMoERegressor(2, random_state=1).fit(X, y)
     printed = capsys.readouterr().out
-    assert printed.startswith(model.summary(["income"])) and "  income " in printed
+    table = model.summary(["income"]).splitlines()
+    assert printed.splitlines()[7 : len(table)] == table[7:] and "  income " in printed
     fit = json.loads((out / "fit.json").read_text())
-    assert fit["loglik"] == model.loglik_ and fit["certified"] and fit["rows"] == 235 and fit["x"] == ["income"]
-    np.testing.assert_array_equal(fit["params"]["expert"]["coef"], model.expert_coef_)
-    np.testing.assert_allclose(fit["standard_errors"]["gate"]["coef"][0], model.standard_errors_.gate.coef[0])
+    assert (
+        fit["loglik"] == pytest.approx(model.loglik_, rel=1e-12)
+        and fit["certified"]
+        and fit["rows"] == 235
+        and fit["x"] == ["income"]
+    )
+    np.testing.assert_allclose(fit["params"]["expert"]["coef"], model.expert_coef_, rtol=1e-7)
+    np.testing.assert_allclose(fit["standard_errors"]["gate"]["coef"][0], model.standard_errors_.gate.coef[0], 1e-6)
     assert fit["standard_errors"]["gate"]["coef"][1] == [None]
     assert (out / "fit.png").stat().st_size > 10_000
 

@@ -1,14 +1,12 @@
 """What a named study consists of: a builder, sizes by scale, theoretical slopes."""
 
 import inspect
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 
-from smoe.estimators import MoERegressor
-from smoe.simulation.near_truth import near_truth
-from smoe.simulation.study import ConvergenceStudy
-from smoe.simulation.voronoi import rbar
+from smoe.simulation._orders import ORDERS
 
 __all__ = ["EXACT", "OVER", "ROOT", "SCALES", "STUDIES", "PaperStudy", "Run", "register", "sizes_of", "split_theory"]
 
@@ -56,8 +54,16 @@ class Run(NamedTuple):
     start: str | None
     random_state: int
 
-    def study(self, truth, solver, losses, *, start=near_truth, n_experts=None, model=None):
+    @property
+    def kit(self):
+        """The module `smoe.simulation._kit`, loaded late: a list of studies should not wait for a compiler."""
+        return import_module("smoe.simulation._kit")
+
+    def study(self, truth, solver, losses, *, start="near_truth", n_experts=None, model=None):
         """Return the study, with the estimator in place of solver and start if the start is "data"."""
+        from smoe.estimators import MoERegressor
+        from smoe.simulation.study import ConvergenceStudy
+
         settings = {"losses": losses, "random_state": self.random_state}
         if self.start == "data":
             gate, expert = truth.model if model is None else model
@@ -105,7 +111,7 @@ def split_theory(*splits):
         prefix = f"split.{'+'.join(map(str, split))}"
         slopes[f"{prefix}.D2"] = ROOT
         for cell, m in enumerate(split):
-            fast, slow = (ROOT, ROOT) if m == 1 else (-1.0 / rbar(m), -0.5 / rbar(m))
+            fast, slow = (ROOT, ROOT) if m == 1 else (-1.0 / ORDERS[m], -0.5 / ORDERS[m])
             slopes[f"{prefix}.gate_weight.{cell}"] = ROOT
             slopes |= {f"{prefix}.{field}.{cell}": slow for field in ("gate_coef", "expert_intercept")}
             slopes |= {f"{prefix}.{field}.{cell}": fast for field in ("expert_coef", "expert_variance")}

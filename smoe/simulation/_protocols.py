@@ -6,11 +6,11 @@ import numpy as np
 
 from smoe.gates import DenseToSparseGate
 from smoe.params import n_experts_of, permute
+from smoe.simulation._near_truth import near_truth
 from smoe.simulation.density import density_error
-from smoe.simulation.near_truth import near_truth
 from smoe.simulation.voronoi import parameter_errors, voronoi_cells, voronoi_loss
 from smoe.solvers import EM, EMNewton, Solver
-from smoe.solvers.base import merit, summarise
+from smoe.solvers.base import merit
 
 __all__ = [
     "AllSplits",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class EMByLoglik(EM):
+class EMByLoglik(Solver):
     """EM that stops when the log-likelihood changes by a share of ``rtol`` or less, as published programs do.
 
     The change is relative to the log-likelihood in the user's units, the one that such a program sees. Where EM stops
@@ -36,28 +36,30 @@ class EMByLoglik(EM):
         Largest number of iterations.
     tol : float, default=1e-8
         Score norm per row of a certified fit; it stops nothing here.
-    n_halvings : int, default=11
-        As for `EM`.
     rtol : float, default=1e-6
         The relative change at which EM stops.
     """
 
-    def __init__(self, max_iter=2000, tol=1e-8, n_halvings=11, rtol=1e-6):
-        super().__init__(max_iter, tol, n_halvings)
+    requires = ("gate.information",)
+
+    def __init__(self, max_iter=2000, tol=1e-8, rtol=1e-6):
+        self.max_iter = max_iter
+        self.tol = tol
         self.rtol = rtol
 
     def _run(self, model, blocks, params):
         offset = blocks.total_weight * np.log(blocks.scaling.y_scale)
-        stats = blocks.sum(model.statistics, params)
-        trace, limit = [stats.loglik], "iteration limit"
-        for _ in range(self.max_iter):
-            params, stats = self._ascend(model, blocks, params, stats)
-            trace.append(stats.loglik)
+        fit = EM(0, 0.0).solve(model, blocks, params)
+        trace, limit = [fit.loglik], "iteration limit"
+        while len(trace) <= self.max_iter:
+            fit = EM(1, 0.0).solve(model, blocks, fit.params)
+            trace.append(fit.loglik)
             if abs(trace[-1] - trace[-2]) <= self.rtol * abs(trace[-2] - offset):
                 limit = f"relative change of the log-likelihood at most {self.rtol:g}"
                 break
-        score = stats.score(model.expert, params)
-        return summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, limit)
+        converged = fit.score_norm <= self.tol
+        status = "converged" if converged else f"{limit}: score norm per row {fit.score_norm:.1e} > {self.tol:.1e}"
+        return fit._replace(n_iter=len(trace) - 1, converged=converged, status=status, trace=np.asarray(trace))
 
 
 class AllSplits(Solver):
@@ -66,6 +68,10 @@ class AllSplits(Solver):
     The likelihood of an over-specified model has a maximum for each way of splitting, and which of them is the highest
     is a matter of chance: a climb from one of them, drawn at random, finds *a* maximum. Takes parameters near the truth
     with the true experts last, such as those of `smoe.simulation.near_truth`.
+
+    There may be higher maxima further from the truth, where an expert takes a few rows of its own. Seen with three
+    experts for two (16 data sets of 2,000 and 20,000 rows): other noise of the same size led to the same maximum in 13;
+    noise six times as large to a higher one in 2 and to a lower one in some 4. With four experts for two it was half.
 
     Parameters
     ----------

@@ -10,9 +10,9 @@ from joblib import Parallel, delayed
 from smoe.estimators import MoERegressor
 from smoe.mixture import MixtureOfExperts
 from smoe.scaling import Scaling
+from smoe.simulation._near_truth import near_truth
 from smoe.simulation.cells import Cells, run_batch
 from smoe.simulation.losses import FAILED, evaluate, resolve_losses
-from smoe.simulation.near_truth import near_truth
 from smoe.simulation.progress import progress_bar
 from smoe.simulation.rates import StudyResult
 from smoe.simulation.settings import described

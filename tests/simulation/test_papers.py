@@ -13,7 +13,7 @@ from smoe.gates import LinearGateParams
 from smoe.params import MoEParams, permute
 from smoe.simulation import StudyResult, as_params, density_error, near_truth, papers, voronoi_loss
 from smoe.simulation._plan import Run
-from smoe.simulation._protocols import AllSplits, EMByLoglik, by_split
+from smoe.simulation._protocols import AllSplits, EMByLoglik, by_split, published_d2
 from smoe.simulation._truths import published, top_2_of_3
 from smoe.simulation.cells import fit_with_solver
 from smoe.solvers import EMNewton
@@ -184,7 +184,7 @@ def test_published_loss_does_not_converge_when_the_reference_is_split():
     doubled = MoEParams(truth.model.gate.canonical(halved), expert)
     assert density_error(doubled, truth).value < 1e-7
     assert voronoi_loss(doubled, truth.params) == pytest.approx(0.0, abs=1e-9)
-    assert papers.published_d2(doubled, truth) == pytest.approx(1.0, abs=2e-3)
+    assert published_d2(doubled, truth) == pytest.approx(1.0, abs=2e-3)
     assert tiny("softmax-published", n_experts=2).records[0].parameters["expert"]["variance"][2:] == []
 
 

@@ -1,0 +1,59 @@
+"""What the named studies are made of, in one place: truths, models, solvers, starts and losses."""
+
+from functools import partial
+
+from smoe.experts import GaussianExpert
+from smoe.gates import TopKGate
+from smoe.mixture import MixtureOfExperts
+from smoe.simulation import _truths as truths
+from smoe.simulation._near_truth import near_truth
+from smoe.simulation._protocols import (
+    AllSplits,
+    EMByLoglik,
+    FreeTemperatureGate,
+    along_the_ray,
+    by_split,
+    density,
+    published_d2,
+    ray,
+)
+from smoe.solvers import EMNewton, SupportSearch
+
+__all__ = [
+    "AllSplits",
+    "EMByLoglik",
+    "EMNewton",
+    "SupportSearch",
+    "along_the_ray",
+    "density",
+    "density_of",
+    "doubling",
+    "free_temperature",
+    "published_d2",
+    "ray",
+    "split_losses",
+    "top_k",
+    "truths",
+]
+
+split_losses = {"density": density, "D2": "D2", "split": by_split, "errors": "errors"}
+
+
+def top_k(k):
+    """Return a model of which k experts are selected."""
+    return MixtureOfExperts(TopKGate(k), GaussianExpert())
+
+
+def free_temperature():
+    """Return the dense-to-sparse model with everything free."""
+    return MixtureOfExperts(FreeTemperatureGate(), GaussianExpert())
+
+
+def density_of(model):
+    """Return the loss `density` for fits of another model than the truth's."""
+    return partial(density, model=model)
+
+
+def doubling(*experts):
+    """Return the start near the truth in which the additional experts stand for these."""
+    return partial(near_truth, extra=experts)
