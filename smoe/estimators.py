@@ -8,6 +8,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
+from smoe._kernels._jit import must_compile
+from smoe._kernels.posterior import posterior
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS, Expert
 from smoe.features import choose_columns
@@ -202,6 +204,8 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         X, y, weight = self._validated(X, y, sample_weight)
         self._choose_features(original)
         start, n_init = self._resolve(previous)
+        if self.verbose and must_compile(posterior):
+            print("smoe: compiling for this machine, once; this takes some 20 seconds", flush=True)
         model = self._model
         columns = self.gate_columns_, self.expert_columns_
         scaling = standardise(X, y, weight, *columns, centred=model.gate.centred)
