@@ -65,9 +65,10 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Draws the starts. They do not depend on the order of the rows, nor on whether a row is repeated or weighted.
     n_jobs : int or None, default=None
-        Number of starts that run at the same time (threads).
+        Number of threads: they take one start each, or, from 50,000 rows on, share the rows of one fit at a time.
+        Results do not depend on it.
     verbose : int, default=0
-        Print what became of the starts.
+        Print what became of the starts, and that kernels are being compiled where that happens.
     warm_start : bool, default=False
         Begin from the parameters of the last fit where their shapes agree.
 
@@ -118,8 +119,9 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
     -----
     Experts are ordered by the mean response of the rows that they are responsible for, smallest first; the order does
     not depend on the start. Constant columns and columns that are linear combinations of earlier ones get coefficient
-    zero, with a warning. Weights count rows: weight 2 is the row twice. X is neither copied nor changed; computations
-    use float64.
+    zero, with a warning. Weights count rows: weight 2 is the row twice. Computations use float64; X is neither changed
+    nor, if it is a float64 array that is contiguous by rows or by columns, copied. Beyond X and y a fit needs a few
+    dozen megabytes, however many rows there are.
 
     References
     ----------
