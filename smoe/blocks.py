@@ -64,10 +64,14 @@ class Block:
 
 
 class Source:
-    """The rows of a data set, neither copied nor changed: X, y, weight, and the working coordinates (scaling)."""
+    """The rows of a data set: X, y, weight, and the working coordinates (scaling).
+
+    X is float64. It is copied only if its numbers do not lie side by side, neither by rows nor by columns.
+    """
 
     def __init__(self, X, y, weight, scaling):
-        self.X, self.scaling = X, scaling
+        self.X = X if X.flags.c_contiguous or X.flags.f_contiguous else np.ascontiguousarray(X)
+        self.scaling = scaling
         self.y = np.broadcast_to(0.0, len(X)) if y is None else y
         self.weight = np.broadcast_to(1.0, len(X)) if weight is None else weight
 
@@ -80,11 +84,9 @@ class Source:
     def raw(self):
         """X, y and weight as flat arrays, with the steps from row to row and from column to column of X.
 
-        A weight of one for all is a single number. None if X would have to be copied.
+        A weight of one for all is a single number.
         """
         X = self.X
-        if X.dtype != np.float64 or not (X.flags.c_contiguous or X.flags.f_contiguous):
-            return None
         order = "C" if X.flags.c_contiguous else "F"
         weight = self.weight if self.weight.strides[0] else self.weight[:1]
         steps = (X.shape[1], 1) if order == "C" else (1, X.shape[0])

@@ -8,6 +8,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
+from smoe._kernels._jit import must_compile
+from smoe._kernels.posterior import posterior
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS, Expert
 from smoe.features import choose_columns
@@ -63,9 +65,10 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Draws the starts. They do not depend on the order of the rows, nor on whether a row is repeated or weighted.
     n_jobs : int or None, default=None
-        Number of starts that run at the same time (threads).
+        Number of threads: they take one start each, or, from 50,000 rows on, share the rows of one fit at a time.
+        Results do not depend on it.
     verbose : int, default=0
-        Print what became of the starts.
+        Print what became of the starts, and that kernels are being compiled where that happens.
     warm_start : bool, default=False
         Begin from the parameters of the last fit where their shapes agree.
 
@@ -116,8 +119,9 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
     -----
     Experts are ordered by the mean response of the rows that they are responsible for, smallest first; the order does
     not depend on the start. Constant columns and columns that are linear combinations of earlier ones get coefficient
-    zero, with a warning. Weights count rows: weight 2 is the row twice. X is neither copied nor changed; computations
-    use float64.
+    zero, with a warning. Weights count rows: weight 2 is the row twice. Computations use float64; X is neither changed
+    nor, if it is a float64 array that is contiguous by rows or by columns, copied. Beyond X and y a fit needs a few
+    dozen megabytes, however many rows there are.
 
     References
     ----------
@@ -202,6 +206,8 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         X, y, weight = self._validated(X, y, sample_weight)
         self._choose_features(original)
         start, n_init = self._resolve(previous)
+        if self.verbose and must_compile(posterior):
+            print("smoe: compiling for this machine, once; this takes some 20 seconds", flush=True)
         model = self._model
         columns = self.gate_columns_, self.expert_columns_
         scaling = standardise(X, y, weight, *columns, centred=model.gate.centred)

@@ -16,8 +16,8 @@ from smoe.validation import check_levels, check_response, check_weights
 
 __all__ = ["ACCEPTED", "ExpertLoad", "FittedMixture"]
 
-# float32 is kept as it is and widened block by block; y of two columns passes, to be refused in our own words.
-ACCEPTED = {"dtype": [np.float64, np.float32], "y_numeric": True, "multi_output": True}
+# y of two columns passes, to be refused in our own words.
+ACCEPTED = {"dtype": np.float64, "y_numeric": True, "multi_output": True}
 
 
 class ExpertLoad(NamedTuple):

@@ -12,7 +12,7 @@ from smoe.experts.gaussian import GaussianExpert, GaussianStats
 from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 
-__all__ = ["applies", "curvature", "pairs", "statistics"]
+__all__ = ["applies", "curvature", "pairs", "statistics", "with_own"]
 
 
 def pairs(model):
@@ -24,7 +24,7 @@ def applies(model, block):
     """Whether the pass over this block is one kernel; with many features BLAS wins."""
     scaling = block.source.scaling
     few = max(len(scaling.gate.columns), len(scaling.expert.columns)) < FEW_TERMS
-    return few and pairs(model) and block.source.raw is not None
+    return few and pairs(model)
 
 
 def _arguments(block, params):
@@ -52,7 +52,12 @@ def curvature(model, block, params):
     *sums, between, both = linear_gaussian.run(*_arguments(block, params), True)
     loglik, stats, score, gate_block = _shaped(model, sums)
     own = model.expert.curvature(block.expert_Z, block.y, params.expert, None, stats)
-    k, width = between.shape[:2]
-    for i in range(k):
-        between[i, :, i] += own[i]
-    return loglik, stats, score, gate_block, both.reshape(-1, k * width), between.reshape(k * width, -1)
+    expert_block = with_own(between, own)
+    return loglik, stats, score, gate_block, both.reshape(-1, len(expert_block)), expert_block
+
+
+def with_own(products, own):
+    """Add each expert's own block to the products (n_experts, width, n_experts, width); return them as a matrix."""
+    for i, block in enumerate(own):
+        products[i, :, i] += block
+    return products.reshape(own.shape[0] * own.shape[1], -1)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe import fused
+from smoe._kernels.observed import expert_products
 from smoe._kernels.posterior import posterior, softmax
 from smoe.experts.base import Expert
 from smoe.gates.base import Gate
@@ -108,19 +109,15 @@ class MixtureOfExperts(NamedTuple):
             gate_score = self.gate.pullback(gate_Z, params.gate, weighted - weight * proba)
             gate_block = self.gate.information(gate_Z, params.gate, proba, weight, resp)
             cross = self._cross_information(block, params, rows, weighted, resp)
-            expert_block = self._expert_information(block, params, rows, weighted, resp, stats)
+            expert_block = self._expert_information(block, params, rows, weighted, stats)
         score = MoEParams(gate_score, self.expert.score(stats, params.expert))
         return Curvature(loglik, score, _symmetric(gate_block, cross, expert_block))
 
-    def _expert_information(self, block, params, rows, weighted, resp, stats):
+    def _expert_information(self, block, params, rows, weighted, stats):
         """E_r(-d2 log f) - Var_r(d log f), experts by experts."""
-        n_experts, width, m = rows.shape
-        diagonal = self.expert.curvature(block.expert_Z, block.y, params.expert, weighted, stats)
-        mean = (resp[:, None] * rows).reshape(n_experts * width, m)
-        out = ((block.weight * mean) @ mean.T).reshape(n_experts, width, n_experts, width)
-        for k in range(n_experts):
-            out[k, :, k] += diagonal[k] - (weighted[k] * rows[k]) @ rows[k].T
-        return out.reshape(n_experts * width, -1)
+        own = self.expert.curvature(block.expert_Z, block.y, params.expert, weighted, stats)
+        out = expert_products(weighted, 1.0 / block.weight, rows)
+        return fused.with_own(out, own)
 
     def _cross_information(self, block, params, rows, weighted, resp):
         """Minus Cov_r of the gate's and the experts' scores: what an expert's entry does to resp, pulled back."""

@@ -10,8 +10,17 @@ from scipy.stats import norm
 import naive
 from smoe._kernels import elementary
 from smoe._kernels import posterior as kernels
+from smoe._kernels._jit import must_compile
+from smoe._kernels.designs import predictors, standard_rows
 from smoe._kernels.gaussian import gaussian_log_prob
 from smoe._kernels.moments import covariance_weights, weighted_grams
+from smoe._kernels.regression import least_squares
+from smoe.blocks import Blocks
+from smoe.experts import GaussianExpert, GaussianExpertParams
+from smoe.gates import LinearGateParams, SoftmaxGate
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams
+from smoe.scaling import Scaling
 
 
 @njit(error_model="numpy")  # not cached: it would go stale when the kernel that it calls changes
@@ -107,3 +116,106 @@ def test_covariance_weights(k, rng):
     proba, weight = rng.dirichlet(np.ones(k), 30).T.copy(), rng.uniform(size=30)
     wanted = [-weight * proba[i] * proba[j] for i in range(k) for j in range(i + 1, k)]
     np.testing.assert_allclose(covariance_weights(proba, weight), np.reshape(wanted, (-1, 30)), rtol=1e-14)
+
+
+@njit(error_model="numpy")
+def log_of(x, out):
+    for i in range(len(x)):
+        out[i] = elementary.log(x[i])
+
+
+def test_log_is_accurate():
+    x = np.concatenate([np.logspace(-300, 300, 100_001), np.linspace(0.5, 2.0, 100_001), [1.0, 2.0, 0.5]])
+    found = np.empty_like(x)
+    log_of(x, found)
+    np.testing.assert_allclose(found, np.log(x), rtol=5e-16, atol=1e-16)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("order", ["C", "F", "steps"])
+@pytest.mark.parametrize("n, d", [(1, 1), (700, 3), (300, 40)])
+def test_standard_rows(n, d, order, dtype, rng):
+    X = rng.normal(size=(2 * n, 2 * d)).astype(dtype)[::2, ::2] if order == "steps" else rng.normal(size=(n, d))
+    X = X if order == "steps" else np.asarray(X, dtype=dtype, order=order)
+    columns, shift, scale = rng.permutation(d)[: max(1, d - 1)], rng.normal(size=d), rng.uniform(1, 2, d)
+    shift, scale, low = shift[: len(columns)], scale[: len(columns)], n // 3
+    found = standard_rows(X, low, n, columns, shift, 1 / scale)
+    wanted = np.concatenate([((X[low:, columns] - shift) / scale).T, np.ones((1, n - low))])
+    np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("m", [1, 512, 1100])
+@pytest.mark.parametrize("k, d", [(1, 0), (2, 1), (3, 2), (5, 4), (2, 7), (3, 30)])
+def test_predictors(k, d, m, rng):
+    coef, intercept, Z = rng.normal(size=(k, d)), rng.normal(size=k), np.ones((d + 1, m))
+    Z[:-1] = rng.normal(size=(d, m))
+    wanted = [[math.fsum([*(c * Z[:-1, row]), b]) for row in range(m)] for c, b in zip(coef, intercept, strict=True)]
+    np.testing.assert_allclose(predictors(coef, intercept, Z), wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rank", ["full", "deficient", "empty"])
+def test_least_squares(rank, rng):
+    X, y, weight = rng.normal(size=(40, 2)), rng.normal(size=40), rng.uniform(size=40)
+    Z = np.vstack([X.T, np.ones(40)])
+    if rank == "deficient":
+        Z[1] = 2.0 * Z[0]
+    weight = weight if rank != "empty" else np.zeros(40)
+    moments = (weight * Z) @ Z.T, (weight * Z) @ y, weight @ y**2
+    old = rng.normal(size=(1, 2)), rng.normal(size=1), np.array([0.7])
+    coef, intercept, variance = least_squares(*(np.array([m]) for m in moments), *old, 1e-8, 1e-12)
+    line = np.append(coef[0], intercept[0])
+    if rank == "empty":
+        np.testing.assert_array_equal([*line, variance[0]], [*old[0][0], old[1][0], 0.7])
+        return
+    best, _, _, _ = np.linalg.lstsq(Z.T * np.sqrt(weight)[:, None], y * np.sqrt(weight))
+    np.testing.assert_allclose(Z.T @ line, Z.T @ best, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(variance[0], weight @ (y - Z.T @ best) ** 2 / weight.sum(), rtol=1e-9)
+    if rank == "deficient":  # the direction without data keeps its coefficient
+        np.testing.assert_allclose(line @ [2.0, -1.0, 0.0], [2.0, -1.0] @ old[0][0], rtol=1e-9)
+
+
+def quiet_sum(blocks, visit, params):
+    """Compiled kernels never warn, plain Python ones may."""
+    with np.errstate(all="ignore"):
+        return blocks.sum(visit, params)
+
+
+@pytest.mark.parametrize("scale", [1.0, 800.0])
+def test_a_fused_pass_at_the_edges(scale):
+    """Scores of +-800, a density that underflows, a variance on its floor, an expert without rows."""
+    gate = LinearGateParams(np.array([[scale], [-scale], [0.0]]), np.array([0.0, 0.0, -2000.0]))
+    expert = GaussianExpertParams(np.zeros((3, 1)), np.array([0.0, 1.0, 3.0]), np.array([1e-8, 1.0, 1.0]))
+    params = MoEParams(gate, expert)
+    X, y = np.array([[1.0], [-1.0], [0.0], [1.0], [0.5]]), np.array([0.0, 1.0, 0.5, 1e6, 1e-4])
+    model = MixtureOfExperts(SoftmaxGate(), GaussianExpert())
+    blocks = Blocks(model, X, y, None, Scaling.identity(np.arange(1), np.arange(1)))
+    rows, resp = [], []
+    for x, response in zip(X, y, strict=True):  # in logs all the way, where probabilities would underflow
+        scores = naive.linear_scores(x, gate)
+        density = naive.gaussian_log_density(response, x, expert)
+        joint = [s - naive.log_sum_exp(scores) + f for s, f in zip(scores, density, strict=True)]
+        rows.append(naive.log_sum_exp(joint))
+        resp.append(naive.softmax(joint))
+    found = quiet_sum(blocks, model.statistics, params)
+    np.testing.assert_allclose(found.loglik, math.fsum(rows), rtol=1e-12)
+    np.testing.assert_allclose(found.expert.weight, np.sum(resp, axis=0), rtol=1e-12, atol=1e-300)
+    curvature = quiet_sum(blocks, model.curvature, params)
+    assert np.isfinite(curvature.information).all()
+    nowhere = params._replace(expert=expert._replace(variance=np.full(3, 1e-300)))  # every density is zero
+    found = quiet_sum(Blocks(model, X[:1], y[3:4], None, blocks.scaling), model.statistics, nowhere)
+    assert found.loglik == -np.inf
+    proba = naive.softmax(naive.linear_scores(X[0], gate))
+    np.testing.assert_allclose(found.expert.weight, proba, rtol=1e-12, atol=1e-300)
+
+
+def test_must_compile(tmp_path, monkeypatch):
+    class Stats:
+        cache_path = tmp_path
+
+    class Compiled:
+        stats, signatures, py_func = Stats, [], staticmethod(math.exp)
+
+    assert must_compile(Compiled)
+    (tmp_path / "posterior.exp-12.py311.1.nbc").touch()
+    assert not must_compile(Compiled)
+    assert not must_compile(math.exp)

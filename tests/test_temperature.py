@@ -234,13 +234,13 @@ def test_annealing_ends_at_the_target():
 
 def test_annealing_visits_its_temperatures(moe, monkeypatch):
     visited = []
-    climb = EM._run
+    climb = EM.climb
 
     def spy(em, model, *rest):
         visited.append(model.gate.temperature)
         return climb(em, model, *rest)
 
-    monkeypatch.setattr(EM, "_run", spy)
+    monkeypatch.setattr(EM, "climb", spy)
     model = DenseToSparseMoERegressor(3, temperature=0.5, anneal=(8.0, 4), n_init=1, random_state=0)
     quietly(model.fit, moe.data, moe.target)
     np.testing.assert_allclose(visited[:5], [8.0, 4.0, 2.0, 1.0, 0.5])

@@ -9,9 +9,18 @@ contiguous, ``a[:, low:high][k]`` is not known to be), indices from zero, and no
 under two names.
 """
 
+from pathlib import Path
+
 from numba import njit
 
 _COMMON = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 kernel = njit(fastmath={"contract"}, **_COMMON)
 reducing_kernel = njit(fastmath={"reassoc", "contract"}, **_COMMON)
+
+
+def must_compile(function):
+    """Whether a kernel has neither been compiled in this process nor stored on disk by another."""
+    if not hasattr(function, "stats") or function.signatures:  # plain Python, or used already
+        return False
+    return not any(Path(function.stats.cache_path).glob(f"*.{function.py_func.__name__}-*.nbc"))

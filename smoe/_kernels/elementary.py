@@ -79,4 +79,4 @@ def _plain_exp(x):
 
 
 exp = kernel(_plain_exp if config.DISABLE_JIT else _vector_exp)
-log = kernel(math.log if config.DISABLE_JIT else _vector_log)
+log = math.log if config.DISABLE_JIT else kernel(_vector_log)

@@ -43,7 +43,7 @@ def _negative_product(weight, a, b, out):
 @kernel
 def _add_pair(a, b, inverse, out):
     for i in range(len(out)):
-        out[i] += a[i] * b[i] * inverse[i]
+        out[i] += a[i] * inverse[i] * b[i]
 
 
 @kernel

@@ -3,14 +3,18 @@
 Row by row that covariance is diag(r) - r r': its rows sum to zero, so that pairs of different experts say it all.
 """
 
+import numpy as np
+
 from smoe._kernels._jit import kernel
 from smoe._kernels.moments import add_dots
+
+_CHUNK = 512  # rows that stay in the first-level cache while all their products are taken
 
 
 @kernel
 def _pair(a, b, inverse, out):
     for i in range(len(out)):
-        out[i] = a[i] * b[i] * inverse[i]
+        out[i] = a[i] * inverse[i] * b[i]  # in this order weights of any size do not overflow
 
 
 @kernel
@@ -78,3 +82,14 @@ def close_cross_products(out):
         for i in range(n_experts):
             if i != j:
                 out[j, :, j] -= out[i, :, j]
+
+
+@kernel
+def expert_products(resp, inverse, rows):
+    """Return the sums of w (r_i r_j - 1{i=j} r_i) g_i g_j', (n_experts, width, n_experts, width)."""
+    n_experts, width, m = rows.shape
+    out, work = np.zeros((n_experts, width, n_experts, width)), np.empty((2, _CHUNK))
+    for low in range(0, m, _CHUNK):
+        add_expert_products(resp, inverse[low : min(low + _CHUNK, m)], rows, low, work, out)
+    close_expert_products(out)
+    return out

@@ -30,10 +30,10 @@ def least_squares(gram, cross, power, coef, intercept, variance, floor, tol):
     rows keeps everything.
     """
     k, p = cross.shape
-    new_coef, new_intercept, new_variance = coef.copy(), intercept.copy(), variance.copy()
+    new_coef, new_intercept, new_variance = np.copy(coef), np.copy(intercept), np.copy(variance)
     pull, _ = residual_moments(gram, cross, power, coef, intercept)
     for e in range(k):
-        values, vectors = np.linalg.eigh(gram[e].copy())
+        values, vectors = np.linalg.eigh(np.copy(gram[e]))
         for a in range(p):
             if values[a] > tol * max(values[p - 1], 1e-300):
                 along = 0.0

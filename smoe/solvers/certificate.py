@@ -80,7 +80,10 @@ def _curvature_reasons(model, blocks, params, chart, stationary):
     if not chart.n_free:
         return []
     gradient = chart.gradient(curvature.score, params) / total
-    values, vectors = np.linalg.eigh(chart.hessian(curvature.information, curvature.score, params) / total)
+    hessian = chart.hessian(curvature.information, curvature.score, params) / total
+    if not np.isfinite(hessian).all():
+        return ["the observed information is not finite: rescale the data"]
+    values, vectors = np.linalg.eigh(hessian)
     if values[0] < -_PSD:
         return [f"saddle point: the observed information has the eigenvalue {values[0]:.1e} per row"]
     step = vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), _ROUNDING * values[-1]))

@@ -2,15 +2,17 @@
 
 import numpy as np
 
-from smoe.solvers.base import Solver
+from smoe.params import flatten
+from smoe.solvers.base import Fit, Solver, check_supports
 from smoe.solvers.em import EM
 from smoe.solvers.lbfgs import LBFGS
-from smoe.solvers.newton import Newton
+from smoe.solvers.newton import Newton, Objective, full_steps
 
 __all__ = ["EMNewton"]
 
 _NEWTON = 200  # iterations after which EM has another try
-_GLANCE = 5  # EM iterations before the first look at the curvature
+_GLANCES = (5, 5)  # EM iterations before each early look at the curvature
+_NEAR = 0.01  # gain per row that a first full step may promise near a maximum
 
 
 class EMNewton(Solver):
@@ -53,23 +55,40 @@ class EMNewton(Solver):
         self.newton_limit = newton_limit
 
     def _run(self, model, blocks, params):
-        trace, many = [], model.chart(params).n_free > self.newton_limit
-        for n_em, finisher in self._rounds(many):
-            params, _, climbed = EM(min(n_em, self._left(trace)), 0.0).climb(model, blocks, params)
+        trace = []
+        for n_em, finish in self._rounds(flatten(params).size > self.newton_limit):
+            params, _, climbed = EM(min(n_em, self.max_iter - max(len(trace) - 1, 0)), 0.0).climb(model, blocks, params)
             trace += climbed[1:] if trace else climbed
-            finisher.max_iter = min(finisher.max_iter, self._left(trace))
-            fit = finisher.solve(model, blocks, params)
+            fit = finish(model, blocks, params, self.max_iter - len(trace) + 1)
             params, trace = fit.params, [*trace, *fit.trace[1:]]
-            if fit.converged or self._left(trace) <= 0:
+            if fit.converged or len(trace) > self.max_iter:
                 break
         return fit._replace(n_iter=len(trace) - 1, trace=np.array(trace))
 
-    def _left(self, trace):
-        return self.max_iter - max(len(trace) - 1, 0)
-
     def _rounds(self, many):
-        """A glance whether a maximum is near already; then EM and a second-order method, again with more EM."""
-        if not many:
-            yield min(_GLANCE, self.n_em), Newton(_NEWTON, self.tol, local=True)
-        for power in range(3):
-            yield self.n_em * 4**power, LBFGS(self.max_iter, self.tol) if many else Newton(_NEWTON, self.tol)
+        """Look early whether a maximum is near; then EM and a second-order method, and again with more EM."""
+        glances = () if many else _GLANCES
+        for n_em in glances:
+            yield min(n_em, self.n_em), self._glance
+        finish = self._lbfgs if many else self._newton
+        yield max(self.n_em - sum(glances), 0), finish
+        for power in (1, 2):
+            yield self.n_em * 4**power, finish
+
+    def _glance(self, model, blocks, params, left):
+        """Take full Newton steps, if the first of them says that a maximum is near."""
+        check_supports(Newton(), model)
+        objective = Objective(model, blocks, params, model.curvature)
+        theta = objective.chart.pack(params)
+        values = [objective.value(theta)]
+        theta = full_steps(objective, theta, self.tol, min(_NEWTON, left), values, _NEAR)
+        if np.abs(objective.gradient(theta)).max(initial=0.0) <= self.tol or len(values) > left:
+            return objective.fit(theta, self.tol, values, "iteration limit")
+        trace = -blocks.total_weight * np.array(values)
+        return Fit(objective.at(theta)[0], trace[-1], np.nan, len(trace) - 1, False, "far from a maximum", trace)
+
+    def _newton(self, model, blocks, params, left):
+        return Newton(min(_NEWTON, left), self.tol).solve(model, blocks, params)
+
+    def _lbfgs(self, model, blocks, params, left):
+        return LBFGS(left, self.tol).solve(model, blocks, params)

@@ -3,14 +3,13 @@
 import math
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.lapack import dposv
 from scipy.optimize import minimize
 
 from smoe.solvers.base import Solver, summarise
 
-__all__ = ["Newton"]
+__all__ = ["Newton", "Objective", "full_steps"]
 
-_NEAR = 0.01  # gain per row that a full step may promise near a maximum
 _LONGEST = 10.0  # in natural units: a longer step is for the trust region
 _ENOUGH = 0.25  # share of the promised gain that must come true; a quadratic's full step brings half of gradient' step
 _ROUNDING = 1e-14  # relative, of a sum over rows
@@ -51,6 +50,12 @@ class Objective:
         score = result.score
         return score(self.model.expert, params) if callable(score) else score
 
+    def fit(self, theta, tol, values, limit):
+        """Make the `Fit` that ends here; ``values`` are those before the first and after each iteration."""
+        params, result, *_ = self.at(theta)
+        score, trace = self.score(params, result), -self.blocks.total_weight * np.array(values)
+        return summarise(self.model, self.blocks, params, result.loglik, score, len(trace) - 1, tol, trace, limit)
+
     def hessian(self, theta):
         """Return its second derivative."""
         params, result, *_ = self.at(theta)
@@ -71,9 +76,6 @@ class Newton(Solver):
         Largest number of iterations.
     tol : float, default=1e-8
         Stop when the score norm per row is at most this.
-    local : bool, default=False
-        Give up instead of searching where the log-likelihood is not concave, or a full Newton step promises more than
-        0.01 per row.
 
     References
     ----------
@@ -93,25 +95,20 @@ class Newton(Solver):
     requires = ("gate.information", "expert.curvature", "expert.row_scores")
     needs_smooth = True
 
-    def __init__(self, max_iter=200, tol=1e-8, local=False):
+    def __init__(self, max_iter=200, tol=1e-8):
         self.max_iter = max_iter
         self.tol = tol
-        self.local = local
 
     def _run(self, model, blocks, params):
         objective = Objective(model, blocks, params, model.curvature)
         theta = objective.chart.pack(params)
         values = [objective.value(theta)]
-        limit = "far from a maximum"
         if theta.size and self.max_iter > 0:
-            theta = _full_steps(objective, theta, self.tol, self.max_iter, _NEAR if self.local else np.inf, values)
-            if not self.local and np.abs(objective.gradient(theta)).max() > self.tol:
-                theta, limit = self._trust_region(objective, theta, values), "no step raises the log-likelihood"
-        if len(values) > self.max_iter:
-            limit = "iteration limit"
-        params, result, *_ = objective.at(theta)
-        trace = -blocks.total_weight * np.array(values)
-        return summarise(model, blocks, params, result.loglik, result.score, len(trace) - 1, self.tol, trace, limit)
+            theta = full_steps(objective, theta, self.tol, self.max_iter, values)
+            if np.abs(objective.gradient(theta)).max() > self.tol:
+                theta = self._trust_region(objective, theta, values)
+        limit = "iteration limit" if len(values) > self.max_iter else "no step raises the log-likelihood"
+        return objective.fit(theta, self.tol, values, limit)
 
     def _trust_region(self, objective, theta, values):
         def record(intermediate_result):
@@ -131,15 +128,17 @@ class Newton(Solver):
         ).x
 
 
-def _full_steps(objective, theta, tol, max_iter, largest_gain, values):
-    """Take Newton's own steps while they do what a quadratic would: most fits need no more, and they cost least."""
+def full_steps(objective, theta, tol, max_iter, values, largest_gain=np.inf):
+    """Take Newton's own steps while they do what a quadratic would: most fits need no more, and they cost least.
+
+    The value after each step is appended to ``values``. A step that promises more than ``largest_gain`` per row is not
+    taken: the maximum is far.
+    """
     gradient = objective.gradient(theta)
     while len(values) <= max_iter and np.abs(gradient).max() > tol:
-        try:
-            factor = cho_factor(objective.hessian(theta))
-        except LinAlgError:  # not convex here
+        _, step, failure = dposv(objective.hessian(theta), gradient)
+        if failure:  # not convex here
             break
-        step = cho_solve(factor, gradient)
         gain = gradient @ step
         if not gain <= 2.0 * largest_gain or not step @ step <= _LONGEST**2:
             break

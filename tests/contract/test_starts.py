@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+import smoe.blocks
+import smoe.search
 from helpers import SMOOTH, Problem, assert_close, quietly
-from smoe import MoERegressor
+from smoe import MoERegressor, SoftmaxMoERegressor
 from smoe.blocks import Blocks
 from smoe.datasets import make_moe
 from smoe.experts import EXPERTS
@@ -137,3 +139,27 @@ def test_fits_do_not_depend_on_order_or_repeats(name, rng):
     assert_close(rows.params_, weighted.params_, rtol=1e-4, atol=1e-6)
     for one, other in zip(rows.starts_, weighted.starts_, strict=True):
         np.testing.assert_allclose(one.screened_loglik, other.screened_loglik, rtol=1e-6)
+
+
+def test_leaders_that_arrive_at_one_place_go_on_as_one(monkeypatch):
+    moe = make_moe(1200, n_experts=3, random_state=3)
+    alone = SoftmaxMoERegressor(3, random_state=0).fit(moe.data, moe.target)
+    monkeypatch.setattr(smoe.search, "_PART", 300)
+    raced = SoftmaxMoERegressor(3, random_state=0).fit(moe.data, moe.target)
+    joined = [record for record in raced.starts_ if record.status.startswith("joined start")]
+    assert joined and all(np.isnan(record.loglik) for record in joined)
+    assert sum(np.isfinite(record.loglik) for record in raced.starts_) + len(joined) == 5
+    np.testing.assert_allclose(raced.loglik_, alone.loglik_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("gate", ["softmax", "dense_to_sparse"])
+def test_threads_that_share_rows_change_nothing(gate, monkeypatch):
+    for size in ("_FEWEST", "_SHORT", "_LONG"):
+        monkeypatch.setattr(smoe.blocks, size, 64)
+    monkeypatch.setattr(smoe.search, "_SHARED", 100)
+    moe = make_moe(1000, random_state=1)
+    one, two = (
+        MoERegressor(2, gate=gate, n_init=4, random_state=0, n_jobs=j).fit(moe.data, moe.target) for j in (1, 2)
+    )
+    assert_close(two.params_, one.params_, rtol=0, atol=0)
+    assert two.loglik_ == one.loglik_
