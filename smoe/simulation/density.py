@@ -1,5 +1,6 @@
 """The distance between two conditional densities, averaged over the covariates."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -170,9 +171,14 @@ class _Slice:
         return (self.proba[:, rows] * self.expert.cdf(self.Z[:, rows], y, self.params)).sum(axis=0)
 
 
+@cache
+def _rule():
+    return roots_legendre(_NODES)
+
+
 def _panel_rule(edges):
     """Gauss-Legendre nodes and weights (m, n) on the panels between edges (m, n_edges) in increasing order."""
-    root, weight = roots_legendre(_NODES)
+    root, weight = _rule()
     half = 0.5 * np.diff(edges, axis=1)[:, :, None]
     centre = 0.5 * (edges[:, 1:] + edges[:, :-1])[:, :, None]
     return (centre + half * root).reshape(len(edges), -1), (half * weight).reshape(len(edges), -1)

@@ -91,7 +91,7 @@ def softmax_exact(run):
     deviations. Start: near the truth, as there.
     """
     kit = run.kit
-    return run.study(kit.truths.published(), kit.EMNewton(), {"D1": "D1", "density": kit.density})
+    return run.study(kit.truths.published(), kit.EMNewton(n_em=1), {"D1": "D1", "density": kit.density})
 
 
 @register(
