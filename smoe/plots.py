@@ -99,7 +99,13 @@ def _draw_fit(axis, estimator, x, y, grid, rows, coverage, colours):
         active = np.where(proba[:, k] > 0.02, lines[:, k], np.nan)
         axis.plot(grid, active, color=colour, lw=2, label=f"expert {k}")
     axis.plot(grid, estimator.predict(rows), color="k", lw=1.5, ls="--", label="mean")
-    axis.legend(loc="best", fontsize="small")
+    _legend_above(axis, ncols=2)
+
+
+def _legend_above(axis, **settings):
+    """Inside it would cover what is drawn."""
+    where = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2}
+    axis.legend(**where, fontsize="small", title_fontsize="small", alignment="left", frameon=False, **settings)
 
 
 def _draw_gate(axis, estimator, grid, rows, colours):
@@ -163,8 +169,7 @@ def plot_rates(result, losses=None, theory=None, center="median", n_min=None, ba
         _draw_loss(top, result.values(loss), tail, rate, f"C{k}")
         _draw_rate(top, loss, rate, slopes.get(loss), f"C{k}")
     top.set(xscale="log", yscale="log", ylabel=f"{center} loss")
-    top.set_title(f"{100 * rate.confidence:g} % intervals; band: {100 * band:g} % of fits", fontsize="medium")
-    top.legend(loc="best", fontsize="small")
+    _legend_above(top, title=f"{100 * rate.confidence:g} % intervals; band: {100 * band:g} % of fits")
     _draw_shares(bottom, result)
     return top.figure
 
@@ -202,4 +207,10 @@ def _draw_shares(axis, result):
     axis.plot(sizes, below, "o-", color="C3", ms=3, label=label)
     axis.plot(sizes, uncertified, "s-", color="0.4", ms=3, label=f"uncertified: {100 * result.share_uncertified:.1f} %")
     axis.set(xscale="log", ylim=(-0.05, 1.05), xlabel="number of rows n", ylabel="share of fits")
-    axis.legend(loc="best", fontsize="small")
+    _legend_above(axis, ncols=2)
+
+
+def _legend_above(axis, **settings):
+    """Inside it would cover what is drawn."""
+    where = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2}
+    axis.legend(**where, fontsize="small", title_fontsize="small", alignment="left", frameon=False, **settings)
