@@ -103,7 +103,7 @@ def _frozen(values):
 class Blocks:
     """The rows of a data set in working coordinates, visited block by block in a fixed order.
 
-    X itself is neither copied nor changed: each block is transformed as it is visited.
+    X itself is not changed: rows are transformed as they are visited.
 
     Parameters
     ----------

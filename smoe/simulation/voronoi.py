@@ -340,7 +340,9 @@ def _atoms(params, gate, infimum):
             length = np.linalg.norm(slope - slope.mean(axis=0))
             slope, log_weight = (field / (length or 1.0) for field in (slope, log_weight))
         log_weight = log_weight - logsumexp(np.sort(log_weight))  # sorted: rounding must not depend on the numbering
-    return _Atoms(np.exp(log_weight), slope, *map(np.asarray, params.expert), temperature)
+    with np.errstate(over="ignore"):  # a gate that has run away has infinite weights, and an infinite loss
+        weight = np.exp(log_weight)
+    return _Atoms(weight, slope, *map(np.asarray, params.expert), temperature)
 
 
 def _mirrors(atoms, params, gate):
