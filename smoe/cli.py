@@ -36,7 +36,7 @@ def main(argv=None):
         arguments = _parser().parse_args(argv)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            arguments.command(arguments)
+            _run_command(arguments)
     except SystemExit as end:  # argparse: help, or a mistake that it has explained
         return end.code
     except KeyboardInterrupt:
@@ -46,6 +46,16 @@ def main(argv=None):
         print(f"smoe: {_one_line(error)}", file=sys.stderr)
         return _MISTAKE
     return 0
+
+
+def _run_command(arguments):
+    try:
+        arguments.command(arguments)
+    except SystemError as error:
+        from smoe._kernels._jit import raise_interrupt
+
+        raise_interrupt(error)
+        raise
 
 
 def _one_line(message):
@@ -179,8 +189,22 @@ def _plot(arguments):
     records, study = arguments.out / _RECORDS, arguments.out / _STUDY
     if not records.is_file():
         raise ValueError(f"there is no {records}; 'run' writes it.")
-    name = json.loads(study.read_text(encoding="utf-8"))["name"] if study.is_file() else None
-    _report(StudyResult.from_store(records), arguments.out, name, arguments.center, arguments.n_min)
+    result = StudyResult.from_store(records)
+    if not result.records:
+        raise ValueError(f"{records} has no fits yet.")
+    name = _study_name(study) if study.is_file() else None
+    _report(result, arguments.out, name, arguments.center, arguments.n_min)
+
+
+def _study_name(path):
+    """Return the name of the study in a file that 'run' wrote."""
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["name"]
+    except (ValueError, TypeError, KeyError):
+        name = None
+    if not isinstance(name, str):
+        raise ValueError(f"{path} does not say which study this is; remove it to plot without theory.")
+    return name
 
 
 def _report(result, out, name, center, n_min):

@@ -189,7 +189,7 @@ def _from_resp(task, resp):
 
 
 def _checked(params, task):
-    """Raise ValueError unless the parameters have the model's shapes and are finite."""
+    """Return the parameters as arrays. Raise ValueError unless they have the model's shapes and are finite."""
     if not isinstance(params, MoEParams):
         raise ValueError(f"start: FromParams takes MoEParams such as params_ of a fit, got {type(params).__name__}.")
     gate = task.model.gate.init_params(task.n_experts, len(task.scaling.gate.kept))
@@ -203,4 +203,4 @@ def _checked(params, task):
                 raise ValueError(f"start: {name} must be finite with shape {np.shape(field)}, got {given.shape}.")
     if n_experts_of(params) and np.any(np.asarray(getattr(params.expert, "variance", 1.0)) <= 0):
         raise ValueError("start: variance must be positive.")
-    return params
+    return MoEParams(*(type(part)(*(np.asarray(field, dtype=float) for field in part)) for part in params))

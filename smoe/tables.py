@@ -62,7 +62,9 @@ def read_columns(path, y, x=None):
 def _chosen(path, header, y, x):
     """Return the names of the features, all of which the header has once."""
     if not header:
-        raise ValueError(f"{path} is empty; its first line should have the names of the columns.")
+        raise ValueError(
+            f"{path} is empty or begins with an empty line; its first line should have the names of the columns."
+        )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise ValueError(f"{path} has more than one column {twice[0]!r}.")

@@ -49,7 +49,7 @@ def check_number(value, argument, low, integer=False):
     kind, words = (numbers.Integral, "an integer") if integer else (numbers.Real, "a number")
     if not isinstance(value, kind) or isinstance(value, bool | np.bool_):
         raise TypeError(f"{argument} must be {words}, got {value!r}.")
-    if not np.isfinite(value) or value < low:
+    if not (isinstance(value, numbers.Integral) or np.isfinite(value)) or value < low:  # numpy knows no huge integers
         raise ValueError(f"{argument} must be {words} of at least {low}, got {value!r}.")
 
 

@@ -134,3 +134,10 @@ def distribution_function(log_density, centre, sd, n=40001, reach=15.0):
     density = np.exp(log_density(grid))
     total = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
     return (lambda y: np.interp(y, grid, total)), total[-1]
+
+
+def interrupt_of_compiled_code():
+    """The error that comes out of compiled code when Ctrl-C hits it."""
+    inner, outer = SystemError("returned a result with an exception set"), SystemError("the same again")
+    inner.__cause__, outer.__cause__ = KeyboardInterrupt(), inner
+    return outer

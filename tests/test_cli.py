@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import smoe
+from helpers import interrupt_of_compiled_code
 from smoe import SoftmaxMoERegressor
 from smoe.cli import main
 from smoe.datasets import load_engel
@@ -138,6 +139,20 @@ def test_plot_draws_again(small, tmp_path, capsys):
     assert main(["plot", str(tmp_path)]) == 0
 
 
+@pytest.mark.parametrize("text", ["{", "[1]", "{}", '{"name": ["a"]}'])
+def test_a_directory_that_does_not_say_which_study(text, small, tmp_path, capsys):
+    main(["run", small("softmax-exact"), "--out", str(tmp_path)])
+    (tmp_path / "study.json").write_text(text)
+    assert "study.json does not say which study this is" in mistake(capsys, "plot", tmp_path)
+
+
+def test_a_study_without_fits_yet(small, tmp_path, capsys):
+    main(["run", small("softmax-exact"), "--out", str(tmp_path)])
+    records = tmp_path / "records.jsonl"
+    records.write_bytes(records.read_bytes().split(b"\n")[0] + b"\n")
+    assert "records.jsonl has no fits yet" in mistake(capsys, "plot", tmp_path)
+
+
 def test_too_few_sizes_for_a_rate(small, tmp_path, capsys):
     assert main(["run", small("softmax-exact", (100, 100, 1, 2)), "--out", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "rates.json").read_text())["rates"] == []
@@ -192,6 +207,15 @@ def test_without_matplotlib(small, tmp_path, capsys, monkeypatch):
 def test_an_interrupt_is_no_traceback(capsys, monkeypatch):
     def interrupt(name):
         raise KeyboardInterrupt
+
+    monkeypatch.setattr(papers, "describe", interrupt)
+    assert main(["list", "softmax-exact"]) == 130
+    assert capsys.readouterr().err == "smoe: interrupted\n"
+
+
+def test_an_interrupt_of_compiled_code_is_no_traceback(capsys, monkeypatch):
+    def interrupt(name):
+        raise interrupt_of_compiled_code()
 
     monkeypatch.setattr(papers, "describe", interrupt)
     assert main(["list", "softmax-exact"]) == 130
@@ -257,6 +281,7 @@ def test_columns_in_the_order_asked_for(tmp_path):
     "text, x, message",
     [
         ("", None, "is empty"),
+        ("\na,b\n1,2\n", None, "begins with an empty line"),
         ("a,b\n", None, "has no rows"),
         ("a\n1\n", None, "no column beside the response 'a'"),
         ("a,b,b\n1,2,3\n", None, "more than one column 'b'"),

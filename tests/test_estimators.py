@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import smoe
-from helpers import assert_close, quietly
+from helpers import assert_close, interrupt_of_compiled_code, quietly
 from naive import SOFTMAX_GAUSSIAN as twin
 from naive import entries, gaussian_means, gaussian_moments, hessian, least_squares
 from smoe import MoERegressor, SoftmaxMoERegressor
@@ -564,3 +564,12 @@ def test_least_squares_twin_is_scikit_learn(data):
     line = LinearRegression().fit(X, y, sample_weight=weight)
     slopes, intercept, _ = least_squares(X, y, weight)
     np.testing.assert_allclose([*slopes, intercept], [*line.coef_, line.intercept_], rtol=1e-10)
+
+
+def test_an_interrupt_of_compiled_code_is_an_interrupt(rng):
+    class Interrupted(EM):
+        def climb(self, *_):
+            raise interrupt_of_compiled_code()
+
+    with pytest.raises(KeyboardInterrupt):
+        MoERegressor(2, solver=Interrupted(), n_init=1).fit(rng.normal(size=(20, 1)), rng.normal(size=20))

@@ -19,6 +19,15 @@ kernel = njit(fastmath={"contract"}, **_COMMON)
 reducing_kernel = njit(fastmath={"reassoc", "contract"}, **_COMMON)
 
 
+def raise_interrupt(error):
+    """Raise the interrupt that this error stands for, if it does: compiled code makes a chain of SystemErrors of it."""
+    cause = error
+    while isinstance(cause, SystemError):
+        cause = cause.__cause__
+    if isinstance(cause, KeyboardInterrupt):
+        raise KeyboardInterrupt from error
+
+
 def must_compile(function):
     """Whether a kernel has neither been compiled in this process nor stored on disk by another."""
     if not hasattr(function, "stats") or function.signatures:  # plain Python, or used already

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
+from smoe._kernels._jit import raise_interrupt
 from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
@@ -155,6 +156,7 @@ class Cells(NamedTuple):
         except MemoryError:
             raise
         except Exception as error:
+            raise_interrupt(error)
             return Outcome(None, np.nan, np.nan, 0, False, f"{FAILED}{type(error).__name__}: {error}")
         params, loglik, score_norm, iterations, converged, status = outcome
         return Outcome(params, float(loglik), float(score_norm), int(iterations), bool(converged), status)

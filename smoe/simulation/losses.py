@@ -1,9 +1,11 @@
 """Losses by name, and what a study accepts as one."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
 
+from smoe._kernels._jit import raise_interrupt
 from smoe.simulation.voronoi import parameter_errors, voronoi_loss
 
 __all__ = ["LOSSES"]
@@ -33,6 +35,8 @@ def resolve_losses(losses):
     """
     if isinstance(losses, str):
         losses = [losses]
+    if not isinstance(losses, Iterable):
+        raise TypeError(f"losses must be a dict of callables, a list of names or a name, got {losses!r}.")
     if not isinstance(losses, dict):
         losses = {name: name for name in losses}
     return {_checked_name(name): _resolved(name, loss) for name, loss in losses.items()}
@@ -62,6 +66,7 @@ def evaluate(losses, params, truth):
         try:
             values[name] = _numbers(loss(params, truth))
         except Exception as error:
+            raise_interrupt(error)
             values[name] = np.nan
             remark += f"; loss {name!r} {FAILED}{type(error).__name__}: {error}"
     return values, remark

@@ -196,6 +196,9 @@ class StudyResult:
             raise ValueError(f"center must be 'median' or 'mean', got {center!r}.")
         check_number(n_boot, "n_boot", 1, integer=True)
         check_number(random_state, "random_state", 0, integer=True)
+        for name, bound in (("n_min", n_min), ("n_max", n_max)):
+            if bound is not None:
+                check_number(bound, name, 1)
         tail = (1.0 - float(check_levels(confidence, "confidence"))) / 2.0
         values = {n: v for n, v in self.values(loss).items() if (n_min or 0) <= n <= (n_max or np.inf)}
         sizes = np.array(list(values))

@@ -7,6 +7,7 @@ from smoe.solvers.base import Fit, Solver, check_supports
 from smoe.solvers.em import EM
 from smoe.solvers.lbfgs import LBFGS
 from smoe.solvers.newton import Newton, Objective, full_steps
+from smoe.validation import check_number
 
 __all__ = ["EMNewton"]
 
@@ -55,6 +56,7 @@ class EMNewton(Solver):
         self.newton_limit = newton_limit
 
     def _run(self, model, blocks, params):
+        check_number(self.n_em, "n_em", 0, integer=True)
         trace = []
         for n_em, finish in self._rounds(flatten(params).size > self.newton_limit):
             params, _, climbed = EM(min(n_em, self.max_iter - max(len(trace) - 1, 0)), 0.0).climb(model, blocks, params)

@@ -7,6 +7,7 @@ import pytest
 from sklearn.base import clone
 
 from helpers import PAIRS, SMOOTH, Problem, assert_close, perturbed
+from smoe import MoERegressor
 from smoe.experts import EXPERTS
 from smoe.gates import GATES
 from smoe.params import MoEParams, flatten, permute
@@ -272,3 +273,9 @@ def test_a_gate_that_separates_is_named_even_where_it_has_saturated(problem, slo
     )
     found = verdict(problem, start)
     assert not found.valid and "gate separates the data" in found.status and not found.degenerate
+
+
+@pytest.mark.parametrize("n_em, error", [(2.5, TypeError), ("5", TypeError), (-1, ValueError)])
+def test_em_iterations_of_the_chain_are_a_count(n_em, error, rng):
+    with pytest.raises(error, match="n_em must be an integer"):
+        MoERegressor(1, solver=EMNewton(n_em=n_em)).fit(rng.normal(size=(20, 1)), rng.normal(size=20))

@@ -105,6 +105,8 @@ def test_losses_of_zero():
     [
         ({"loss": "no"}, ValueError, "loss='no' is not in the records; choose one of D"),
         ({"center": "mode"}, ValueError, "center must be 'median' or 'mean'"),
+        ({"n_min": "100"}, TypeError, "n_min must be a number, got '100'"),
+        ({"n_max": 0}, ValueError, "n_max must be a number of at least 1, got 0"),
         ({"n_min": 30_000}, ValueError, r"needs 'D' at two sizes at least, got \[30000\]"),
         ({"confidence": 1.0}, ValueError, "confidence must lie strictly between"),
         ({"n_boot": 0}, ValueError, "n_boot"),

@@ -14,13 +14,13 @@ from sklearn.linear_model import LinearRegression
 from studies import Stumbling, comparable, study, truth_of
 from threadpoolctl import threadpool_limits
 
-from helpers import assert_close, random_expert, random_gate
+from helpers import assert_close, interrupt_of_compiled_code, random_expert, random_gate
 from smoe import SoftmaxMoERegressor
 from smoe.experts import GaussianExpert
 from smoe.gates import GATES, ActivationDenseToSparseGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, permute
-from smoe.simulation import LOSSES, ConvergenceStudy, as_params, near_truth, progress
+from smoe.simulation import LOSSES, ConvergenceStudy, StudyResult, as_params, near_truth, progress
 from smoe.simulation.study import _computed
 from smoe.solvers import EM, EMNewton, Newton
 
@@ -222,6 +222,34 @@ def test_no_memory_is_not_the_fits_fault(monkeypatch):
         study(fitter=Stumbling()).run_cell(60, 0)
 
 
+@pytest.mark.parametrize("where", ["fit", "loss"])
+def test_an_interrupt_of_compiled_code_ends_the_study(where, monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise interrupt_of_compiled_code()
+
+    fitter = Stumbling() if where == "fit" else EMNewton()
+    one = study(fitter=fitter, sizes=[60], losses=studies.LOSSES)
+    if where == "fit":
+        monkeypatch.setattr(Stumbling, "solve", interrupted)
+    else:
+        monkeypatch.setitem(one._cells.losses, "variance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.run(n_jobs=1, store=tmp_path / "records")
+    assert StudyResult.from_store(tmp_path / "records").records == []
+
+
+def test_any_seed_will_do():
+    seed = np.random.SeedSequence().entropy
+    assert study(random_state=seed).run_cell(60, 0).seed == [seed, 60, 0]
+
+
+def test_a_start_may_have_lists():
+    def start(*_):
+        return MoEParams(*(type(part)(*(field.tolist() for field in part)) for part in studies.T0))
+
+    assert study(start=start).run_cell(100, 0).converged
+
+
 def test_losses_by_name(monkeypatch):
     monkeypatch.setitem(LOSSES, "spread", studies.variance_loss)
     values = [study(losses=losses).run_cell(60, 0).losses for losses in ("spread", ["spread"], {"mine": "spread"})]
@@ -284,6 +312,7 @@ def test_plain_progress_knows_the_time_left(monkeypatch, capsys):
         ({"start": "near"}, ValueError, "start must be 'data', 'near_truth' or callable, got 'near'"),
         ({"start": lambda *_: studies.T0.gate}, ValueError, "MoEParams"),
         ({"start": lambda *_: studies.T0, "n_experts": 3}, ValueError, "coef must be finite with shape"),
+        ({"losses": None}, TypeError, "losses must be a dict of callables, a list of names or a name, got None"),
         ({"losses": {"a": 1}}, TypeError, "losses: 'a' must be callable"),
         ({"losses": {1: "a"}}, TypeError, "name of a loss must be text"),
         ({"losses": "no such"}, ValueError, "losses: 'no such' is not known"),
