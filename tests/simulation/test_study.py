@@ -6,6 +6,7 @@ import sys
 import time
 from functools import partial
 
+import distributed
 import joblib
 import numpy as np
 import pytest
@@ -33,7 +34,6 @@ def without_process(records):
 
 @contextlib.contextmanager
 def dask_cluster():
-    distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
     )
