@@ -207,7 +207,7 @@ class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
         self._choose_features(original)
         start, n_init = self._resolve(previous)
         if self.verbose and must_compile(posterior):
-            print("smoe: compiling for this machine, once; this takes some 20 seconds", flush=True)
+            print("smoe: compiling for this machine, once; this takes up to half a minute", flush=True)
         model = self._model
         columns = self.gate_columns_, self.expert_columns_
         scaling = standardise(X, y, weight, *columns, centred=model.gate.centred)
