@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from smoe._kernels._jit import kernel
+from smoe._kernels.moments import multiply
 
 
 @kernel
@@ -31,12 +32,6 @@ def _residual_scores(mean, y, precision, pull, spread):
 
 
 @kernel
-def _product(a, b, out):
-    for i in range(len(out)):
-        out[i] = a[i] * b[i]
-
-
-@kernel
 def fill_row_scores(means, Z, y, variance, low, high, at, out):
     """Put d log N / d(line, variance) of the rows from low to high into out (n_experts, n_terms + 1, .) at ``at``."""
     p, end = len(Z), at + high - low
@@ -44,7 +39,7 @@ def fill_row_scores(means, Z, y, variance, low, high, at, out):
         pull = out[k, p - 1, at:end]  # the design's last row is ones
         _residual_scores(means[k, at:end], y[low:high], 1.0 / variance[k], pull, out[k, p, at:end])
         for j in range(p - 1):
-            _product(pull, Z[j, low:high], out[k, j, at:end])
+            multiply(pull, Z[j, low:high], out[k, j, at:end])
 
 
 @kernel

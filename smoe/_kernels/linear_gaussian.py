@@ -8,7 +8,7 @@ import numpy as np
 from smoe._kernels._jit import kernel
 from smoe._kernels.designs import fill_predictors
 from smoe._kernels.gaussian import fill_row_scores
-from smoe._kernels.moments import add_cross, add_dots, add_grams, dot, mirror
+from smoe._kernels.moments import add_cross, add_dots, add_grams, dot, mirror, negative_product
 from smoe._kernels.observed import (
     add_cross_products,
     add_expert_products,
@@ -32,12 +32,6 @@ def _joint(score, mean, y, constant, half_precision, out):
 def _pull(weight, proba, resp, out):
     for i in range(len(out)):
         out[i] = resp[i] - weight[i] * proba[i]
-
-
-@kernel
-def _negative_product(weight, a, b, out):
-    for i in range(len(out)):
-        out[i] = -weight[i] * a[i] * b[i]
 
 
 @kernel
@@ -93,7 +87,7 @@ def _gate_weights(proba, weight, weights):
     m, pair = len(weight), 0
     for i in range(len(proba)):
         for j in range(i + 1, len(proba)):
-            _negative_product(weight, proba[i, :m], proba[j, :m], weights[pair, :m])
+            negative_product(weight, proba[i, :m], proba[j, :m], weights[pair, :m])
             pair += 1
 
 

@@ -234,7 +234,15 @@ def add_dots(a, rows, first, at, out):
 
 
 @kernel
-def _negative_product(weight, a, b, out):
+def multiply(a, b, out):
+    """Out = a b."""
+    for i in range(len(out)):
+        out[i] = a[i] * b[i]
+
+
+@kernel
+def negative_product(weight, a, b, out):
+    """Out = -weight a b."""
     for i in range(len(out)):
         out[i] = -weight[i] * a[i] * b[i]
 
@@ -246,6 +254,6 @@ def covariance_weights(proba, weight):
     out, pair = np.empty((n_experts * (n_experts - 1) // 2, m)), 0
     for i in range(n_experts):
         for j in range(i + 1, n_experts):
-            _negative_product(weight, proba[i], proba[j], out[pair])
+            negative_product(weight, proba[i], proba[j], out[pair])
             pair += 1
     return out

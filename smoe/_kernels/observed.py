@@ -6,7 +6,7 @@ Row by row that covariance is diag(r) - r r': its rows sum to zero, so that pair
 import numpy as np
 
 from smoe._kernels._jit import kernel
-from smoe._kernels.moments import add_dots
+from smoe._kernels.moments import add_dots, multiply
 
 _CHUNK = 512  # rows that stay in the first-level cache while all their products are taken
 
@@ -21,12 +21,6 @@ def _pair(a, b, inverse, out):
 def _own(a, inverse, out):
     for i in range(len(out)):
         out[i] = a[i] * (a[i] * inverse[i] - 1.0)
-
-
-@kernel
-def _product(a, b, out):
-    for i in range(len(out)):
-        out[i] = a[i] * b[i]
 
 
 @kernel
@@ -45,7 +39,7 @@ def add_expert_products(resp, inverse, rows, at, work, out):
             else:
                 _pair(resp[i, at : at + m], resp[j, at : at + m], inverse, factor)
             for a in range(width):
-                _product(factor, rows[i, a, at : at + m], product)
+                multiply(factor, rows[i, a, at : at + m], product)
                 add_dots(product, rows[j], a if i == j else 0, at, out[i, a, j])
 
 
@@ -58,7 +52,7 @@ def add_cross_products(resp, inverse, Z, low, rows, work, out):
         for j in range(i + 1, n_experts):
             _pair(resp[i, :m], resp[j, :m], inverse, factor)
             for a in range(len(Z)):
-                _product(factor, Z[a, low : low + m], product)
+                multiply(factor, Z[a, low : low + m], product)
                 add_dots(product, rows[j], 0, 0, out[i, a, j])
                 add_dots(product, rows[i], 0, 0, out[j, a, i])
 
