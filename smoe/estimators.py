@@ -13,9 +13,10 @@ from smoe._kernels.posterior import posterior
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS, Expert
 from smoe.features import choose_columns
-from smoe.fitted import ACCEPTED, FittedMixture
+from smoe.fitted import ACCEPTED
 from smoe.gates import GATES, Gate
 from smoe.inference import standard_errors
+from smoe.inferred import InferredMixture
 from smoe.params import permute
 from smoe.registry import resolve
 from smoe.scaling import standardise
@@ -27,7 +28,7 @@ from smoe.validation import check_experts, check_number, check_response, check_w
 __all__ = ["MoERegressor"]
 
 
-class MoERegressor(FittedMixture, RegressorMixin, BaseEstimator):
+class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     r"""Mixture of experts for one response, fitted by maximum likelihood.
 
     .. math:: p(y|x) = \sum_{k=1}^{K} \pi_k(x)\, f_k(y|x)

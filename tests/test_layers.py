@@ -16,8 +16,9 @@ LAYERS = [
     {"fused"},
     {"mixture"},
     {"scaling", "blocks", "starts", "solvers", "search"},
-    {"inference", "distribution", "fitted"},
+    {"inference", "distribution", "fitted", "inferred"},
     {"estimators", "named", "datasets", "simulation"},
+    {"selection", "diagnostics"},
     {"plots", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
