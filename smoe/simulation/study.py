@@ -51,8 +51,8 @@ class ConvergenceStudy:
         Cells of each size.
     start : {"data", "near_truth"} or callable, default="data"
         "data": the estimator finds its own starts. "near_truth": `smoe.simulation.near_truth`. Or
-        ``start(truth, n_experts, n, rng)`` that returns `MoEParams` in the user's units. From given parameters an
-        estimator makes a single fit, whatever its ``start`` and ``n_init``.
+        ``start(truth, n_experts, n, rng)`` that returns `smoe.params.MoEParams` in the user's units. From given
+        parameters an estimator makes a single fit, whatever its ``start`` and ``n_init``.
     losses : dict, list of str or str, default=()
         Losses by name: ``loss(fitted_params, truth)`` returns a number, an array or a dict of these, and can be
         pickled. Or names from ``smoe.simulation.LOSSES``: "D1" and "D2", see `smoe.simulation.voronoi_loss`, and
