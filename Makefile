@@ -12,7 +12,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
 
 example: .venv/.plots-stamp  ## fit, print and plot a first model
-	@$(BIN)/python examples/plot_engel.py
+	@$(BIN)/python examples/plot_engel.py engel.png
 
 test: lint  ## lint, then run all tests and doctests
 	$(BIN)/python -m pytest
