@@ -1,9 +1,12 @@
 """How the documentation is built: ``make docs``. Nothing is fetched from the network, neither here nor by the pages."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import smoe
+
+sys.path.append(str(Path(__file__).parent))  # gallery_order.py
 
 project = "smoe"
 author = copyright = "The smoe developers"
@@ -91,7 +94,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": "/plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.StoryOrder",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,
