@@ -54,7 +54,7 @@ html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static", str(_mathjax)]
 html_css_files = ["smoe.css"]
 html_favicon = html_logo = "_static/logo.svg"
-html_show_sourcelink = False
+html_show_sourcelink = html_copy_source = False
 html_sidebars = {"index": [], "cite": [], "changelog": [], "studies": [], "architecture": []}
 html_theme_options = {
     "logo": {"text": "smoe", "alt_text": "smoe: home"},
@@ -99,6 +99,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_signature": False,
+    "write_computation_times": False,
     "min_reported_time": 5,
     "doc_module": ("smoe",),
     "reference_url": {"smoe": None},
