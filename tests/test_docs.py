@@ -101,7 +101,7 @@ def is_recipe(name):
 
 def listed_parameters(doc):
     """Names in the section of that name."""
-    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w.*\n--|\Z)", doc, re.M | re.S)
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n--|\Z)", doc, re.M | re.S)
     heads = re.findall(r"^(\S.*)$", section[1], re.M) if section else []
     return {word.strip("* ") for head in heads for word in head.split(" : ")[0].split(",")}
 

@@ -98,8 +98,8 @@ def test_student_t_is_that_of_scipy():
     np.testing.assert_allclose(expert.cdf(Z, y, params, upper=True), law.sf(y), rtol=1e-10)
     np.testing.assert_allclose(expert.ppf(Z, 0.3, params), law.ppf(0.3), rtol=1e-10)
     np.testing.assert_allclose(expert.variance(Z, params), law.var() * np.ones(y.shape), rtol=1e-12)
-    one = Z[:, [0] * 5000]
-    draws = expert.sample(one, np.ones(5000, dtype=int), params, np.random.default_rng(0))
+    one = Z[:, [0] * 40_000]
+    draws = expert.sample(one, np.ones(40_000, dtype=int), params, np.random.default_rng(0))
     located = stats.t(4.0, expert.mean(Z, params)[1, 0], np.sqrt(params.variance[1]))
     assert stats.kstest(draws, located.cdf).pvalue > 1e-3
 
