@@ -96,7 +96,9 @@ def test_student_t_is_that_of_scipy():
     np.testing.assert_allclose(expert.log_prob(Z, y, params), law.logpdf(y), rtol=1e-12)
     np.testing.assert_allclose(expert.cdf(Z, y, params), law.cdf(y), rtol=1e-10)
     np.testing.assert_allclose(expert.cdf(Z, y, params, upper=True), law.sf(y), rtol=1e-10)
+    np.testing.assert_allclose(expert.log_cdf(Z, y, params), law.logcdf(y), rtol=1e-9)
     np.testing.assert_allclose(expert.ppf(Z, 0.3, params), law.ppf(0.3), rtol=1e-10)
+    np.testing.assert_allclose(expert.ppf(Z, 0.3, params, upper=True), law.isf(0.3), rtol=1e-10)
     np.testing.assert_allclose(expert.variance(Z, params), law.var() * np.ones(y.shape), rtol=1e-12)
     one = Z[:, [0] * 40_000]
     draws = expert.sample(one, np.ones(40_000, dtype=int), params, np.random.default_rng(0))

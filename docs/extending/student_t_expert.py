@@ -49,8 +49,16 @@ class StudentTExpert(GaussianExpert):
         residual, v, _ = self._noise(Z, y, params)
         return stdtr(self.df, (-residual if upper else residual) / np.sqrt(v))
 
-    def ppf(self, Z, q, params):
-        return self.mean(Z, params) + stdtrit(self.df, q) * np.sqrt(params.variance)[:, None]
+    def log_cdf(self, Z, y, params, upper=False):
+        return np.log(self.cdf(Z, y, params, upper))
+
+    def ppf(self, Z, q, params, upper=False):
+        z = stdtrit(self.df, q)
+        return self.mean(Z, params) + (-z if upper else z) * np.sqrt(params.variance)[:, None]
+
+    def normal(self, Z, params):
+        """No normal densities: what is exact for those must not be used."""
+        return None
 
     def variance(self, Z, params):
         return super().variance(Z, params) * self.df / (self.df - 2)
