@@ -80,7 +80,7 @@ def skip_member(app, what, name, obj, skip, options):
 
 def own_words(app, what, name, obj, options, lines):
     """Say what the inherited ``score`` is without links into scikit-learn's manual."""
-    if name.endswith("Regressor.score"):
+    if name.endswith(".score") and obj.__module__.startswith("sklearn"):
         lines[:] = ["Return the coefficient of determination of ``predict(X)``, as all regressors do."]
 
 

@@ -77,8 +77,9 @@ def test_every_module_is_public_or_not():
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_every_public_name_is_in_the_reference(module):
-    exported = importlib.import_module(module).__all__
-    missing = {f"{module}.{name}" for name in exported if name not in NOT_DOCUMENTED.get(module, ())} - {*DOCUMENTED}
+    described = [target(name) for name in DOCUMENTED]
+    exported = set(importlib.import_module(module).__all__) - NOT_DOCUMENTED.get(module, set())
+    missing = [name for name in exported if not any(target(f"{module}.{name}") is one for one in described)]
     assert not missing, "add them to docs/api"
 
 
