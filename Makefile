@@ -32,6 +32,7 @@ bench: .venv/.bench-stamp  ## time everything beside other programs: make bench 
 	$(BIN)/python benchmarks/speed.py $(ARGS)
 
 docs: .venv/.docs-stamp  ## build the documentation: docs/_build/html/index.html
+	@rm -rf docs/api/generated
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
