@@ -26,7 +26,6 @@ PUBLIC = [
     "smoe.experts",
     "smoe.features",
     "smoe.gates",
-    "smoe.inference",
     "smoe.mixture",
     "smoe.params",
     "smoe.plots",
@@ -37,7 +36,7 @@ PUBLIC = [
 ]
 # The rest: their public names are documented where they are exported, or are inner parts.
 INNER = {
-    *("cli", "distribution", "estimators", "fitted", "fused", "inferred", "named", "registry", "scaling", "search"),
+    *("cli", "distribution", "estimators", "fitted", "fused", "inference", "inferred", "named", "registry", "scaling", "search"),
     *("tables", "validation", "__main__"),
 }
 NOT_DOCUMENTED = {"smoe.plots": {"plt"}}
