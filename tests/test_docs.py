@@ -117,6 +117,28 @@ def test_every_parameter_is_documented(name):
     assert not missing
 
 
+# What scikit-learn's conventions say needs no words, nor do the arguments that contracts share.
+CONVENTIONAL = {"X", "y", "sample_weight", "random_state", "rng"}
+CORE = (
+    "smoe.blocks.",
+    "smoe.experts.",
+    "smoe.gates.",
+    "smoe.mixture.",
+    "smoe.params.",
+    "smoe.solvers.",
+    "smoe.starts.",
+)
+
+
+@pytest.mark.parametrize("name", [n for n in DOCUMENTED if inspect.isclass(target(n)) and not n.startswith(CORE)])
+def test_every_parameter_of_a_method_is_explained(name):
+    for method, function in inspect.getmembers(target(name), inspect.isfunction):
+        if not method.startswith("_") and function.__module__.startswith("smoe"):
+            doc = inspect.getdoc(function)
+            missing = [p for p in {*parameters(function)} - CONVENTIONAL if not re.search(rf"\b{p}\b", doc)]
+            assert not missing, method
+
+
 def options(parser):
     """Commands with the long options of each."""
     (commands,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from smoe.gates import GATES
 from smoe.params import MoEParams
 from smoe.simulation import Truth
 
-sys.path.append(str(Path(__file__).parents[1] / "docs" / "extending"))
+DOCS = Path(__file__).parents[1] / "docs"
+sys.path.append(str(DOCS / "extending"))
 from quadratic_gate import QuadraticGate, QuadraticGateParams  # noqa: E402
 from student_t_expert import StudentTExpert  # noqa: E402
 
@@ -147,3 +149,11 @@ def test_quadratic_gate_finds_an_island():
     island = np.abs(X[:, 0]) < 0.3
     k = int(np.argmax(model.gate_proba(X)[island].sum(axis=0)))
     assert np.all(model.predict_expert(X)[island] == k) and np.mean(model.predict_expert(X)[~island] == k) < 0.2
+
+
+@pytest.mark.parametrize("page", ["index.md", "extending/gate.md", "extending/expert.md"])
+def test_the_code_on_a_page_runs(page, capsys):
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)
+    for block in blocks:
+        exec(block, {})
+    assert blocks and capsys.readouterr().out

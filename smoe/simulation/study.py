@@ -152,7 +152,7 @@ class ConvergenceStudy:
         }
 
     def run_cell(self, n, replication):
-        """Return the `Record` of one cell, the same (its ``seconds`` aside) as in a run of the whole study."""
+        """Return the `Record` of the cell (n, replication): but for ``seconds`` that of a run of the whole study."""
         check_number(n, "n", 1, integer=True)
         check_number(replication, "replication", 0, integer=True)
         return run_batch(self._cells, [(int(n), int(replication))])[0][0]
