@@ -10,7 +10,8 @@ from smoe._kernels.normal_modes import LOG_DENSITY, N_ROWS, log_density, new_sta
 
 _LOG_ROOT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 _ROOT_TWO = math.sqrt(2.0)
-_LEVEL_STEP = 1e-2  # of the log level: a last Newton step is at most 1e-9 of this
+_LEVEL_STEP = 1e-6  # of the log level: steps end at its last digits, if not before
+_MASS = 1e-12  # relative error
 _NEAR_TOP = 1e-12  # a level so close below the top cannot be told from it
 
 
@@ -129,6 +130,19 @@ def _flat_top(mode, height, coverage, edges):
 
 
 @kernel
+def _shift(table, n, edges, m, step):
+    """Move the edges to a log level higher by a step that the level itself may be too coarse to take.
+
+    Where the level touches a mode or an antimode its last digit moves the edges beside it by 1e-8.
+    """
+    for j in range(m):
+        for side in range(2):
+            move = step / log_density(table, n, edges[side, j])[1]
+            if abs(move) <= 0.1 * (edges[1, j] - edges[0, j]):
+                edges[side, j] += move
+
+
+@kernel
 def _solve(table, n, points, heights, count, target, outside, drop, guess, edges):
     """Leave the region of the wanted mass in edges; return the number of its intervals and its log level.
 
@@ -137,8 +151,8 @@ def _solve(table, n, points, heights, count, target, outside, drop, guess, edges
     top, narrowest = np.max(heights[0:count:2]), np.min(table[SD, :n])
     unit, guess[:] = max(1.0, abs(top)), np.nan
     low, high, level = -np.inf, top, top - max(drop, 1e6 * _NEAR_TOP * unit)
-    step, before, jump, m, last = np.inf, np.inf, max(drop, 1.0), 0, False
-    while not last:
+    step, before, jump, last = np.inf, np.inf, max(drop, 1.0), False
+    while True:
         if top - level <= _NEAR_TOP * unit:
             _flat_top(points[np.argmax(heights[0:count:2]) * 2], top, 1.0 - target if outside else target, edges)
             return 1, top
@@ -148,11 +162,14 @@ def _solve(table, n, points, heights, count, target, outside, drop, guess, edges
             low = level
         else:
             high = level
+        if last or abs(value) <= _MASS:
+            _shift(table, n, edges, m, -value / slope)
+            return m, level
         known = low if low > -np.inf else level - jump  # no level may be known yet to be too low
-        new, last = advance(value, slope, level, known, high, before, min(_LEVEL_STEP * unit, top - level))
+        new, last = advance(value, slope, level, known, high, before, _LEVEL_STEP * min(unit, top - level))
         jump = jump if low > -np.inf else 2.0 * jump
+        last = last or new == level
         before, step, level = step, new - level, new
-    return m, level
 
 
 @kernel

@@ -96,22 +96,22 @@ class Components:
         """Do so for any family: the root lies between the smallest and the largest of the experts' quantiles."""
         edges = self.expert.ppf(self.Z, p, self.params, upper)
         low = np.where(self.proba > 0, edges, np.inf).min(axis=0)
-        width = np.where(self.proba > 0, edges, -np.inf).max(axis=0) - low
-        rows, out = np.flatnonzero(width > 0), low.copy()  # two infinite ends differ by NaN
+        high = np.where(self.proba > 0, edges, -np.inf).max(axis=0)
+        rows, out = np.flatnonzero(high > low), low.copy()
         if not len(rows):
             return out
-        some = self._rows(rows)
+        some, p, low, width = self._rows(rows), p[rows], low[rows], high[rows] - low[rows]
 
         def excess(t, at):
-            part = some if len(at) == len(rows) else some._rows(at)
-            return (part.cdf(low[rows[at]] + t * width[rows[at]], upper) - p[rows[at]]) / p[rows[at]]
+            mass = some._rows(at).cdf(low[at] + t * width[at], upper)
+            return mass / p[at] - 1.0
 
         # On [0, 1] of each bracket the tolerance follows its width. Rounding may hide the change of sign when one
         # expert owns the row; the quantile is then the end where less is missing.
         at = np.arange(len(rows))
         found = find_root(excess, (np.zeros(len(rows)), np.ones(len(rows))), args=(at,))
         nearer = np.where(np.abs(excess(0.0, at)) < np.abs(excess(1.0, at)), 0.0, 1.0)
-        out[rows] += width[rows] * np.where(found.success, found.x, nearer)
+        out[rows] += width * np.where(found.success, found.x, nearer)
         return out
 
     def mode(self):

@@ -6,7 +6,7 @@ from sklearn.utils import check_random_state
 from smoe.distribution.components import Components
 from smoe.distribution.regions import HighestDensityRegions
 from smoe.params import n_experts_of
-from smoe.validation import check_coverage, check_number
+from smoe.validation import check_level, check_number
 
 __all__ = ["ConditionalMixture"]
 
@@ -126,7 +126,7 @@ class ConditionalMixture:
 
     def interval(self, coverage):
         """Return the equal-tailed intervals that hold y with probability ``coverage``, (n_samples, 2)."""
-        tail = 0.5 * (1.0 - check_coverage(coverage))
+        tail = 0.5 * (1.0 - check_level(coverage, "coverage"))
         return np.column_stack([self.ppf(tail), self.isf(tail)])
 
     def hdr(self, coverage):
@@ -149,7 +149,7 @@ class ConditionalMixture:
         NotImplementedError
             The experts' family is not normal.
         """
-        coverage, parts = check_coverage(coverage), {}
+        coverage, parts = check_level(coverage, "coverage"), {}
 
         def visit(block, params):
             edges, count, level = Components(self._model, block, params).regions(coverage)
