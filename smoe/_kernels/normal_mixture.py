@@ -42,13 +42,13 @@ def advance(value, slope, y, low, high, before, unit):
     A Newton step that leaves the bracket, or is not half the last but one (``before``), is no progress: the bracket is
     cut in two. A Newton step far below the unit of length is the last: the next would be its square.
     """
-    newton = y - value / slope
+    newton = y - value / slope if value != 0.0 else y
     if abs(newton - y) <= _STEP * unit:
         return min(max(newton, low), high), True
     if low < newton < high and abs(2.0 * value) <= abs(before * slope):
         return newton, False
     middle = low + 0.5 * (high - low)
-    return middle, value == 0.0 or abs(middle - y) <= EPS * (abs(y) + unit)
+    return middle, abs(middle - y) <= EPS * (abs(y) + unit)
 
 
 @kernel

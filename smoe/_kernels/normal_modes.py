@@ -73,8 +73,19 @@ def _clear(first, last, width, low, high):
 
 
 @kernel
+def _convex(table, n, a, b):
+    """Whether [a, b] is more than one standard deviation from every mean; far away sizes underflow."""
+    for k in range(n):
+        if a <= table[MEAN, k] + table[SD, k] and b >= table[MEAN, k] - table[SD, k]:
+            return False
+    return True
+
+
+@kernel
 def _settled(table, n, a, b):
     """Whether f' has no zero in [a, b], or is monotone there, or the interval is too short to matter."""
+    if _convex(table, n, a, b):
+        return True
     top, narrowest = _largest(table, n, a, b)
     if b - a <= _SHORT * narrowest + 4.0 * EPS * max(abs(a), abs(b)):
         return True
