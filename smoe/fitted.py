@@ -119,7 +119,8 @@ class FittedMixture:
         ConditionalMixture
             With ``mean``, ``std``, ``pdf``, ``cdf``, ``ppf``, ``interval``, ``hdr``, ``mode``, ``sample`` and more.
         """
-        return ConditionalMixture(self._model, self.params_, self._blocks(X))
+        blocks = self._blocks(X)
+        return ConditionalMixture(self._model, self.params_, blocks)
 
     def predict_quantiles(self, X, q):
         """Return quantiles of y given x.

@@ -58,7 +58,7 @@ class Components:
     def cdf(self, y, upper=False):
         """Return the mass below y, or with ``upper`` above it, (m,)."""
         tails = self.expert.cdf(self.Z, y, self.params, upper)
-        return np.minimum((self.proba * tails).sum(axis=0), 1.0)
+        return (self.proba * tails).sum(axis=0) / self.proba.sum(axis=0)  # one at the end, to the last digit
 
     def logcdf(self, y, upper=False):
         """Return the log of the mass below y, or with ``upper`` above it, (m,)."""
