@@ -122,18 +122,19 @@ def test_any_gate(gate):
 
 
 def test_threads_and_blocks_change_nothing(fitted, moe):
-    X = np.tile(moe.data, (300, 1))
+    X = np.tile(moe.data, (150, 1))
     one, two = fitted.predict_distribution(X), SoftmaxMoERegressor(3, n_jobs=2)
     two.__dict__.update({**vars(fitted), "n_jobs": 2})
     two = two.predict_distribution(X)
     for ask in (lambda m: m.interval(0.9), lambda m: m.sample(random_state=0), lambda m: m.mode()):
         np.testing.assert_array_equal(ask(one), ask(two))
-    for a, b in zip(one.hdr(0.9), two.hdr(0.9), strict=True):
+    regions = one.hdr(0.9)
+    for a, b in zip(regions, two.hdr(0.9), strict=True):
         np.testing.assert_array_equal(a, b)
     few = fitted.predict_distribution(moe.data).hdr(0.9)
-    np.testing.assert_array_equal(one.hdr(0.9).edges, np.tile(few.edges, (300, 1)))
-    y = np.tile(moe.target, 300)
-    np.testing.assert_array_equal(one.pdf(y), np.tile(fitted.predict_distribution(moe.data).pdf(moe.target), 300))
+    np.testing.assert_array_equal(regions.edges, np.tile(few.edges, (150, 1)))
+    y = np.tile(moe.target, 150)
+    np.testing.assert_array_equal(one.pdf(y), np.tile(fitted.predict_distribution(moe.data).pdf(moe.target), 150))
 
 
 @pytest.mark.parametrize("method", ["icl", "bic", "score_samples", "predict_interval"])

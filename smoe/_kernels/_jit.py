@@ -9,7 +9,6 @@ contiguous, ``a[:, low:high][k]`` is not known to be), indices from zero, and no
 under two names.
 """
 
-from contextlib import contextmanager
 from pathlib import Path
 
 from numba import njit
@@ -29,14 +28,15 @@ def raise_interrupt(error):
         raise KeyboardInterrupt from error
 
 
-@contextmanager
-def interruptible():
-    """Let Ctrl-C that hits compiled code come out as the interrupt it is."""
-    try:
-        yield
-    except SystemError as error:
-        raise_interrupt(error)
-        raise
+class interruptible:
+    """A context that lets Ctrl-C which hits compiled code come out as the interrupt it is."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, SystemError):
+            raise_interrupt(error)
 
 
 def must_compile(function):

@@ -7,7 +7,9 @@ import numpy as np
 from smoe._kernels._jit import kernel
 from smoe._kernels.elementary import exp
 
-MEAN, SD, WEIGHT = 0, 1, 2  # rows of the table of one mixture
+MEAN = 0  # rows of the table of one mixture
+SD = 1
+WEIGHT = 2
 _ROOT_TWO = math.sqrt(2.0)
 _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 _STEP = 1e-9

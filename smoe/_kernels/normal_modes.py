@@ -13,7 +13,8 @@ from smoe._kernels._jit import kernel
 from smoe._kernels.elementary import exp
 from smoe._kernels.normal_mixture import EPS, MEAN, SD, WEIGHT, advance, load
 
-LOG_DENSITY, _LOG_SLOPE = 3, 4  # rows of the table: log(w / sd), log(w / sd^2)
+LOG_DENSITY = 3  # rows of the table: log(w / sd), log(w / sd^2)
+_LOG_SLOPE = 4
 N_ROWS = 5
 _STACK = 2400
 _SHORT = 1e-5  # of the sd: closer stationary points differ by less than rounding in height

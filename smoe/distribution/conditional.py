@@ -54,12 +54,12 @@ class ConditionalMixture:
     >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
     >>> mixture = model.predict_distribution([[66.0]])
     >>> mixture.mean().round(2), mixture.cdf(3.0).round(2)
-    (array([2.93]), array([0.58]))
+    (array([3.05]), array([0.5]))
     >>> mixture.interval(0.8).round(1)
-    array([[1.8, 4.4]])
+    array([[2. , 4.2]])
     >>> mixture.hdr(0.8).of(0).round(1)
-    array([[1.7, 2.5],
-           [3.8, 4.5]])
+    array([[1.8, 2.5],
+           [3.5, 4.4]])
     """
 
     def __init__(self, model, params, blocks):
