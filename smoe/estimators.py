@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from smoe._kernels._jit import interruptible, must_compile
+from smoe._kernels._jit import must_compile, raise_interrupt
 from smoe._kernels.posterior import posterior
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS, Expert
@@ -215,11 +215,14 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         blocks = Blocks(model, X, y, weight, scaling)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
         task = Task(model, None, self.n_experts, scaling)
-        with interruptible():  # no `except Exception` of a caller may swallow an interrupt
+        try:
             fit, certificate, self.starts_ = search(
                 task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
             )
             self._store(blocks, fit, certificate)
+        except SystemError as error:  # no `except Exception` of a caller may swallow an interrupt
+            raise_interrupt(error)
+            raise
         self._warn(scaling, certificate)
         return self
 
