@@ -109,6 +109,12 @@ class GaussianExpert(Expert):
         """Return a_i'x + b_i, (n_experts, m)."""
         return predictors(params.coef, params.intercept, Z)
 
+    def mean_scores(self, Z, params):
+        """Return d(a_i'x + b_i) / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
+        return np.broadcast_to(
+            np.concatenate([Z, np.zeros((1, Z.shape[1]))]), (len(params.variance), len(Z) + 1, Z.shape[1])
+        )
+
     def mean_of(self, Z, params, chosen):
         """Return the means of each row's chosen experts only, (top_k, m)."""
         return chosen_lines(_lines(params), Z, chosen)
