@@ -111,9 +111,8 @@ class GaussianExpert(Expert):
 
     def mean_scores(self, Z, params):
         """Return d(a_i'x + b_i) / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
-        return np.broadcast_to(
-            np.concatenate([Z, np.zeros((1, Z.shape[1]))]), (len(params.variance), len(Z) + 1, Z.shape[1])
-        )
+        own = np.concatenate([Z, np.zeros((1, Z.shape[1]))])
+        return np.broadcast_to(own, (len(params.variance), *own.shape))
 
     def mean_of(self, Z, params, chosen):
         """Return the means of each row's chosen experts only, (top_k, m)."""

@@ -62,7 +62,12 @@ def delta_method(function, covariance):
     if not (np.isfinite(estimate).all() and np.isfinite(gradient).all()):
         raise ValueError("function is not finite, or not smooth, at the estimates: the delta method needs both.")
     error = covariance.std_err(gradient).reshape(estimate.shape)
-    return DeltaMethod(estimate[()], error[()], covariance.reason if np.isnan(error).any() else "")
+    reason = covariance.reason if np.isnan(error).any() else ""
+    return DeltaMethod(_plain(estimate), _plain(error), reason)
+
+
+def _plain(values):
+    return values if values.ndim else values.item()
 
 
 def _slope(at, column):

@@ -33,7 +33,7 @@ def _field_names(field, shape, columns):
 
 
 def is_bounded(names, gate, expert):
-    """Return which entries are bounded below by zero: zero is no hypothesis on them, their intervals are on a log scale."""
+    """Return which entries are bounded below by zero, which is then no hypothesis on them."""
     bounded = {"gate": set(gate.lower), "expert": set(expert.lower)}
     split = [name.split(": ", 1) for name in names]
     return np.array([term.split("[")[0] in bounded[part.split()[0]] for part, term in split])
