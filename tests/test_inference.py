@@ -20,9 +20,9 @@ from smoe.gates import GATES, LinearGateParams, RelaxedTopKGate, TopKGate
 from smoe.gates.base import Gate
 from smoe.inference import covariance
 from smoe.inference.directions import _free_of_jumps
-from smoe.inference.rows import cluster_products, mean_gradient, pieces, row_scores, score_products
+from smoe.inference.rows import cluster_products, mean_gradient, row_scores, score_products
 from smoe.mixture import MixtureOfExperts
-from smoe.params import MoEParams, flatten
+from smoe.params import MoEParams, flatten, permute
 from smoe.scaling import Scaling
 from smoe.solvers import Certificate
 
@@ -98,10 +98,9 @@ def naive_covariances(twin, params, X, y, weight, free, unit):
     }
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_covariances_are_those_of_naive_derivatives(moe, weighted):
-    X, y = moe.data, moe.target
-    weight = np.random.default_rng(0).integers(1, 4, len(y)) * 1.0 if weighted else np.ones(len(y))
+def test_covariances_are_those_of_naive_derivatives(moe):
+    X, y = moe.data[:70], moe.target[:70]
+    weight = np.random.default_rng(0).integers(1, 4, len(y)) * 1.0
     model = SoftmaxMoERegressor(2, random_state=0).fit(X, y, weight)
     errors = flatten(model.standard_errors_)
     free = np.isfinite(errors)
@@ -110,7 +109,7 @@ def test_covariances_are_those_of_naive_derivatives(moe, weighted):
     scale = np.outer(errors[free], errors[free])
     for kind in KINDS:
         found = robust(model, kind, X, y, sample_weight=weight)
-        np.testing.assert_allclose(found.matrix[np.ix_(free, free)] / scale, wanted[kind] / scale, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found.matrix[np.ix_(free, free)] / scale, wanted[kind] / scale, rtol=0, atol=1e-5)
         np.testing.assert_allclose(flatten(found.standard_errors)[free] ** 2, np.diag(wanted[kind]), rtol=1e-5)
     assert_close(model.covariance("observed", X, y, sample_weight=weight).matrix, model.covariance_, rtol=1e-6)
 
@@ -128,8 +127,7 @@ def test_a_learned_temperature_has_covariances_too():
     assert free.sum() == model.n_parameters_ == 10
     block = Blocks.plain(model._model, moe.data, moe.target)
     rows = naive.gradient(lambda p: block.map(lambda b, q: model._model.posterior(b, q)[2], p), model.params_, 1e-4)
-    found = np.hstack([row_scores(model._model, piece, model.params_) for piece in pieces(block.take(slice(0, 600)),
-                       model.params_)])  # fmt: skip
+    found = row_scores(model._model, block.take(slice(None)), model.params_)
     np.testing.assert_allclose(found[free], rows[free], rtol=1e-6, atol=1e-6 * np.abs(rows).max())
     sandwich = model.covariance("sandwich", moe.data, moe.target).standard_errors
     np.testing.assert_allclose(flatten(sandwich)[free] / errors[free], 1.0, atol=0.5)  # the model is right
@@ -194,11 +192,10 @@ def test_standard_errors_agree_with_another_optimiser(load):
     def loss(theta):
         return -in_other_coordinates(theta, x, y, centre, sd)
 
-    (g, b), (a, c), v = model.gate_coef_[0], model.expert_coef_.ravel(), model.expert_variance_
     g, b = model.gate_coef_[0, 0], model.gate_intercept_[0]
-    ends = model.expert_intercept_
-    start = [-g * sd, -b - g * centre, a * sd, ends[0] + a * centre, np.log(v[0]) / 2]
-    start += [c * sd, ends[1] + c * centre, np.log(v[1]) / 2]
+    start = [-g * sd, -b - g * centre]
+    for a, b, v in zip(model.expert_coef_[:, 0], model.expert_intercept_, model.expert_variance_, strict=True):
+        start += [a * sd, b + a * centre, np.log(v) / 2]
     found = minimize(loss, np.array(start) * 1.05, method="BFGS", options={"gtol": 1e-7})
     np.testing.assert_allclose(-found.fun, model.loglik_, rtol=0, atol=1e-5)
     each = np.vectorize(lambda *theta: loss(np.array(theta)))
@@ -261,9 +258,7 @@ def test_separated_gates_leave_the_experts():
     for k, rows in enumerate((resp > 0.5).T):  # two regressions, each on rows of its own
         one = SoftmaxMoERegressor(1, expert_features=[1], random_state=0).fit(X[rows], y[rows])
         for field in ("coef", "intercept", "variance"):
-            own, alone = (
-                getattr(e.expert, field)[i] for e, i in ((found.standard_errors, k), (one.standard_errors_, 0))
-            )
+            own, alone = getattr(found.standard_errors.expert, field)[k], getattr(one.standard_errors_.expert, field)[0]
             np.testing.assert_allclose(own, alone, rtol=2e-2)
     assert "gate separates" in str(model.summary())
     inside = np.isfinite(quietly(model.mean_interval, X)).all(axis=1)
@@ -280,7 +275,7 @@ def test_singular_directions_are_named(moe):
     names = [f"{side} {k}: {e}" for side, es in (("gate", "ab"), ("expert", "abv")) for k in range(3) for e in es]
     found = covariance(fit._model, blocks, params, Certificate(False, "singular", False, True), names)
     errors = found.standard_errors
-    assert_close([field[0] for field in errors.expert], [field[0] for field in fit.standard_errors_.expert], rtol=1e-5)
+    assert_close(permute(errors.expert, [0]), permute(fit.standard_errors_.expert, [0]), rtol=1e-5)
     assert np.isnan([field[1:] for field in errors.expert[1:]]).all() and np.isnan(errors.gate.coef).all()
     assert "expert 1: a" in found.reason and "expert 2: v" in found.reason and "gate 1: a" in found.reason
     assert "expert 0" not in found.reason
@@ -304,8 +299,8 @@ def test_uncertified_fits_have_no_numbers(moe):
 
 
 def test_top_1_is_a_regression_in_each_region():
-    moe = make_moe(400, gate=TopKGate(1), random_state=1)
-    model = TopKMoERegressor(2, top_k=1, random_state=0).fit(moe.data, moe.target)
+    moe = make_moe(200, gate=TopKGate(1), random_state=1)
+    model = TopKMoERegressor(2, top_k=1, n_init=2, random_state=0).fit(moe.data, moe.target)
     assert model.converged_ and "1/n" in model.covariance().reason
     assert np.isnan(flatten(model.standard_errors_.gate)).all()
     label = model.predict_expert(moe.data)
@@ -315,7 +310,7 @@ def test_top_1_is_a_regression_in_each_region():
         for kind in ("observed", "sandwich"):
             own = model.covariance(kind, moe.data, moe.target).standard_errors.expert
             alone = one.covariance(kind, moe.data[rows], moe.target[rows]).standard_errors.expert
-            assert_close([field[k] for field in own], [field[0] for field in alone], rtol=1e-6)
+            assert_close(permute(own, [k]), alone, rtol=1e-6)
         band = model.mean_interval(moe.data)[rows]
         np.testing.assert_allclose(band, one.mean_interval(moe.data[rows]), rtol=1e-6)
 
@@ -348,7 +343,7 @@ def test_all_experts_selected_is_the_softmax_gate(moe, fitted):
 
 
 def test_a_penalty_leaves_no_standard_errors():
-    moe = make_moe(300, gate=TopKGate(1), random_state=1)
-    model = quietly(TopKMoERegressor(2, top_k=1, balance=0.1, random_state=0).fit, moe.data, moe.target)
+    moe = make_moe(60, gate=TopKGate(1), random_state=1)
+    model = quietly(TopKMoERegressor(2, top_k=1, balance=0.1, n_init=2, random_state=0).fit, moe.data, moe.target)
     found = quietly(model.covariance)
     assert np.isnan(flatten(found.standard_errors)).all() and found.reason
