@@ -1,9 +1,10 @@
 """Covariances of three kinds against closed forms, naive derivatives and an independent optimiser."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.differentiate import hessian as scipy_hessian
 from scipy.optimize import minimize
 from scipy.special import log_expit, logsumexp
 from scipy.stats import norm
@@ -173,6 +174,10 @@ def test_sums_do_not_depend_on_the_pieces(monkeypatch):
 # Against an independent optimiser -------------------------------------------------------------------------------------
 
 
+class Coordinates(NamedTuple):
+    theta: np.ndarray
+
+
 def in_other_coordinates(theta, x, y, centre, sd):
     """Log-likelihood by gate log odds of expert 1, regression on (x - centre) / sd, and log standard deviations."""
     z = (x - centre) / sd
@@ -198,15 +203,15 @@ def test_standard_errors_agree_with_another_optimiser(load):
         start += [a * sd, b + a * centre, np.log(v) / 2]
     found = minimize(loss, np.array(start) * 1.05, method="BFGS", options={"gtol": 1e-7})
     np.testing.assert_allclose(-found.fun, model.loglik_, rtol=0, atol=1e-5)
-    each = np.vectorize(lambda *theta: loss(np.array(theta)))
-    V = np.linalg.inv(scipy_hessian(lambda t: each(*t), found.x, initial_step=0.05).ddf)
+    unit = np.repeat([1.0, 0.1], [2, 6])
+    V = np.linalg.inv(naive.hessian(lambda t: loss(t.theta), Coordinates(found.x), step=0.02, unit=unit))
     slope, sds = np.eye(8), np.exp(found.x[[4, 7]])
     slope[[0, 2, 5]] /= sd
     slope[[1, 3, 6], [0, 2, 5]] = -centre / sd
     slope[4, 4], slope[7, 7] = 2 * sds**2
     wanted = np.sqrt(np.diag(slope @ V @ slope.T))
     errors = flatten(model.standard_errors_)
-    np.testing.assert_allclose(errors[np.isfinite(errors)], wanted, rtol=1e-4)
+    np.testing.assert_allclose(errors[np.isfinite(errors)], wanted, rtol=1e-3)
 
 
 # Weights, columns, frames ---------------------------------------------------------------------------------------------
