@@ -18,8 +18,12 @@ top-2        two of three experts on each row
 
 import argparse
 import os
+import sys
 import warnings
+from pathlib import Path
 
+# numba imports a package of this file's name where there is one.
+sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
