@@ -16,7 +16,7 @@ from naive import SOFTMAX_GAUSSIAN as twin
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.blocks import Blocks
 from smoe.datasets import load_engel, load_ethanol, load_faithful, load_mcycle, make_moe
-from smoe.experts import EXPERTS
+from smoe.experts import EXPERTS, GaussianExpertParams
 from smoe.gates import GATES, LinearGateParams, RelaxedTopKGate, TopKGate
 from smoe.gates.base import Gate
 from smoe.inference import covariance
@@ -26,6 +26,7 @@ from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, permute
 from smoe.scaling import Scaling
 from smoe.solvers import Certificate
+from smoe.starts import FromParams
 
 KINDS = ("observed", "sandwich", "cluster")
 
@@ -352,3 +353,31 @@ def test_a_penalty_leaves_no_standard_errors():
     model = quietly(TopKMoERegressor(2, top_k=1, balance=0.1, n_init=2, random_state=0).fit, moe.data, moe.target)
     found = quietly(model.covariance)
     assert np.isnan(flatten(found.standard_errors)).all() and found.reason
+
+
+def test_a_gate_that_separates_groups_of_experts():
+    """Two clusters of x far apart, two experts in each: as two fits, and the division is not estimated."""
+    moe = make_moe(300, n_features=1, n_experts=2, random_state=3)
+    X = np.vstack([moe.data, moe.data + 40.0])
+    half = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
+    y = np.append(moe.target, moe.target + 500.0)
+    gate, expert = half.params_
+    far = GaussianExpertParams(expert.coef, expert.intercept + 500.0 - 40.0 * expert.coef[:, 0], expert.variance)
+    coef = np.vstack([gate.coef - 3.0, gate.coef])
+    shift = np.append(gate.intercept + 60.0, gate.intercept - 40.0 * gate.coef[:, 0])
+    start = MoEParams(
+        LinearGateParams(coef, shift - shift[-1]),
+        GaussianExpertParams(*(np.concatenate(pair) for pair in zip(expert, far, strict=True))),
+    )
+    model = quietly(SoftmaxMoERegressor(4, start=FromParams(start)).fit, X, y)
+    assert "gate separates" in model.status_
+    found = quietly(model.covariance)
+    for k in range(2):
+        both = permute(found.standard_errors.expert, [2 * k, 2 * k + 1])
+        np.testing.assert_allclose(both.coef, half.standard_errors_.expert.coef, rtol=1e-3)
+        np.testing.assert_allclose(both.variance, half.standard_errors_.expert.variance, rtol=1e-3)
+    gate = found.standard_errors.gate
+    assert np.isnan([gate.coef[:2, 0], gate.intercept[:2]]).all() and np.isnan(gate.coef[3])
+    np.testing.assert_allclose(gate.coef[2], half.standard_errors_.gate.coef[0], rtol=1e-3)
+    difference = quietly(model.delta_method, lambda p: p.gate.coef[0, 0] - p.gate.coef[1, 0])
+    np.testing.assert_allclose(difference.std_err, half.standard_errors_.gate.coef[0, 0], rtol=1e-3)
