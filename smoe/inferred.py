@@ -329,7 +329,7 @@ class InferredMixture(FittedMixture):
     def _warn_uncertified(self):
         if not self.converged_:
             message = f"inference after a fit that is not a certified maximum: {self.status_}"
-            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
 
 def _check_kind(kind, X, y, groups):
@@ -345,7 +345,12 @@ def _group_codes(groups, n):
     groups = np.asarray(groups)
     if groups.shape != (n,):
         raise ValueError(f"groups must have shape ({n},), a label for each row, got {groups.shape}.")
-    return np.unique(groups, return_inverse=True)[1]
+    if groups.dtype.kind == "f" and np.isnan(groups).any():
+        raise ValueError("groups has NaN; give every row a label, or leave the rows out.")
+    try:
+        return np.unique(groups, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(f"groups must have labels of one kind, none missing: {error}.") from None
 
 
 def _warn_of_other_rows(model, blocks, params):

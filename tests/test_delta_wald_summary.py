@@ -242,6 +242,8 @@ def test_everything_survives_pickling(model, moe):
         ("groups are for kind='cluster'", "sandwich", {"groups": np.arange(200)}),
         (r"groups must have shape \(200,\)", "cluster", {"groups": np.arange(199)}),
         (r"groups must have shape \(200,\)", "cluster", {"groups": np.ones((200, 1))}),
+        ("groups has NaN", "cluster", {"groups": np.append(np.arange(199.0), np.nan)}),
+        ("groups must have labels of one kind", "cluster", {"groups": np.array([None, "a"] * 100)}),
         ("all rows are in one group", "cluster", {"groups": np.ones(200)}),
         ("sample_weight must have shape", "sandwich", {"sample_weight": np.ones(3)}),
     ],

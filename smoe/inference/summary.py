@@ -21,9 +21,10 @@ def coefficient_table(estimate, std_err, bounded, coverage=0.95):
     """
     z = np.where(bounded, np.nan, estimate / std_err)
     half = norm.isf((1.0 - coverage) / 2.0) * std_err
-    ratio = np.exp(half / np.where(bounded, estimate, np.inf))
-    low = np.where(bounded, estimate / ratio, estimate - half)
-    high = np.where(bounded, estimate * ratio, estimate + half)
+    with np.errstate(over="ignore"):  # of what is hardly estimated at all
+        ratio = np.exp(half / np.where(bounded, estimate, np.inf))
+        low, high = estimate / ratio, estimate * ratio
+    low, high = np.where(bounded, low, estimate - half), np.where(bounded, high, estimate + half)
     return np.column_stack([estimate, std_err, z, 2.0 * norm.sf(np.abs(z)), low, high])
 
 
