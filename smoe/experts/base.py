@@ -22,6 +22,8 @@ class Expert(BaseEstimator):
       (n_experts, n_entries, m), and ``curvature(Z, y, params, resp)``, the sum of resp times minus its second
       derivative, (n_experts, n_entries, n_entries): they unlock Newton and standard errors;
     * ``mean(Z, params)``, ``variance(Z, params)``, ``sample(Z, label, params, rng)``;
+    * ``mean_scores(Z, params)``, the gradient of expert k's mean by its own entries, (n_experts, n_entries, m), for
+      confidence intervals of the mean;
     * ``cdf(Z, y, params, upper=False)`` (the upper tail's probability on request) and
       ``ppf(Z, q, params, upper=False)``, the points with mass q, a number or (m,), below or above them;
     * ``log_cdf(Z, y, params, upper=False)``, if the logarithm of ``cdf`` loses far tails, and ``normal(Z, params)``,
