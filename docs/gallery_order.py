@@ -2,8 +2,8 @@
 
 STORY = [
     *("engel", "faithful", "mcycle", "ethanol"),
-    *("gate_regions", "top_k", "temperature", "temperature_ray"),
-    *("over_specification", "grid_search", "rate_study"),
+    *("prediction", "gate_regions", "top_k", "temperature", "temperature_ray"),
+    *("over_specification", "choosing_k", "grid_search", "rate_study"),
 ]
 
 

@@ -23,9 +23,11 @@ PUBLIC = [
     "smoe",
     "smoe.blocks",
     "smoe.datasets",
+    "smoe.distribution",
     "smoe.experts",
     "smoe.features",
     "smoe.gates",
+    "smoe.inference",
     "smoe.mixture",
     "smoe.params",
     "smoe.plots",
@@ -36,7 +38,7 @@ PUBLIC = [
 ]
 # The rest: their public names are documented where they are exported, or are inner parts.
 INNER = {
-    *("cli", "distribution", "estimators", "fitted", "fused", "inference", "inferred", "named"),
+    *("cli", "estimators", "fitted", "fused", "inferred", "named"),
     *("registry", "scaling", "search", "tables", "validation", "__main__"),
 }
 NOT_DOCUMENTED = {"smoe.plots": {"plt"}}

@@ -28,6 +28,17 @@ def raise_interrupt(error):
         raise KeyboardInterrupt from error
 
 
+class interruptible:
+    """A context that lets Ctrl-C which hits compiled code come out as the interrupt it is."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, SystemError):
+            raise_interrupt(error)
+
+
 def must_compile(function):
     """Whether a kernel has neither been compiled in this process nor stored on disk by another."""
     if not hasattr(function, "stats") or function.signatures:  # plain Python, or used already

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 from sklearn.base import clone
 
 import naive
@@ -128,6 +128,21 @@ def test_cdf_is_the_integral_of_the_density(name, rng):
         np.testing.assert_allclose(found, distribution_function(at(case, 0, k), mean, sd)[0](y), atol=1e-6)
         np.testing.assert_allclose(case.expert.cdf(Z, y, case.params, upper=True)[k], 1 - found, atol=1e-13)
         np.testing.assert_allclose(case.expert.ppf(Z, found, case.params)[k], y, rtol=1e-9, atol=1e-9)
+        for upper in (False, True):
+            tail = case.expert.cdf(Z, y, case.params, upper)[k]
+            np.testing.assert_allclose(case.expert.ppf(Z, tail, case.params, upper)[k], y, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(case.expert.log_cdf(Z, y, case.params, upper)[k], np.log(tail), rtol=1e-9)
+
+
+@every
+def test_normal_parts_are_the_moments(name, rng):
+    case = make(name, 3, 2, rng)
+    parts = case.expert.normal(case.Z, case.params)
+    if parts is not None:
+        np.testing.assert_allclose(parts[0], case.expert.mean(case.Z, case.params), rtol=1e-14)
+        np.testing.assert_allclose(parts[1] ** 2, case.expert.variance(case.Z, case.params), rtol=1e-14)
+        density = norm.logpdf(case.y, *parts)
+        np.testing.assert_allclose(case.expert.log_prob(case.Z, case.y, case.params), density, rtol=1e-9, atol=1e-9)
 
 
 @every
