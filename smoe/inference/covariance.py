@@ -60,7 +60,7 @@ class Covariance:
             return error[:, None] * (scaled @ scaled.T) * error
 
     def std_err(self, gradient):
-        """Return the standard errors of functions from their ``gradient`` by the free coordinates, (n_free, n_functions).
+        """Return the standard errors of functions from their gradient by the free coordinates, (n_free, n_functions).
 
         NaN where a function depends on directions that are not determined, or that converge faster than root n.
         """
