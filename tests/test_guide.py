@@ -49,7 +49,8 @@ def test_every_status_is_explained(module, text):
 
 
 def test_sentences_are_found():
-    source = '"""A module."""\ndef f(x):\n    """Say it."""\n    raise Error("too bad")\n    return f"bad  row {x} (of many rows)"\n'
+    said = 'f"bad  row {x} (of many rows)"'
+    source = f'"""A module."""\ndef f(x):\n    """Say it."""\n    raise Error("too bad")\n    return {said}\n'
     assert sentences(source) == {"bad row", "of many rows"}
     assert len(spoken()) > 15
 
