@@ -56,3 +56,12 @@ class InferredMixture(FittedMixture):
         part, errors = getattr(self.params_, side), getattr(self.standard_errors_, side, None)
         n = sum(np.asarray(f)[k].size for f in part if np.ndim(f))  # what all experts share comes last
         return tuple(None if p is None else flatten(permute(p, [k]))[:n] for p in (part, errors))
+
+    def diagnose(self, X, y, random_state=None):
+        """Return residuals, PIT values and what they, the experts and the starts say about the fit.
+
+        See `smoe.diagnostics.diagnose`.
+        """
+        from smoe.diagnostics import diagnose  # only for those who ask
+
+        return diagnose(self, X, y, random_state)

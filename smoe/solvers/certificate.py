@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import connected_components
 
 from smoe.params import flatten
 
-__all__ = ["Certificate", "certify"]
+__all__ = ["Certificate", "certify", "usage"]
 
 _PSD = 1e-9  # per row and in natural units: a curvature below minus this is a saddle
 SINGULAR = 1e-11  # share of the largest curvature that is rounding
@@ -110,3 +110,12 @@ def _n_undecided_groups(overlap):
     opposite ends may be linked through others. Between groups that are not linked the gate still wants to grow.
     """
     return connected_components(overlap > _UNDECIDED)[0]
+
+
+def usage(model, blocks, params):
+    """Return how the experts share any rows: the responsibility of each, and the number of groups.
+
+    Experts fall into more than one group, between which no row is undecided, if the gate separates the data.
+    """
+    load, overlap = blocks.sum(_shares, params, model)
+    return load, int(_n_undecided_groups(overlap * len(blocks) / blocks.total_weight))
