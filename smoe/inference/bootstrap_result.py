@@ -10,6 +10,8 @@ from smoe.validation import check_levels
 
 __all__ = ["BootstrapResult"]
 
+_LAST = 2**31
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BootstrapResult:
@@ -155,8 +157,9 @@ class BootstrapResult:
                 for place in np.ndindex(np.shape(estimate)):
                     key = side, *_label(field, place, names)
                     rows[key] = [estimate[place], bias[place], error[place], *ends[place]]
-        index = pd.MultiIndex.from_tuples(rows, names=["side", "expert", "parameter"])
-        return pd.DataFrame(list(rows.values()), index, ["estimate", "bias", "std_err", "ci_low", "ci_high"])
+        order = sorted(rows, key=lambda key: (key[0] != "gate", key[1] % _LAST))  # expert by expert, shared ones last
+        index = pd.MultiIndex.from_tuples(order, names=["side", "expert", "parameter"])
+        return pd.DataFrame([rows[key] for key in order], index, ["estimate", "bias", "std_err", "ci_low", "ci_high"])
 
 
 def _label(field, place, names):
