@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from scipy.special import entr
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -15,7 +16,7 @@ from smoe.experts import EXPERTS, Expert
 from smoe.features import choose_columns
 from smoe.fitted import ACCEPTED
 from smoe.gates import GATES, Gate
-from smoe.inference import standard_errors
+from smoe.inference import covariance
 from smoe.inferred import InferredMixture
 from smoe.params import permute
 from smoe.registry import resolve
@@ -106,8 +107,14 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         Free parameters, the degrees of freedom of AIC and BIC.
     n_active_parameters_ : int
         Those that take part in one prediction: the gate's and the selected experts'.
+    aic_, bic_, icl_ : float
+        Criteria of the fit on its own data: -2 l + 2 df, -2 l + df log n, and BIC plus twice the entropy of the
+        responsibilities. Smaller is better. For other data there are the methods ``aic``, ``bic`` and ``icl``.
     standard_errors_ : MoEParams or None
-        Standard errors from the observed information, NaN for pinned entries; None for a fit without certificate.
+        Standard errors from the observed information, NaN where an entry is pinned or not estimated at the root-n
+        rate; None for a fit without certificate.
+    covariance_ : ndarray of shape (n_entries, n_entries) or None
+        The covariance that they come from, entries in the order of ``summary().to_frame()``.
     gate_, expert_, solver_ : objects
         The resolved gate, family and solver.
     gate_columns_, expert_columns_ : ndarray of int
@@ -285,7 +292,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
 
     def _store(self, blocks, fit, certificate):
         model, scaling = self._model, blocks.scaling
-        order = _stable_order(model, blocks, fit.params)
+        order, entropy = _stable_order(model, blocks, fit.params)
         params = permute(fit.params, order)
         params = params._replace(gate=model.gate.canonical(params.gate))
         offset = blocks.total_weight * np.log(scaling.y_scale)
@@ -301,7 +308,11 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         share = model.gate.n_selected(self.n_experts) / self.n_experts
         self.n_active_parameters_ = n_gate + round(share * (self.n_parameters_ - n_gate))
         self.n_samples_ = blocks.total_weight
-        self.standard_errors_ = standard_errors(model, blocks, params) if certificate.valid else None
+        self.aic_ = 2.0 * self.n_parameters_ - 2.0 * self.loglik_
+        self.bic_ = self.n_parameters_ * np.log(self.n_samples_) - 2.0 * self.loglik_
+        self.icl_ = self.bic_ + 2.0 * entropy
+        self._certificate = certificate
+        self._covariance = covariance(model, blocks, params, certificate, self._parameter_names())
 
     def _warn(self, scaling, certificate):
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
@@ -318,12 +329,15 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
 
 
 def _stable_order(model, blocks, params):
-    """Order the experts by the mean response of the rows they are responsible for; empty experts come last."""
+    """Order the experts by the mean response of the rows they are responsible for; empty experts come last.
+
+    Also return the entropy of the responsibilities.
+    """
 
     def totals(block, p):
-        resp = model.posterior(block, p)[1] * block.weight
-        return np.array([resp.sum(axis=1), resp @ block.y])
+        resp = model.posterior(block, p)[1]
+        return np.array([resp @ block.weight, resp @ (block.weight * block.y), entr(resp) @ block.weight])
 
-    weight, response = blocks.sum(totals, params)
+    weight, response, entropy = blocks.sum(totals, params)
     mean = np.where(weight > 0, response / np.where(weight > 0, weight, 1.0), np.inf)
-    return np.lexsort((params.expert.intercept, mean))
+    return np.lexsort((params.expert.intercept, mean)), float(entropy.sum())

@@ -1,61 +1,288 @@
-"""What a fitted mixture says about its own parameters: standard errors, intervals, tests, the summary."""
+"""What a fitted mixture says about its own parameters: covariance, intervals, tests, the summary."""
+
+import warnings
+from dataclasses import replace
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from smoe.blocks import Blocks
 from smoe.fitted import FittedMixture
-from smoe.inference.summary import summary_text
-from smoe.params import flatten, permute
+from smoe.inference.covariance import KINDS, Covariance, covariance
+from smoe.inference.delta import delta_method, mean_interval, normal_quantile
+from smoe.inference.names import entry_names, is_bounded
+from smoe.inference.summary import Summary, coefficient_table
+from smoe.inference.wald import wald_test
+from smoe.params import flatten
+from smoe.scaling import standardise
+from smoe.validation import check_levels
 
 __all__ = ["InferredMixture"]
 
+_NOT_THE_FIT = 1e-5  # score norm per row, in units of the fit, on rows that are not those of the fit
+
 
 class InferredMixture(FittedMixture):
-    """Methods of an estimator that also has its standard errors."""
+    """Methods of an estimator that also has the covariance of its parameters, and the certificate of its fit."""
 
-    def summary(self, names=None):
-        """Return a table of estimates, standard errors, z statistics, p values and 95 % intervals, as text.
+    @property
+    def covariance_(self):
+        """Covariance matrix from the observed information, (n_entries, n_entries); None without certificate."""
+        return self._covariance.matrix if self.converged_ else None
 
-        Standard errors come from the observed information at a certified maximum; other fits have none.
+    @property
+    def standard_errors_(self):
+        """Standard errors from the observed information, shaped like ``params_``; None without certificate."""
+        return self._covariance.standard_errors if self.converged_ else None
+
+    def covariance(self, kind="observed", X=None, y=None, *, groups=None, sample_weight=None):
+        r"""Return the covariance of the parameters: gate, experts and variances together.
+
+        .. math:: H^{-1}, \qquad H^{-1} \Big(\sum w\, s s^\top\Big) H^{-1}, \qquad
+                  H^{-1} \Big(\sum_g s_g s_g^\top\Big) H^{-1}
+
+        with H the exact observed information, s the score of a row and s_g the sum of w s over the rows of a group.
+        The first supposes that the model is right; the sandwich holds also where the distribution of y is not what the
+        experts suppose (the parameters are then those that are nearest in Kullback-Leibler divergence); the clustered
+        one also where rows of a group depend on each other. None is corrected for small samples; the clustered one
+        needs many groups, some 40 or more.
+
+        Parameters
+        ----------
+        kind : {"observed", "sandwich", "cluster"}, default="observed"
+        X : array-like of shape (n_samples, n_features), default=None
+        y : array-like of shape (n_samples,), default=None
+            The rows of the fit, which estimators do not keep. "sandwich" and "cluster" need them; "observed" without
+            them is what the fit has found.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of the groups, for "cluster".
+        sample_weight : array-like of shape (n_samples,), default=None
+            The weights of the fit. They count rows: weight 2 is the row twice, two independent draws for "sandwich".
+
+        Returns
+        -------
+        Covariance
+            ``matrix``, ``names``, ``standard_errors`` (shaped like ``params_``), ``reason``.
+
+        Raises
+        ------
+        ValueError
+            An unknown kind; X or y missing; groups missing, of the wrong length, or only one of them.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The fit is not certified, or the score does not vanish on these rows: they are not those of the fit.
+
+        Notes
+        -----
+        Standard errors are NaN for entries that the gate pins, for aliased columns, for directions that the data do not
+        determine (``reason`` names who takes part), and for boundaries of top-K gates, which converge at the rate 1/n.
+
+        References
+        ----------
+        White, H. (1982). Maximum likelihood estimation of misspecified models. Econometrica 50, 1-25.
+
+        Examples
+        --------
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_engel
+        >>> X, y = load_engel(return_X_y=True)
+        >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+        >>> robust = model.covariance("sandwich", X, y)
+        >>> robust.standard_errors.expert.coef.round(3)
+        array([[0.037],
+               [0.121]])
+        """
+        check_is_fitted(self)
+        _check_kind(kind, X, y, groups)
+        self._warn_uncertified()
+        if X is None:
+            return self._covariance
+        blocks, codes = self._fitted_blocks(X, y, sample_weight, groups)
+        model, names = self._model, self._covariance.names
+        params = blocks.scaling.from_units(model, self.params_)
+        if self.converged_:
+            _warn_of_other_rows(model, blocks, params)
+        found = covariance(model, blocks, params, self._certificate, names, kind, codes)
+        return replace(found, params=self.params_)  # without the rounding of the way there and back
+
+    def delta_method(self, function, *, covariance=None):
+        r"""Return the standard error of a function of the parameters.
+
+        .. math:: \sqrt{\nabla g(\hat\theta)^\top \, V \, \nabla g(\hat\theta)}
+
+        with V the covariance of the parameters and the gradient by five-point differences.
+
+        Parameters
+        ----------
+        function : callable
+            Takes parameters in the user's units, shaped like ``params_``, and returns a number or an array. It must be
+            smooth at the estimates.
+        covariance : Covariance or None, default=None
+            What ``covariance(...)`` has returned; None for that of the fit.
+
+        Returns
+        -------
+        DeltaMethod
+            ``estimate``, ``std_err``, ``reason`` and ``interval(coverage)``. Standard errors are NaN where the function
+            depends on a direction that is not estimated.
+
+        Raises
+        ------
+        ValueError
+            The function is not finite or not smooth at the estimates.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The fit is not certified.
+
+        Examples
+        --------
+        The income at which both lines of Engel's data meet:
+
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_engel
+        >>> model = SoftmaxMoERegressor(2, random_state=0).fit(*load_engel(return_X_y=True))
+        >>> def crossing(params):
+        ...     intercept, slope = params.expert.intercept, params.expert.coef[:, 0]
+        ...     return (intercept[0] - intercept[1]) / (slope[1] - slope[0])
+        >>> found = model.delta_method(crossing)
+        >>> round(found.estimate, 1), round(found.std_err, 1)
+        (1295.9, 242.1)
+        """
+        return delta_method(function, self._chosen(covariance))
+
+    def mean_interval(self, X, coverage=0.95, *, covariance=None):
+        r"""Return the confidence interval of the mean of y given x.
+
+        .. math:: \hat\mu(x) \mp z \sqrt{\nabla\mu(x)^\top \, V \, \nabla\mu(x)}, \qquad
+                  \mu(x) = \sum_k \pi_k(x) \, E_k(y|x)
+
+        It says how surely the mean is known, row by row, and shrinks with the data; ``predict_interval`` says where y
+        falls. For a top-K gate the experts selected are taken as known: the interval means little within some 1/n of
+        a boundary.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        coverage : float, default=0.95
+        covariance : Covariance or None, default=None
+            What ``covariance(...)`` has returned, a robust one for example; None for that of the fit.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2)
+            NaN where the mean depends on a direction that is not estimated.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The fit is not certified.
+
+        Examples
+        --------
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_engel
+        >>> X, y = load_engel(return_X_y=True)
+        >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+        >>> model.mean_interval([[1000.0]]).round(1)
+        array([[636.8, 676.2]])
+        """
+        blocks = self._blocks(X)
+        normal_quantile(coverage)
+        return mean_interval(self._model, blocks, self.params_, self._chosen(covariance), coverage)
+
+    def wald_test(self, R, r=0.0, *, covariance=None):
+        r"""Test linear restrictions on the parameters.
+
+        .. math:: W = (R\hat\theta - r)^\top (R V R^\top)^{-1} (R\hat\theta - r) \sim \chi^2_q
+
+        Parameters
+        ----------
+        R : array of shape (q, n_entries) or (n_entries,), str, dict, or list of str or dict
+            A matrix on the parameters in the order of ``summary().to_frame()``; or names of parameters (each equals r);
+            or linear combinations {name: factor}. ``smoe.inference.equal_coefficients`` and ``no_effect`` build those
+            for equal slopes of two experts and for a covariate without effect.
+        r : float or array of shape (q,), default=0
+        covariance : Covariance or None, default=None
+            What ``covariance(...)`` has returned; None for that of the fit.
+
+        Returns
+        -------
+        WaldTest
+            ``statistic``, ``df``, ``p_value``, ``reason``.
+
+        Raises
+        ------
+        ValueError
+            R of the wrong shape, unknown names, restrictions that follow from each other or concern pinned parameters
+            only, r of the wrong shape.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The fit is not certified, or the restrictions concern what is not estimated; the test is then NaN.
+
+        Notes
+        -----
+        The number of experts cannot be tested in this way: with equal experts the gate is not identified.
+
+        Examples
+        --------
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_engel
+        >>> from smoe.inference import equal_coefficients
+        >>> model = SoftmaxMoERegressor(2, random_state=0).fit(*load_engel(return_X_y=True))
+        >>> test = model.wald_test(equal_coefficients(model.covariance(), 0, 1))
+        >>> test.df, round(test.statistic, 1)
+        (1, 17.3)
+        >>> test == model.wald_test({"expert 0: x0": 1, "expert 1: x0": -1})
+        True
+        """
+        test = wald_test(R, r, self._chosen(covariance))
+        if test.reason:
+            warnings.warn(f"no Wald test: {test.reason}", ConvergenceWarning, stacklevel=2)
+        return test
+
+    def summary(self, names=None, *, coverage=0.95, covariance=None):
+        """Return the table of estimates, standard errors, z statistics, p values and confidence intervals.
+
+        Variances and a learned temperature are not tested against zero, which is no value of theirs; their interval is
+        that of their logarithm.
 
         Parameters
         ----------
         names : list of str or None, default=None
             What to call the columns of X; None for their names in the data, or else x0, x1, ...
+        coverage : float, default=0.95
+            Of the confidence intervals.
+        covariance : Covariance or None, default=None
+            What ``covariance(...)`` has returned; None for that of the fit.
+
+        Returns
+        -------
+        Summary
+            ``print`` it, look at it in a notebook, or take ``to_frame()``.
+
+        Examples
+        --------
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_engel
+        >>> model = SoftmaxMoERegressor(2, random_state=0).fit(*load_engel(return_X_y=True))
+        >>> frame = model.summary(["income"]).to_frame()
+        >>> frame.loc["expert 0: income", ["estimate", "std_err"]].round(3).tolist()
+        [0.61, 0.024]
         """
         check_is_fitted(self)
-        if names is None:
-            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
-        n, df = self.n_samples_, self.n_parameters_
-        header = [
-            ("rows (sum of weights)", f"{n:g}"),
-            ("log-likelihood", f"{self.loglik_:.6f}"),
-            ("free parameters", f"{df}"),
-            ("AIC, BIC", f"{2 * df - 2 * self.loglik_:.3f}, {df * np.log(n) - 2 * self.loglik_:.3f}"),
-            *self._shared_rows(),
-            ("certificate", f"{self.status_} (score norm per row {self.score_norm_:.1e})"),
-        ]
-        tables = []
-        for k in range(self.n_experts):
-            gate = [*(names[j] for j in self.gate_columns_), "intercept"]
-            expert = [*(names[j] for j in self.expert_columns_), "intercept", "variance"]
-            tables += [(f"gate {k}", gate, *self._rows("gate", k)), (f"expert {k}", expert, *self._rows("expert", k))]
+        coverage = float(check_levels(coverage, "coverage"))
+        found = self._covariance if covariance is None else self._chosen(covariance)
+        bounded = is_bounded(found.names, self.gate_, self.expert_)
+        table = coefficient_table(flatten(self.params_), flatten(found.standard_errors), bounded, coverage)
         title = f"{self.n_experts} {type(self.expert_).__name__}s behind a {type(self.gate_).__name__}"
-        return summary_text(title, header, tables)
-
-    def _shared_rows(self):
-        """Numbers of the gate that all experts share, with their standard errors where they have one."""
-        gate, errors = self.params_.gate, getattr(self.standard_errors_, "gate", None)
-        for name in (name for name, field in gate._asdict().items() if not np.ndim(field)):
-            error = np.nan if errors is None else getattr(errors, name)
-            note = f" (std. err. {error:.4g})" if np.isfinite(error) else ""
-            yield name, f"{getattr(gate, name):.5g}{note}"
-
-    def _rows(self, side, k):
-        """Estimates and standard errors of one expert's gate or regression."""
-        part, errors = getattr(self.params_, side), getattr(self.standard_errors_, side, None)
-        n = sum(np.asarray(f)[k].size for f in part if np.ndim(f))  # what all experts share comes last
-        return tuple(None if p is None else flatten(permute(p, [k]))[:n] for p in (part, errors))
+        return Summary(title, self._facts(found.kind), self._parameter_names(names), table, coverage, found.reason)
 
     def diagnose(self, X, y, random_state=None):
         """Return residuals, PIT values and what they, the experts and the starts say about the fit.
@@ -65,3 +292,77 @@ class InferredMixture(FittedMixture):
         from smoe.diagnostics import diagnose  # only for those who ask
 
         return diagnose(self, X, y, random_state)
+
+    def _facts(self, kind):
+        """What stands above the table."""
+        return [
+            ("rows (sum of weights)", f"{self.n_samples_:g}"),
+            ("log-likelihood", f"{self.loglik_:.6f}"),
+            ("free parameters", f"{self.n_parameters_}"),
+            ("AIC, BIC, ICL", f"{self.aic_:.3f}, {self.bic_:.3f}, {self.icl_:.3f}"),
+            ("standard errors", {"observed": "observed information"}.get(kind, kind)),
+            ("certificate", f"{self.status_} (score norm per row {self.score_norm_:.1e})"),
+        ]
+
+    def _parameter_names(self, names=None):
+        """Names of the entries in flat order, with these names for the columns of X."""
+        if names is None:
+            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
+        if isinstance(names, str) or len(names) != self.n_features_in_:
+            raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
+        gate, expert = ([str(names[j]) for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
+        return entry_names(self.params_, gate, expert)
+
+    def _chosen(self, covariance):
+        """Return the covariance that a method was given, or that of the fit."""
+        if covariance is None:
+            return self.covariance()
+        if not isinstance(covariance, Covariance):
+            raise TypeError(f"covariance must be what model.covariance(...) returns, got {type(covariance).__name__}.")
+        if not np.array_equal(flatten(covariance.params), flatten(self.params_)):
+            raise ValueError("covariance belongs to another fit.")
+        return covariance
+
+    def _fitted_blocks(self, X, y, sample_weight, groups):
+        """Return the rows of positive weight in working coordinates, and the number of each row's group."""
+        source = self._blocks(X, y, sample_weight).source
+        codes = None if groups is None else _group_codes(groups, len(source.X))
+        X, y, weight, used = source.X, source.y, source.weight, source.weight > 0
+        if not used.all():
+            X, y, weight, codes = X[used], y[used], weight[used], None if codes is None else codes[used]
+        if codes is not None and codes.min() == codes.max():
+            raise ValueError("groups: all rows are in one group; a clustered covariance needs many.")
+        scaling = standardise(X, y, weight, self.gate_columns_, self.expert_columns_, centred=self.gate_.centred)
+        return Blocks(self._model, X, y, weight, scaling), codes
+
+    def _warn_uncertified(self):
+        if not self.converged_:
+            message = f"inference after a fit that is not a certified maximum: {self.status_}"
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+
+
+def _check_kind(kind, X, y, groups):
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
+    if (X is None) != (y is None) or (X is None and kind != "observed"):
+        raise ValueError(f"kind={kind!r} needs both X and y of the fit, which estimators do not keep.")
+    if (groups is not None) != (kind == "cluster"):
+        raise ValueError(f"groups are for kind='cluster', which needs them; got kind={kind!r}, groups={groups!r}.")
+
+
+def _group_codes(groups, n):
+    groups = np.asarray(groups)
+    if groups.shape != (n,):
+        raise ValueError(f"groups must have shape ({n},), a label for each row, got {groups.shape}.")
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def _warn_of_other_rows(model, blocks, params):
+    """Experts of a maximum have no score on the rows that they were fitted to."""
+    chart = model.chart(params)
+    score = blocks.sum(model.statistics, params, False).score(model.expert, params)
+    expert = chart.gradient(score, params)[int(chart.free[: flatten(params.gate).size].sum()) :]
+    largest = np.abs(expert).max() / blocks.total_weight
+    if largest > _NOT_THE_FIT:
+        message = f"the experts' score is {largest:.1e} per row, not zero: X, y are not the data of the fit"
+        warnings.warn(message, ConvergenceWarning, stacklevel=3)

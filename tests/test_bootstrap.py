@@ -1,24 +1,21 @@
-"""Resampling and likelihood-ratio tests against theory: least squares, observed information, permutations, chi-square."""
+"""Resampling against theory: least squares, observed information, permutations, rows counted twice."""
 
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2
+from joblib import parallel_config
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 
 from helpers import assert_close, quietly
-from smoe import SoftmaxMoERegressor, TopKMoERegressor
+from smoe import SoftmaxMoERegressor
 from smoe.blocks import Blocks
-from smoe.experts import GaussianExpertParams
-from smoe.inference import bootstrap, likelihood_ratio_test, n_experts_test
+from smoe.inference import bootstrap
 from smoe.inference.matching import match_experts
-from smoe.inference.number_of_experts import SplitOrOther
 from smoe.params import MoEParams, flatten, permute
 from smoe.scaling import standardise
-from smoe.starts import Elemental
 
 
 def crossing(n, seed=0):
@@ -49,12 +46,12 @@ def same(one, other, n=None):
 def test_one_expert_has_the_standard_errors_of_least_squares():
     X, y = line(400)
     model = SoftmaxMoERegressor(1).fit(X, y)
-    result = bootstrap(model, X, y, 400, random_state=0)
+    result = bootstrap(model, X, y, 200, random_state=0)
     Z = np.column_stack([X, np.ones(400)])
     wanted = np.sqrt(model.expert_variance_[0] * np.diag(np.linalg.inv(Z.T @ Z)))
     errors = result.standard_errors().expert
-    np.testing.assert_allclose([*errors.coef[0], errors.intercept[0]], wanted, rtol=0.12)
-    np.testing.assert_allclose(errors.variance, model.expert_variance_ * np.sqrt(2 / 400), rtol=0.12)
+    np.testing.assert_allclose([*errors.coef[0], errors.intercept[0]], wanted, rtol=0.2)
+    np.testing.assert_allclose(errors.variance, model.expert_variance_ * np.sqrt(2 / 400), rtol=0.2)
     for params in (result.replicate(0), result.replicate(7)):
         assert np.all(params.gate.coef == 0)
 
@@ -91,7 +88,8 @@ def test_replicates_are_seeded_by_address(pair, kind):
     model, X, y = pair
     long = bootstrap(model, X, y, 6, kind, random_state=3)
     same(long, bootstrap(model, X, y, 4, kind, random_state=3), 4)
-    same(long, bootstrap(model, X, y, 6, kind, random_state=3, n_jobs=2))
+    with parallel_config("loky" if kind == "case" else "threading"):
+        same(long, bootstrap(model, X, y, 6, kind, random_state=3, n_jobs=2))
     assert len(np.unique(long.logliks)) == 6
     other = bootstrap(model, X, y, 6, kind, random_state=4)
     assert not np.isin(other.logliks, long.logliks).any()
@@ -128,7 +126,7 @@ def test_weights_count_rows():
     rows = np.repeat(np.arange(80), weight.astype(int))
     drawn = bootstrap(model, X, y, 3, sample_weight=weight, random_state=0)
     same(drawn, bootstrap(model, X[rows], y[rows], 3, random_state=0))
-    case = bootstrap(model, X, y, 200, "case", sample_weight=weight, random_state=0)
+    case = bootstrap(model, X, y, 100, "case", sample_weight=weight, random_state=0)
     Z = np.column_stack([X, np.ones(80)])[rows]
     wanted = np.sqrt(model.expert_variance_[0] * np.diag(np.linalg.inv(Z.T @ Z)))
     np.testing.assert_allclose(case.standard_errors().expert.coef[0], wanted[:2], rtol=0.25)
@@ -140,8 +138,8 @@ def test_groups_are_drawn_whole():
     X, y = line(40)
     X, y, groups = np.tile(X, (25, 1)), np.tile(y, 25), np.tile([f"g{i}" for i in range(40)], 25)
     model = SoftmaxMoERegressor(1).fit(X, y)
-    naive = bootstrap(model, X, y, 100, "case", random_state=0).standard_errors()
-    whole = bootstrap(model, X, y, 100, "case", groups=groups, random_state=0).standard_errors()
+    naive = bootstrap(model, X, y, 40, "case", random_state=0).standard_errors()
+    whole = bootstrap(model, X, y, 40, "case", groups=groups, random_state=0).standard_errors()
     assert np.all(whole.expert.coef > 3 * naive.expert.coef)  # five times: 40 rows are no 1,000
 
 
@@ -154,10 +152,11 @@ def test_a_data_frame_gives_the_same_and_names_the_table(pair):
     assert_close(result.params, bootstrap(plain, X, y, 3, random_state=0).params, atol=1e-6)
     table = result.to_frame(0.9)
     assert list(table.columns) == ["estimate", "bias", "std_err", "ci_low", "ci_high"]
-    assert list(table.loc["gate", 0].index) == ["x", "intercept"]
-    assert table.loc[("expert", 1, "variance"), "estimate"] == model.expert_variance_[1]
-    assert table.loc[("expert", 1, "x"), "std_err"] == result.standard_errors().expert.coef[1, 0]
-    assert np.isnan(table.loc[("gate", 1, "x"), "ci_low"])
+    assert list(table.index) == list(model.summary().to_frame().index)
+    assert table.loc["expert 1: variance", "estimate"] == model.expert_variance_[1]
+    assert table.loc["expert 1: x", "std_err"] == result.standard_errors().expert.coef[1, 0]
+    assert table.loc["gate 0: intercept", "ci_high"] == result.interval(0.9).gate.intercept[0, 1]
+    assert np.isnan(table.loc["gate 1: x", "ci_low"])
 
 
 def test_any_function_of_the_parameters(pair):
@@ -169,32 +168,46 @@ def test_any_function_of_the_parameters(pair):
     np.testing.assert_allclose(result.bias().expert.coef, spread)
 
 
+def with_messages(function, *args, **kwargs):
+    """Call; return the result and what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = function(*args, **kwargs)
+    assert all(warning.category is ConvergenceWarning for warning in caught)
+    assert all(warning.filename == __file__ for warning in caught)
+    return result, [str(warning.message) for warning in caught]
+
+
 def test_failed_refits_are_kept_counted_and_said_once():
-    X, y = crossing(25)
-    model = quietly(SoftmaxMoERegressor(2, random_state=0).fit, X, y)
-    model.converged_ = True
-    with pytest.warns(ConvergenceWarning, match="of 30 refits are not certified maxima") as caught:
-        result = bootstrap(model, X, y, 30, "case", random_state=0)
-    assert len(caught) == 1
-    assert 0 < result.n_failed < 30 and result.n_failed == sum(result.reasons.values()) == np.sum(~result.certified)
+    X, y = crossing(60)
+    model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    result, said = with_messages(bootstrap, model, X, y, 40, "case", random_state=0)
+    assert 0 < result.n_failed < 40 and result.n_failed == sum(result.reasons.values()) == np.sum(~result.certified)
+    assert len(said) == 1 and said[0].startswith(f"{result.n_failed} of 40 refits are not certified maxima (most often")
     assert np.all(np.isfinite(result.logliks))
-    assert len(result.statistic(lambda p: p.expert.coef)) == 30
+    assert len(result.statistic(lambda p: p.expert.coef)) == 40
     kept = result.statistic(lambda p: p.expert.coef, certified_only=True)
     np.testing.assert_array_equal(kept, result.params.expert.coef[result.certified])
     np.testing.assert_allclose(result.standard_errors(True).expert.coef, kept.std(axis=0, ddof=1))
 
 
-def test_refits_that_raise_and_columns_that_vanish_are_failures():
+def test_columns_that_vanish_are_failures():
     X, y = line(12)
     X[1:, 1] = 0.0  # constant in every third resample
     model = SoftmaxMoERegressor(1).fit(X, y)
-    with pytest.warns(ConvergenceWarning, match="a coefficient is not identified"):
-        result = bootstrap(model, X, y, 30, "case", random_state=0)
+    result, said = with_messages(bootstrap, model, X, y, 30, "case", random_state=0)
     lost = result.params.expert.coef[:, 0, 1] == 0
+    assert 3 < lost.sum() < 20 and "a coefficient is not identified" in said[0]
     np.testing.assert_array_equal(lost, ~result.certified)
-    tiny = SoftmaxMoERegressor(1).fit(X[2:, :1], y[2:])
-    with pytest.warns(ConvergenceWarning, match="failed: ValueError"):
-        result = bootstrap(tiny, X[2:, :1], y[2:], 40, "case", sample_weight=np.full(10, 0.1), random_state=0)
+
+
+def test_refits_that_raise_are_failures():
+    X, y = crossing(60)
+    weight = np.full(60, 1 / 60)  # a data set of one row, for two experts
+    model = quietly(SoftmaxMoERegressor(2, random_state=0).fit, X, y, weight)
+    result, said = with_messages(bootstrap, model, X, y, 3, "case", sample_weight=weight, random_state=0)
+    assert result.n_failed == 3 and np.all(np.isnan(result.logliks)) and np.all(np.isnan(result.params.expert.coef))
+    assert "3 of 3 refits" in said[-1] and "failed: ValueError: n_experts=2 is larger" in said[-1]
     with pytest.raises(ValueError, match="n_resamples: 0 refits are too few to summarise, .*failed: ValueError"):
         result.interval()
 
@@ -202,9 +215,9 @@ def test_refits_that_raise_and_columns_that_vanish_are_failures():
 def test_an_uncertified_fit_is_said():
     X, y = crossing(300)
     model = quietly(SoftmaxMoERegressor(2, random_state=0, max_iter=1, n_init=1).fit, X, y)
-    with pytest.warns(ConvergenceWarning, match="bootstrap of a fit that is not a certified maximum: iteration limit"):
-        quiet_result = bootstrap(model, X, y, 2, random_state=0)
-    assert "without certificate" in repr(quiet_result)
+    result, said = with_messages(bootstrap, model, X, y, 2, random_state=0)
+    assert said[0].startswith("bootstrap of a fit that is not a certified maximum: iteration limit")
+    assert repr(result) == f"BootstrapResult(parametric, 2 refits, {result.n_failed} without certificate)"
 
 
 @pytest.mark.parametrize(

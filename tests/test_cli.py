@@ -231,8 +231,8 @@ def test_fit_prints_and_writes(tmp_path, capsys):
     X, y = load_engel(return_X_y=True)
     model = SoftmaxMoERegressor(2, random_state=1).fit(X, y)
     printed = capsys.readouterr().out
-    table = model.summary(["income"]).splitlines()
-    assert printed.splitlines()[7 : len(table)] == table[7:] and "  income " in printed
+    table = str(model.summary(["income"])).splitlines()
+    assert printed.splitlines()[8 : len(table)] == table[8:] and "  income " in printed
     fit = json.loads((out / "fit.json").read_text())
     assert (
         fit["loglik"] == pytest.approx(model.loglik_, rel=1e-12)

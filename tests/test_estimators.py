@@ -199,7 +199,7 @@ def test_equal_experts_are_not_certified(data):
 
 
 def test_summary(fitted):
-    text = fitted.summary()
+    text = str(fitted.summary())
     assert f"{fitted.loglik_:.6f}" in text and "certificate" in text and "converged" in text
     row = next(line for line in text.split("expert 0")[1].splitlines() if line.strip().startswith("x0")).split()
     estimate, error = fitted.expert_coef_[0, 0], fitted.standard_errors_.expert.coef[0, 0]
@@ -497,7 +497,7 @@ def test_frames_have_names(frame, data):
     plain = SoftmaxMoERegressor(2, random_state=0, gate_features=[1], expert_features=[0]).fit(X, y)
     assert_close(model.params_, plain.params_, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(model.predict(table), plain.predict(X), rtol=1e-9)
-    gate, expert = (model.summary().split(f"{side} 0")[1].split("intercept")[0] for side in ("gate", "expert"))
+    gate, expert = (str(model.summary()).split(f"{side} 0")[1].split("intercept")[0] for side in ("gate", "expert"))
     assert "bravo" in gate and "alpha" not in gate and "alpha" in expert and "bravo" not in expert
 
 

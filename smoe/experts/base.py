@@ -22,6 +22,8 @@ class Expert(BaseEstimator):
       (n_experts, n_entries, m), and ``curvature(Z, y, params, resp)``, the sum of resp times minus its second
       derivative, (n_experts, n_entries, n_entries): they unlock Newton and standard errors;
     * ``mean(Z, params)``, ``variance(Z, params)``, ``sample(Z, label, params, rng)``;
+    * ``mean_scores(Z, params)``, the gradient of expert k's mean by its own entries, (n_experts, n_entries, m), for
+      confidence intervals of the mean;
     * ``cdf(Z, y, params, upper=False)`` (the upper tail's probability on request) and ``ppf(Z, q, params)``;
     * ``mean_of(Z, params, chosen)``, the means of the experts chosen (top_k, m) for each row;
     * ``unscale(params, shift, scale, y_shift, y_scale)`` and ``units(params)``, the natural unit of each entry.

@@ -109,6 +109,11 @@ class GaussianExpert(Expert):
         """Return a_i'x + b_i, (n_experts, m)."""
         return predictors(params.coef, params.intercept, Z)
 
+    def mean_scores(self, Z, params):
+        """Return d(a_i'x + b_i) / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
+        own = np.concatenate([Z, np.zeros((1, Z.shape[1]))])
+        return np.broadcast_to(own, (len(params.variance), *own.shape))
+
     def mean_of(self, Z, params, chosen):
         """Return the means of each row's chosen experts only, (top_k, m)."""
         return chosen_lines(_lines(params), Z, chosen)

@@ -132,6 +132,11 @@ class ActivationDenseToSparseGate(Gate):
             -(R * level).sum(axis=(-2, -1)) / tau**2,
         )
 
+    def row_pullback(self, Z, params, R):
+        """Return the derivative of each row's sum of R * scores, (n_entries, m)."""
+        own, shared = self._jacobian(Z, params)
+        return np.concatenate([(R[:, None] * own).reshape(-1, Z.shape[1]), (R * shared).sum(axis=0)[None]])
+
     def _jacobian(self, Z, params):
         """Return the derivatives of score i by its own slopes and intercept, (n_experts, n_terms, m), and by tau."""
         linear = params.coef @ Z[:-1]

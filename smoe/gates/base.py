@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 
 from smoe._kernels.designs import predictors
 from smoe._kernels.moments import covariance_weights, weighted_grams
+from smoe.params import flatten
 
 __all__ = ["Gate", "LinearGate", "LinearGateParams"]
 
@@ -67,6 +68,14 @@ class Gate(BaseEstimator):
         minus new probabilities) and maximum likelihood (R = responsibilities minus probabilities).
         """
         raise TypeError(f"{type(self).__name__} must implement pullback.")
+
+    def row_pullback(self, Z, params, R):
+        """Return the derivative of each row's sum of R * scores, (n_entries, m), entries in flat order.
+
+        Here row after row, which works for every gate; a gate that has more to say overrides it.
+        """
+        rows = [self.pullback(Z[:, [i]], params, R[:, [i]]) for i in range(R.shape[1])]
+        return np.array([flatten(row) for row in rows]).T.reshape(flatten(params).size, -1)
 
     def n_selected(self, n_experts):
         """Return how many experts have a positive probability on each row."""
@@ -130,6 +139,10 @@ class LinearGate(Gate):
         """Return the sums of R x' and of R."""
         sums = R @ Z.T
         return LinearGateParams(sums[..., :-1], sums[..., -1])
+
+    def row_pullback(self, Z, params, R):
+        """Return the derivative of each row's sum of R * scores, (n_entries, m)."""
+        return (R[:, None] * Z).reshape(-1, Z.shape[1])
 
     def information(self, Z, params, proba, weight, resp=None):
         """Return the sum over rows of weight J'(diag p - p p')J, with J the derivative of the scores.

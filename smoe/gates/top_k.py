@@ -5,7 +5,7 @@ import numpy as np
 from smoe._kernels.posterior import softmax
 from smoe._kernels.relaxed_top_k import pull_ranking, relax, relaxed_covariance_weights
 from smoe._kernels.top_k import gather, keep_chosen, top_k_experts
-from smoe.gates.base import LinearGate, LinearGateParams
+from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.validation import check_number
 
 __all__ = ["RelaxedTopKGate", "TopKGate"]
@@ -124,6 +124,7 @@ class RelaxedTopKGate(TopKGate):
     """
 
     smooth = True
+    row_pullback = Gate.row_pullback
 
     def __init__(self, top_k=2, rank_by="score", balance=0.0, width=1.0):
         super().__init__(top_k, rank_by, balance)

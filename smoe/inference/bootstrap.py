@@ -159,11 +159,10 @@ def _result(model, kind, refits):
     flat = np.array([nothing if r.params is None else flatten(r.params) for r in refits])
     params = [unflatten(row, model.params_) for row in flat]
     sides = [type(side[0])(*map(np.stack, zip(*side, strict=True))) for side in zip(*params, strict=True)]
-    names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(model.n_features_in_)])
-    columns = tuple([str(names[j]) for j in chosen] for chosen in (model.gate_columns_, model.expert_columns_))
     logliks, certified = np.array([r.loglik for r in refits]), np.array([r.certified for r in refits])
     statuses = [r.status for r in refits]
-    return BootstrapResult(model.params_, MoEParams(*sides), logliks, statuses, certified, kind, columns)
+    names = model._parameter_names()
+    return BootstrapResult(model.params_, MoEParams(*sides), logliks, statuses, certified, kind, names)
 
 
 def _complaint(result):

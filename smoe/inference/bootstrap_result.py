@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smoe.params import MoEParams
+from smoe.params import MoEParams, flatten
 from smoe.validation import check_levels
 
 __all__ = ["BootstrapResult"]
-
-_LAST = 2**31
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,8 +32,8 @@ class BootstrapResult:
         ``status_`` of each refit, or the error that it raised.
     certified : ndarray of bool, shape (n_resamples,)
     kind : str
-    columns : tuple of two lists of str
-        Names of the columns that gate and experts see.
+    names : list of str
+        Of the entries in flat order.
     """
 
     estimate: MoEParams
@@ -44,7 +42,7 @@ class BootstrapResult:
     statuses: list
     certified: np.ndarray
     kind: str
-    columns: tuple
+    names: list
 
     def __repr__(self):
         return f"BootstrapResult({self.kind}, {len(self.logliks)} refits, {self.n_failed} without certificate)"
@@ -142,33 +140,24 @@ class BootstrapResult:
         return _by_field(lambda values: values[i], self.params)
 
     def to_frame(self, coverage=0.95, certified_only=False):
-        """Return a pandas table with columns estimate, bias, std_err, ci_low, ci_high.
+        """Return a pandas DataFrame with columns estimate, bias, std_err, ci_low, ci_high.
 
-        Its index has the side ("gate" or "expert"), the number of the expert and the parameter; what all experts
-        share has expert -1.
+        Its rows are called as those of ``model.summary().to_frame()``, such as "gate 0: x1" and "expert 1: variance".
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
         """
-        import pandas as pd  # not needed by anything else here
-
-        parts = self.bias(certified_only), self.standard_errors(certified_only), self.interval(coverage, certified_only)
-        rows = {}
-        for side, names in zip(("gate", "expert"), self.columns, strict=True):
-            fields = [getattr(p, side) for p in (self.estimate, *parts)]
-            for field, estimate, bias, error, ends in zip(fields[0]._fields, *fields, strict=True):
-                for place in np.ndindex(np.shape(estimate)):
-                    key = side, *_label(field, place, names)
-                    rows[key] = [estimate[place], bias[place], error[place], *ends[place]]
-        order = sorted(rows, key=lambda key: (key[0] != "gate", key[1] % _LAST))  # expert by expert, shared ones last
-        index = pd.MultiIndex.from_tuples(order, names=["side", "expert", "parameter"])
-        return pd.DataFrame([rows[key] for key in order], index, ["estimate", "bias", "std_err", "ci_low", "ci_high"])
-
-
-def _label(field, place, names):
-    """The expert and the name of one entry of a field."""
-    if not place:
-        return -1, field
-    if field == "coef":
-        return place[0], names[place[1]]
-    return place[0], "_".join(map(str, (field, *place[1:])))
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("to_frame() needs pandas: pip install pandas") from None
+        ends = self.interval(coverage, certified_only)
+        low, high = (_by_field(lambda values, end=end: values[..., end], ends) for end in (0, 1))
+        found = self.estimate, self.bias(certified_only), self.standard_errors(certified_only), low, high
+        columns = "estimate", "bias", "std_err", "ci_low", "ci_high"
+        return pd.DataFrame(dict(zip(columns, map(flatten, found), strict=True)), self.names)
 
 
 def _by_field(function, *params):

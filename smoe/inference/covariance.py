@@ -1,36 +1,179 @@
-"""Standard errors from the observed information."""
+"""Covariance of the estimates: from the observed information, robust to a wrong model, or to dependence in groups."""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from smoe.params import flatten, unflatten
+from smoe.inference.directions import root_n_directions
+from smoe.inference.rows import cluster_products, score_products
+from smoe.params import MoEParams, flatten, unflatten
 from smoe.solvers.certificate import LARGEST, SINGULAR
 
-__all__ = ["standard_errors"]
+__all__ = ["KINDS", "Covariance", "covariance"]
+
+KINDS = ("observed", "sandwich", "cluster")
+_LOST = 1e-6  # share of a direction that lies where nothing is known
+_HELD = 1e-10  # relative size of what rounding leaves of a standard error that is zero
 
 
-def standard_errors(model, blocks, params):
-    """Return standard errors in the user's units, shaped like the parameters; NaN where an entry is not estimated.
+@dataclass(frozen=True)
+class Covariance:
+    r"""Covariance matrix of the estimated parameters, in the user's units.
 
-    The inverse of the observed information, in the coordinates of ``model.chart(params)``, is carried to the user's
-    units by an affine change. Returns None where the information is not positive definite, or too large to invert.
+    Attributes
+    ----------
+    kind : {"observed", "sandwich", "cluster"}
+    names : list of str
+        What the entries are, in the order of ``summary().to_frame()``: "gate 0: x0", "expert 1: variance", ...
+    reason : str
+        Why some standard errors are NaN, or nothing. Entries that the gate's convention pins to zero are not mentioned.
+    params : MoEParams
+        The estimates.
+    change : ndarray of shape (n_entries, n_free)
+        What free coordinates of even scale do to the entries.
+    factor : ndarray of shape (n_free, rank)
+        The covariance of the free coordinates is ``factor @ factor.T``.
+    null : ndarray of shape (n_free, n_lost)
+        Orthonormal directions in these coordinates that the data do not determine.
     """
-    chart, scaling = model.chart(params), blocks.scaling
-    if not model.gate.smooth or chart.n_free > LARGEST:
-        return None
-    curvature = blocks.sum(model.curvature, params)
-    values, vectors = np.linalg.eigh(chart.hessian(curvature.information, curvature.score, params))
-    if values.size and values[0] <= SINGULAR * values[-1]:
-        return None
-    user = scaling.to_units(model, params)
-    change = [_moved(model, scaling, params, j) - flatten(user) for j in np.flatnonzero(chart.free)]
-    root = np.reshape(change, (-1, flatten(user).size)).T @ (chart.slope(params)[:, None] * vectors / np.sqrt(values))
-    largest = np.maximum(np.abs(root).max(axis=1, initial=0.0), np.finfo(float).tiny)
-    error = largest * np.linalg.norm(root / largest[:, None], axis=1)  # squares of extreme units leave float64
-    return unflatten(np.where(error > 0, error, np.nan), user)
+
+    kind: str
+    names: list
+    reason: str
+    params: MoEParams
+    change: np.ndarray
+    factor: np.ndarray
+    null: np.ndarray
+
+    @property
+    def standard_errors(self):
+        """Standard errors shaped like the parameters, NaN for entries that are pinned or not estimated."""
+        error = self.std_err(self.change.T)
+        return unflatten(np.where(error > 0, error, np.nan), self.params)
+
+    @property
+    def matrix(self):
+        """The covariance matrix (n_entries, n_entries); rows and columns without standard error are NaN."""
+        error, root = flatten(self.standard_errors), self.change @ self.factor
+        with np.errstate(over="ignore", under="ignore"):  # squares of extreme units leave float64
+            scaled = root / error[:, None]
+            return error[:, None] * (scaled @ scaled.T) * error
+
+    def std_err(self, gradient):
+        """Return the standard errors of functions from their gradients by the free coordinates, (n_free, n_functions).
+
+        NaN where a function depends on directions that are not determined, or that converge faster than root n.
+        """
+        unit = np.maximum(np.abs(gradient).max(axis=0, initial=0.0), np.finfo(float).tiny)
+        gradient = gradient / unit  # squares of extreme units leave float64
+        size = np.linalg.norm(gradient, axis=0)
+        error = np.linalg.norm(self.factor.T @ gradient, axis=0)
+        lost = np.linalg.norm(self.null.T @ gradient, axis=0) > _LOST * size
+        held = (size > 0) & (error <= _HELD * size * np.linalg.norm(self.factor))
+        return np.where(lost | held, np.nan, error * unit)
 
 
-def _moved(model, scaling, params, j):
-    """The user's parameters after entry j of the working ones has moved by one."""
-    flat = flatten(params)
-    flat[j] += 1.0
-    return flatten(scaling.to_units(model, unflatten(flat, params)))
+def covariance(model, blocks, params, certificate, names, kind="observed", groups=None):
+    r"""Return the `Covariance` of estimates, from the rows that they were fitted to.
+
+    With H minus the second derivative of the log-likelihood and s the score of a row of weight w,
+
+    .. math:: H^{-1}, \qquad H^{-1} \Big(\sum w\, s s^\top\Big) H^{-1}, \qquad
+              H^{-1} \Big(\sum_g s_g s_g^\top\Big) H^{-1}, \quad s_g = \sum_{rows\ of\ g} w\, s
+
+    for the kinds "observed", "sandwich" and "cluster". There is no correction for small samples.
+
+    Parameters
+    ----------
+    model : MixtureOfExperts
+    blocks : Blocks
+        The rows, in working coordinates.
+    params : MoEParams
+        In working coordinates.
+    certificate : Certificate
+        Of the fit.
+    names : list of str
+    kind : {"observed", "sandwich", "cluster"}, default="observed"
+    groups : array of int, shape (n_samples,), or None
+        Group of each row, numbered from zero, for "cluster".
+
+    References
+    ----------
+    White, H. (1982). Maximum likelihood estimation of misspecified models. Econometrica 50, 1-25.
+
+    Liang, K.-Y. and Zeger, S. L. (1986). Longitudinal data analysis using generalized linear models. Biometrika 73,
+    13-22.
+    """
+    chart, user = model.chart(params), blocks.scaling.to_units(model, params)
+    user = user._replace(gate=model.gate.canonical(user.gate))
+    change = _change(model, blocks.scaling, chart, params)
+    reason = _nothing_known(model, certificate, chart)
+    if not reason:
+        information = chart.information(blocks.sum(model.curvature, params).information, params)
+        reason = "" if np.isfinite(information).all() else "the observed information is not finite: rescale the data"
+    if reason:
+        return Covariance(kind, names, reason, user, change, np.zeros((chart.n_free, 0)), np.eye(chart.n_free))
+    basis, null, note = root_n_directions(model, blocks, params, chart, certificate)
+    factor, singular = _inverse_root(information, basis)
+    if kind != "observed":
+        products = score_products if kind == "sandwich" else cluster_products
+        factor = _sandwich(factor, chart.information(products(model, blocks, params, groups), params))
+    found = Covariance(kind, names, "", user, change, factor, np.hstack([null, singular]))
+    return _with_reason(found, note, blocks.scaling, singular)
+
+
+def _nothing_known(model, certificate, chart):
+    """Say why there is no covariance at all, or nothing."""
+    if not (certificate.valid or certificate.flat):
+        return f"not a certified maximum: {certificate.status}"
+    if model.gate.balance > 0:
+        return "the penalty on uneven use moves the estimates away from the maximum of the likelihood"
+    if chart.n_free > LARGEST:
+        return f"{chart.n_free} free parameters: the information of more than {LARGEST} is not inverted"
+    return ""
+
+
+def _change(model, scaling, chart, params):
+    """Derivative of the user's parameters by the free coordinates of the chart, (n_entries, n_free)."""
+
+    def moved(flat):
+        return flatten(scaling.to_units(model, unflatten(flat, params)))
+
+    zero = np.zeros(len(chart.free))
+    origin, columns = moved(zero), np.eye(len(zero))[chart.free]
+    units = np.array([moved(unit) - origin for unit in columns])  # units change by an affine map
+    return units.T * chart.slope(params)
+
+
+def _inverse_root(information, basis):
+    """Return a factor of the inverse information within the span of a basis, and the directions without information."""
+    values, vectors = np.linalg.eigh(basis.T @ information @ basis)
+    sound = values > SINGULAR * max(values[-1], 0.0)
+    return basis @ (vectors[:, sound] / np.sqrt(values[sound])), basis @ vectors[:, ~sound]
+
+
+def _sandwich(root, products):
+    """Return a factor of root root' products root root'."""
+    values, vectors = np.linalg.eigh(root.T @ products @ root)
+    return root @ (vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
+def _with_reason(found, note, scaling, singular):
+    """Add in words why standard errors are missing."""
+    notes, n_gate = [note] if note else [], flatten(found.params.gate).size
+    parts = (found.params.gate, scaling.gate, 0), (found.params.expert, scaling.expert, n_gate)
+    aliased = [found.names[i + at] for part, view, at in parts for i in _aliased(part, view)]
+    if aliased:
+        notes.append(f"constant columns or linear combinations of others: {', '.join(aliased)}")
+    if singular.shape[1]:
+        touched = np.linalg.norm(found.change @ singular, axis=1) > _LOST * np.linalg.norm(found.change, axis=1)
+        involved = ", ".join(np.array(found.names)[touched])
+        notes.append(f"the data do not determine {singular.shape[1]} direction(s) which involve {involved}")
+    return replace(found, reason="; ".join(notes))
+
+
+def _aliased(part, view):
+    """Flat indices of the slopes of aliased features."""
+    mask = type(part)(*(np.zeros(np.shape(field)) for field in part))
+    mask.coef[:, ~view.kept] = 1.0
+    return np.flatnonzero(flatten(mask))

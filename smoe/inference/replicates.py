@@ -28,7 +28,8 @@ class Refit(NamedTuple):
 def replicate(run, n_resamples, random_state, n_jobs):
     """Return ``[run(seed, i) for i in range(n_resamples)]``, whatever the number of processes."""
     seed = check_random_state(random_state).randint(2**31, size=4).tolist()
-    return Parallel(n_jobs=n_jobs)(delayed(run)(seed, i) for i in range(n_resamples))
+    with warnings.catch_warnings():  # puts things right again where threads have each caught warnings
+        return Parallel(n_jobs=n_jobs)(delayed(run)(seed, i) for i in range(n_resamples))
 
 
 def rng_of(seed, i):

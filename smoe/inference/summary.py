@@ -1,38 +1,124 @@
-"""The summary table."""
+"""The summary table: text, HTML, data frame."""
+
+from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 from scipy.stats import norm
 
-__all__ = ["summary_text"]
+__all__ = ["COLUMNS", "Summary", "coefficient_table"]
+
+COLUMNS = ("estimate", "std_err", "z", "p_value", "ci_low", "ci_high")
+_FORMATS = (".5g", ".4g", ".2f", ".2g", ".5g", ".5g")
+_WIDTHS = (12, 12, 9, 9, 12, 12)
 
 
-def summary_text(title, header, tables):
-    """Return a summary as text.
+def coefficient_table(estimate, std_err, bounded, coverage=0.95):
+    """Return estimates, standard errors, z, p values and confidence limits, (n_entries, 6).
 
-    Parameters
+    Entries that are bounded below by zero are not tested against it (NaN), and their interval is that of their
+    logarithm, estimate * exp(-+ quantile * std_err / estimate), so that it stays positive.
+    """
+    z = np.where(bounded, np.nan, estimate / std_err)
+    half = norm.isf((1.0 - coverage) / 2.0) * std_err
+    ratio = np.exp(half / np.where(bounded, estimate, np.inf))
+    low = np.where(bounded, estimate / ratio, estimate - half)
+    high = np.where(bounded, estimate * ratio, estimate + half)
+    return np.column_stack([estimate, std_err, z, 2.0 * norm.sf(np.abs(z)), low, high])
+
+
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """The table of a fit; ``print`` it, look at it in a notebook, or take ``to_frame()``.
+
+    Attributes
     ----------
     title : str
     header : list of (str, str)
         Facts on the fit.
-    tables : list of (str, list of str, array, array or None)
-        A heading, the names of the entries, estimates and standard errors.
+    names : list of str
+        What the rows are: "gate 0: x0", ...
+    table : ndarray of shape (n_entries, 6)
+        Estimates, standard errors, z, p values, lower and upper confidence limits; NaN where there is none.
+    coverage : float
+        Of the confidence intervals.
+    notes : str
+        Why standard errors are missing, or nothing.
     """
-    width = max(len(name) for name, _ in header)
-    lines = [title, "=" * len(title), *(f"{name:<{width}}  {value}" for name, value in header)]
-    label = max((len(name) for _, names, _, _ in tables for name in names), default=0) + 2
-    for heading, names, estimates, errors in tables:
-        lines += [
-            "",
-            f"{heading:<{label}}{'estimate':>12}{'std. err.':>12}{'z':>9}{'p':>9}{'[2.5 %':>12}{'97.5 %]':>12}",
-        ]
-        errors = np.full(len(names), np.nan) if errors is None else errors
-        lines += [_row(n, e, s, label) for n, e, s in zip(names, estimates, errors, strict=True)]
-    return "\n".join(lines)
+
+    title: str
+    header: list
+    names: list
+    table: np.ndarray
+    coverage: float = 0.95
+    notes: str = ""
+
+    def to_frame(self):
+        """Return the table as a pandas DataFrame, rows by name.
+
+        Columns are estimate, std_err, z, p_value, ci_low, ci_high. Pinned entries have no standard error.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("to_frame() needs pandas: pip install pandas") from None
+        return pd.DataFrame(self.table, index=self.names, columns=list(COLUMNS))
+
+    def _headings(self):
+        tail = 50.0 * (1.0 - self.coverage)
+        return "estimate", "std. err.", "z", "p", f"[{tail:g} %", f"{100.0 - tail:g} %]"
+
+    def _sections(self):
+        """Yield headings (gate 0, expert 0, ...) and their rows: a label and six cells of text."""
+        rows = {}
+        for name, values in zip(self.names, self.table, strict=True):
+            part, label = name.split(": ", 1)
+            rows.setdefault(part, []).append((label, [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)]))
+        yield from sorted(rows.items(), key=lambda item: _place(item[0]))
+
+    def __str__(self):
+        """Return the table as text."""
+        facts = [*self.header, *([("note", self.notes)] if self.notes else [])]
+        width = max(len(name) for name, _ in facts)
+        lines = [self.title, "=" * len(self.title), *(f"{name:<{width}}  {value}" for name, value in facts)]
+        label = max(len(name.split(": ", 1)[1]) for name in self.names) + 2
+        for part, rows in self._sections():
+            lines += ["", f"{part:<{label}}{_line(self._headings())}"]
+            lines += [f"  {name:<{label - 2}}{_line(cells)}" for name, cells in rows]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self):
+        """Return the table for notebooks."""
+        facts = [*self.header, *([("note", self.notes)] if self.notes else [])]
+        out = [f"<p><b>{escape(self.title)}</b></p>", "<table>"]
+        out += [f"<tr>{_tags('th', [name])}{_tags('td', [value])}</tr>" for name, value in facts]
+        out += ["</table>", "<table>"]
+        for part, rows in self._sections():
+            out.append(f"<tr>{_tags('th', [part, *self._headings()])}</tr>")
+            out += [f"<tr>{_tags('td', [name, *cells])}</tr>" for name, cells in rows]
+        return "\n".join([*out, "</table>"])
 
 
-def _row(name, estimate, error, label):
-    start = f"  {name:<{label - 2}}{estimate:>12.5g}"
-    if not np.isfinite(error):
-        return start + f"{'-':>12}{'-':>9}{'-':>9}{'-':>12}{'-':>12}"
-    z, half = estimate / error, norm.ppf(0.975) * error
-    return start + f"{error:>12.4g}{z:>9.2f}{2 * norm.sf(abs(z)):>9.2g}{estimate - half:>12.5g}{estimate + half:>12.5g}"
+def _place(part):
+    """Order of the sections: gate 0, expert 0, gate 1, ..., and last what all experts share."""
+    side, *number = part.split()
+    return (int(number[0]) if number else np.inf), side != "gate"
+
+
+def _cell(value, form):
+    return format(value, form) if np.isfinite(value) else "-"
+
+
+def _line(cells):
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
+
+
+def _tags(tag, cells):
+    return "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)

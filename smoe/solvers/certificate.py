@@ -18,14 +18,21 @@ _ROUNDING = 1e-16
 LARGEST = 1000  # with more free parameters than this the curvature is not looked at
 
 _SEPARATES = "gate separates the data: its coefficients diverge while the log-likelihood converges"
+_SINGULAR = "singular information: probably more experts than the data support"
 
 
 class Certificate(NamedTuple):
-    """The verdict on a fit: ``valid``, the reasons in words, and whether an expert collapsed or is empty."""
+    """The verdict on a fit: ``valid``, the reasons in words, and whether an expert collapsed or is empty.
+
+    ``flat`` says that all that is wrong are directions that the data do not determine (singular information, or a gate
+    that ``separates`` or drifts towards a limit).
+    """
 
     valid: bool
     status: str
     degenerate: bool
+    flat: bool = False
+    separates: bool = False
 
 
 def certify(model, blocks, fit, tol):
@@ -47,16 +54,20 @@ def certify(model, blocks, fit, tol):
         diagnosis = model.gate.diagnosis(fit.params.gate)
         reasons += [fit.status, diagnosis] if diagnosis else [fit.status]
     chart = model.chart(fit.params)
-    if len(blocks) < chart.n_free:
+    few = len(blocks) < chart.n_free
+    if few:
         reasons.append(f"fewer rows ({len(blocks)}) than free parameters ({chart.n_free})")
+    stationary, shape = fit.score_norm <= max(tol, _VANISHING), []
     if not degenerate and model.gate.smooth:
-        stationary = fit.score_norm <= max(tol, _VANISHING)
         if stationary and _n_undecided_groups(overlap * rows) > 1:
-            reasons.append(_SEPARATES)
+            shape = [_SEPARATES]
         elif chart.n_free <= LARGEST:
-            reasons += _curvature_reasons(model, blocks, fit.params, chart, stationary)
+            shape = _curvature_reasons(model, blocks, fit.params, chart, stationary)
+    separates = shape in ([_SEPARATES], [model.gate.diagnosis(fit.params.gate)])
+    flat = stationary and not few and (separates or shape == [_SINGULAR])
+    reasons += shape
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
-    return Certificate(not reasons, "; ".join(reasons) or fit.status + unseen, degenerate)
+    return Certificate(not reasons, "; ".join(reasons) or fit.status + unseen, degenerate, flat, separates)
 
 
 class _Shares(NamedTuple):
@@ -90,7 +101,7 @@ def _curvature_reasons(model, blocks, params, chart, stationary):
     if stationary and _gate_grows(params, chart, step):
         return [model.gate.diagnosis(params.gate) or _SEPARATES]
     if values[0] <= SINGULAR * values[-1]:
-        return ["singular information: probably more experts than the data support"]
+        return [_SINGULAR]
     return []
 
 

@@ -1,0 +1,80 @@
+"""Which directions of the parameters are estimated at the root-n rate, with a normal limit."""
+
+import numpy as np
+from scipy.linalg import block_diag, null_space
+
+from smoe._kernels.top_k import top_k_experts
+from smoe.gates.base import LinearGate
+from smoe.params import flatten
+
+__all__ = ["root_n_directions"]
+
+
+def root_n_directions(model, blocks, params, chart, certificate):
+    r"""Return bases of the directions that are estimated at the root-n rate and of those that are not estimated.
+
+    Both are in the chart's coordinates, (n_free, n_directions), and come with a note in words. A smooth gate that does
+    not separate the data leaves every direction to the information matrix.
+
+    A gate that separates has no finite maximum: its coefficients are not estimated, while the experts are, with the
+    partition known in the limit.
+
+    A top-K gate has a likelihood that jumps where two experts i and j change places at the edge of the support. The
+    data locate such a jump at the rate 1/n, so that for root-n purposes the boundary
+    :math:`(\beta_i - \beta_j)^\top z = 0` is known. What is left free are the differences along themselves,
+    :math:`\delta_i - \delta_j \propto \beta_i - \beta_j`, that is how fast probabilities change across it, and all that
+    concerns pairs of experts which never change places. With one expert per row the likelihood does not depend on
+    either.
+
+    References
+    ----------
+    Chernozhukov, V. and Hong, H. (2004). Likelihood estimation and inference in a class of nonregular econometric
+    models. Econometrica 72, 1445-1480.
+    """
+    n_gate = int(chart.free[: flatten(params.gate).size].sum())
+    every, gate = np.eye(chart.n_free), np.arange(chart.n_free) < n_gate
+    if certificate.separates:
+        return every[:, ~gate], every[:, gate], certificate.status
+    if model.gate.smooth or model.gate.n_selected(len(params.gate.intercept)) == len(params.gate.intercept):
+        return every, every[:, :0], ""
+    free = _free_of_jumps(model.gate, blocks, params.gate)
+    basis = block_diag(free, np.eye(chart.n_free - n_gate))
+    return basis, every[:, :0], _NOTE if free.shape[1] < n_gate else ""
+
+
+_NOTE = (
+    "top-K: the boundaries where experts change places converge at the rate 1/n, without a normal limit; "
+    "gate entries that only they determine have no standard error"
+)
+
+
+def _free_of_jumps(gate, blocks, params):
+    """Return an orthonormal basis of moves of the free gate entries that leave the active boundaries where they are."""
+    k, p = len(params.intercept), params.coef.shape[1] + 1
+    if gate.n_selected(k) == 1:
+        return np.zeros(((k - 1) * p, 0))
+    at_edge = blocks.sum(_edges, params, gate)
+    rows = [np.zeros((1, k * p))]
+    for i, j in zip(*np.nonzero(np.triu((at_edge > 0) & (at_edge.T > 0), 1)), strict=True):
+        rows.append(_kept_boundary(gate, params, i, j))
+    return null_space(np.concatenate(rows)[:, : (k - 1) * p])  # the last expert's row is pinned
+
+
+def _kept_boundary(gate, params, i, j):
+    """Equations for moves (k, p) in flat order: the difference of i and j moves along itself."""
+    k, d = params.coef.shape
+    ranked = d + 1 if gate.rank_by == "score" else d  # ranks by slope do not see the intercepts
+    difference = np.append(params.coef[i] - params.coef[j], params.intercept[i] - params.intercept[j])[:ranked]
+    along = difference / max(np.linalg.norm(difference), np.finfo(float).tiny)
+    out = np.zeros((ranked, k, d + 1))
+    out[:, i, :ranked] = np.eye(ranked) - np.outer(along, along)
+    out[:, j] = -out[:, i]
+    return out.reshape(ranked, -1)
+
+
+def _edges(block, params, gate):
+    """Weight of the rows on which expert i is the last one in and j the first one out, (n_experts, n_experts)."""
+    k = len(params.intercept)
+    ranking = gate.ranking(LinearGate.scores(gate, block.gate_Z, params), params)
+    last, out = top_k_experts(ranking, gate.n_selected(k) + 1)[-2:]
+    return np.bincount(last * k + out, block.weight, k * k).reshape(k, k)
