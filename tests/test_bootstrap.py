@@ -18,11 +18,11 @@ from smoe.params import MoEParams, flatten, permute
 from smoe.scaling import standardise
 
 
-def crossing(n, seed=0):
+def crossing(n, seed=0, slope=2):
     """Two well separated experts behind a softmax gate."""
     rng = np.random.default_rng(seed)
     x, noise = rng.uniform(-1, 1, n), rng.normal(size=n)
-    first = rng.random(n) < 1 / (1 + np.exp(-2 * x))
+    first = rng.random(n) < 1 / (1 + np.exp(-slope * x))
     return x[:, None], np.where(first, 3 + 2 * x + 0.5 * noise, -3 - x + 0.8 * noise)
 
 
@@ -179,7 +179,7 @@ def with_messages(function, *args, **kwargs):
 
 
 def test_failed_refits_are_kept_counted_and_said_once():
-    X, y = crossing(60)
+    X, y = crossing(40, slope=12)
     model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
     result, said = with_messages(bootstrap, model, X, y, 40, "case", random_state=0)
     assert 0 < result.n_failed < 40 and result.n_failed == sum(result.reasons.values()) == np.sum(~result.certified)
