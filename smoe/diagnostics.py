@@ -18,6 +18,7 @@ _MOST_GROUPS = 10
 _AGREE = 1e-3  # nats between starts at one maximum
 _ALONE = 0.5  # smaller shares of agreeing starts are reported
 _MIXED = 0.9  # larger entropies are reported
+_ROUNDING = 1e-9
 _SMALLEST = np.finfo(float).smallest_subnormal  # its normal quantile is -38.5
 
 
@@ -35,7 +36,8 @@ class Diagnosis:
         The model's means.
     uniformity : tuple of two float
         Statistic and p-value of the Kolmogorov-Smirnov test of ``pit``. On the data of the fit the p-value is too
-        large: the parameters have been chosen to suit these rows.
+        large, the parameters having been chosen to suit these rows; on others it is too small where these rows are not
+        far fewer than those of the fit, since errors of estimation count too.
     moments : dict
         Of the residuals: mean, sd, skewness and excess kurtosis (0, 1, 0, 0 under the model).
     load : ndarray of shape (n_experts,)
@@ -235,9 +237,19 @@ def _starts(model):
     }
 
 
+def _varies(values):
+    """Whether values differ by more than rounding."""
+    return values.std() > _ROUNDING * np.abs(values).max()
+
+
 def _moments(residuals):
-    if residuals.std() == 0:
-        return {"mean": float(residuals.mean()), "sd": 0.0, "skewness": np.nan, "excess kurtosis": np.nan}
+    if not _varies(residuals):
+        return {
+            "mean": float(residuals.mean()),
+            "sd": float(residuals.std()),
+            "skewness": np.nan,
+            "excess kurtosis": np.nan,
+        }
     values = residuals.mean(), residuals.std(), skew(residuals), kurtosis(residuals)
     return dict(zip(("mean", "sd", "skewness", "excess kurtosis"), map(float, values), strict=True))
 
@@ -265,7 +277,7 @@ def _problems_of_residuals(found):
     r, n = found.residuals, len(found.residuals)
     if (p := found.uniformity[1]) < _LEVEL:
         yield f"PIT values are not uniform (p = {p:.1g}): more experts or columns, or another family."
-    if n >= _FEWEST and r.std() > 0:
+    if n >= _FEWEST and _varies(r):
         if (p := kurtosistest(r).pvalue) < _LEVEL:
             tails = "heavier" if found.moments["excess kurtosis"] > 0 else "lighter"
             yield f"tails are {tails} than the model's (p = {p:.1g}): more experts, or case-bootstrap standard errors."
@@ -281,12 +293,14 @@ def _patterns(found, X, names):
     """Say with what the residuals or their size change: the fitted mean, or a column of X."""
     r, n = found.residuals, len(found.residuals)
     n_groups = min(n // _FEWEST, _MOST_GROUPS)
-    if n_groups < 2 or r.std() == 0:
+    if n_groups < 2:
         return
     candidates = {"the fitted mean": found.fitted, **{f"column {a}": x for a, x in zip(names, X.T, strict=True)}}
-    groups = {a: np.array_split(np.argsort(x, kind="stable"), n_groups) for a, x in candidates.items() if x.std() > 0}
+    groups = {a: np.array_split(np.argsort(x, kind="stable"), n_groups) for a, x in candidates.items() if _varies(x)}
     for what, values in (("the residuals' mean", r), ("the residuals' spread", np.abs(r))):
+        if not groups or not _varies(values):
+            continue
         tests = {a: kruskal(*(values[rows] for rows in parts)).pvalue for a, parts in groups.items()}
-        name = min(tests, key=tests.get, default=None)
-        if name is not None and (p := len(tests) * tests[name]) < _LEVEL:
+        name = min(tests, key=tests.get)
+        if (p := len(tests) * tests[name]) < _LEVEL:
             yield f"{what} changes with {name} (p = {p:.1g}): more columns or experts."

@@ -65,7 +65,8 @@ def plot_residual_qq(diagnosis, coverage=0.95, ax=None):
 
 def _qq_band(n, coverage):
     """Return order statistics 1..n and their limits, simultaneous at equal local levels."""
-    orders = np.unique(np.round(np.concatenate([_spread(n), n + 1 - _spread(n)])).astype(int))
+    lower = np.round(np.geomspace(1, (n + 1) / 2, min(n, _ORDERS))).astype(int)  # dense at the end
+    orders = np.unique(np.concatenate([lower, n + 1 - lower]))
     rng, small = np.random.default_rng(0), np.empty(_SIMULATIONS)
     for i in range(_SIMULATIONS):
         level = betainc(orders, n + 1 - orders, _uniform_orders(orders, n, rng))
@@ -73,11 +74,6 @@ def _qq_band(n, coverage):
     local = np.quantile(small, 1.0 - coverage)
     limits = betaincinv(orders, n + 1 - orders, local), betaincinv(n + 1 - orders, orders, local)
     return orders, norm.ppf(limits[0]), -norm.ppf(limits[1])
-
-
-def _spread(n):
-    """Ranks from one to the middle, dense at the end."""
-    return np.geomspace(1, (n + 1) / 2, min(n, _ORDERS))
 
 
 def _uniform_orders(orders, n, rng):
