@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 
 from helpers import assert_close, quietly
-from smoe import SoftmaxMoERegressor
+from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.blocks import Blocks
 from smoe.inference import bootstrap
 from smoe.inference.matching import match_experts
@@ -154,6 +154,19 @@ def test_a_data_frame_gives_the_same_and_names_the_table(pair):
     assert table.loc["expert 1: x", "std_err"] == result.standard_errors().expert.coef[1, 0]
     assert table.loc["gate 0: intercept", "ci_high"] == result.interval(0.9).gate.intercept[0, 1]
     assert np.isnan(table.loc["gate 1: x", "ci_low"])
+
+
+@pytest.mark.parametrize("kind", ["parametric", "case"])
+@pytest.mark.parametrize("model", [TopKMoERegressor(2, top_k=1), DenseToSparseMoERegressor(2)])
+def test_other_gates(model, kind):
+    X, y = crossing(300)
+    quietly(model.set_params(random_state=0).fit, X, y)
+    result = quietly(bootstrap, model, X, y, 3, kind, random_state=0)
+    assert result.params.expert.coef.shape == (3, model.n_experts, 1) and np.all(np.isfinite(result.logliks))
+    table = result.to_frame()
+    np.testing.assert_array_equal(table.estimate, flatten(model.params_))
+    if hasattr(model, "temperature_"):  # on a ray, and reported as one
+        assert result.params.gate.temperature.shape == (3,) and np.isnan(table.loc["gate: temperature", "std_err"])
 
 
 def test_any_function_of_the_parameters(pair):

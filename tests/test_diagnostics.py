@@ -10,7 +10,8 @@ import naive
 from helpers import quietly
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_engel, load_faithful
-from smoe.diagnostics import _residuals, diagnose
+from smoe.diagnostics import diagnose
+from smoe.diagnostics.residuals import quantile_residuals
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import LinearGateParams
 from smoe.params import MoEParams
@@ -174,12 +175,12 @@ def test_residuals_of_counts_are_randomised():
         )
     )
     blocks = model._blocks(X, y)
-    pit, residuals = _residuals(model._model, blocks, model.params_, 0)
+    pit, residuals = quantile_residuals(model._model, blocks, model.params_, 0)
     rate = np.exp(X[:, 0])
     assert np.all((pit >= poisson.cdf(y - 1, rate)) & (pit <= poisson.cdf(y, rate)))
     assert kstest(pit, "uniform").pvalue > 0.05 and kstest(residuals, "norm").pvalue > 0.05
-    np.testing.assert_array_equal(pit, _residuals(model._model, blocks, model.params_, 0)[0])
-    assert not np.array_equal(pit, _residuals(model._model, blocks, model.params_, 1)[0])
+    np.testing.assert_array_equal(pit, quantile_residuals(model._model, blocks, model.params_, 0)[0])
+    assert not np.array_equal(pit, quantile_residuals(model._model, blocks, model.params_, 1)[0])
 
 
 def test_edges():

@@ -3,8 +3,10 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import chi2, norm
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression
 
@@ -124,6 +126,10 @@ def test_replicates_are_seeded_by_address_and_the_fitted_model_is_used():
     short = n_experts_test(model.fit(X, y), X, y, n_experts=1, n_resamples=2, random_state=1)
     np.testing.assert_array_equal(long.resampled[:2], short.resampled)
     assert short.smaller is model and long.smaller is not model
+    frame = pd.DataFrame(X, columns=["x"])
+    named = n_experts_test(clone(model), frame, y, n_resamples=2, random_state=1)
+    np.testing.assert_array_equal(named.resampled, short.resampled)
+    assert list(named.larger.feature_names_in_) == ["x"]
     assert repr(short).startswith("NExpertsTest(1 against 2: statistic=")
     other = n_experts_test(model, X, y, n_experts=2, n_resamples=1, random_state=1)
     assert other.smaller.n_experts == 2 and model.n_experts == 1

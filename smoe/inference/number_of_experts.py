@@ -118,9 +118,8 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
     smaller = _smaller(model, X, y, n_experts, sample_weight)
     loglik = loglik_where_fitted(smaller, "model", X, y, sample_weight)
     data = smaller._blocks(X, y, sample_weight).source
-    X, y, weight = np.asarray(data.X), data.y, data.weight
-    rows = counted_rows(X, weight)
-    end, larger = attempt(_larger(smaller, smaller.params_), X, y, weight)
+    rows = counted_rows(np.asarray(data.X), data.weight)
+    end, larger = attempt(_larger(smaller, smaller.params_), X, y, sample_weight)
     if larger is None:
         raise ValueError(f"the model with {smaller.n_experts + 1} experts cannot be fitted to these data: {end.status}")
     _warn_of_fits(smaller, larger)

@@ -1,25 +1,19 @@
-"""Is the fit to be believed? Residuals that are normal under the model, use of the experts, agreement of the starts."""
+"""Whether a fit is to be believed: residuals, use of the experts, agreement of the starts."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import entr, ndtri
-from scipy.stats import kruskal, kstest, kurtosis, kurtosistest, norm, skew, skewtest
-from sklearn.utils import check_random_state
+from scipy.special import entr
+from scipy.stats import kstest, kurtosis, skew
 from sklearn.utils.validation import check_is_fitted
 
+from smoe.diagnostics.problems import problems_of
+from smoe.diagnostics.residuals import quantile_residuals, varies
 from smoe.solvers.certificate import usage
 
 __all__ = ["Diagnosis", "diagnose"]
 
-_LEVEL = 0.005  # p-values below it are reported
-_FEWEST = 20  # rows that tests of the residuals' shape need, or a group of rows
-_MOST_GROUPS = 10
 _AGREE = 1e-3  # nats between starts at one maximum
-_ALONE = 0.5  # smaller shares of agreeing starts are reported
-_MIXED = 0.9  # larger entropies are reported
-_ROUNDING = 1e-9
-_SMALLEST = np.finfo(float).smallest_subnormal  # its normal quantile is -38.5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -157,7 +151,7 @@ def diagnose(model, X, y, random_state=None):
     """
     check_is_fitted(model)
     blocks, mixture, params = model._blocks(X, y), model._model, model.params_
-    pit, residuals = _residuals(mixture, blocks, params, random_state)
+    pit, residuals = quantile_residuals(mixture, blocks, params, random_state)
     load, n_groups = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
     found = Diagnosis(
@@ -176,33 +170,8 @@ def diagnose(model, X, y, random_state=None):
         status=model.status_,
         problems=[],
     )
-    names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(model.n_features_in_)])
-    found.problems.extend(_problems_of_fit(model, found))
-    found.problems.extend(_problems_of_residuals(found))
-    found.problems.extend(_patterns(found, blocks.source.X, names))
+    found.problems.extend(problems_of(model, found, blocks.source.X))
     return found
-
-
-def _residuals(model, blocks, params, random_state):
-    """Return PIT values and quantile residuals, each computed from the nearer tail."""
-    rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
-    lower, upper = blocks.map(_discrete_tails if model.expert.discrete else _tails, params, model, rng)
-    below = lower < upper
-    near = ndtri(np.maximum(np.minimum(lower, upper), _SMALLEST))
-    return np.where(below, lower, 1.0 - upper), np.where(below, near, -near)
-
-
-def _tails(block, params, model, rng, shift=0.0):
-    """Probabilities up to y - shift and beyond it, (2, m)."""
-    proba, expert = model.gate_proba(block, params), model.expert
-    tails = [expert.cdf(block.expert_Z, block.y - shift, params.expert, upper) for upper in (False, True)]
-    return np.array([(proba * tail).sum(axis=0) for tail in tails])
-
-
-def _discrete_tails(block, params, model, rng):
-    """The same up to a point that is drawn between y - 1 and y."""
-    position = rng.random(len(block))
-    return position * _tails(block, params, model, rng) + (1.0 - position) * _tails(block, params, model, rng, 1.0)
 
 
 def _use(model, blocks, params):
@@ -237,13 +206,8 @@ def _starts(model):
     }
 
 
-def _varies(values):
-    """Whether values differ by more than rounding."""
-    return values.std() > _ROUNDING * np.abs(values).max()
-
-
 def _moments(residuals):
-    if not _varies(residuals):
+    if not varies(residuals):
         return {
             "mean": float(residuals.mean()),
             "sd": float(residuals.std()),
@@ -252,55 +216,3 @@ def _moments(residuals):
         }
     values = residuals.mean(), residuals.std(), skew(residuals), kurtosis(residuals)
     return dict(zip(("mean", "sd", "skewness", "excess kurtosis"), map(float, values), strict=True))
-
-
-def _problems_of_fit(model, found):
-    """Say what is wrong with the fit itself."""
-    if not model.converged_:
-        yield f"the fit is not a certified maximum: {found.status}. Standard errors and tests need one."
-    for k in np.flatnonzero(found.collapsed):
-        yield f"expert {k} has collapsed on few rows (variance on its floor): use fewer experts or more starts."
-    for k in np.flatnonzero(found.load < 1.0):
-        yield f"expert {k} is responsible for less than one row: use fewer experts."
-    if found.separated and "separates" not in found.status:
-        yield "the gate separates these data: its coefficients have no maximum, compare its probabilities instead."
-    if found.n_finished > 1 and found.n_agree < _ALONE * found.n_finished:
-        yield f"{found.n_agree} of {found.n_finished} starts reached this maximum: raise n_init to be sure of it."
-    if found.n_higher:
-        yield f"{found.n_higher} starts ended higher, where an expert degenerates; such maxima are spurious."
-    if found.entropy > _MIXED:
-        yield "x and y hardly tell which expert a row comes from: the experts overlap, fewer may do (n_experts_test)."
-
-
-def _problems_of_residuals(found):
-    """Say how the residuals' distribution departs from what the model implies."""
-    r, n = found.residuals, len(found.residuals)
-    if (p := found.uniformity[1]) < _LEVEL:
-        yield f"PIT values are not uniform (p = {p:.1g}): more experts or columns, or another family."
-    if n >= _FEWEST and _varies(r):
-        if (p := kurtosistest(r).pvalue) < _LEVEL:
-            tails = "heavier" if found.moments["excess kurtosis"] > 0 else "lighter"
-            yield f"tails are {tails} than the model's (p = {p:.1g}): more experts, or case-bootstrap standard errors."
-        if (p := skewtest(r).pvalue) < _LEVEL:
-            yield f"residuals are skew (p = {p:.1g}): more experts, transform y, or take another family."
-    beyond = np.flatnonzero(2.0 * n * norm.sf(np.abs(r)) < _LEVEL)
-    if len(beyond):
-        rows = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
-        yield f"{len(beyond)} rows are out of every expert's reach (row {rows}): look at them."
-
-
-def _patterns(found, X, names):
-    """Say with what the residuals or their size change: the fitted mean, or a column of X."""
-    r, n = found.residuals, len(found.residuals)
-    n_groups = min(n // _FEWEST, _MOST_GROUPS)
-    if n_groups < 2:
-        return
-    candidates = {"the fitted mean": found.fitted, **{f"column {a}": x for a, x in zip(names, X.T, strict=True)}}
-    groups = {a: np.array_split(np.argsort(x, kind="stable"), n_groups) for a, x in candidates.items() if _varies(x)}
-    for what, values in (("the residuals' mean", r), ("the residuals' spread", np.abs(r))):
-        if not groups or not _varies(values):
-            continue
-        tests = {a: kruskal(*(values[rows] for rows in parts)).pvalue for a, parts in groups.items()}
-        name = min(tests, key=tests.get)
-        if (p := len(tests) * tests[name]) < _LEVEL:
-            yield f"{what} changes with {name} (p = {p:.1g}): more columns or experts."
