@@ -311,8 +311,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.aic_ = 2.0 * self.n_parameters_ - 2.0 * self.loglik_
         self.bic_ = self.n_parameters_ * np.log(self.n_samples_) - 2.0 * self.loglik_
         self.icl_ = self.bic_ + 2.0 * entropy
-        self._certificate = certificate
-        self._covariance = covariance(model, blocks, params, certificate, self._parameter_names())
+        self._certificate = certificate.permuted(order)
+        self._covariance = covariance(model, blocks, params, self._certificate, self._parameter_names())
 
     def _warn(self, scaling, certificate):
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):

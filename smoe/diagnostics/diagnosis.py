@@ -152,7 +152,7 @@ def diagnose(model, X, y, random_state=None):
     check_is_fitted(model)
     blocks, mixture, params = model._blocks(X, y), model._model, model.params_
     pit, residuals = quantile_residuals(mixture, blocks, params, random_state)
-    load, n_groups = usage(mixture, blocks, params)
+    load, separated = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
     found = Diagnosis(
         residuals=residuals,
@@ -164,7 +164,7 @@ def diagnose(model, X, y, random_state=None):
         mass=mass,
         first=first,
         collapsed=_collapsed(model, blocks.source.y),
-        separated=bool(n_groups > 1 and model.gate_.smooth),
+        separated=separated and model.gate_.smooth,
         entropy=entropy,
         **_starts(model),
         status=model.status_,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from smoe.inference.directions import root_n_directions
+from smoe.inference.directions import is_partly_known, root_n_directions
 from smoe.inference.rows import cluster_products, score_products
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.solvers.certificate import LARGEST, SINGULAR
@@ -107,7 +107,7 @@ def covariance(model, blocks, params, certificate, names, kind="observed", group
     chart, user = model.chart(params), blocks.scaling.to_units(model, params)
     user = user._replace(gate=model.gate.canonical(user.gate))
     change = _change(model, blocks.scaling, chart, params)
-    reason = _nothing_known(model, certificate, chart)
+    reason = _nothing_known(model, params, certificate, chart)
     if not reason:
         information = chart.information(blocks.sum(model.curvature, params).information, params)
         reason = "" if np.isfinite(information).all() else "the observed information is not finite: rescale the data"
@@ -122,9 +122,9 @@ def covariance(model, blocks, params, certificate, names, kind="observed", group
     return _with_reason(found, note, blocks.scaling, singular)
 
 
-def _nothing_known(model, certificate, chart):
+def _nothing_known(model, params, certificate, chart):
     """Say why there is no covariance at all, or nothing."""
-    if not (certificate.valid or certificate.flat):
+    if not (certificate.valid or (certificate.flat and is_partly_known(chart, params, certificate))):
         return f"not a certified maximum: {certificate.status}"
     if model.gate.balance > 0:
         return "the penalty on uneven use moves the estimates away from the maximum of the likelihood"

@@ -73,7 +73,8 @@ def _plain(values):
 def _slope(at, column):
     """Derivative along a column; differences of equal values are exactly zero."""
     value = {j: at(j * _STEP * column) for j in (-2, -1, 1, 2)}
-    return (8.0 * (value[1] - value[-1]) - (value[2] - value[-2])) / (12.0 * _STEP)
+    with np.errstate(invalid="ignore"):  # of infinite values; they are refused later
+        return (8.0 * (value[1] - value[-1]) - (value[2] - value[-2])) / (12.0 * _STEP)
 
 
 def mean_interval(model, blocks, params, covariance, coverage):

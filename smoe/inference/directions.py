@@ -7,7 +7,7 @@ from smoe._kernels.top_k import top_k_experts
 from smoe.gates.base import LinearGate
 from smoe.params import flatten
 
-__all__ = ["root_n_directions"]
+__all__ = ["is_partly_known", "root_n_directions"]
 
 
 def root_n_directions(model, blocks, params, chart, certificate):
@@ -16,8 +16,8 @@ def root_n_directions(model, blocks, params, chart, certificate):
     Both are in the chart's coordinates, (n_free, n_directions), and come with a note in words. A smooth gate that does
     not separate the data leaves every direction to the information matrix.
 
-    A gate that separates has no finite maximum: its coefficients are not estimated, while the experts are, with the
-    partition known in the limit.
+    A gate that separates has no finite maximum: what divides groups of experts is known in the limit and its
+    coefficients are not estimated, while the experts are, and the gate's differences within a group.
 
     A top-K gate has a likelihood that jumps where two experts i and j change places at the edge of the support. The
     data locate such a jump at the rate 1/n, so that for root-n purposes the boundary
@@ -31,10 +31,10 @@ def root_n_directions(model, blocks, params, chart, certificate):
     Chernozhukov, V. and Hong, H. (2004). Likelihood estimation and inference in a class of nonregular econometric
     models. Econometrica 72, 1445-1480.
     """
-    n_gate = int(chart.free[: flatten(params.gate).size].sum())
-    every, gate = np.eye(chart.n_free), np.arange(chart.n_free) < n_gate
-    if certificate.separates:
-        return every[:, ~gate], every[:, gate], certificate.status
+    n_gate, every = _n_free_gate(chart, params), np.eye(chart.n_free)
+    if certificate.groups is not None:
+        null = every[:, :n_gate] @ _between(certificate.groups, n_gate)
+        return null_space(null.T), null, _SEPARATED
     if model.gate.smooth or model.gate.n_selected(len(params.gate.intercept)) == len(params.gate.intercept):
         return every, every[:, :0], ""
     free = _free_of_jumps(model.gate, blocks, params.gate)
@@ -42,10 +42,33 @@ def root_n_directions(model, blocks, params, chart, certificate):
     return basis, every[:, :0], _NOTE if free.shape[1] < n_gate else ""
 
 
+_SEPARATED = "the gate separates the data: it is known in the limit, coefficients that diverge have no standard error"
+
 _NOTE = (
     "top-K: the boundaries where experts change places converge at the rate 1/n, without a normal limit; "
     "gate entries that only they determine have no standard error"
 )
+
+
+def _n_free_gate(chart, params):
+    return int(chart.free[: flatten(params.gate).size].sum())
+
+
+def is_partly_known(chart, params, certificate):
+    """Whether the gate is linear in what divides its groups, or divides each expert from each other."""
+    groups, (k, d) = certificate.groups, params.gate.coef.shape
+    return groups is None or len(set(groups)) == k or _n_free_gate(chart, params) == (k - 1) * (d + 1)
+
+
+def _between(groups, n_gate):
+    """Return an orthonormal basis of the free gate entries' moves that a separating gate is indifferent to.
+
+    Groups of experts move together; the group of the last expert, whose row is pinned, stays.
+    """
+    if len(set(groups)) == len(groups):
+        return np.eye(n_gate)
+    own = np.array([groups[:-1] == g for g in set(groups) - {groups[-1]}], dtype=float)
+    return np.kron(own / np.linalg.norm(own, axis=1)[:, None], np.eye(n_gate // (len(groups) - 1))).T
 
 
 def _free_of_jumps(gate, blocks, params):

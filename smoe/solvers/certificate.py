@@ -24,15 +24,19 @@ _SINGULAR = "singular information: probably more experts than the data support"
 class Certificate(NamedTuple):
     """The verdict on a fit: ``valid``, the reasons in words, and whether an expert collapsed or is empty.
 
-    ``flat`` says that all that is wrong are directions that the data do not determine (singular information, or a gate
-    that ``separates`` or drifts towards a limit).
+    ``flat`` says that all that is wrong are directions that the data do not determine: singular information, or a gate
+    that separates; ``groups`` are then the experts' groups (n_experts,) between which it hesitates on no row.
     """
 
     valid: bool
     status: str
     degenerate: bool
     flat: bool = False
-    separates: bool = False
+    groups: np.ndarray | None = None
+
+    def permuted(self, order):
+        """Return the same for experts in another order, as `smoe.params.permute` does."""
+        return self if self.groups is None else self._replace(groups=self.groups[order])
 
 
 def certify(model, blocks, fit, tol):
@@ -57,17 +61,18 @@ def certify(model, blocks, fit, tol):
     few = len(blocks) < chart.n_free
     if few:
         reasons.append(f"fewer rows ({len(blocks)}) than free parameters ({chart.n_free})")
-    stationary, shape = fit.score_norm <= max(tol, _VANISHING), []
+    stationary, shape, groups = fit.score_norm <= max(tol, _VANISHING), [], None
     if not degenerate and model.gate.smooth:
-        if stationary and _n_undecided_groups(overlap * rows) > 1:
+        if stationary:
+            groups = _undecided_groups(overlap * rows)
+        if groups is not None:
             shape = [_SEPARATES]
         elif chart.n_free <= LARGEST:
             shape = _curvature_reasons(model, blocks, fit.params, chart, stationary)
-    separates = shape in ([_SEPARATES], [model.gate.diagnosis(fit.params.gate)])
-    flat = stationary and not few and (separates or shape == [_SINGULAR])
+    flat = stationary and not few and (groups is not None or shape == [_SINGULAR])
     reasons += shape
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
-    return Certificate(not reasons, "; ".join(reasons) or fit.status + unseen, degenerate, flat, separates)
+    return Certificate(not reasons, "; ".join(reasons) or fit.status + unseen, degenerate, flat, groups)
 
 
 class _Shares(NamedTuple):
@@ -114,19 +119,17 @@ def _gate_grows(params, chart, step):
     return gate > max(_LONG_STEP * np.linalg.norm(flatten(params.gate)), 10.0 * expert)
 
 
-def _n_undecided_groups(overlap):
-    """Return into how many groups the experts fall between which no row is undecided.
+def _undecided_groups(overlap):
+    """Return the groups of experts between which no row is undecided, or None if there is but one.
 
     Two experts are linked when the rows on which the gate hesitates between them add up to something; experts at
     opposite ends may be linked through others. Between groups that are not linked the gate still wants to grow.
     """
-    return connected_components(overlap > _UNDECIDED)[0]
+    n_groups, groups = connected_components(overlap > _UNDECIDED)
+    return groups if n_groups > 1 else None
 
 
 def usage(model, blocks, params):
-    """Return how the experts share any rows: the responsibility of each, and the number of groups.
-
-    Experts fall into more than one group, between which no row is undecided, if the gate separates the data.
-    """
+    """Return how the experts share any rows: the responsibility of each, and whether the gate separates the rows."""
     load, overlap = blocks.sum(_shares, params, model)
-    return load, int(_n_undecided_groups(overlap * len(blocks) / blocks.total_weight))
+    return load, _undecided_groups(overlap * len(blocks) / blocks.total_weight) is not None
