@@ -3,14 +3,15 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils import check_random_state
+from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from smoe._kernels._jit import interruptible
 from smoe.blocks import Blocks
-from smoe.distribution import quantiles
+from smoe.distribution import ConditionalMixture
 from smoe.mixture import MixtureOfExperts
 from smoe.scaling import Scaling
-from smoe.validation import check_levels, check_response, check_weights
+from smoe.validation import check_response, check_weights
 
 __all__ = ["ACCEPTED", "ExpertLoad", "FittedMixture"]
 
@@ -25,6 +26,20 @@ class ExpertLoad(NamedTuple):
     selected: np.ndarray
     mass: np.ndarray
     dead: np.ndarray
+
+
+class Rows(Blocks):
+    """Blocks of a user's rows: an interrupt of compiled code comes out as one, whatever is asked of them."""
+
+    def map(self, visit, params, *args):
+        """Visit every block and join the arrays along the rows."""
+        with interruptible():
+            return super().map(visit, params, *args)
+
+    def sum(self, visit, params, *args):
+        """Add up over the blocks."""
+        with interruptible():
+            return super().sum(visit, params, *args)
 
 
 class FittedMixture:
@@ -68,7 +83,8 @@ class FittedMixture:
             X, y = validate_data(self, X, y, reset=False, **ACCEPTED)
             y = check_response(y)
             weight = check_weights(sample_weight, len(y))
-        return Blocks(self._model, X, y, weight, Scaling.identity(self.gate_columns_, self.expert_columns_))
+        scaling = Scaling.identity(self.gate_columns_, self.expert_columns_)
+        return Rows(self._model, X, y, weight, scaling).shared_by(effective_n_jobs(self.n_jobs))
 
     def predict(self, X, return_std=False):
         """Return the mean of y given x, and on request its standard deviation.
@@ -91,6 +107,21 @@ class FittedMixture:
         mean, variance = blocks.map(lambda b, p: np.array(self._model.mean_and_variance(b, p)), self.params_)
         return mean, np.sqrt(variance)
 
+    def predict_distribution(self, X):
+        """Return the distributions of y given x, one for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ConditionalMixture
+            With ``mean``, ``std``, ``pdf``, ``cdf``, ``ppf``, ``interval``, ``hdr``, ``mode``, ``sample`` and more.
+        """
+        blocks = self._blocks(X)
+        return ConditionalMixture(self._model, self.params_, blocks)
+
     def predict_quantiles(self, X, q):
         """Return quantiles of y given x.
 
@@ -98,21 +129,24 @@ class FittedMixture:
         ----------
         X : array-like of shape (n_samples, n_features)
         q : float or array-like of shape (n_q,)
-            Levels strictly between 0 and 1.
+            Levels between 0 and 1, the same for every row; 0 and 1 give minus infinity and infinity.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_q)
             Solutions of the sum over experts of gate probability times distribution function = q.
         """
-        levels = check_levels(q)
-        found = self._blocks(X).map(lambda b, p: quantiles(self._model, b, p, np.atleast_1d(levels)), self.params_)
-        return found[0] if levels.ndim == 0 else found.T
+        levels = np.asarray(q, dtype=float)
+        if levels.ndim > 1:
+            raise ValueError(f"q must be a number or have shape (n_q,), got {levels.shape}.")
+        return self.predict_distribution(X).ppf(levels if levels.ndim == 0 else levels[None, :])
 
     def predict_interval(self, X, coverage=0.95):
-        """Return the equal-tailed interval that holds y given x with probability ``coverage``, (n_samples, 2)."""
-        tail = (1.0 - float(check_levels(coverage, "coverage"))) / 2.0
-        return self.predict_quantiles(X, [tail, 1.0 - tail])
+        """Return the equal-tailed interval that holds y given x with probability ``coverage``, (n_samples, 2).
+
+        Where y given x has several modes, ``predict_distribution(X).hdr(coverage)`` is smaller.
+        """
+        return self.predict_distribution(X).interval(coverage)
 
     def gate_proba(self, X):
         """Return the gate's probability of each expert, (n_samples, n_experts)."""
@@ -151,7 +185,9 @@ class FittedMixture:
 
         Without y the density at ``predict(X)`` is returned, a measure of how sharp the prediction is.
         """
-        y = self.predict(X) if y is None else y
+        if y is None:
+            mixture = self.predict_distribution(X)
+            return mixture.logpdf(mixture.mean())
         return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[2], self.params_)
 
     def loglik(self, X, y, sample_weight=None):
@@ -164,8 +200,11 @@ class FittedMixture:
 
     def bic(self, X, y, sample_weight=None):
         """Return the Bayesian criterion, -2 l + df log n with n the sum of the weights (smaller is better)."""
-        blocks = self._blocks(X, y, sample_weight)
-        return -2.0 * blocks.sum(self._model.loglik, self.params_) + self.n_parameters_ * np.log(blocks.total_weight)
+        return self._bic(self._blocks(X, y, sample_weight))
+
+    def _bic(self, blocks):
+        loglik = blocks.sum(self._model.loglik, self.params_)
+        return -2.0 * loglik + self.n_parameters_ * np.log(blocks.total_weight)
 
     def icl(self, X, y, sample_weight=None):
         """Return the integrated complete-data criterion: BIC plus twice the entropy of the responsibilities."""
@@ -174,9 +213,9 @@ class FittedMixture:
             resp = self._model.posterior(block, params)[1]
             return -float(block.weight @ (resp * np.log(np.where(resp > 0, resp, 1.0))).sum(axis=0))
 
-        return self.bic(X, y, sample_weight) + 2.0 * self._blocks(X, y, sample_weight).sum(entropy, self.params_)
+        blocks = self._blocks(X, y, sample_weight)
+        return self._bic(blocks) + 2.0 * blocks.sum(entropy, self.params_)
 
     def sample(self, X, random_state=None):
         """Draw one response for each row of X, (n_samples,)."""
-        rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
-        return self._blocks(X).map(lambda b, p: self._model.sample(b, p, rng)[0], self.params_)
+        return self.predict_distribution(X).sample(random_state=random_state)

@@ -9,6 +9,7 @@ contiguous, ``a[:, low:high][k]`` is not known to be), indices from zero, and no
 under two names.
 """
 
+from contextlib import contextmanager
 from pathlib import Path
 
 from numba import njit
@@ -26,6 +27,16 @@ def raise_interrupt(error):
         cause = cause.__cause__
     if isinstance(cause, KeyboardInterrupt):
         raise KeyboardInterrupt from error
+
+
+@contextmanager
+def interruptible():
+    """Let Ctrl-C that hits compiled code come out as the interrupt it is."""
+    try:
+        yield
+    except SystemError as error:
+        raise_interrupt(error)
+        raise
 
 
 def must_compile(function):

@@ -24,7 +24,10 @@ class Expert(BaseEstimator):
     * ``mean(Z, params)``, ``variance(Z, params)``, ``sample(Z, label, params, rng)``;
     * ``mean_scores(Z, params)``, the gradient of expert k's mean by its own entries, (n_experts, n_entries, m), for
       confidence intervals of the mean;
-    * ``cdf(Z, y, params, upper=False)`` (the upper tail's probability on request) and ``ppf(Z, q, params)``;
+    * ``cdf(Z, y, params, upper=False)`` (the upper tail's probability on request) and
+      ``ppf(Z, q, params, upper=False)``, the points with mass q, a number or (m,), below or above them;
+    * ``log_cdf(Z, y, params, upper=False)``, if the logarithm of ``cdf`` loses far tails, and ``normal(Z, params)``,
+      if the densities are normal given x: quantiles then are fast, and modes and densest regions exact;
     * ``mean_of(Z, params, chosen)``, the means of the experts chosen (top_k, m) for each row;
     * ``unscale(params, shift, scale, y_shift, y_scale)`` and ``units(params)``, the natural unit of each entry.
 
@@ -49,6 +52,15 @@ class Expert(BaseEstimator):
     def mean_of(self, Z, params, chosen):
         """Return the means of each row's chosen experts, (top_k, m)."""
         return np.take_along_axis(self.mean(Z, params), chosen, axis=0)
+
+    def log_cdf(self, Z, y, params, upper=False):
+        """Return the logarithms of ``cdf``, (n_experts, m)."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.cdf(Z, y, params, upper))
+
+    def normal(self, Z, params):
+        """Return means and standard deviations (n_experts, m) if the densities are normal, else None."""
+        return None
 
     def units(self, params):
         """Return parameters-shaped natural units, in which solvers and certificates measure steps."""

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import log_ndtr, ndtr, ndtri
 
 from smoe._kernels.designs import predictors
 from smoe._kernels.gaussian import gaussian_log_prob, gaussian_row_scores
@@ -126,14 +126,28 @@ class GaussianExpert(Expert):
         """Return the log densities, (n_experts, m)."""
         return gaussian_log_prob(self.mean(Z, params), y, params.variance)
 
+    def _standard(self, Z, y, params):
+        return (y - self.mean(Z, params)) / np.sqrt(params.variance)[:, None]
+
     def cdf(self, Z, y, params, upper=False):
         """Return the distribution functions at y, or with ``upper`` one minus them, (n_experts, m)."""
-        z = (y - self.mean(Z, params)) / np.sqrt(params.variance)[:, None]
+        z = self._standard(Z, y, params)
         return ndtr(-z if upper else z)
 
-    def ppf(self, Z, q, params):
-        """Return the q-quantiles, (n_experts, m)."""
-        return self.mean(Z, params) + ndtri(q) * np.sqrt(params.variance)[:, None]
+    def log_cdf(self, Z, y, params, upper=False):
+        """Return the logarithms of ``cdf``, also where it is zero in floating point."""
+        z = self._standard(Z, y, params)
+        return log_ndtr(-z if upper else z)
+
+    def ppf(self, Z, q, params, upper=False):
+        """Return the points with mass q below them, or with ``upper`` above them, (n_experts, m)."""
+        z = -ndtri(q) if upper else ndtri(q)
+        return self.mean(Z, params) + z * np.sqrt(params.variance)[:, None]
+
+    def normal(self, Z, params):
+        """Return means and standard deviations, (n_experts, m)."""
+        mean = self.mean(Z, params)
+        return mean, np.broadcast_to(np.sqrt(params.variance)[:, None], mean.shape)
 
     def sample(self, Z, label, params, rng):
         """Draw y for each row from the expert named by its label."""
