@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from smoe.diagnostics.problems import problems_of
 from smoe.diagnostics.residuals import quantile_residuals, varies
+from smoe.distribution import ConditionalMixture
 from smoe.solvers.certificate import usage
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -100,8 +101,8 @@ def diagnose(model, X, y, random_state=None):
     .. math:: u_n = \sum_k \hat\pi_k(x_n) \hat F_k(y_n | x_n), \qquad r_n = \Phi^{-1}(u_n)
 
     are uniform and standard normal if the model is right. For families of whole numbers u is drawn uniformly between
-    the distribution function below y and that at y. Tails are computed from their own side, so that residuals keep
-    their digits, up to 38 in absolute value, where probabilities leave float64.
+    the distribution function below y and that at y. Tails are computed from their own side and as logarithms, so that
+    residuals keep their digits however far y is.
 
     Parameters
     ----------
@@ -151,13 +152,14 @@ def diagnose(model, X, y, random_state=None):
     """
     check_is_fitted(model)
     blocks, mixture, params = model._blocks(X, y), model._model, model.params_
-    pit, residuals = quantile_residuals(mixture, blocks, params, random_state)
+    distribution = ConditionalMixture(mixture, params, blocks)
+    pit, residuals = quantile_residuals(distribution, blocks.source.y, mixture.expert.discrete, random_state)
     load, separated = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
     found = Diagnosis(
         residuals=residuals,
         pit=pit,
-        fitted=blocks.map(mixture.mean, params),
+        fitted=distribution.mean(),
         uniformity=tuple(map(float, kstest(pit, "uniform"))),
         moments=_moments(residuals),
         load=load,
@@ -188,7 +190,8 @@ def _use(model, blocks, params):
 
 def _collapsed(model, y):
     """Which experts have a variance on the floor, which is a share of the variance of y."""
-    expert, params, scale = model.expert_, model.params_.expert, y.std()
+    expert, params, largest = model.expert_, model.params_.expert, max(np.abs(y).max(), np.finfo(float).tiny)
+    scale = largest * (y / largest).std()  # squares may leave float64
     if scale == 0:
         return np.zeros(model.n_experts, dtype=bool)
     d = len(model.expert_columns_)

@@ -1,35 +1,36 @@
 """Residuals that are standard normal, and PIT values that are uniform, if the model is right."""
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtri_exp
 from sklearn.utils import check_random_state
 
 __all__ = ["quantile_residuals", "varies"]
 
 _ROUNDING = 1e-9
-_SMALLEST = np.finfo(float).smallest_subnormal  # its normal quantile is -38.5
 
 
-def quantile_residuals(model, blocks, params, random_state):
-    """Return PIT values and quantile residuals, each computed from the nearer tail."""
-    rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
-    lower, upper = blocks.map(_discrete_tails if model.expert.discrete else _tails, params, model, rng)
-    below = lower < upper
-    near = ndtri(np.maximum(np.minimum(lower, upper), _SMALLEST))
-    return np.where(below, lower, 1.0 - upper), np.where(below, near, -near)
+def quantile_residuals(distribution, y, discrete=False, random_state=None):
+    """Return PIT values and quantile residuals, each computed from the nearer tail.
 
-
-def _tails(block, params, model, rng, shift=0.0):
-    """Probabilities up to y - shift and beyond it, (2, m)."""
-    proba, expert = model.gate_proba(block, params), model.expert
-    tails = [expert.cdf(block.expert_Z, block.y - shift, params.expert, upper) for upper in (False, True)]
-    return np.array([(proba * tail).sum(axis=0) for tail in tails])
-
-
-def _discrete_tails(block, params, model, rng):
-    """The same up to a point that is drawn between y - 1 and y."""
-    position = rng.random(len(block))
-    return position * _tails(block, params, model, rng) + (1.0 - position) * _tails(block, params, model, rng, 1.0)
+    Parameters
+    ----------
+    distribution : ConditionalMixture
+        Of y given x, one for each row.
+    y : array of shape (n_samples,)
+    discrete : bool, default=False
+        Whether y takes whole numbers only: PIT values are then drawn between the tails at y - 1 and at y.
+    random_state : int, RandomState instance or None, default=None
+    """
+    tails = distribution.logcdf(y), distribution.logsf(y)
+    if discrete:
+        position = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4)).random(len(y))
+        before = distribution.logcdf(y - 1.0), distribution.logsf(y - 1.0)
+        with np.errstate(divide="ignore"):
+            at, off = np.log(position), np.log1p(-position)
+        tails = [np.logaddexp(at + one, off + other) for one, other in zip(tails, before, strict=True)]
+    lower, upper = np.maximum(tails, -np.finfo(float).max)
+    below, near = lower < upper, ndtri_exp(np.minimum(lower, upper))
+    return np.where(below, np.exp(lower), -np.expm1(upper)), np.where(below, near, -near)
 
 
 def varies(values):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smoe.params import MoEParams, flatten
-from smoe.validation import check_levels
+from smoe.validation import check_level
 
 __all__ = ["BootstrapResult"]
 
@@ -170,5 +170,5 @@ def _by_field(function, *params):
 
 
 def _tails(coverage):
-    tail = (1.0 - float(check_levels(coverage, "coverage"))) / 2.0
+    tail = (1.0 - check_level(coverage, "coverage")) / 2.0
     return [tail, 1.0 - tail]

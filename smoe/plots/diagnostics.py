@@ -6,7 +6,7 @@ from scipy.special import betainc, betaincinv
 from scipy.stats import binom, norm
 
 from smoe.plots._axes import legend_above
-from smoe.validation import check_levels, check_number
+from smoe.validation import check_level, check_number
 
 __all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals"]
 
@@ -47,7 +47,7 @@ def plot_residual_qq(diagnosis, coverage=0.95, ax=None):
     >>> plot_residual_qq(model.diagnose(X, y)).get_ylabel()
     'quantile residual'
     """
-    check_levels(coverage, "coverage")
+    check_level(coverage, "coverage")
     ax = _axes(ax)
     values = np.sort(diagnosis.residuals)
     n = len(values)
@@ -124,7 +124,7 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     >>> plot_pit(model.diagnose(X, y)).get_xlabel()
     'PIT value'
     """
-    check_levels(coverage, "coverage")
+    check_level(coverage, "coverage")
     n = len(diagnosis.pit)
     n_bins = int(np.clip(n // 40, 5, 20)) if n_bins is None else n_bins
     check_number(n_bins, "n_bins", 1, integer=True)
