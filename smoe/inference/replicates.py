@@ -13,7 +13,7 @@ from smoe.blocks import Blocks
 from smoe.scaling import Scaling
 from smoe.starts import FromParams
 
-__all__ = ["Refit", "attempt", "counted_rows", "draw_response", "frozen", "replicate", "rng_of"]
+__all__ = ["Refit", "attempt", "counted_rows", "draw_response", "frozen", "replicate", "rng_of", "warm"]
 
 
 class Refit(NamedTuple):
