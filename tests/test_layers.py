@@ -16,9 +16,9 @@ LAYERS = [
     {"fused"},
     {"mixture"},
     {"scaling", "blocks", "starts", "solvers", "search"},
-    {"inference", "distribution", "fitted", "inferred"},
+    {"inference", "distribution", "diagnostics", "fitted", "inferred"},
     {"estimators", "named", "datasets", "simulation"},
-    {"selection", "diagnostics"},
+    {"selection"},
     {"plots", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

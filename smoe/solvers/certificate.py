@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import connected_components
 
 from smoe.params import flatten
 
-__all__ = ["Certificate", "certify"]
+__all__ = ["Certificate", "certify", "usage"]
 
 _PSD = 1e-9  # per row and in natural units: a curvature below minus this is a saddle
 SINGULAR = 1e-11  # share of the largest curvature that is rounding
@@ -127,3 +127,9 @@ def _undecided_groups(overlap):
     """
     n_groups, groups = connected_components(overlap > _UNDECIDED)
     return groups if n_groups > 1 else None
+
+
+def usage(model, blocks, params):
+    """Return how the experts share any rows: the responsibility of each, and whether the gate separates the rows."""
+    load, overlap = blocks.sum(_shares, params, model)
+    return load, _undecided_groups(overlap * len(blocks) / blocks.total_weight) is not None
