@@ -105,9 +105,9 @@ def dendrogram(model, X, y, sample_weight=None, *, dissimilarity="information", 
                   \qquad V_C = \max_\theta \sum_x r_C \log f(y|x; \theta),
 
         the second term what the gate loses because it cannot have the pooled probabilities :math:`\Pi`. For near
-        experts the first is half of :math:`\frac{p_C p_D}{p_C + p_D} \|\theta_C - \theta_D\|^2` with p the shares of the
-        rows and every coordinate measured by its Fisher information. It depends neither on units, nor on the reference
-        expert, nor on where experts extrapolate to.
+        experts the first is half of :math:`\frac{p_C p_D}{p_C + p_D} \|\theta_C - \theta_D\|^2` with p the shares of
+        the rows and every coordinate measured by its Fisher information. It depends neither on units, nor on the
+        reference expert, nor on where experts extrapolate to.
 
         "rates": the dissimilarity of the reference,
         :math:`\frac{w_C w_D}{w_C + w_D} (\|\Delta \beta_1\|^2 + (\Delta b)^2 + \|\Delta a\| + |\Delta v|)`, each

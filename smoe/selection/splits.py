@@ -1,0 +1,90 @@
+"""From k experts to k + 1: each expert is split in several ways, and the splits are screened."""
+
+import numpy as np
+
+from smoe.params import MoEParams, n_experts_of, permute
+from smoe.selection.working import working
+from smoe.solvers import EM
+from smoe.solvers.base import merit
+
+__all__ = ["embedded", "split_starts"]
+
+_SAMPLE = 1000  # rows on which splits are screened, more when the parameters are many
+_ROWS_PER_PARAMETER = 15
+_SCREENING = 15  # EM iterations of each split
+_DIRECTIONS = 3  # random hyperplanes through an expert's rows
+_IDLE = 10.0  # how far below all others the score of an expert lies that is never selected
+
+
+def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
+    """Return the parameters of the most promising splits of the experts of a fit, in the user's units.
+
+    Every expert is split by the sign and by the size of its residuals and by hyperplanes through its rows; each half
+    gets its M-step, and a few EM iterations on a sample of the rows show what there is to gain. The best split of each
+    of the ``n_best`` best experts to split is returned.
+    """
+    work = working(estimator, X, y, sample_weight)
+    model, blocks, params = work
+    size = max(_SAMPLE, _ROWS_PER_PARAMETER * model.chart(params).n_free)
+    sample = blocks.representatives(size, rng)
+    look = getattr(estimator.solver_, "screen", EM(_SCREENING, 0.0).solve)
+    best = {}
+    for i in range(n_experts_of(params)):
+        fits = [look(model, sample, start) for start in _splits(model, sample.block, params, i, rng)]
+        best[i] = max(fits, key=lambda fit: merit(model, fit))
+    leaders = sorted(best.values(), key=lambda fit: merit(model, fit), reverse=True)[:n_best]
+    return [work.to_units(fit.params) for fit in leaders]
+
+
+def _splits(model, block, params, i, rng):
+    """Yield parameters with expert i split in two: by its residuals, and by hyperplanes through its rows."""
+    resp = model.posterior(block, params)[1]
+    residual = block.y - model.expert.mean(block.expert_Z, params.expert)[i]
+    features = np.concatenate([block.gate_Z[:-1], block.expert_Z[:-1]])
+    directions = rng.normal(size=(_DIRECTIONS if len(features) else 0, len(features)))
+    start = duplicated(params, i)
+    for key in [residual, np.abs(residual), *(directions @ features)]:
+        upper = key > _median(key, resp[i] * block.weight)
+        halves = np.concatenate([resp, (resp[i] * upper)[None]])
+        halves[i] *= ~upper
+        stats = model.expert.suffstats(block.expert_Z, block.y, start.expert, halves * block.weight)
+        yield start._replace(expert=model.expert.m_step(stats, start.expert))
+
+
+def _median(values, weight):
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weight[order])
+    return values[order[min(np.searchsorted(cumulative, 0.5 * cumulative[-1]), len(order) - 1)]]
+
+
+def duplicated(params, i):
+    """Return the same density with one expert more: two of expert i, each with half of its probability."""
+    out = permute(params, [*range(n_experts_of(params)), i])
+    intercept = out.gate.intercept.copy()
+    intercept[[i, -1]] -= np.log(2.0) * getattr(out.gate, "temperature", 1.0)
+    return out._replace(gate=out.gate._replace(intercept=intercept))
+
+
+def embedded(estimator, X, y, sample_weight):
+    """Return parameters with one expert more and the log-likelihood of this fit, in the user's units.
+
+    A dense gate gets an expert twice. A sparse one, where the second would take the place of another, gets an expert
+    that is never selected (possible unless it ranks by slope and selects several).
+    """
+    work = working(estimator, X, y, sample_weight)
+    model, blocks, params = work
+    if model.gate.smooth:
+        return work.to_units(duplicated(params, n_experts_of(params) - 1))
+
+    def extremes(block, p):
+        scores = model.gate.scores(block.gate_Z, p.gate)
+        finite = np.isfinite(scores)
+        return np.array([np.where(finite, scores, np.inf).min(axis=0), np.where(finite, scores, -np.inf).max(axis=0)])
+
+    lowest, highest = blocks.map(extremes, params)
+    low, high = lowest.min(), highest.max()
+    gate = permute(params.gate, [*range(n_experts_of(params)), 0])
+    coef, intercept = gate.coef.copy(), gate.intercept.copy()
+    coef[-1], intercept[-1] = 0.0, low - (high - low) - _IDLE
+    expert = permute(params.expert, [*range(n_experts_of(params)), 0])
+    return work.to_units(MoEParams(gate._replace(coef=coef, intercept=intercept), expert))
