@@ -1,7 +1,8 @@
 """smoe: statistical mixtures of experts.
 
 Estimators live here; gates, experts, solvers and starts in modules of their own: ``smoe.gates``, ``smoe.experts``,
-``smoe.solvers``, ``smoe.starts``; how many experts in ``smoe.selection``; data in ``smoe.datasets``, pictures in ``smoe.plots``.
+``smoe.solvers``, ``smoe.starts``; how many experts in ``smoe.selection``; data in ``smoe.datasets``, pictures in
+``smoe.plots``.
 """
 
 from importlib import import_module

@@ -29,7 +29,7 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     cv : int, splitter or iterable, default=5
         Folds of the criterion "cv".
     random_state : int, RandomState instance or None, default=None
-        Draws splits of experts and folds. Fresh starts are drawn by the estimator's own.
+        Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
     n_jobs : int or None, default=None
         Number of threads for the fits from fresh starts.
 

@@ -5,11 +5,13 @@ import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils import check_random_state, indexable
+from sklearn.utils.validation import validate_data
 
-from smoe.fitted import FittedMixture
+from smoe.fitted import ACCEPTED, FittedMixture
 from smoe.selection.criteria import CRITERIA, information_criteria, slope_heuristic
 from smoe.selection.path import fresh_fits, grown
 from smoe.validation import check_weights
@@ -103,7 +105,7 @@ def select_n_experts(
     cv : int, splitter or iterable, default=5
         Folds of the criterion "cv". An int means that many folds of shuffled rows.
     random_state : int, RandomState instance or None, default=None
-        Draws splits and folds. Fresh starts are drawn by the estimator's own.
+        Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
     n_jobs : int or None, default=None
         Number of threads for the fits from fresh starts.
 
@@ -144,10 +146,13 @@ def select_n_experts(
     """
     if not isinstance(estimator, FittedMixture):
         raise TypeError(f"estimator must be a mixture of experts such as MoERegressor, got {estimator!r}.")
-    X, y = indexable(X, y)
-    sizes = check_sizes(n_experts, len(y), sample_weight)
     check_criterion(criterion)
+    X, y = indexable(X, y)
+    n_rows = len(validate_data(clone(estimator), X, y, ensure_min_samples=2, **ACCEPTED)[0])
+    sizes = check_sizes(n_experts, n_rows, sample_weight)
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
+    if estimator.random_state is None:
+        estimator = clone(estimator).set_params(random_state=int(rng.integers(2**31)))
     [fits] = fresh_fits(estimator, sizes, [(X, y, sample_weight)], n_jobs)
     path = grown(fits, X, y, sample_weight, rng)
     table = _tabulate(path, X, y, sample_weight)
