@@ -7,5 +7,6 @@ except ImportError as error:
 
 from smoe.plots.fit import plot_fit
 from smoe.plots.rates import plot_rates
+from smoe.plots.selection import plot_dendrogram, plot_selection
 
-__all__ = ["plot_fit", "plot_rates", "plt"]
+__all__ = ["plot_dendrogram", "plot_fit", "plot_rates", "plot_selection", "plt"]

@@ -14,7 +14,7 @@ _FIT = 3  # the fewest models on a line
 
 
 class SlopeHeuristic(NamedTuple):
-    """The estimated slope, the criterion -l + 2 slope df of each model (smaller is better), and the choice."""
+    """The estimated slope, the criterion -2 l + 4 slope df of each model (smaller is better), and the choice."""
 
     slope: float
     values: np.ndarray
@@ -31,10 +31,10 @@ def information_criteria(model, X, y, sample_weight):
 def slope_heuristic(loglik, df, method="slope"):
     r"""Choose among models by a penalty whose constant the data give.
 
-    .. math:: \hat k = \arg\min_k\; -\ell_k + 2 \hat\kappa\, \mathrm{df}_k
+    .. math:: \hat k = \arg\min_k\; -2 \ell_k + 4 \hat\kappa\, \mathrm{df}_k
 
     For models that are large enough the log-likelihood grows linearly in the degrees of freedom, with the minimal
-    penalty :math:`\kappa` as its slope, and twice that is the optimal one.
+    penalty :math:`\kappa` as its slope, and twice that is the optimal one. The factor two is that of AIC and BIC.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def slope_heuristic(loglik, df, method="slope"):
             "the log-likelihood does not rise with the degrees of freedom among the largest models, so there is no "
             "slope to estimate: give a longer range, or choose another criterion."
         )
-    values = -loglik + 2.0 * slope * df
+    values = -2.0 * loglik + 4.0 * slope * df
     return SlopeHeuristic(float(slope), values, int(np.argmin(values)))
 
 

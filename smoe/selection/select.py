@@ -97,7 +97,7 @@ def select_n_experts(
         - "bic": :math:`-2\ell + \mathrm{df} \log n`; "aic": :math:`-2\ell + 2\,\mathrm{df}`; "icl": BIC plus twice the
           entropy of the responsibilities, which asks for experts that do not overlap;
         - "cv": minus twice the held-out log-likelihood, scaled to all rows;
-        - "slope", "jump": :math:`-\ell + 2 \hat\kappa\, \mathrm{df}` with a constant from the data, see
+        - "slope", "jump": :math:`-2\ell + 4 \hat\kappa\, \mathrm{df}` with a constant from the data, see
           `slope_heuristic`; needs at least five sizes;
         - a callable ``criterion(model, X, y)``, also given ``sample_weight=`` if there are weights, that returns a
           number for a fitted model.
