@@ -16,8 +16,8 @@ _LINEAR = 10.0  # differences of criteria up to here are drawn to scale, larger 
 def plot_selection(selection, criteria=("aic", "bic", "icl"), axes=None):
     """Draw criteria and log-likelihood against the number of experts.
 
-
-
+    Each criterion is drawn as its distance from its smallest value, to scale up to ten and logarithmically above.
+    Hollow markers are fits that are no certified maxima; the dashed line is the choice.
 
     Parameters
     ----------
@@ -102,6 +102,7 @@ def plot_dendrogram(tree, axes=None):
     cut = 0.5 * (heights[first - tree.n_experts] + heights[first - tree.n_experts + 1])
     hierarchy.dendrogram(linkage, ax=top, color_threshold=cut, above_threshold_color="0.4")
     top.axhline(cut, color="k", ls="--", lw=1, label=f"cut: {tree.n_experts} experts")
+    top.tick_params(axis="x", labelsize="medium")
     top.set_xlabel("expert of the over-fitted mixture")
     top.set_ylabel("height")
     top.spines[["top", "right"]].set_visible(False)

@@ -48,7 +48,16 @@ def _splits(model, block, params, i, rng):
         halves = np.concatenate([resp, (resp[i] * upper)[None]])
         halves[i] *= ~upper
         stats = model.expert.suffstats(block.expert_Z, block.y, start.expert, halves * block.weight)
-        yield start._replace(expert=model.expert.m_step(stats, start.expert))
+        gate = start.gate if model.gate.smooth else _apart(start.gate, i, rng)
+        yield MoEParams(gate, model.expert.m_step(stats, start.expert))
+
+
+def _apart(gate, i, rng):
+    """Move the two halves of expert i apart: where selection jumps, equal ranks have no meaning."""
+    coef = gate.coef.copy()
+    shift = rng.normal(size=coef.shape[1]) * max(np.linalg.norm(coef), 1.0) / len(coef)
+    coef[i], coef[-1] = coef[i] + shift, coef[-1] - shift
+    return gate._replace(coef=coef)
 
 
 def _median(values, weight):
@@ -85,6 +94,9 @@ def embedded(estimator, X, y, sample_weight):
     low, high = lowest.min(), highest.max()
     gate = permute(params.gate, [*range(n_experts_of(params)), 0])
     coef, intercept = gate.coef.copy(), gate.intercept.copy()
-    coef[-1], intercept[-1] = 0.0, low - (high - low) - _IDLE
+    if model.gate.rank_by == "slope":  # a mean is no largest one
+        coef[-1] = coef[:-1].mean(axis=0)
+    else:
+        coef[-1], intercept[-1] = 0.0, low - (high - low) - _IDLE
     expert = permute(params.expert, [*range(n_experts_of(params)), 0])
     return work.to_units(MoEParams(gate._replace(coef=coef, intercept=intercept), expert))
