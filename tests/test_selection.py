@@ -307,6 +307,26 @@ def test_first_height_by_hand(three):
     np.testing.assert_allclose(tree.heights[0], min(heights.values()), rtol=0.02, atol=1e-5)
 
 
+def test_first_height_of_the_reference_by_hand(three):
+    X, y, model = three
+    (gate, expert), centre, sx, sy = model.params_, X.mean(axis=0), X.std(axis=0), y.std()
+    weight = softmax(gate.intercept + gate.coef @ centre)
+    intercept = (expert.intercept + expert.coef @ centre) / sy
+    heights = [
+        weight[i]
+        * weight[j]
+        / (weight[i] + weight[j])
+        * (
+            np.sum((sx * (gate.coef[i] - gate.coef[j])) ** 2)
+            + (intercept[i] - intercept[j]) ** 2
+            + np.linalg.norm(sx / sy * (expert.coef[i] - expert.coef[j]))
+            + abs(expert.variance[i] - expert.variance[j]) / sy**2
+        )
+        for i, j in itertools.combinations(range(6), 2)
+    ]
+    np.testing.assert_allclose(dendrogram(model, X, y, dissimilarity="rates").heights[0], min(heights))
+
+
 def test_path_of_the_dendrogram(three):
     X, y, model = three
     tree = dendrogram(model, X, y)
