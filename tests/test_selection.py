@@ -1,28 +1,26 @@
 """How many experts: the path, the criteria, splits, merges, the dendrogram, the meta-estimator."""
 
 import itertools
-import warnings
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.cluster import hierarchy
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import KFold
 
 from helpers import assert_close, quietly
 from naive import SOFTMAX_GAUSSIAN as twin
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_faithful, make_moe
-from smoe.gates import TopKGate
-from smoe.params import permute
-from smoe.selection import dendrogram, drop_expert, merge_experts, select_n_experts, slope_heuristic
-from smoe.selection.splits import duplicated, embedded, split_starts
-from smoe.selection.working import at_params
+from smoe.experts import GaussianExpertParams
+from smoe.gates import LinearGateParams, TopKGate
+from smoe.params import MoEParams, permute
+from smoe.selection import dendrogram, drop_expert, merge_experts, path, select_n_experts
+from smoe.selection.splits import duplicated, embedded, proposed_splits, split_starts
+from smoe.selection.working import at_params, working
 from smoe.solvers import EM
 
 MODEL = SoftmaxMoERegressor(random_state=0, n_init=5)
@@ -69,10 +67,30 @@ def test_log_likelihood_never_falls(name, seed):
         np.testing.assert_allclose(fit.loglik(moe.data, moe.target), value, rtol=1e-9)
 
 
-def test_log_likelihood_never_falls_where_nothing_climbs(pair):
+def test_log_likelihood_never_falls_where_nothing_climbs(pair, monkeypatch):
+    X, y, model = pair
+    poor = duplicated(model.params_, 0)
+    poor = poor._replace(expert=poor.expert._replace(intercept=poor.expert.intercept + 50))
+    monkeypatch.setattr(path, "split_starts", lambda *_: [poor])
+    stuck = clone(MODEL).set_params(solver=EM(0), start="random", n_init=1)
+    fits = [model, quietly(clone(stuck).set_params(n_experts=3).fit, X, y)]
+    assert fits[1].loglik_ < model.loglik_ - 10
+    last = quietly(path.grown, fits, X, y, None, np.random.default_rng(0))[-1]
+    assert last.n_experts == 3
+    np.testing.assert_allclose(last.loglik_, model.loglik_, rtol=1e-10)
+
+
+def test_halves_of_an_expert_are_regressions(pair):
     X, y, _ = pair
-    found = quietly(select_n_experts, clone(MODEL).set_params(solver=EM(0), n_init=1), X, y, (1, 2, 4, 5))
-    assert np.all(np.diff(found.table["loglik"]) >= -1e-9)
+    one = SoftmaxMoERegressor(1).fit(X, y)
+    work = working(one, X, y)
+    splits = list(proposed_splits(work.model, work.blocks.take(slice(None)), work.params, 0, np.random.default_rng(0)))
+    assert len(splits) == 5
+    residual = y - one.predict(X)
+    for key, params in zip((residual, np.abs(residual)), splits, strict=False):
+        order = np.argsort(key)
+        halves = [LinearRegression().fit(X[rows], y[rows]).coef_[0] for rows in np.array_split(order, 2)]
+        np.testing.assert_allclose(work.to_units(params).expert.coef[:, 0], halves, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*GATES, "by slope"])
@@ -104,113 +122,6 @@ def test_order_of_rows_weights_and_repeats(pair):
     two = quietly(select_n_experts, MODEL, X[rows], y[rows], (1, 2, 3), random_state=3)
     for name in ("loglik", "aic", "bic", "icl"):
         np.testing.assert_allclose(one.table[name], two.table[name], rtol=1e-7)
-
-
-# Criteria ------------------------------------------------------------------------------------------------------------
-
-
-def test_criteria_by_hand(pair):
-    X, y, _ = pair
-    found = quietly(select_n_experts, MODEL, X, y, (1, 2, 3))
-    n = len(y)
-    for row, fit in enumerate(found.estimators_):
-        loglik = twin.loglik(fit.params_, X, y, np.ones(n))
-        resp = fit.responsibilities(X, y)
-        entropy = -np.sum(resp * np.log(np.where(resp > 0, resp, 1)))
-        df = 5 * fit.n_experts - 2
-        wanted = (loglik, df, -2 * loglik + 2 * df, -2 * loglik + df * np.log(n))
-        wanted += (wanted[-1] + 2 * entropy,)
-        for name, value in zip(("loglik", "df", "aic", "bic", "icl"), wanted, strict=True):
-            np.testing.assert_allclose(found.table[name][row], value, rtol=1e-8)
-    for name in ("aic", "bic", "icl"):
-        again = quietly(select_n_experts, MODEL, X, y, (1, 2, 3), name)
-        assert again.table["criterion"] == again.table[name] == found.table[name]
-        assert again.n_experts_ == 1 + np.argmin(found.table[name]) == again.best_estimator_.n_experts
-
-
-def test_the_table(pair):
-    X, y, _ = pair
-    found = quietly(select_n_experts, MODEL, X, y, (2, 1))
-    frame = found.to_frame()
-    assert list(frame.index) == [1, 2] and frame.index.name == "n_experts"
-    assert list(frame.columns) == ["loglik", "df", "aic", "bic", "icl", "converged", "status", "criterion"]
-    assert "converged" in str(found) and len(str(found).splitlines()) == 3
-
-
-def test_held_out_log_likelihood(pair):
-    X, y, _ = pair
-    folds = KFold(3)
-    found = select_n_experts(MODEL, X, y, (1,), "cv", cv=folds)
-    total = 0.0
-    for train, test in folds.split(X):
-        line = LinearRegression().fit(X[train], y[train])
-        variance = np.mean((y[train] - line.predict(X[train])) ** 2)
-        total += np.sum(-0.5 * (np.log(2 * np.pi * variance) + (y[test] - line.predict(X[test])) ** 2 / variance))
-    np.testing.assert_allclose(found.table["criterion"], -2 * total)
-    weighted = select_n_experts(MODEL, X, y, (1,), "cv", cv=folds, sample_weight=np.full(len(y), 2.0))
-    np.testing.assert_allclose(weighted.table["criterion"], -4 * total)
-    frame = pd.DataFrame(X, columns=["waiting"])
-    best = quietly(select_n_experts, MODEL, frame, pd.Series(y), (1, 2), "cv", cv=3, random_state=0)
-    assert best.n_experts_ == 2 and best.best_estimator_.feature_names_in_ == ["waiting"]
-
-
-def test_callable_criterion(pair):
-    X, y, _ = pair
-    seen = []
-
-    def count(model, X, y, sample_weight=None):
-        seen.append(sample_weight)
-        return -model.n_experts
-
-    assert quietly(select_n_experts, MODEL, X, y, (1, 2), count).n_experts_ == 2
-    assert quietly(select_n_experts, MODEL, X, y, (1, 2), count, sample_weight=np.ones(len(y))).criterion == "count"
-    assert seen[:2] == [None, None] and seen[2] is not None
-    with pytest.raises(ValueError, match="criterion must be a finite number"):
-        quietly(select_n_experts, MODEL, X, y, (1, 2), lambda *_: np.nan)
-
-
-def test_slope_heuristic():
-    df = np.arange(3, 53, 5.0)
-    loglik = np.where(df <= 18, -1000 + 60 * df, -1000 + 60 * 18 + 0.7 * (df - 18))
-    for method in ("slope", "jump"):
-        found = slope_heuristic(loglik, df, method)
-        np.testing.assert_allclose(found.slope, 0.7)
-        np.testing.assert_allclose(found.values, -2 * loglik + 4 * 0.7 * df)
-        assert df[found.chosen] == 18
-    noisy = loglik + np.random.default_rng(0).normal(0, 0.3, len(df))
-    constants = np.linspace(0, 100, 200001)
-    dimension = df[np.argmin(-noisy[:, None] + constants * df[:, None], axis=0)]
-    jump = constants[1 + np.argmin(np.diff(dimension))]
-    np.testing.assert_allclose(slope_heuristic(noisy, df, "jump").slope, jump, atol=1e-3)
-    assert df[slope_heuristic(noisy, df).chosen] == 18
-
-
-def test_slope_heuristic_as_criterion(pair):
-    X, y, _ = pair
-    found = quietly(select_n_experts, MODEL, X, y, range(1, 7), "slope", random_state=0)
-    wanted = slope_heuristic(found.table["loglik"], found.table["df"])
-    assert found.n_experts_ == 1 + wanted.chosen
-    np.testing.assert_allclose(found.table["criterion"], wanted.values)
-    with pytest.raises(ValueError, match="at least 5 numbers of experts"):
-        quietly(select_n_experts, MODEL, X, y, (1, 2), "jump")
-    with pytest.raises(ValueError, match="does not rise"):
-        slope_heuristic(np.zeros(6), np.arange(6))
-    with pytest.raises(ValueError, match="choose 'slope' or 'jump'"):
-        slope_heuristic(np.zeros(6), np.arange(6), "kink")
-    with pytest.raises(ValueError, match="df must increase"):
-        slope_heuristic(np.zeros(6), np.zeros(6))
-
-
-def test_uncertified_fits_are_named(pair):
-    X, y, _ = pair
-    estimator = clone(MODEL).set_params(solver=EM(3))
-    with pytest.warns(
-        ConvergenceWarning, match="fits with 2, 3 experts .the chosen one among them.*2: iteration limit"
-    ):
-        select_n_experts(estimator, X, y, (1, 2, 3))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        select_n_experts(SoftmaxMoERegressor(random_state=0), X, y, (1, 2))
 
 
 # Merging and dropping ------------------------------------------------------------------------------------------------
@@ -307,24 +218,37 @@ def test_first_height_by_hand(three):
     np.testing.assert_allclose(tree.heights[0], min(heights.values()), rtol=0.02, atol=1e-5)
 
 
-def test_first_height_of_the_reference_by_hand(three):
+def test_heights_of_the_reference_by_hand(three):
     X, y, model = three
     (gate, expert), centre, sx, sy = model.params_, X.mean(axis=0), X.std(axis=0), y.std()
     weight = softmax(gate.intercept + gate.coef @ centre)
     intercept = (expert.intercept + expert.coef @ centre) / sy
-    heights = [
-        weight[i]
-        * weight[j]
-        / (weight[i] + weight[j])
-        * (
-            np.sum((sx * (gate.coef[i] - gate.coef[j])) ** 2)
-            + (intercept[i] - intercept[j]) ** 2
-            + np.linalg.norm(sx / sy * (expert.coef[i] - expert.coef[j]))
-            + abs(expert.variance[i] - expert.variance[j]) / sy**2
-        )
-        for i, j in itertools.combinations(range(6), 2)
-    ]
-    np.testing.assert_allclose(dendrogram(model, X, y, dissimilarity="rates").heights[0], min(heights))
+    table = [sx * gate.coef, intercept[:, None], sx / sy * expert.coef, expert.variance[:, None] / sy**2]
+    atoms, heights = list(zip(weight, np.column_stack(table), strict=True)), []
+
+    def height(one, other):
+        (v, a), (w, b) = one, other
+        difference = a - b
+        powers = difference[:3] @ difference[:3] + np.linalg.norm(difference[3:5]) + abs(difference[5])
+        return v * w / (v + w) * powers
+
+    while len(atoms) > 1:
+        i, j = min(itertools.combinations(range(len(atoms)), 2), key=lambda pair: height(*(atoms[k] for k in pair)))
+        heights.append(height(atoms[i], atoms[j]))
+        (v, a), (w, b) = atoms.pop(j), atoms.pop(i)
+        atoms.append((v + w, (v * a + w * b) / (v + w)))
+    tree = dendrogram(model, X, y, dissimilarity="rates")
+    np.testing.assert_allclose(tree.heights, heights, rtol=1e-8)
+
+
+def test_experts_that_the_gate_must_keep_apart_do_not_merge():
+    gate = LinearGateParams(np.array([[-30.0], [0.0], [30.0]]), np.array([-10.0, 0.0, -10.0]))
+    expert = GaussianExpertParams(np.array([[1.0], [-1.0], [1.0]]), np.array([0.0, 2.0, 0.0]), np.full(3, 0.04))
+    moe = make_moe(1000, params=MoEParams(gate, expert), random_state=0)  # one line on both sides of another
+    model = SoftmaxMoERegressor(4, random_state=0).fit(moe.data, moe.target)
+    tree = dendrogram(model, moe.data, moe.target)
+    assert tree.n_experts == 3 and tree.heights[1] > 0.1
+    assert tree.loglik[1] > moe.loglik - 5 > tree.loglik[2] + 100
 
 
 def test_path_of_the_dendrogram(three):
@@ -337,7 +261,10 @@ def test_path_of_the_dendrogram(three):
     for before, after, merge in zip(tree.groups, tree.groups[1:], tree.merges, strict=False):
         assert set(before) - set(after) == set(merge)
     np.testing.assert_allclose(tree.dsc[:-1], -(tree.heights + np.log(800) * tree.loglik[:-1] / 800))
-    assert hierarchy.is_valid_linkage(tree.linkage) and hierarchy.is_monotonic(tree.linkage)
+    falling = replace(tree, heights=tree.heights[::-1])
+    for drawn in (tree.linkage, falling.linkage):
+        assert hierarchy.is_valid_linkage(drawn) and hierarchy.is_monotonic(drawn)
+    np.testing.assert_array_equal(tree.linkage[:, 2], tree.heights)
     refitted, direct = tree.refit(X, y), SoftmaxMoERegressor(3, random_state=0).fit(X, y)
     np.testing.assert_allclose(refitted.loglik_, direct.loglik_, atol=1e-5)
     assert dendrogram(model, X, y, omega=0.0).n_experts == 2

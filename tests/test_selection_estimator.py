@@ -124,7 +124,8 @@ def test_picture_of_the_dendrogram(plots):
     top, bottom = plots.plot_dendrogram(tree).axes
     np.testing.assert_allclose(bottom.lines[0].get_data(), [tree.levels, tree.loglik])
     [cut] = [line.get_ydata()[0] for line in top.lines]
-    assert np.sum(np.maximum.accumulate(tree.heights) > cut) == tree.n_experts - 1
+    below, above = tree.linkage[:, 2][4 - tree.n_experts - 1 : 4 - tree.n_experts + 1]
+    assert below < cut < above
     assert [text.get_text() for text in top.get_legend().get_texts()] == [f"cut: {tree.n_experts} experts"]
 
 

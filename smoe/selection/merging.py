@@ -118,7 +118,6 @@ def drop_expert(model, i, X, y, sample_weight=None, *, refit=False):
         raise ValueError("the model has one expert, which cannot be dropped.")
     work = working(model, X, y, sample_weight)
     params = permute(model.params_, [k for k in range(model.n_experts) if k != i])
-    params = params._replace(gate=model.gate_.canonical(params.gate))
     return _reduced(model, work, params, X, y, sample_weight, refit)
 
 

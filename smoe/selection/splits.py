@@ -7,7 +7,7 @@ from smoe.selection.working import working
 from smoe.solvers import EM
 from smoe.solvers.base import merit
 
-__all__ = ["embedded", "split_starts"]
+__all__ = ["duplicated", "embedded", "proposed_splits", "split_starts"]
 
 _SAMPLE = 1000  # rows on which splits are screened, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
@@ -30,13 +30,13 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
     look = getattr(estimator.solver_, "screen", EM(_SCREENING, 0.0).solve)
     best = {}
     for i in range(n_experts_of(params)):
-        fits = [look(model, sample, start) for start in _splits(model, sample.block, params, i, rng)]
+        fits = [look(model, sample, start) for start in proposed_splits(model, sample.block, params, i, rng)]
         best[i] = max(fits, key=lambda fit: merit(model, fit))
     leaders = sorted(best.values(), key=lambda fit: merit(model, fit), reverse=True)[:n_best]
     return [work.to_units(fit.params) for fit in leaders]
 
 
-def _splits(model, block, params, i, rng):
+def proposed_splits(model, block, params, i, rng):
     """Yield parameters with expert i split in two: by its residuals, and by hyperplanes through its rows."""
     resp = model.posterior(block, params)[1]
     residual = block.y - model.expert.mean(block.expert_Z, params.expert)[i]
