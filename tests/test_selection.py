@@ -19,6 +19,7 @@ from smoe.experts import GaussianExpertParams
 from smoe.gates import LinearGateParams, TopKGate
 from smoe.params import MoEParams, permute
 from smoe.selection import dendrogram, drop_expert, merge_experts, path, select_n_experts
+from smoe.selection.pooling import loads, pooled_experts, pooled_gate
 from smoe.selection.splits import duplicated, embedded, proposed_splits, split_starts
 from smoe.selection.working import at_params, working
 from smoe.solvers import EM
@@ -249,6 +250,21 @@ def test_experts_that_the_gate_must_keep_apart_do_not_merge():
     tree = dendrogram(model, moe.data, moe.target)
     assert tree.n_experts == 3 and tree.heights[1] > 0.1
     assert tree.loglik[1] > moe.loglik - 5 > tree.loglik[2] + 100
+
+
+def test_no_pair_is_passed_over():
+    moe = make_moe(200, 1, 2, random_state=4)
+    model = quietly(SoftmaxMoERegressor(6, **QUICK).fit, moe.data, moe.target)
+    tree, work = dendrogram(model, moe.data, moe.target), working(model, moe.data, moe.target)
+    load = loads(work)
+    for groups, height in zip(tree.groups, tree.heights, strict=False):
+        totals = []
+        for pair in itertools.combinations(groups, 2):
+            union = pair[0] + pair[1]
+            values = pooled_experts(work, [*pair, union], load).value
+            merged = tuple(sorted([*(group for group in groups if group not in pair), tuple(sorted(union))]))
+            totals.append((values[:2].sum() - values[2]) / 200 + pooled_gate(work, merged, load)[1])
+        np.testing.assert_allclose(height, min(totals), rtol=1e-8)
 
 
 def test_path_of_the_dendrogram(three):

@@ -21,7 +21,8 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
 
     Every expert is split by the sign and by the size of its residuals and by hyperplanes through its rows; each half
     gets its M-step, and a few EM iterations on a sample of the rows show what there is to gain. The best split of each
-    of the ``n_best`` best experts to split is returned.
+    of the ``n_best`` best experts to split is returned as it was before these: a sample may miss the rows of a small
+    expert.
     """
     work = working(estimator, X, y, sample_weight)
     model, blocks, params = work
@@ -30,10 +31,12 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
     look = getattr(estimator.solver_, "screen", EM(_SCREENING, 0.0).solve)
     best = {}
     for i in range(n_experts_of(params)):
-        fits = [look(model, sample, start) for start in proposed_splits(model, sample.block, params, i, rng)]
-        best[i] = max(fits, key=lambda fit: merit(model, fit))
-    leaders = sorted(best.values(), key=lambda fit: merit(model, fit), reverse=True)[:n_best]
-    return [work.to_units(fit.params) for fit in leaders]
+        starts = list(proposed_splits(model, sample.block, params, i, rng))
+        merits = [merit(model, look(model, sample, start)) for start in starts]
+        first = max(range(len(starts)), key=merits.__getitem__)
+        best[i] = merits[first], starts[first]
+    leaders = sorted(best.values(), key=lambda pair: pair[0], reverse=True)[:n_best]
+    return [work.to_units(start) for _, start in leaders]
 
 
 def proposed_splits(model, block, params, i, rng):
@@ -48,8 +51,12 @@ def proposed_splits(model, block, params, i, rng):
         halves = np.concatenate([resp, (resp[i] * upper)[None]])
         halves[i] *= ~upper
         stats = model.expert.suffstats(block.expert_Z, block.y, start.expert, halves * block.weight)
+        new = model.expert.m_step(stats, start.expert)
+        halved = [np.array(field) for field in start.expert]
+        for field, half in zip(halved, new, strict=True):
+            field[[i, -1]] = half[[i, -1]]
         gate = start.gate if model.gate.smooth else _apart(start.gate, i, rng)
-        yield MoEParams(gate, model.expert.m_step(stats, start.expert))
+        yield MoEParams(gate, type(new)(*halved))
 
 
 def _apart(gate, i, rng):
