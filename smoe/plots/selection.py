@@ -86,12 +86,12 @@ def plot_dendrogram(tree, axes=None):
     Examples
     --------
     >>> from smoe import SoftmaxMoERegressor
-    >>> from smoe.datasets import load_engel
+    >>> from smoe.datasets import make_moe
     >>> from smoe.plots import plot_dendrogram
     >>> from smoe.selection import dendrogram
-    >>> X, y = load_engel(return_X_y=True)
-    >>> model = SoftmaxMoERegressor(3, random_state=0).fit(X, y)
-    >>> [axis.get_ylabel() for axis in plot_dendrogram(dendrogram(model, X, y)).axes]
+    >>> moe = make_moe(1000, n_experts=2, random_state=3)
+    >>> model = SoftmaxMoERegressor(4, random_state=0).fit(moe.data, moe.target)
+    >>> [axis.get_ylabel() for axis in plot_dendrogram(dendrogram(model, moe.data, moe.target)).axes]
     ['height', 'log-likelihood']
     """
     if axes is None:

@@ -1,10 +1,10 @@
 """How many experts: criteria along a growing path, the dendrogram of one over-fitted mixture, merging and dropping."""
 
 from smoe.selection.criteria import SlopeHeuristic, slope_heuristic
-from smoe.selection.dendrogram import Dendrogram, dendrogram
 from smoe.selection.merging import Reduced, drop_expert, merge_experts
 from smoe.selection.meta import MoERegressorSelect
 from smoe.selection.select import Selection, select_n_experts
+from smoe.selection.tree import Dendrogram, dendrogram
 
 __all__ = [
     "Dendrogram",

@@ -60,11 +60,9 @@ def _best(rivals, previous, X, y, sample_weight):
     """
     reaching = [fit for fit in rivals if _reaches(fit, previous)]
     if not reaching:
-        params = embedded(previous, X, y, sample_weight)
-        if previous.gate_.smooth:
-            reaching = [at_params(rivals[0], params, X, y, sample_weight, solve=True)]
-        if not reaching or not _reaches(reaching[0], previous):
-            reaching = [at_params(rivals[0], params, X, y, sample_weight)]
+        params, like = embedded(previous, X, y, sample_weight), rivals[0]
+        rivals = [*rivals, *(at_params(like, params, X, y, sample_weight, solve=solve) for solve in (True, False))]
+        reaching = [fit for fit in rivals if _reaches(fit, previous)] or rivals
     if len(reaching) == 1:
         return reaching[0]
     return max(reaching, key=lambda fit: (_is_regular(fit, X, y, sample_weight), fit.loglik_))
