@@ -94,6 +94,27 @@ def test_halves_of_an_expert_are_regressions(pair):
         np.testing.assert_allclose(work.to_units(params).expert.coef[:, 0], halves, rtol=1e-6)
 
 
+def test_splits_leave_the_other_experts_alone(three):
+    X, y, model = three
+    work = working(model, X, y)
+    sample = work.blocks.representatives(100, np.random.default_rng(0)).block  # may miss the rows of a small expert
+    for params in proposed_splits(work.model, sample, work.params, 2, np.random.default_rng(0)):
+        assert_close(permute(params.expert, [0, 1, 3, 4, 5]), permute(work.params.expert, [0, 1, 3, 4, 5]), rtol=0)
+        assert np.all(params.expert.variance[[2, 6]] != work.params.expert.variance[2])
+
+
+def test_regular_fits_go_before_collapsed_ones(pair):
+    X, y, model = pair
+    spike = duplicated(model.params_, 0)
+    spike.expert.variance[-1] = 1e-12
+    spike = at_params(model, spike, X, y)
+    twice = at_params(model, duplicated(model.params_, 0), X, y)
+    spike.loglik_ = 1e6
+    one = merge_experts(model, 0, 1, X, y).estimator
+    assert path.best_of([spike, twice], one, X, y, None) is twice
+    assert path.best_of([spike], one, X, y, None) is spike
+
+
 @pytest.mark.parametrize("name", [*GATES, "by slope"])
 def test_a_mixture_contains_the_smaller_one(name):
     by_slope = TopKMoERegressor(top_k=1, rank_by="slope", **QUICK), TopKGate(1, "slope")

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from smoe.selection.splits import embedded, split_starts
 from smoe.selection.working import at_params, working
 
-__all__ = ["fresh_fits", "grown"]
+__all__ = ["best_of", "fresh_fits", "grown"]
 
 _ROUNDING = 1e-10  # relative
 
@@ -45,7 +45,7 @@ def _grow(fit, fresh, X, y, sample_weight, rng):
         last = fit.n_experts + 1 == fresh.n_experts
         starts = split_starts(fit, X, y, sample_weight, rng)
         rivals = [at_params(fresh, params, X, y, sample_weight, solve=True) for params in starts]
-        fit = _best([*rivals, *([fresh] if last else [])], fit, X, y, sample_weight)
+        fit = best_of([*rivals, *([fresh] if last else [])], fit, X, y, sample_weight)
     return fit
 
 
@@ -53,7 +53,7 @@ def _reaches(fit, previous):
     return fit.loglik_ >= previous.loglik_ - _ROUNDING * (abs(previous.loglik_) + fit.n_samples_)
 
 
-def _best(rivals, previous, X, y, sample_weight):
+def best_of(rivals, previous, X, y, sample_weight):
     """Return the best of those that reach the log-likelihood of the smaller fit, which contains itself if none does.
 
     Regular fits go before collapsed ones, whose log-likelihood can be arbitrarily high.
