@@ -221,7 +221,9 @@ def _report(result, out, name, center, n_min):
     known = [loss for loss in shown if any(r["loss"] == loss and r["center"] == center for r in rates)]
     _print_rates(result, [r for r in rates if r["loss"] in known and r["center"] == center])
     print(f"rates of {len(result.losses)} numbers: {out / _RATES}")
-    if known:
+    if not known:
+        print(f"no picture: {_why_no_rate(result, shown[0], center, n_min) if shown else 'the records have no losses'}")
+    else:
         _draw(out / "rates.png", lambda plots: plots.plot_rates(result, known, theory, center, n_min))
 
 
@@ -234,6 +236,14 @@ def _rates(result, loss, center, n_min, theory):
     low, high = rate.pop("interval")
     entries = {"loss": loss, "theory": theory.get(loss), **rate, "low": low, "high": high}
     return [{key: None if isinstance(v, float) and math.isnan(v) else v for key, v in entries.items()}]
+
+
+def _why_no_rate(result, loss, center, n_min):
+    """Return in words why a loss has no rate."""
+    try:
+        result.rate(loss, center, n_min)
+    except ValueError as error:
+        return str(error)
 
 
 def _print_rates(result, rates):
@@ -268,6 +278,8 @@ def _fit(arguments):
     from smoe.tables import read_columns
 
     X, y, names = read_columns(arguments.data, arguments.y, arguments.x and arguments.x.split(","))
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
     model = MoERegressor(arguments.experts, gate=_gate(arguments), random_state=arguments.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the summary has the certificate
@@ -275,7 +287,6 @@ def _fit(arguments):
     print(model.summary(names))
     if arguments.out is None:
         return
-    arguments.out.mkdir(parents=True, exist_ok=True)
     _write_json(arguments.out / "fit.json", _fit_as_json(model, arguments, names))
     print(f"numbers: {arguments.out / 'fit.json'}")
     _draw(arguments.out / "fit.png", lambda plots: _fit_figure(plots, model, X, y, names, arguments.y))

@@ -203,4 +203,7 @@ def _checked(params, task):
                 raise ValueError(f"start: {name} must be finite with shape {np.shape(field)}, got {given.shape}.")
     if n_experts_of(params) and np.any(np.asarray(getattr(params.expert, "variance", 1.0)) <= 0):
         raise ValueError("start: variance must be positive.")
+    for name, bound in task.model.gate.lower.items():
+        if np.any(np.asarray(getattr(params.gate, name)) <= bound):
+            raise ValueError(f"start: {name} must be larger than {bound:g}, got {getattr(params.gate, name)}.")
     return MoEParams(*(type(part)(*(np.asarray(field, dtype=float) for field in part)) for part in params))

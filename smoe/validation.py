@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 from sklearn.utils.validation import check_array, column_or_1d
 
-__all__ = ["check_experts", "check_levels", "check_number", "check_response", "check_weights"]
+__all__ = ["check_experts", "check_level", "check_levels", "check_number", "check_response", "check_weights"]
 
 
 def check_response(y):
@@ -30,6 +30,9 @@ def check_weights(sample_weight, n_samples):
     weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}.")
+    tiny = np.finfo(float).tiny
+    if np.any((weight > 0) & (weight < tiny)):
+        raise ValueError(f"sample_weight has positive weights below {tiny:.1e}, which float64 cannot divide by; use 0.")
     if np.any(weight < 0):
         raise ValueError(f"sample_weight must not be negative; the smallest is {weight.min()}.")
     if not np.any(weight > 0):
@@ -59,3 +62,11 @@ def check_levels(q, argument="q"):
     if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
         raise ValueError(f"{argument} must lie strictly between 0 and 1, got {q!r}.")
     return levels
+
+
+def check_level(value, argument):
+    """Return one probability as a float; refuse what is none, or outside (0, 1)."""
+    level = check_levels(value, argument)
+    if level.ndim:
+        raise ValueError(f"{argument} must be one number between 0 and 1, got {value!r}.")
+    return float(level)

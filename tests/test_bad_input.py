@@ -99,6 +99,7 @@ def test_number_of_experts_may_be_a_numpy_integer():
     [
         (with_value(ONES, 0, -1), "sample_weight must not be negative; the smallest is -1"),
         (0 * ONES, "sample_weight is zero for every row"),
+        (with_value(ONES, 0, 1e-310), "sample_weight has positive weights below 2.2e-308"),
         (ONES[:-1], rf"sample_weight must have shape \({N},\), got \({N - 1},\)"),
         (ONES[:, None], rf"sample_weight must have shape \({N},\), got \({N}, 1\)"),
         (with_value(0 * ONES, 0, 1), "n_experts=2 is larger than the number of rows with positive weight, 1"),

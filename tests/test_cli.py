@@ -129,6 +129,19 @@ def test_default_directory(small, tmp_path, monkeypatch):
     assert (tmp_path / "softmax-exact-quick" / "rates.png").is_file()
 
 
+def test_plot_says_why_there_is_no_picture(small, tmp_path, capsys):
+    main(["run", small("softmax-exact"), "--out", str(tmp_path)])
+    capsys.readouterr()
+    assert main(["plot", str(tmp_path), "--n-min", "100000"]) == 0
+    assert "no picture: a rate needs 'D1' at two sizes at least, got []" in capsys.readouterr().out
+
+
+def test_a_directory_that_cannot_be_is_noticed_before_the_fit(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("smoe.estimators.MoERegressor.fit", lambda *_: pytest.fail("fitted first"))
+    (tmp_path / "file").touch()
+    assert "file" in mistake(capsys, "fit", ENGEL, "--y", "foodexp", "--out", tmp_path / "file")
+
+
 def test_plot_draws_again(small, tmp_path, capsys):
     main(["run", small("softmax-exact"), "--out", str(tmp_path)])
     (tmp_path / "rates.png").unlink()

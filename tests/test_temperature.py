@@ -114,6 +114,14 @@ def test_settings_that_make_no_sense(settings, words, moe):
 # Identities -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_start_without_temperature_is_refused(moe):
+    start = make_moe(10, 2, 3, random_state=0).params
+    for tau in (0.0, -1.0):
+        frozen = start._replace(gate=TemperatureGateParams(*start.gate, np.array(tau)))
+        with pytest.raises(ValueError, match="start: temperature must be larger than 0"):
+            MoERegressor(3, gate=DenseToSparseGate(1.0), start=FromParams(frozen)).fit(moe.data, moe.target)
+
+
 def test_temperature_one_is_the_softmax_gate(rng, moe):
     X, params = rng.normal(size=(2, 40)), gate_params(rng, tau=1.0)
     linear = LinearGateParams(params.coef, params.intercept)

@@ -5,7 +5,7 @@ from itertools import groupby
 import numpy as np
 
 from smoe.plots._axes import legend_above, new_axes
-from smoe.validation import check_levels
+from smoe.validation import check_level
 
 __all__ = ["plot_rates"]
 
@@ -56,7 +56,7 @@ def plot_rates(result, losses=None, theory=None, center="median", n_min=None, ba
     if not losses:
         raise ValueError("losses: there is none to draw; run the study with losses, or see StudyResult.with_losses.")
     slopes = theory if isinstance(theory, dict) else dict.fromkeys(losses, theory)
-    tail = (1.0 - float(check_levels(band, "band"))) / 2.0
+    tail = (1.0 - check_level(band, "band")) / 2.0
     top, bottom = new_axes() if axes is None else axes
     for k, loss in enumerate(losses):
         rate = result.rate(loss, center, n_min)

@@ -75,6 +75,8 @@ def evaluate(losses, params, truth):
 def _numbers(value):
     if isinstance(value, dict):
         return {str(name): _numbers(entry) for name, entry in value.items()}
+    if value is None:
+        raise TypeError("a loss must return a number, an array or a dict of these, got None")
     return np.asarray(value, dtype=float).tolist()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from smoe.simulation.cells import as_params
 from smoe.simulation.losses import evaluate, resolve_losses, scalars
 from smoe.simulation.store import read_store
-from smoe.validation import check_levels, check_number
+from smoe.validation import check_level, check_number
 
 __all__ = ["Rate", "StudyResult"]
 
@@ -192,14 +192,15 @@ class StudyResult:
         ValueError
             Fewer than two sizes, or a center that is not positive.
         """
-        if center not in _CENTERS:
+        if not isinstance(center, str) or center not in _CENTERS:
             raise ValueError(f"center must be 'median' or 'mean', got {center!r}.")
         check_number(n_boot, "n_boot", 1, integer=True)
         check_number(random_state, "random_state", 0, integer=True)
         for name, bound in (("n_min", n_min), ("n_max", n_max)):
             if bound is not None:
                 check_number(bound, name, 1)
-        tail = (1.0 - float(check_levels(confidence, "confidence"))) / 2.0
+        confidence = check_level(confidence, "confidence")
+        tail = (1.0 - confidence) / 2.0
         values = {n: v for n, v in self.values(loss).items() if (n_min or 0) <= n <= (n_max or np.inf)}
         sizes = np.array(list(values))
         log_center = _log_centers(values, loss, center)
@@ -215,7 +216,7 @@ class StudyResult:
             (float(low), float(high)),
             float(intercept),
             center,
-            float(confidence),
+            confidence,
             int(sizes[0]),
             int(sizes[-1]),
             len(sizes),

@@ -9,6 +9,7 @@ from joblib import Parallel, delayed
 
 from smoe.estimators import MoERegressor
 from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams, n_experts_of
 from smoe.scaling import Scaling
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation.cells import Cells, run_batch
@@ -133,6 +134,8 @@ class ConvergenceStudy:
             columns = np.arange(truth.n_features)
             task = Task(model, None, n_experts, Scaling.identity(columns, columns))
             FromParams(params).propose(task, None)
+        elif not isinstance(params, MoEParams) or n_experts_of(params) != n_experts:
+            raise ValueError(f"start must return MoEParams of {n_experts} experts, got {params!r}.")
 
     @property
     def settings(self):

@@ -109,6 +109,8 @@ def test_losses_of_zero():
         ({"n_max": 0}, ValueError, "n_max must be a number of at least 1, got 0"),
         ({"n_min": 30_000}, ValueError, r"needs 'D' at two sizes at least, got \[30000\]"),
         ({"confidence": 1.0}, ValueError, "confidence must lie strictly between"),
+        ({"confidence": [0.5, 0.9]}, ValueError, "confidence must be one number"),
+        ({"center": ["mean"]}, ValueError, "center must be 'median' or 'mean'"),
         ({"n_boot": 0}, ValueError, "n_boot"),
         ({"random_state": None}, TypeError, "random_state"),
     ],

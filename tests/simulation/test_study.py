@@ -120,6 +120,12 @@ def test_a_start_of_ones_own():
     assert not record.converged and "score norm per row" in record.status
 
 
+@pytest.mark.parametrize("start", [lambda *_: None, lambda truth, *_: permute(truth.params, [0])])
+def test_a_start_that_is_none_is_refused_at_once(start):
+    with pytest.raises(ValueError, match="start must return MoEParams of 2 experts"):
+        study(start=start, fitter=SoftmaxMoERegressor(2))
+
+
 def test_an_estimator_begins_from_the_parameters_given():
     estimator = SoftmaxMoERegressor(2, solver=EM(max_iter=0), n_init=20)
     record = study(start=lambda truth, *_: truth.params, fitter=estimator).run_cell(300, 0)
@@ -211,6 +217,8 @@ def test_losses_are_tried_on_the_truth():
         study(losses={"bad": studies.bad_loss})
     with pytest.raises(ValueError, match="loss 'text' failed: ValueError"):
         study(losses={"text": lambda params, truth: "much"})
+    with pytest.raises(ValueError, match="a loss must return a number, an array or a dict of these, got None"):
+        study(losses={"nothing": lambda params, truth: None})
 
 
 def test_no_memory_is_not_the_fits_fault(monkeypatch):
