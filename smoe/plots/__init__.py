@@ -8,8 +8,10 @@ except ImportError as error:
 from smoe.plots.diagnostics import plot_diagnostics, plot_expert_load, plot_pit, plot_residual_qq, plot_residuals
 from smoe.plots.fit import plot_fit
 from smoe.plots.rates import plot_rates
+from smoe.plots.selection import plot_dendrogram, plot_selection
 
 __all__ = [
+    "plot_dendrogram",
     "plot_diagnostics",
     "plot_expert_load",
     "plot_fit",
@@ -17,5 +19,6 @@ __all__ = [
     "plot_rates",
     "plot_residual_qq",
     "plot_residuals",
+    "plot_selection",
     "plt",
 ]
