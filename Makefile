@@ -6,13 +6,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Two installs into one environment must not overlap.
 .NOTPARALLEL:
-.PHONY: help example test lint format truth bench clean
+.PHONY: help example test lint format docs truth bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
 
 example: .venv/.plots-stamp  ## fit, print and plot a first model
-	@$(BIN)/python examples/plot_engel.py
+	@$(BIN)/python examples/plot_engel.py engel.png
 
 test: lint  ## lint, then run all tests and doctests
 	$(BIN)/python -m pytest
@@ -31,8 +31,14 @@ truth: .venv/.test-stamp  ## check fits against the known maxima
 bench: .venv/.bench-stamp  ## time everything beside other programs: make bench ARGS=--quick
 	$(BIN)/python benchmarks/speed.py $(ARGS)
 
+docs: .venv/.docs-stamp  ## build the documentation: docs/_build/html/index.html
+	@rm -rf docs/api/generated
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 clean:  ## remove the environment and all that was built
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage htmlcov
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage htmlcov \
+	  docs/_build docs/auto_examples docs/api/generated
 
 # Always editable, so that every target sees the checkout, in whatever order they run.
 .venv/.%-stamp: .venv/.created setup.cfg pyproject.toml

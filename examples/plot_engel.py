@@ -8,6 +8,8 @@ regression line hides: most households follow one tight line, some spend by anot
 
 import sys
 
+import matplotlib.pyplot as plt
+
 from smoe import SoftmaxMoERegressor
 from smoe.datasets import load_engel
 from smoe.plots import plot_fit
@@ -18,14 +20,15 @@ X, y = engel.data / 1000, engel.target / 1000  # thousands of francs
 # %%
 # Fit two experts. The fit is the certified maximum of the likelihood.
 model = SoftmaxMoERegressor(n_experts=2, random_state=0).fit(X, y)
-print(model.summary())
+print(model.summary(["income"]))
 
 # %%
 # The picture: data, experts, mean, prediction band, and below the gate that mixes the experts.
 figure = plot_fit(model, X, y)
-figure.axes[0].set(title="Food expenditure against income", ylabel="food expenditure (1,000 francs)")
+figure.axes[0].set(ylabel="food expenditure (1,000 francs)")
 figure.axes[1].set_xlabel("household income (1,000 francs)")
-
-path = sys.argv[1] if len(sys.argv) > 1 else "engel.png"
-figure.savefig(path, dpi=150)
-print(f"\nThe picture is in {path}")
+if len(sys.argv) > 1:
+    figure.savefig(sys.argv[1], dpi=150)
+    print(f"\nThe picture is in {sys.argv[1]}")
+else:
+    plt.show()

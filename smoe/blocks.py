@@ -165,7 +165,7 @@ class Blocks:
                 yield from pool.map(task, items)
 
     def sum(self, visit, params, *args):
-        """Do one pass: add up visit(block, params, *args) over the blocks, in an order that is always the same."""
+        """Do one pass: add up ``visit(block, params, *args)`` over the blocks, in an order that is always the same."""
 
         def one(rows):
             return visit(self._block(rows), params, *args)

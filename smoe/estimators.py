@@ -98,7 +98,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         "converged", or the reasons why it is not certified.
     n_iter_ : int
         Iterations of the winning start on all rows.
-    trace_ : ndarray of shape (n_iter_ + 1,)
+    trace_ : ndarray of shape (n_iterations + 1,)
         Log-likelihood before the first and after each of these iterations.
     starts_ : list of StartRecord
         What became of each start: ``start``, ``screened_loglik`` (extrapolated from the sample), ``loglik``,

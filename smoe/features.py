@@ -8,7 +8,13 @@ __all__ = ["choose_columns", "design"]
 
 
 def design(X):
-    """Return what gates and experts take, (n_features + 1, m): the features (n_features, m) and a row of ones."""
+    """Return what gates and experts take, (n_features + 1, m): the features and a row of ones.
+
+    Parameters
+    ----------
+    X : array of shape (n_features, m)
+        The features, with the rows on the last axis.
+    """
     X = np.asarray(X, dtype=float)
     return np.concatenate([X, np.ones((1, X.shape[1]))])
 

@@ -1,5 +1,8 @@
 """One estimator per gate: `MoERegressor` with the gate fixed and its settings in the constructor."""
 
+import inspect
+import re
+
 from smoe.estimators import MoERegressor
 from smoe.gates import ActivationDenseToSparseGate, DenseToSparseGate, SoftmaxGate, TopKGate
 from smoe.solvers import Annealing
@@ -7,13 +10,42 @@ from smoe.solvers import Annealing
 __all__ = ["DenseToSparseMoERegressor", "SoftmaxMoERegressor", "TopKMoERegressor"]
 
 
+def _entries(doc, section):
+    """Return the entries of a section of a docstring by their names, as text."""
+    body = re.search(rf"^{section}\n-+\n(.*?)(?=^\w[^\n]*\n---|\Z)", doc, re.M | re.S)[1]
+    return {entry.split(" : ")[0]: entry for entry in re.split(r"\n(?=\S)", body.strip())}
+
+
+def _completed(cls):
+    """Put the descriptions of what `MoERegressor` has, and the class too, where its docstring says {...}."""
+    if cls.__doc__ is None:  # python -OO
+        return cls
+    doc, base = inspect.getdoc(cls), inspect.getdoc(MoERegressor)
+    taken, own = inspect.signature(cls).parameters, _entries(doc, "Parameters")
+    rest = [
+        text for name, text in _entries(base, "Parameters").items() if name.split(",")[0] in taken and name not in own
+    ]
+    doc = doc.replace("{parameters of MoERegressor}", "\n".join(rest))
+    cls.__doc__ = doc.replace("{attributes of MoERegressor}", "\n".join(_entries(base, "Attributes").values()))
+    return cls
+
+
+@_completed
 class SoftmaxMoERegressor(MoERegressor):
     r"""Softmax-gated mixture of experts: `MoERegressor` with the gate fixed to `smoe.gates.SoftmaxGate`.
 
     .. math:: p(y|x) = \sum_i \frac{\exp(\beta_{1i}^\top x + \beta_{0i})}{\sum_j \exp(\beta_{1j}^\top x + \beta_{0j})}
               \, N(y;\; a_i^\top x + b_i, v_i)
 
-    Parameters and attributes are those of `MoERegressor`, without ``gate``.
+    Parameters
+    ----------
+    n_experts : int, default=2
+        Number of experts.
+    {parameters of MoERegressor}
+
+    Attributes
+    ----------
+    {attributes of MoERegressor}
 
     Examples
     --------
@@ -64,6 +96,7 @@ class SoftmaxMoERegressor(MoERegressor):
         return SoftmaxGate()
 
 
+@_completed
 class TopKMoERegressor(MoERegressor):
     r"""Top-K sparse mixture of experts: `MoERegressor` with the gate fixed to `smoe.gates.TopKGate`.
 
@@ -83,12 +116,15 @@ class TopKMoERegressor(MoERegressor):
         Rank the full score or the slope part alone, see `smoe.gates.TopKGate`. Ties go to the expert of lower index.
     balance : float, default=0.0
         Weight of a penalty on uneven use of the experts, see `smoe.gates.TopKGate`; ``loglik_`` is reported without it.
-    expert, gate_features, ... :
-        The other parameters are those of `MoERegressor`, without ``gate``.
+    {parameters of MoERegressor}
+
+    Attributes
+    ----------
+    {attributes of MoERegressor}
 
     Notes
     -----
-    Attributes are those of `MoERegressor`. ``converged_`` says that no line of the support search raises the
+    ``converged_`` says that no line of the support search raises the
     log-likelihood and that the experts' score vanishes: a local maximum of a function with jumps. When more experts are
     fitted than there are, the density converges only if enough are selected: with k true experts, K of them selected,
     and k' > k fitted, the theory asks for ``top_k = K + k' - k``; with fewer the log-likelihood stays below the truth's
@@ -153,6 +189,7 @@ class TopKMoERegressor(MoERegressor):
         return TopKGate(self.top_k, self.rank_by, self.balance)
 
 
+@_completed
 class DenseToSparseMoERegressor(MoERegressor):
     r"""Dense-to-sparse mixture of experts: a softmax gate with a temperature, and with an activation if wanted.
 
@@ -174,8 +211,7 @@ class DenseToSparseMoERegressor(MoERegressor):
         to shifting X.
     anneal : None, (float, int) or Annealing, default=None
         Come down from a high temperature: (first temperature, number of stages), see `smoe.solvers.Annealing`.
-    expert, gate_features, ... :
-        The other parameters are those of `MoERegressor`, without ``gate``.
+    {parameters of MoERegressor}
 
     Attributes
     ----------
@@ -185,6 +221,7 @@ class DenseToSparseMoERegressor(MoERegressor):
         Slopes over temperature.
     gate_effective_intercept_ : ndarray of shape (n_experts,)
         Intercepts over temperature.
+    {attributes of MoERegressor}
 
     Examples
     --------

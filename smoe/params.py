@@ -24,7 +24,12 @@ class MoEParams(NamedTuple):
 
 
 def n_experts_of(params):
-    """Return the number of experts that the parameters describe."""
+    """Return the number of experts that the parameters describe.
+
+    Parameters
+    ----------
+    params : MoEParams
+    """
     return len(params.expert[0])
 
 
@@ -53,7 +58,12 @@ def _layout_of(params):
 
 
 def flatten(params):
-    """Return all entries of the parameters as one vector in flat order."""
+    """Return all entries of the parameters as one vector in flat order.
+
+    Parameters
+    ----------
+    params : MoEParams or a part of it
+    """
     parts = params if _is_model(params) else (params,)
     layouts = [_layout_of(part) for part in parts]
     out, start = np.empty(sum([layout[-1] for layout in layouts])), 0
@@ -71,7 +81,13 @@ def flatten(params):
 
 
 def unflatten(flat, like):
-    """Undo `flatten`: parameters shaped as ``like`` from a vector in flat order."""
+    """Undo `flatten`: parameters shaped as ``like`` from a vector in flat order.
+
+    Parameters
+    ----------
+    flat : array of shape (n_entries,)
+    like : MoEParams or a part of it
+    """
     if _is_model(like):
         size = _layout_of(like.gate)[-1]
         return MoEParams(unflatten(flat[:size], like.gate), unflatten(flat[size:], like.expert))
@@ -84,14 +100,26 @@ def unflatten(flat, like):
 
 
 def permute(params, order):
-    """Relabel the experts: expert i of the result is expert ``order[i]``."""
+    """Relabel the experts: expert i of the result is expert ``order[i]``.
+
+    Parameters
+    ----------
+    params : MoEParams or a part of it
+    order : sequence of int
+    """
     if _is_model(params):
         return MoEParams(permute(params.gate, order), permute(params.expert, order))
     return type(params)(*(np.asarray(a)[order] if np.ndim(a) else a for a in params))
 
 
 def tree_sum(parts):
-    """Add named tuples field by field; ``None`` stays ``None``."""
+    """Add named tuples field by field; ``None`` stays ``None``.
+
+    Parameters
+    ----------
+    parts : sequence of named tuples, arrays or None
+        All of one kind.
+    """
     first = parts[0]
     if first is None or len(parts) == 1:
         return first

@@ -17,7 +17,7 @@ def load_engel(*, as_frame=False, return_X_y=False):
     Parameters
     ----------
     as_frame : bool, default=False
-        Give `data` and `target` as pandas objects, and the whole table as `frame`.
+        Give ``data`` and ``target`` as pandas objects, and the whole table as ``frame``.
     return_X_y : bool, default=False
         Return only ``(data, target)``.
 
@@ -26,17 +26,17 @@ def load_engel(*, as_frame=False, return_X_y=False):
     sklearn.utils.Bunch or tuple
         With the fields
 
-        - `data`: (n, d) array or DataFrame of floats, the features;
-        - `target`: (n,) array or Series of floats, the response;
-        - `frame`: DataFrame of features and response, or None;
-        - `feature_names`: list of str; `target_name`: str;
-        - `DESCR`: str, the meaning, units, origin and licence of the data;
-        - `filename`: str, the path of the csv file.
+        - ``data``: (n, d) array or DataFrame of floats, the features;
+        - ``target``: (n,) array or Series of floats, the response;
+        - ``frame``: DataFrame of features and response, or None;
+        - ``feature_names``: list of str; ``target_name``: str;
+        - ``DESCR``: str, the meaning, units, origin and licence of the data;
+        - ``filename``: str, the path of the csv file.
 
     Raises
     ------
     ImportError
-        If `as_frame` is true and pandas is not installed.
+        If ``as_frame`` is true and pandas is not installed.
 
     References
     ----------

@@ -2,7 +2,7 @@
 
 from smoe.gates.activation_dense_to_sparse import ActivationDenseToSparseGate, TemperatureGateParams
 from smoe.gates.activations import ACTIVATIONS, Activation
-from smoe.gates.base import Gate, LinearGateParams
+from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.gates.dense_to_sparse import DenseToSparseGate
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
@@ -21,6 +21,7 @@ __all__ = [
     "ActivationDenseToSparseGate",
     "DenseToSparseGate",
     "Gate",
+    "LinearGate",
     "LinearGateParams",
     "RelaxedTopKGate",
     "SoftmaxGate",

@@ -121,6 +121,13 @@ class RelaxedTopKGate(TopKGate):
     Weights are proportional to :math:`\exp(s_i)\,\mathrm{sigmoid}((r_i - t)/w)` with r the ranks and t midway between
     the ranks of the last expert in and the first one out: the dense softmax for a wide w, top-K for w towards zero, and
     continuous in the parameters in between. Needs ``top_k`` smaller than the number of experts.
+
+    Parameters
+    ----------
+    top_k, rank_by, balance
+        Those of `TopKGate`.
+    width : float, default=1.0
+        w, in units of the scores.
     """
 
     smooth = True

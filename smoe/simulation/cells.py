@@ -83,7 +83,7 @@ class Record(NamedTuple):
 
 
 def as_params(parameters, model):
-    """Return `MoEParams` from the ``parameters`` of a `Record`.
+    """Return `smoe.params.MoEParams` from the ``parameters`` of a `Record`.
 
     Parameters
     ----------

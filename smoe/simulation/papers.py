@@ -62,7 +62,13 @@ def build(name, scale="standard", *, start=None, random_state=0, **settings):
 
 
 def describe(name):
-    """Return what a study is and its scales, as text."""
+    """Return what a study is and its scales, as text.
+
+    Parameters
+    ----------
+    name : str
+        One of ``STUDIES``.
+    """
     entry = _entry(name)
     scales = [(scale, *sizes_of(entry.scales[scale])) for scale in SCALES]
     lines = [f"{scale}: {len(n)} sizes from {n[0]} to {n[-1]}, {times} replications" for scale, n, times in scales]

@@ -238,7 +238,7 @@ class StudyResult:
         return pd.DataFrame([_row(record) for record in self.records])
 
     def summary(self, confidence=0.95):
-        """Return shares and the rates of all losses as text."""
+        """Return shares and the rates of all losses, with intervals of this confidence, as text."""
         sizes = self.sizes
         span = f", {len(sizes)} sizes from {sizes[0]} to {sizes[-1]}" if sizes else ""
         lines = [

@@ -52,8 +52,8 @@ class ConvergenceStudy:
         Cells of each size.
     start : {"data", "near_truth"} or callable, default="data"
         "data": the estimator finds its own starts. "near_truth": `smoe.simulation.near_truth`. Or
-        ``start(truth, n_experts, n, rng)`` that returns `MoEParams` in the user's units. From given parameters an
-        estimator makes a single fit, whatever its ``start`` and ``n_init``.
+        ``start(truth, n_experts, n, rng)`` that returns `smoe.params.MoEParams` in the user's units. From given
+        parameters an estimator makes a single fit, whatever its ``start`` and ``n_init``.
     losses : dict, list of str or str, default=()
         Losses by name: ``loss(fitted_params, truth)`` returns a number, an array or a dict of these, and can be
         pickled. Or names from ``smoe.simulation.LOSSES``: "D1" and "D2", see `smoe.simulation.voronoi_loss`, and
@@ -152,7 +152,7 @@ class ConvergenceStudy:
         }
 
     def run_cell(self, n, replication):
-        """Return the `Record` of one cell, the same (its ``seconds`` aside) as in a run of the whole study."""
+        """Return the `Record` of the cell (n, replication): but for ``seconds`` that of a run of the whole study."""
         check_number(n, "n", 1, integer=True)
         check_number(replication, "replication", 0, integer=True)
         return run_batch(self._cells, [(int(n), int(replication))])[0][0]

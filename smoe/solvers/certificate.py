@@ -44,6 +44,16 @@ def certify(model, blocks, fit, tol):
 
     The maximum is certified when the score norm per row is at most ``tol``, the observed information is positive
     definite up to rounding, no variance sits on its floor, no expert is empty and the gate does not separate the data.
+
+    Parameters
+    ----------
+    model : MixtureOfExperts
+    blocks : Blocks
+        The data.
+    fit : Fit
+        What a solver returned.
+    tol : float
+        Largest score norm per row.
     """
     reasons, rows = [], len(blocks) / blocks.total_weight
     load, overlap = blocks.sum(_shares, fit.params, model)

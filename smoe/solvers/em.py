@@ -56,7 +56,7 @@ class EM(Solver):
         return summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
 
     def climb(self, model, blocks, params):
-        """Return the parameters reached, their `Statistics` and the trace."""
+        """Return the parameters reached, their statistics and the trace."""
         stats = blocks.sum(model.statistics, params)
         trace, chart = [stats.loglik], model.gate_chart(params.gate)
         for _ in range(self.max_iter):
