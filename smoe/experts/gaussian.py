@@ -161,7 +161,7 @@ class GaussianExpert(Expert):
 
     def curvature(self, Z, y, params, resp, stats):
         """Return the sum over rows of resp times -d2 log f_i, (n_experts, n_terms + 1, n_terms + 1)."""
-        v, p = params.variance, len(Z)
+        v, p = params.variance, stats.cross.shape[1]
         pull, square = residual_moments(*stats[:3], params.coef, params.intercept)
         out = np.empty((len(v), p + 1, p + 1))
         out[:, :p, :p] = stats.gram / v[:, None, None]

@@ -54,7 +54,7 @@ def certify(model, blocks, fit, tol):
         if stationary and _n_undecided_groups(overlap * rows) > 1:
             reasons.append(_SEPARATES)
         elif chart.n_free <= LARGEST:
-            reasons += _curvature_reasons(model, blocks, fit.params, chart, stationary)
+            reasons += _curvature_reasons(model, blocks, fit, chart, stationary)
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
     return Certificate(not reasons, "; ".join(reasons) or fit.status + unseen, degenerate)
 
@@ -75,8 +75,9 @@ def _listed(experts):
     return ", ".join(map(str, experts))
 
 
-def _curvature_reasons(model, blocks, params, chart, stationary):
-    curvature, total = blocks.sum(model.curvature, params), blocks.total_weight
+def _curvature_reasons(model, blocks, fit, chart, stationary):
+    params, total = fit.params, blocks.total_weight
+    curvature = blocks.sum(model.curvature, params) if fit.curvature is None else fit.curvature
     if not chart.n_free:
         return []
     gradient = chart.gradient(curvature.score, params) / total

@@ -51,10 +51,11 @@ class Objective:
         return score(self.model.expert, params) if callable(score) else score
 
     def fit(self, theta, tol, values, limit):
-        """Make the `Fit` that ends here; ``values`` are those before the first and after each iteration."""
+        """Make the `Fit` that ends here, with its curvature; ``values`` are those along the way."""
         params, result, *_ = self.at(theta)
         score, trace = self.score(params, result), -self.blocks.total_weight * np.array(values)
-        return summarise(self.model, self.blocks, params, result.loglik, score, len(trace) - 1, tol, trace, limit)
+        fit = summarise(self.model, self.blocks, params, result.loglik, score, len(trace) - 1, tol, trace, limit)
+        return fit._replace(curvature=result)
 
     def hessian(self, theta):
         """Return its second derivative."""
