@@ -165,6 +165,8 @@ class Blocks:
         def several(slices):
             return tree_sum([one(rows) for rows in slices])
 
+        if len(self.slices) == 1:
+            return one(self.slices[0])
         groups = [self.slices[i : i + _GROUP] for i in range(0, len(self.slices), _GROUP)]
         total = None
         for part in spread(several, groups, self.n_threads):

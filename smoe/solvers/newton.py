@@ -21,21 +21,21 @@ class Objective:
     def __init__(self, model, blocks, params, visit):
         self.model, self.blocks, self.visit = model, blocks, visit
         self.chart = model.chart(params)
-        self._seen = []
+        self._seen = {}
 
     def at(self, theta):
         """Return parameters, what the visit added up, the value and the gradient at these coordinates."""
-        for seen, point in self._seen:
-            if np.array_equal(theta, seen):
-                return point
+        place = theta.tobytes()
+        if place in self._seen:
+            return self._seen[place]
         params = self.chart.unpack(theta)
         with np.errstate(all="ignore"):
             result = self.blocks.sum(self.visit, params)
             gradient = -self.chart.gradient(self.score(params, result), params) / self.blocks.total_weight
         usable = math.isfinite(result.loglik) and math.isfinite(gradient @ gradient)
         value = -result.loglik / self.blocks.total_weight if usable else math.inf
-        self._seen = [*self._seen[-1:], (np.array(theta), (params, result, value, gradient))]
-        return self._seen[-1][1]
+        self._seen = {**dict(list(self._seen.items())[-1:]), place: (params, result, value, gradient)}
+        return self._seen[place]
 
     def value(self, theta):
         """Return minus the log-likelihood per row, infinity where it or its gradient cannot be computed."""
