@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 from scipy.linalg.lapack import dposv
-from scipy.optimize import minimize
 
 from smoe.solvers.base import Solver, summarise
+from smoe.solvers.trust_region import climb_ridges
 
 __all__ = ["Newton", "Objective", "full_steps"]
 
@@ -66,7 +66,8 @@ class Objective:
 class Newton(Solver):
     """Newton's method on the observed log-likelihood with its exact second derivative.
 
-    Full steps while they do what they promise, a trust region otherwise.
+    Full steps while they do what they promise, a trust region otherwise, in which each step is followed by one of EM:
+    that leads back to the curved ridges of over-specified models.
 
     Unlike EM it arrives: quadratically at a regular maximum, and in some tens of passes on the flat ridges of
     over-specified models. It is a local method; start it in the basin of the maximum.
@@ -80,8 +81,7 @@ class Newton(Solver):
 
     References
     ----------
-    Conn, A. R., Gould, N. I. M. and Toint, P. L. (2000). Trust-region methods. SIAM. The subproblem is solved by
-    ``scipy.optimize.minimize(method="trust-exact")``.
+    Conn, A. R., Gould, N. I. M. and Toint, P. L. (2000). Trust-region methods. SIAM.
 
     Examples
     --------
@@ -107,26 +107,9 @@ class Newton(Solver):
         if theta.size and self.max_iter > 0:
             theta = full_steps(objective, theta, self.tol, self.max_iter, values)
             if np.abs(objective.gradient(theta)).max() > self.tol:
-                theta = self._trust_region(objective, theta, values)
+                theta = climb_ridges(objective, theta, self.tol, values, self.max_iter - len(values) + 1)
         limit = "iteration limit" if len(values) > self.max_iter else "no step raises the log-likelihood"
         return objective.fit(theta, self.tol, values, limit)
-
-    def _trust_region(self, objective, theta, values):
-        def record(intermediate_result):
-            values.append(intermediate_result.fun)
-
-        left = self.max_iter - len(values) + 1
-        if left == 0:
-            return theta
-        return minimize(
-            objective.value,
-            theta,
-            jac=objective.gradient,
-            hess=objective.hessian,
-            method="trust-exact",
-            callback=record,
-            options={"gtol": self.tol, "maxiter": left, "initial_trust_radius": 1.0},
-        ).x
 
 
 def full_steps(objective, theta, tol, max_iter, values, largest_gain=np.inf):
