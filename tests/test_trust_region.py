@@ -61,7 +61,7 @@ def over_specified():
 def test_em_shortens_the_way_along_a_ridge(monkeypatch):
     blocks, start = over_specified()
     with_em = Newton(max_iter=200).solve(MODEL, blocks, start)
-    monkeypatch.setattr(trust_region, "_back_on_ridge", lambda objective, theta: theta)
+    monkeypatch.setattr(trust_region, "_back_on_ridge", lambda objective, theta, radius: theta)
     alone = Newton(max_iter=200).solve(MODEL, blocks, start)
     assert with_em.converged and alone.converged
     np.testing.assert_allclose(with_em.loglik, alone.loglik, atol=1e-6)

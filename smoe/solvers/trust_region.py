@@ -27,7 +27,7 @@ def climb_ridges(objective, theta, tol, values, left):
         if np.abs(gradient).max() <= tol or radius < _SMALLEST:
             break
         step, gain = in_ball(gradient, objective.hessian(theta), radius)
-        length, new = math.sqrt(step @ step), _back_on_ridge(objective, theta + step)
+        length, new = math.sqrt(step @ step), _back_on_ridge(objective, theta + step, radius)
         slack = _ROUNDING * abs(values[-1])
         share = (values[-1] - objective.value(new) + slack) / (gain + slack)
         if share < 0.25:
@@ -39,8 +39,8 @@ def climb_ridges(objective, theta, tol, values, left):
     return theta
 
 
-def _back_on_ridge(objective, theta):
-    """Return the point that one step of EM reaches from theta, or theta itself if that is no better."""
+def _back_on_ridge(objective, theta, radius):
+    """Return the point that one step of EM reaches from theta, or theta itself if that is no better or not near."""
     model, params = objective.model, objective.chart.unpack(theta)
     with np.errstate(all="ignore"):
         stats = objective.blocks.sum(model.statistics, params)
@@ -49,7 +49,8 @@ def _back_on_ridge(objective, theta):
         chart = model.gate_chart(params.gate)
         gate = chart.unpack(chart.pack(params.gate) + newton_gate_step(chart, stats, params.gate))
         new = objective.chart.pack(MoEParams(gate, model.expert.m_step(stats.expert, params.expert)))
-    return new if objective.value(new) <= -stats.loglik / objective.blocks.total_weight else theta
+    near = np.linalg.norm(new - theta) <= radius
+    return new if near and objective.value(new) <= -stats.loglik / objective.blocks.total_weight else theta
 
 
 def in_ball(gradient, hessian, radius):
