@@ -78,7 +78,7 @@ def certify(model, blocks, fit, tol):
         if groups is not None:
             shape = [_SEPARATES]
         elif chart.n_free <= LARGEST:
-            shape = _curvature_reasons(model, blocks, fit.params, chart, stationary)
+            shape = _curvature_reasons(model, blocks, fit, chart, stationary)
     flat = stationary and not few and (groups is not None or shape == [_SINGULAR])
     reasons += shape
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
@@ -101,8 +101,9 @@ def _listed(experts):
     return ", ".join(map(str, experts))
 
 
-def _curvature_reasons(model, blocks, params, chart, stationary):
-    curvature, total = blocks.sum(model.curvature, params), blocks.total_weight
+def _curvature_reasons(model, blocks, fit, chart, stationary):
+    params, total = fit.params, blocks.total_weight
+    curvature = blocks.sum(model.curvature, params) if fit.curvature is None else fit.curvature
     if not chart.n_free:
         return []
     gradient = chart.gradient(curvature.score, params) / total
