@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from scipy.linalg.lapack import dposv
+from scipy.optimize import minimize
 
 from smoe.solvers.base import Solver, summarise
 from smoe.solvers.trust_region import climb_ridges
@@ -107,9 +108,28 @@ class Newton(Solver):
         if theta.size and self.max_iter > 0:
             theta = full_steps(objective, theta, self.tol, self.max_iter, values)
             if np.abs(objective.gradient(theta)).max() > self.tol:
-                theta = climb_ridges(objective, theta, self.tol, values, self.max_iter - len(values) + 1)
+                theta = self._trust_region(objective, theta, values)
         limit = "iteration limit" if len(values) > self.max_iter else "no step raises the log-likelihood"
         return objective.fit(theta, self.tol, values, limit)
+
+    def _trust_region(self, objective, theta, values):
+        def record(intermediate_result):
+            values.append(intermediate_result.fun)
+
+        left = self.max_iter - len(values) + 1
+        if left == 0:
+            return theta
+        if not objective.model.gate.lower:  # with a learned temperature EM's step for the gate goes elsewhere
+            return climb_ridges(objective, theta, self.tol, values, left)
+        return minimize(
+            objective.value,
+            theta,
+            jac=objective.gradient,
+            hess=objective.hessian,
+            method="trust-exact",
+            callback=record,
+            options={"gtol": self.tol, "maxiter": left, "initial_trust_radius": 1.0},
+        ).x
 
 
 def full_steps(objective, theta, tol, max_iter, values, largest_gain=np.inf):

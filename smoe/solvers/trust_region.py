@@ -42,8 +42,6 @@ def climb_ridges(objective, theta, tol, values, left):
 def _back_on_ridge(objective, theta, radius):
     """Return the point that one step of EM reaches from theta, or theta itself if that is no better or not near."""
     model, params = objective.model, objective.chart.unpack(theta)
-    if model.gate.lower:  # with a learned temperature EM's step for the gate goes elsewhere
-        return theta
     with np.errstate(all="ignore"):
         stats = objective.blocks.sum(model.statistics, params)
         if not math.isfinite(stats.loglik):
