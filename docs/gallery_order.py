@@ -1,7 +1,7 @@
 """The order of the gallery: data first, then gates, then what fits and studies show."""
 
 STORY = [
-    *("engel", "faithful", "mcycle", "ethanol"),
+    *("engel", "faithful", "mcycle", "ethanol", "diagnostics"),
     *("prediction", "gate_regions", "top_k", "temperature", "temperature_ray"),
     *("over_specification", "choosing_k", "grid_search", "rate_study"),
 ]

@@ -1,7 +1,8 @@
 """smoe: statistical mixtures of experts.
 
 Estimators live here; gates, experts, solvers and starts in modules of their own: ``smoe.gates``, ``smoe.experts``,
-``smoe.solvers``, ``smoe.starts``; data in ``smoe.datasets``, pictures in ``smoe.plots``.
+``smoe.solvers``, ``smoe.starts``; how many experts in ``smoe.selection``; data in ``smoe.datasets``, pictures in
+``smoe.plots``.
 """
 
 from importlib import import_module
@@ -11,19 +12,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smoe.estimators import MoERegressor
     from smoe.named import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+    from smoe.selection import MoERegressorSelect
 
 try:
     __version__ = version("smoe")
 except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["DenseToSparseMoERegressor", "MoERegressor", "SoftmaxMoERegressor", "TopKMoERegressor"]
+_MODULES = {
+    "DenseToSparseMoERegressor": "smoe.named",
+    "MoERegressor": "smoe.estimators",
+    "MoERegressorSelect": "smoe.selection",
+    "SoftmaxMoERegressor": "smoe.named",
+    "TopKMoERegressor": "smoe.named",
+}
+
+__all__ = [
+    "DenseToSparseMoERegressor",
+    "MoERegressor",
+    "MoERegressorSelect",
+    "SoftmaxMoERegressor",
+    "TopKMoERegressor",
+]
 
 
 def __getattr__(name):
     """Load estimators when they are first asked for: they need a compiler, which takes a while to import."""
     if name in __all__:
-        return getattr(import_module("smoe.estimators" if name == "MoERegressor" else "smoe.named"), name)
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'smoe' has no attribute {name!r}")
 
 

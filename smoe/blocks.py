@@ -1,7 +1,6 @@
 """How rows are cut up and visited. Everything that a pass returns adds up over blocks."""
 
 import copy
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +9,7 @@ from smoe import fused
 from smoe._kernels.designs import standard_values
 from smoe.params import tree_sum
 from smoe.scaling import Scaling
+from smoe.threads import spread
 
 __all__ = ["Block", "Blocks", "OneBlock"]
 
@@ -156,14 +156,6 @@ class Blocks:
             self._cache[rows.start] = self.take(rows)
         return self._cache[rows.start]
 
-    def _spread(self, task, items):
-        """Yield task(item) in the order of the items, whatever the number of threads."""
-        if self.n_threads == 1 or len(items) == 1:
-            yield from map(task, items)
-        else:
-            with ThreadPoolExecutor(self.n_threads) as pool:
-                yield from pool.map(task, items)
-
     def sum(self, visit, params, *args):
         """Do one pass: add up ``visit(block, params, *args)`` over the blocks, in an order that is always the same."""
 
@@ -173,9 +165,11 @@ class Blocks:
         def several(slices):
             return tree_sum([one(rows) for rows in slices])
 
+        if len(self.slices) == 1:
+            return one(self.slices[0])
         groups = [self.slices[i : i + _GROUP] for i in range(0, len(self.slices), _GROUP)]
         total = None
-        for part in self._spread(several, groups):
+        for part in spread(several, groups, self.n_threads):
             total = part if total is None else tree_sum([total, part])
         return total
 
@@ -186,7 +180,7 @@ class Blocks:
             return visit(self._block(rows), params, *args)
 
         out = None
-        for rows, part in zip(self.slices, self._spread(one, self.slices), strict=True):
+        for rows, part in zip(self.slices, spread(one, self.slices, self.n_threads), strict=True):
             out = np.empty((*part.shape[:-1], len(self)), dtype=part.dtype) if out is None else out
             out[..., rows] = part
         return out

@@ -1,6 +1,7 @@
 """The scikit-learn shell: validate, resolve names to objects, search, store."""
 
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 from scipy.special import entr
@@ -8,6 +9,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
+from threadpoolctl import threadpool_limits
 
 from smoe._kernels._jit import must_compile, raise_interrupt
 from smoe._kernels.posterior import posterior
@@ -21,7 +23,7 @@ from smoe.inferred import InferredMixture
 from smoe.params import permute
 from smoe.registry import resolve
 from smoe.scaling import standardise
-from smoe.search import search
+from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import STARTS, FromParams, Start, Task
 from smoe.validation import check_experts, check_number, check_response, check_weights
@@ -216,22 +218,28 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         start, n_init = self._resolve(previous)
         if self.verbose and must_compile(posterior):
             print("smoe: compiling for this machine, once; this takes up to half a minute", flush=True)
-        model = self._model
-        columns = self.gate_columns_, self.expert_columns_
-        scaling = standardise(X, y, weight, *columns, centred=model.gate.centred)
-        blocks = Blocks(model, X, y, weight, scaling)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
-        task = Task(model, None, self.n_experts, scaling)
+        n_threads = n_sharing(len(X), self.n_jobs)
         try:
-            fit, certificate, self.starts_ = search(
-                task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
-            )
-            self._store(blocks, fit, certificate)
+            with threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
+                scaling, certificate = self._climb(X, y, weight, start, n_init, n_threads)
         except SystemError as error:  # no `except Exception` of a caller may swallow an interrupt
             raise_interrupt(error)
             raise
         self._warn(scaling, certificate)
         return self
+
+    def _climb(self, X, y, weight, start, n_init, n_threads):
+        """Search and store; return the working coordinates and the certificate."""
+        model, columns = self._model, (self.gate_columns_, self.expert_columns_)
+        scaling = standardise(X, y, weight, *columns, centred=model.gate.centred, n_threads=n_threads)
+        blocks = Blocks(model, X, y, weight, scaling).shared_by(n_threads)
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
+        task = Task(model, None, self.n_experts, scaling)
+        fit, certificate, self.starts_ = search(
+            task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
+        )
+        self._store(blocks, fit, certificate)
+        return scaling, certificate
 
     def _validated(self, X, y, sample_weight):
         """Return X, y and weights without rows of weight zero."""

@@ -51,7 +51,7 @@ def curvature(model, block, params):
     """Return the same with the gate's observed information, and its cross and the experts' blocks."""
     *sums, between, both = linear_gaussian.run(*_arguments(block, params), True)
     loglik, stats, score, gate_block = _shaped(model, sums)
-    own = model.expert.curvature(block.expert_Z, block.y, params.expert, None, stats)
+    own = model.expert.curvature(None, None, params.expert, None, stats)  # the moments say it all
     expert_block = with_own(between, own)
     return loglik, stats, score, gate_block, both.reshape(-1, len(expert_block)), expert_block
 

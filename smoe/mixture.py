@@ -1,5 +1,6 @@
 """The model: a gate and a family of experts, and one pass of it over a block of rows."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -164,9 +165,14 @@ class MixtureOfExperts(NamedTuple):
 
 def _coordinates(family, params):
     """Which entries are free, their lower bounds and their units, in flat order."""
-    free, bounds = flatten(family.free(params)) > 0, family.lower
-    lower = {name: np.full(np.shape(f), bounds.get(name, -np.inf)) for name, f in params._asdict().items()}
-    return free, flatten(type(params)(**lower)), flatten(family.units(params))
+    bounds = tuple([family.lower.get(name, -np.inf) for name in params._fields])
+    free = flatten(family.free(params)) > 0
+    return free, _lower(bounds, type(params), *map(np.shape, params)), flatten(family.units(params))
+
+
+@lru_cache
+def _lower(bounds, kind, *shapes):
+    return flatten(kind(*map(np.full, shapes, bounds)))
 
 
 def _symmetric(gate, cross, expert):

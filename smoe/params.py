@@ -4,7 +4,9 @@ An array without axes is a number that all experts share. The flat order is expe
 other), then the shared numbers; information matrices use it too.
 """
 
+import math
 from functools import lru_cache
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -37,24 +39,30 @@ def _is_model(params):
     return isinstance(params, MoEParams)
 
 
+def _parts(params):
+    return params if _is_model(params) else (params,)
+
+
 @lru_cache(maxsize=256)
-def _layout(shapes):
-    """Return rows and width of the table of what experts own, where each field is, and the size of it all.
+def _layout(parts):
+    """Return where the entries of each field are in flat order, shaped like the field, and the way back.
 
-    A field is a column of the table, some of its columns (a slice), or a shared number (None) after the table.
+    ``parts`` are the shapes of the fields, part by part. The way back is an index into all fields, one after the other.
     """
-    n_rows = next(shape[0] for shape in shapes if shape)
-    widths = [int(np.prod(shape[1:])) if shape else 0 for shape in shapes]
-    ends = np.cumsum(widths).tolist()
-    places = [
-        (end - w if len(shape) == 1 else slice(end - w, end)) if shape else None
-        for shape, w, end in zip(shapes, widths, ends, strict=True)
-    ]
-    return n_rows, ends[-1], places, n_rows * ends[-1] + places.count(None)
+    places, start = [], 0
+    for shapes in parts:
+        n_rows = next(shape[0] for shape in shapes if shape)
+        widths = [math.prod(shape[1:]) if shape else 0 for shape in shapes]
+        table = start + np.arange(n_rows * sum(widths)).reshape(n_rows, -1)
+        start += table.size
+        for shape, width, end in zip(shapes, widths, accumulate(widths), strict=True):
+            places.append(table[:, end - width : end].reshape(shape) if shape else np.array(start))
+            start += not shape
+    return places, np.argsort(np.concatenate(places, axis=None))
 
 
-def _layout_of(params):
-    return _layout(tuple([np.shape(field) for field in params]))
+def _layout_of(parts):
+    return _layout(tuple([tuple([np.shape(field) for field in part]) for part in parts]))
 
 
 def flatten(params):
@@ -64,20 +72,9 @@ def flatten(params):
     ----------
     params : MoEParams or a part of it
     """
-    parts = params if _is_model(params) else (params,)
-    layouts = [_layout_of(part) for part in parts]
-    out, start = np.empty(sum([layout[-1] for layout in layouts])), 0
-    for part, (n_rows, width, places, size) in zip(parts, layouts, strict=True):
-        shared = start + n_rows * width
-        table = out[start:shared].reshape(n_rows, width)
-        for field, place in zip(part, places, strict=True):
-            if place is None:
-                out[shared] = field
-                shared += 1
-            else:
-                table[:, place] = field if np.ndim(field) < 3 else np.reshape(field, (n_rows, -1))
-        start += size
-    return out
+    parts = _parts(params)
+    fields = [field for part in parts for field in part]
+    return np.concatenate(fields, axis=None, dtype=float)[_layout_of(parts)[1]]
 
 
 def unflatten(flat, like):
@@ -88,15 +85,10 @@ def unflatten(flat, like):
     flat : array of shape (n_entries,)
     like : MoEParams or a part of it
     """
-    if _is_model(like):
-        size = _layout_of(like.gate)[-1]
-        return MoEParams(unflatten(flat[:size], like.gate), unflatten(flat[size:], like.expert))
-    n_rows, width, places, _ = _layout_of(like)
-    table, shared = flat[: n_rows * width].reshape(n_rows, width), iter(flat[n_rows * width :])
-    fields = [np.asarray(next(shared)) if place is None else table[:, place].copy() for place in places]
-    return type(like)(
-        *[f.reshape(np.shape(old)) if f.ndim != np.ndim(old) else f for f, old in zip(fields, like, strict=True)]
-    )
+    parts = _parts(like)
+    fields = iter([flat[place] if place.ndim else np.asarray(flat[place]) for place in _layout_of(parts)[0]])
+    out = [type(part)(*islice(fields, len(part))) for part in parts]
+    return MoEParams(*out) if _is_model(like) else out[0]
 
 
 def permute(params, order):
@@ -165,15 +157,18 @@ class Chart:
 
     def pack(self, params):
         """Return the coordinates of the parameters."""
-        values, low = self._free_entries(params).copy(), self._lower[self._bounded]
-        gap = np.maximum(values[self._bounded] - low, _NEAREST * low)  # a value on its bound has no finite coordinate
-        values[self._bounded] = np.log(gap)
+        values, bounded = self._free_entries(params), self._bounded
+        if len(bounded):
+            values, low = values.copy(), self._lower[bounded]
+            gap = np.maximum(values[bounded] - low, _NEAREST * low)  # a value on its bound has no finite coordinate
+            values[bounded] = np.log(gap)
         return values / self._unit
 
     def unpack(self, theta):
         """Return the parameters at these coordinates; pinned entries keep the value that the chart was made with."""
         values, bounded = theta * self._unit, self._bounded
-        values[bounded] = self._lower[bounded] + np.exp(np.minimum(values[bounded], _LARGEST_LOG))
+        if len(bounded):
+            values[bounded] = self._lower[bounded] + np.exp(np.minimum(values[bounded], _LARGEST_LOG))
         flat = self._flat.copy()
         flat[self._where] = values
         return unflatten(flat, self.like)

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe._kernels.designs import standard_rows
+from smoe._kernels.moments import weighted_grams
 from smoe.params import MoEParams
+from smoe.threads import spread
 
 __all__ = ["Scaling", "View", "standardise"]
 
@@ -81,25 +83,37 @@ def _plain_view(columns):
     return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
 
 
-def _parts(X, columns, weight, shift, unit):
-    """Yield (X - shift) / unit with a row of ones, column by column, and the shares of weight, some rows at a time."""
+def _visited(visit, X, columns, weight, shift, unit, n_threads):
+    """Return visit(Z, share) block by block: (X - shift) / unit by columns and a row of ones; shares of weight."""
     total = weight.sum()
-    for low in range(0, len(X), _BLOCK):
+
+    def one(low):
         high = min(low + _BLOCK, len(X))
-        yield standard_rows(X, low, high, columns, shift, 1.0 / unit), weight[low:high] / total
+        return visit(standard_rows(X, low, high, columns, shift, 1.0 / unit), weight[low:high] / total)
+
+    return list(spread(one, range(0, len(X), _BLOCK), n_threads))
 
 
-def _mean_and_scale(X, weight, columns, centred=True):
+def _size(Z, share):
+    """Largest absolute value and mean of each column."""
+    return np.array([np.maximum(Z[:-1].max(axis=1), -Z[:-1].min(axis=1)), Z[:-1] @ share])
+
+
+def _gram(Z, share):
+    return weighted_grams(share[None], Z)[0]
+
+
+def _mean_and_scale(X, weight, columns, centred=True, n_threads=1):
     """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
 
     That is the Gram matrix of the standardised columns. No value overflows.
     """
-    zero, one, largest = np.zeros(len(columns)), np.ones(len(columns)), np.zeros(len(columns))
-    for Z, _ in _parts(X, columns, weight, zero, one):
-        largest = np.maximum(largest, np.abs(Z[:-1]).max(axis=1))
+    zero, one = np.zeros(len(columns)), np.ones(len(columns))
+    sizes = _visited(_size, X, columns, weight, zero, one, n_threads)
+    largest, mean = np.max([size[0] for size in sizes], axis=0), sum(size[1] for size in sizes)
     unit = np.where(largest > 0, largest, 1.0)
-    mean = sum(Z[:-1] @ w for Z, w in _parts(X, columns, weight, zero, unit))
-    gram = sum((Z * w) @ Z.T for Z, w in _parts(X, columns, weight, unit * mean, unit))
+    gram = sum(_visited(_gram, X, columns, weight, mean, unit, n_threads))
+    mean = mean / unit
     rest = gram[:-1, -1]  # rounding of the mean
     gram, mean = gram[:-1, :-1] - np.outer(rest, rest), mean + rest
     sd = np.sqrt(np.maximum(gram.diagonal(), 0.0))
@@ -125,13 +139,13 @@ def _independent(gram):
     return kept
 
 
-def _view(X, weight, columns, centred):
-    shift, scale, constant, gram = _mean_and_scale(X, weight, columns, centred)
+def _view(X, weight, columns, centred, n_threads):
+    shift, scale, constant, gram = _mean_and_scale(X, weight, columns, centred, n_threads)
     kept = _independent(gram) & ~constant
     return View(columns[kept], shift[kept], scale[kept], kept)
 
 
-def standardise(X, y, weight, gate_columns, expert_columns, centred=True):
+def standardise(X, y, weight, gate_columns, expert_columns, centred=True, n_threads=1):
     """Return the working coordinates of a fit.
 
     Raises
@@ -139,7 +153,7 @@ def standardise(X, y, weight, gate_columns, expert_columns, centred=True):
     ValueError
         The spread of y, or of a column, is not a number that float64 can square.
     """
-    shift, scale, constant, _ = _mean_and_scale(y[:, None], weight, np.arange(1))
+    shift, scale, constant, _ = _mean_and_scale(y[:, None], weight, np.arange(1), n_threads=n_threads)
     y_shift, y_scale = shift[0], scale[0]
     if constant[0]:
         y_scale = max(abs(y_shift), 1.0) * 1e-8  # the experts' variances end on the floor and say so
@@ -148,7 +162,7 @@ def standardise(X, y, weight, gate_columns, expert_columns, centred=True):
             raise ValueError(
                 f"y has a standard deviation of {y_scale:.3g}, whose square leaves the range of float64; rescale y."
             )
-    gate = _view(X, weight, gate_columns, centred)
+    gate = _view(X, weight, gate_columns, centred, n_threads)
     same = centred and np.array_equal(gate_columns, expert_columns)
-    expert = gate if same else _view(X, weight, expert_columns, True)
+    expert = gate if same else _view(X, weight, expert_columns, True, n_threads)
     return Scaling(gate, expert, y_shift, y_scale)

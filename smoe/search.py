@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from threadpoolctl import threadpool_limits
 
 from smoe.solvers import EM, Certificate, Fit, certify
 from smoe.solvers.base import merit
 
-__all__ = ["StartRecord", "search"]
+__all__ = ["StartRecord", "n_sharing", "search"]
 
 _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
@@ -34,18 +33,19 @@ class StartRecord(NamedTuple):
     status: str
 
 
+def n_sharing(n_rows, n_jobs):
+    """Return how many threads share the rows of one fit at a time; with few rows they take one start each."""
+    return effective_n_jobs(n_jobs) if n_rows >= _SHARED else 1
+
+
 def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0):
     """Return the best `Fit`, its `Certificate` and one `StartRecord` per start.
 
     Degenerate ends (a variance on its floor, an empty expert) have arbitrarily high log-likelihoods and lose to any
-    regular one. One proposal only is finished without screening.
+    regular one. One proposal only is finished without screening. Threads take one start each, unless they share the
+    rows (``blocks.shared_by``).
     """
-    n_threads = effective_n_jobs(n_jobs)
-    if len(blocks) >= _SHARED and n_threads > 1:  # threads share the rows of one fit at a time
-        blocks = blocks.shared_by(n_threads)
-        with threadpool_limits(1, "blas"):
-            return _search(Parallel(1), task, blocks, start, n_init, solver, tol, rng, verbose)
-    run = Parallel(n_threads, prefer="threads")
+    run = Parallel(1 if blocks.n_threads > 1 else effective_n_jobs(n_jobs), prefer="threads")
     return _search(run, task, blocks, start, n_init, solver, tol, rng, verbose)
 
 

@@ -23,6 +23,7 @@ PUBLIC = [
     "smoe",
     "smoe.blocks",
     "smoe.datasets",
+    "smoe.diagnostics",
     "smoe.distribution",
     "smoe.experts",
     "smoe.features",
@@ -31,6 +32,7 @@ PUBLIC = [
     "smoe.mixture",
     "smoe.params",
     "smoe.plots",
+    "smoe.selection",
     "smoe.simulation",
     "smoe.simulation.papers",
     "smoe.solvers",
@@ -39,7 +41,7 @@ PUBLIC = [
 # The rest: their public names are documented where they are exported, or are inner parts.
 INNER = {
     *("cli", "estimators", "fitted", "fused", "inferred", "named"),
-    *("registry", "scaling", "search", "tables", "validation", "__main__"),
+    *("registry", "scaling", "search", "tables", "threads", "validation", "__main__"),
 }
 NOT_DOCUMENTED = {"smoe.plots": {"plt"}}
 

@@ -11,14 +11,14 @@ import smoe
 ROOT = Path(smoe.__file__).parent
 # A module imports from layers below its own, or from its own without a cycle; a new module needs a place here.
 LAYERS = [
-    {"_kernels", "params", "registry", "validation", "features", "tables"},
+    {"_kernels", "params", "registry", "validation", "features", "tables", "threads"},
     {"gates", "experts"},
     {"fused"},
     {"mixture"},
     {"scaling", "blocks", "starts", "solvers", "search"},
-    {"inference", "distribution", "fitted", "inferred"},
+    {"inference", "distribution", "diagnostics", "fitted", "inferred"},
     {"estimators", "named", "datasets", "simulation"},
-    {"selection", "diagnostics"},
+    {"selection"},
     {"plots", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -32,6 +32,17 @@ def test_one_covariate():
         np.testing.assert_allclose(line.get_ydata(), model.gate_proba(rows)[:, k])
 
 
+def test_confidence_band_of_the_mean():
+    X, y = load_faithful(return_X_y=True)
+    model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    axis = plot_fit(model, X, y, mean_coverage=0.99).axes[0]
+    assert [text.get_text() for text in axis.get_legend().get_texts()][-1] == "99 % band of the mean"
+    edge = axis.collections[-1].get_paths()[0].vertices
+    grid = axis.lines[-1].get_xdata()
+    low, high = model.mean_interval(grid[:, None], 0.99).T
+    assert np.all(np.isin(low, edge[:, 1])) and np.all(np.isin(high, edge[:, 1]))
+
+
 def test_several_covariates_need_a_choice():
     moe = make_moe(200, 2, 2, random_state=0)
     model = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)

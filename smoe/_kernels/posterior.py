@@ -51,6 +51,34 @@ def _exp_both(score, gate_top, proba, gate_total, joint, top, total):
 
 
 @kernel
+def _exp_two(a, b, out_a, out_b, top, total):
+    """Do all of this for the scores of two experts with one exponential: the larger one's is 1."""
+    for i in range(len(top)):
+        first = a[i] > b[i]
+        high, low = (a[i], b[i]) if first else (b[i], a[i])
+        ratio = exp(low - high)
+        out_a[i] = 1.0 if first else ratio
+        out_b[i] = ratio if first else 1.0
+        top[i] = high
+        total[i] = 1.0 + ratio
+
+
+@kernel
+def _exp_two_joint(a, b, top, total):
+    """Do the same in place; both may be -inf."""
+    for i in range(len(top)):
+        first = a[i] > b[i]
+        high, low = (a[i], b[i]) if first else (b[i], a[i])
+        largest = 0.0 if high == -np.inf else 1.0
+        high = 0.0 if high == -np.inf else high
+        ratio = exp(low - high)
+        a[i] = largest if first else ratio
+        b[i] = ratio if first else largest
+        top[i] = high
+        total[i] = largest + ratio
+
+
+@kernel
 def _multiply_both(proba, gate_factor, resp, factor):
     for i in range(len(proba)):
         proba[i] *= gate_factor[i]
@@ -127,13 +155,18 @@ def posterior_chunk(scores, low, high, weight, proba, resp, loglik, work):
     """
     n_experts, width = len(scores), high - low
     gate_top, gate_total, top, total = work[0, :width], work[1, :width], work[2, :width], work[3, :width]
-    _maximum(scores, low, high, gate_top)
-    _maximum(resp, low, high, top)
-    _finite(top)
-    gate_total[:] = 0.0
-    total[:] = 0.0
-    for k in range(n_experts):
-        _exp_both(scores[k, low:high], gate_top, proba[k, low:high], gate_total, resp[k, low:high], top, total)
+    if n_experts == 2:
+        a, b = proba[0, low:high], proba[1, low:high]
+        _exp_two(scores[0, low:high], scores[1, low:high], a, b, gate_top, gate_total)
+        _exp_two_joint(resp[0, low:high], resp[1, low:high], top, total)
+    else:
+        _maximum(scores, low, high, gate_top)
+        _maximum(resp, low, high, top)
+        _finite(top)
+        gate_total[:] = 0.0
+        total[:] = 0.0
+        for k in range(n_experts):
+            _exp_both(scores[k, low:high], gate_top, proba[k, low:high], gate_total, resp[k, low:high], top, total)
     n_zero = _close(gate_top, gate_total, top, total, weight, loglik)
     for k in range(n_experts):
         _multiply_both(proba[k, low:high], gate_total, resp[k, low:high], total)

@@ -23,6 +23,22 @@ def residual_moments(gram, cross, power, coef, intercept):
 
 
 @kernel
+def curvature(gram, cross, power, weight, coef, intercept, variance):
+    """Return minus the second derivatives by the line and the variance, (k, p + 1, p + 1)."""
+    k, p = cross.shape
+    out = np.empty((k, p + 1, p + 1))
+    pull, square = residual_moments(gram, cross, power, coef, intercept)
+    for e in range(k):
+        precision = 1.0 / variance[e]
+        for a in range(p):
+            for b in range(p):
+                out[e, a, b] = gram[e, a, b] * precision
+            out[e, a, p] = out[e, p, a] = pull[e, a] * precision**2
+        out[e, p, p] = (square[e] * precision - 0.5 * weight[e]) * precision**2
+    return out
+
+
+@kernel
 def least_squares(gram, cross, power, coef, intercept, variance, floor, tol):
     """Return slopes, intercepts and ML variances.
 

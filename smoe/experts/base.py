@@ -35,9 +35,12 @@ class Expert(BaseEstimator):
     ----------
     lower : dict
         Fields of the parameters that are bounded below, with their bound.
+    discrete : bool
+        Whether y takes whole numbers only.
     """
 
     lower = {}
+    discrete = False
 
     def check(self):
         """Raise ValueError or TypeError for settings that make no sense."""

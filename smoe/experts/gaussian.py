@@ -8,7 +8,7 @@ from scipy.special import log_ndtr, ndtr, ndtri
 from smoe._kernels.designs import predictors
 from smoe._kernels.gaussian import gaussian_log_prob, gaussian_row_scores
 from smoe._kernels.moments import weighted_grams
-from smoe._kernels.regression import least_squares, residual_moments
+from smoe._kernels.regression import curvature, least_squares, residual_moments
 from smoe._kernels.top_k import chosen_lines
 from smoe.experts.base import Expert
 from smoe.validation import check_number
@@ -180,13 +180,7 @@ class GaussianExpert(Expert):
 
     def curvature(self, Z, y, params, resp, stats):
         """Return the sum over rows of resp times -d2 log f_i, (n_experts, n_terms + 1, n_terms + 1)."""
-        v, p = params.variance, len(Z)
-        pull, square = residual_moments(*stats[:3], params.coef, params.intercept)
-        out = np.empty((len(v), p + 1, p + 1))
-        out[:, :p, :p] = stats.gram / v[:, None, None]
-        out[:, :p, p] = out[:, p, :p] = pull / v[:, None] ** 2
-        out[:, p, p] = square / v**3 - 0.5 * stats.weight / v**2
-        return out
+        return curvature(*stats, *params)
 
     def units(self, params):
         """Coefficients are measured in the residual standard deviation of their expert."""

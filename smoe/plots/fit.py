@@ -11,7 +11,7 @@ _GRID = 400
 _MARGIN = 0.03
 
 
-def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None):
+def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_coverage=None):
     """Draw data, experts, gate and prediction band of a fit with one covariate.
 
     Parameters
@@ -26,6 +26,8 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None):
         The column on the horizontal axis; the others are held at their medians. Not needed when there is one.
     axes : sequence of two matplotlib Axes, default=None
         For the fit and for the gate; new ones when None.
+    mean_coverage : float or None, default=None
+        Also draw the pointwise confidence band of the mean with this coverage (``mean_interval``).
 
     Returns
     -------
@@ -52,6 +54,8 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None):
     top, bottom = axes
     colours = [f"C{k}" for k in range(estimator.n_experts)]
     _draw_fit(top, estimator, values[:, column], y, grid, rows, coverage, colours)
+    if mean_coverage is not None:
+        _draw_mean_band(top, estimator, grid, rows, mean_coverage)
     _draw_gate(bottom, estimator, grid, rows, colours)
     top.set_ylabel(y_name)
     bottom.set_xlabel(x_name or names[column])
@@ -87,6 +91,13 @@ def _draw_fit(axis, estimator, x, y, grid, rows, coverage, colours):
         active = np.where(proba[:, k] > 0.02, lines[:, k], np.nan)
         axis.plot(grid, active, color=colour, lw=2, label=f"expert {k}")
     axis.plot(grid, estimator.predict(rows), color="k", lw=1.5, ls="--", label="mean")
+    legend_above(axis, ncols=2)
+
+
+def _draw_mean_band(axis, estimator, grid, rows, coverage):
+    low, high = estimator.mean_interval(rows, coverage).T
+    label = f"{100 * coverage:g} % band of the mean"
+    axis.fill_between(grid, low, high, color="k", alpha=0.25, lw=0, label=label)
     legend_above(axis, ncols=2)
 
 

@@ -12,7 +12,10 @@ __all__ = ["Fit", "Solver", "check_supports", "merit", "score_norm", "summarise"
 
 
 class Fit(NamedTuple):
-    """The end of a run. The log-likelihood and the score norm belong to the parameters beside them."""
+    """The end of a run. The log-likelihood and the score norm belong to the parameters beside them.
+
+    So does the curvature of all rows, if the solver has it: it saves the certificate a pass.
+    """
 
     params: MoEParams
     loglik: float
@@ -21,6 +24,7 @@ class Fit(NamedTuple):
     converged: bool
     status: str
     trace: np.ndarray  # log-likelihood before the first and after each iteration
+    curvature: tuple | None = None
 
 
 class Solver(BaseEstimator):

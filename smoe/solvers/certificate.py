@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import connected_components
 
 from smoe.params import flatten
 
-__all__ = ["Certificate", "certify"]
+__all__ = ["Certificate", "certify", "usage"]
 
 _PSD = 1e-9  # per row and in natural units: a curvature below minus this is a saddle
 SINGULAR = 1e-11  # share of the largest curvature that is rounding
@@ -78,7 +78,7 @@ def certify(model, blocks, fit, tol):
         if groups is not None:
             shape = [_SEPARATES]
         elif chart.n_free <= LARGEST:
-            shape = _curvature_reasons(model, blocks, fit.params, chart, stationary)
+            shape = _curvature_reasons(model, blocks, fit, chart, stationary)
     flat = stationary and not few and (groups is not None or shape == [_SINGULAR])
     reasons += shape
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
@@ -101,8 +101,9 @@ def _listed(experts):
     return ", ".join(map(str, experts))
 
 
-def _curvature_reasons(model, blocks, params, chart, stationary):
-    curvature, total = blocks.sum(model.curvature, params), blocks.total_weight
+def _curvature_reasons(model, blocks, fit, chart, stationary):
+    params, total = fit.params, blocks.total_weight
+    curvature = blocks.sum(model.curvature, params) if fit.curvature is None else fit.curvature
     if not chart.n_free:
         return []
     gradient = chart.gradient(curvature.score, params) / total
@@ -137,3 +138,9 @@ def _undecided_groups(overlap):
     """
     n_groups, groups = connected_components(overlap > _UNDECIDED)
     return groups if n_groups > 1 else None
+
+
+def usage(model, blocks, params):
+    """Return how the experts share any rows: the responsibility of each, and whether the gate separates the rows."""
+    load, overlap = blocks.sum(_shares, params, model)
+    return load, _undecided_groups(overlap * len(blocks) / blocks.total_weight) is not None

@@ -1,5 +1,7 @@
 """The EM algorithm, guarded on the observed log-likelihood."""
 
+from itertools import chain
+
 from smoe.params import MoEParams
 from smoe.solvers.base import Solver, score_norm, summarise
 from smoe.solvers.gate_steps import newton_gate_step
@@ -78,7 +80,7 @@ class EM(Solver):
         stats = _penalised(model, blocks, params, stats)
         here, step = chart.pack(params.gate), newton_gate_step(chart, stats, params.gate)
         floor = _objective(model, stats) - _SLACK * (abs(stats.loglik) + blocks.total_weight)
-        for t in (*(0.5**h for h in range(1 + self.n_halvings)), 0.0):
+        for t in chain((0.5**h for h in range(1 + self.n_halvings)), (0.0,)):
             candidate = MoEParams(chart.unpack(here + t * step), expert)
             new = blocks.sum(model.statistics, candidate)
             if _objective(model, new) >= floor:

@@ -7,6 +7,7 @@ from scipy.linalg.lapack import dposv
 from scipy.optimize import minimize
 
 from smoe.solvers.base import Solver, summarise
+from smoe.solvers.trust_region import climb_ridges
 
 __all__ = ["Newton", "Objective", "full_steps"]
 
@@ -21,21 +22,21 @@ class Objective:
     def __init__(self, model, blocks, params, visit):
         self.model, self.blocks, self.visit = model, blocks, visit
         self.chart = model.chart(params)
-        self._seen = []
+        self._seen = {}
 
     def at(self, theta):
         """Return parameters, what the visit added up, the value and the gradient at these coordinates."""
-        for seen, point in self._seen:
-            if np.array_equal(theta, seen):
-                return point
+        place = theta.tobytes()
+        if place in self._seen:
+            return self._seen[place]
         params = self.chart.unpack(theta)
         with np.errstate(all="ignore"):
             result = self.blocks.sum(self.visit, params)
             gradient = -self.chart.gradient(self.score(params, result), params) / self.blocks.total_weight
         usable = math.isfinite(result.loglik) and math.isfinite(gradient @ gradient)
         value = -result.loglik / self.blocks.total_weight if usable else math.inf
-        self._seen = [*self._seen[-1:], (np.array(theta), (params, result, value, gradient))]
-        return self._seen[-1][1]
+        self._seen = {**dict(list(self._seen.items())[-1:]), place: (params, result, value, gradient)}
+        return self._seen[place]
 
     def value(self, theta):
         """Return minus the log-likelihood per row, infinity where it or its gradient cannot be computed."""
@@ -51,10 +52,11 @@ class Objective:
         return score(self.model.expert, params) if callable(score) else score
 
     def fit(self, theta, tol, values, limit):
-        """Make the `Fit` that ends here; ``values`` are those before the first and after each iteration."""
+        """Make the `Fit` that ends here, with its curvature; ``values`` are those along the way."""
         params, result, *_ = self.at(theta)
         score, trace = self.score(params, result), -self.blocks.total_weight * np.array(values)
-        return summarise(self.model, self.blocks, params, result.loglik, score, len(trace) - 1, tol, trace, limit)
+        fit = summarise(self.model, self.blocks, params, result.loglik, score, len(trace) - 1, tol, trace, limit)
+        return fit._replace(curvature=result)
 
     def hessian(self, theta):
         """Return its second derivative."""
@@ -65,7 +67,8 @@ class Objective:
 class Newton(Solver):
     """Newton's method on the observed log-likelihood with its exact second derivative.
 
-    Full steps while they do what they promise, a trust region otherwise.
+    Full steps while they do what they promise, a trust region otherwise, in which each step is followed by one of EM:
+    that leads back to the curved ridges of over-specified models.
 
     Unlike EM it arrives: quadratically at a regular maximum, and in some tens of passes on the flat ridges of
     over-specified models. It is a local method; start it in the basin of the maximum.
@@ -79,8 +82,7 @@ class Newton(Solver):
 
     References
     ----------
-    Conn, A. R., Gould, N. I. M. and Toint, P. L. (2000). Trust-region methods. SIAM. The subproblem is solved by
-    ``scipy.optimize.minimize(method="trust-exact")``.
+    Conn, A. R., Gould, N. I. M. and Toint, P. L. (2000). Trust-region methods. SIAM.
 
     Examples
     --------
@@ -117,6 +119,8 @@ class Newton(Solver):
         left = self.max_iter - len(values) + 1
         if left == 0:
             return theta
+        if not objective.model.gate.lower:  # with a learned temperature EM's step for the gate goes elsewhere
+            return climb_ridges(objective, theta, self.tol, values, left)
         return minimize(
             objective.value,
             theta,

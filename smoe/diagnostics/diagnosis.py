@@ -1,0 +1,221 @@
+"""Whether a fit is to be believed: residuals, use of the experts, agreement of the starts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import entr
+from scipy.stats import kstest, kurtosis, skew
+from sklearn.utils.validation import check_is_fitted
+
+from smoe.diagnostics.problems import problems_of
+from smoe.diagnostics.residuals import quantile_residuals, varies
+from smoe.distribution import ConditionalMixture
+from smoe.solvers.certificate import usage
+
+__all__ = ["Diagnosis", "diagnose"]
+
+_AGREE = 1e-3  # nats between starts at one maximum
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis:
+    """What `diagnose` found; ``print`` it.
+
+    Attributes
+    ----------
+    residuals : ndarray of shape (n_samples,)
+        Quantile residuals, standard normal under the model.
+    pit : ndarray of shape (n_samples,)
+        Values of the model's distribution function at y, uniform under the model.
+    fitted : ndarray of shape (n_samples,)
+        The model's means.
+    uniformity : tuple of two float
+        Statistic and p-value of the Kolmogorov-Smirnov test of ``pit``. On the data of the fit the p-value is too
+        large, the parameters having been chosen to suit these rows; on others it is too small where these rows are not
+        far fewer than those of the fit, since errors of estimation count too.
+    moments : dict
+        Of the residuals: mean, sd, skewness and excess kurtosis (0, 1, 0, 0 under the model).
+    load : ndarray of shape (n_experts,)
+        Rows that each expert is responsible for.
+    mass : ndarray of shape (n_experts,)
+        Mean probability that the gate gives each expert.
+    first : ndarray of shape (n_experts,)
+        Share of rows on which the expert is the gate's first choice.
+    collapsed : ndarray of bool, shape (n_experts,)
+        Whether the expert's variance sits on its floor.
+    separated : bool
+        Whether the gate separates the data: there are groups of experts between which no row is undecided.
+    entropy : float
+        Mean entropy of the responsibilities over its largest value log k: 0 if y and x tell the expert of every row, 1
+        if they tell nothing.
+    n_finished, n_agree, n_higher : int
+        Of the fit's starts: how many were finished, how many of these reached its log-likelihood to 0.001, and how many
+        a higher one, at a degenerate end.
+    status : str
+        ``status_`` of the fit.
+    problems : list of str
+        What is wrong, and what to do.
+    """
+
+    residuals: np.ndarray
+    pit: np.ndarray
+    fitted: np.ndarray
+    uniformity: tuple
+    moments: dict
+    load: np.ndarray
+    mass: np.ndarray
+    first: np.ndarray
+    collapsed: np.ndarray
+    separated: bool
+    entropy: float
+    n_finished: int
+    n_agree: int
+    n_higher: int
+    status: str
+    problems: list
+
+    def __repr__(self):
+        return f"Diagnosis({len(self.pit)} rows, {len(self.load)} experts, {len(self.problems)} problems)"
+
+    def __str__(self):
+        moments = ", ".join(f"{name} {value:.3g}" for name, value in self.moments.items())
+        extreme = int(np.abs(self.residuals).argmax())
+        facts = [
+            ("certificate", self.status),
+            ("starts", f"{self.n_agree} of {self.n_finished} that were finished agree"),
+            ("residuals", f"{moments}; largest {self.residuals[extreme]:.3g} (row {extreme})"),
+            ("PIT", "Kolmogorov-Smirnov {:.3g}, p = {:.2g}".format(*self.uniformity)),
+            ("entropy", f"{self.entropy:.3g} (0: every row has its expert, 1: none has)"),
+        ]
+        title = f"Diagnosis of {len(self.load)} experts on {len(self.pit)} rows"
+        table = [f"{'expert':<11}{'rows':>12}{'gate mass':>12}{'first choice':>14}"]
+        columns = zip(self.load, self.mass, self.first, strict=True)
+        table += [f"  {k:<9}{rows:>12.1f}{mass:>12.3f}{first:>14.3f}" for k, (rows, mass, first) in enumerate(columns)]
+        found = [f"* {problem}" for problem in self.problems] or ["no problem found"]
+        return "\n".join([title, "=" * len(title), *(f"{a:<11}  {b}" for a, b in facts), "", *table, "", *found])
+
+
+def diagnose(model, X, y, random_state=None):
+    r"""Check a fit: residuals, PIT values, the use of the experts, the certificate, the agreement of the starts.
+
+    .. math:: u_n = \sum_k \hat\pi_k(x_n) \hat F_k(y_n | x_n), \qquad r_n = \Phi^{-1}(u_n)
+
+    are uniform and standard normal if the model is right. For families of whole numbers u is drawn uniformly between
+    the distribution function below y and that at y. Tails are computed from their own side and as logarithms, so that
+    residuals keep their digits however far y is.
+
+    Parameters
+    ----------
+    model : MoERegressor
+        Fitted.
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+        The data of the fit, or better others.
+    random_state : int, RandomState instance or None, default=None
+        Draws the randomised residuals of families of whole numbers; others need none.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    NotFittedError
+        The model is not fitted.
+
+    References
+    ----------
+    Dunn, P. K. and Smyth, G. K. (1996). Randomized quantile residuals. Journal of Computational and Graphical
+    Statistics 5, 236-244.
+
+    Czado, C., Gneiting, T. and Held, L. (2009). Predictive model assessment for count data. Biometrics 65, 1254-1261.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> print(SoftmaxMoERegressor(2, random_state=0).fit(X, y).diagnose(X, y))
+    Diagnosis of 2 experts on 272 rows
+    ==================================
+    certificate  converged
+    starts       ... of 5 that were finished agree
+    residuals    mean 0.00447, sd 0.961, skewness 0.0281, excess kurtosis 0.0654; largest 3.07 (row 5)
+    PIT          Kolmogorov-Smirnov 0.0295, p = 0.97
+    entropy      0.00459 (0: every row has its expert, 1: none has)
+    <BLANKLINE>
+    expert             rows   gate mass  first choice
+      0                96.7       0.355         0.364
+      1               175.3       0.645         0.636
+    <BLANKLINE>
+    no problem found
+    """
+    check_is_fitted(model)
+    blocks, mixture, params = model._blocks(X, y), model._model, model.params_
+    distribution = ConditionalMixture(mixture, params, blocks)
+    pit, residuals = quantile_residuals(distribution, blocks.source.y, mixture.expert.discrete, random_state)
+    load, separated = usage(mixture, blocks, params)
+    mass, first, entropy = _use(mixture, blocks, params)
+    found = Diagnosis(
+        residuals=residuals,
+        pit=pit,
+        fitted=distribution.mean(),
+        uniformity=tuple(map(float, kstest(pit, "uniform"))),
+        moments=_moments(residuals),
+        load=load,
+        mass=mass,
+        first=first,
+        collapsed=_collapsed(model, blocks.source.y),
+        separated=separated and model.gate_.smooth,
+        entropy=entropy,
+        **_starts(model),
+        status=model.status_,
+        problems=[],
+    )
+    found.problems.extend(problems_of(model, found, blocks.source.X))
+    return found
+
+
+def _use(model, blocks, params):
+    """Return each expert's mean probability and share of first choices, and the relative entropy of all rows."""
+
+    def visit(block, p):
+        proba, resp, _ = model.posterior(block, p)
+        first = np.bincount(proba.argmax(axis=0), minlength=len(proba))
+        return np.array([proba.sum(axis=1), first, entr(resp).sum(axis=1)])
+
+    mass, first, entropy = blocks.sum(visit, params) / len(blocks)
+    return mass, first, float(entropy.sum() / np.log(len(mass))) if len(mass) > 1 else 0.0
+
+
+def _collapsed(model, y):
+    """Which experts have a variance on the floor, which is a share of the variance of y."""
+    expert, params, largest = model.expert_, model.params_.expert, max(np.abs(y).max(), np.finfo(float).tiny)
+    scale = largest * (y / largest).std()  # squares may leave float64
+    if scale == 0:
+        return np.zeros(model.n_experts, dtype=bool)
+    d = len(model.expert_columns_)
+    return expert.at_bound(expert.unscale(params, np.zeros(d), np.ones(d), 0.0, 1.0 / scale))
+
+
+def _starts(model):
+    """Count the starts that were finished, agree with the fit, or passed it."""
+    ends = np.array([record.loglik for record in model.starts_])
+    ends = ends[np.isfinite(ends)] - model.loglik_
+    return {
+        "n_finished": len(ends),
+        "n_agree": int(np.sum(np.abs(ends) <= _AGREE)),
+        "n_higher": int(np.sum(ends > _AGREE)),
+    }
+
+
+def _moments(residuals):
+    if not varies(residuals):
+        return {
+            "mean": float(residuals.mean()),
+            "sd": float(residuals.std()),
+            "skewness": np.nan,
+            "excess kurtosis": np.nan,
+        }
+    values = residuals.mean(), residuals.std(), skew(residuals), kurtosis(residuals)
+    return dict(zip(("mean", "sd", "skewness", "excess kurtosis"), map(float, values), strict=True))

@@ -1,0 +1,72 @@
+"""What is wrong with a fit, and what to do, in words."""
+
+import numpy as np
+from scipy.stats import kruskal, kurtosistest, norm, skewtest
+
+from smoe.diagnostics.residuals import varies
+
+__all__ = ["problems_of"]
+
+_LEVEL = 0.005  # p-values below it are reported
+_FEWEST = 20  # rows that tests of the residuals' shape need, or a group of rows
+_MOST_GROUPS = 10
+_ALONE = 0.5  # smaller shares of agreeing starts are reported
+_MIXED = 0.9  # larger entropies are reported
+
+
+def problems_of(model, found, X):
+    """Return the problems of a `Diagnosis` as a list of sentences."""
+    names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(model.n_features_in_)])
+    return [*_problems_of_fit(model, found), *_problems_of_residuals(found), *_patterns(found, X, names)]
+
+
+def _problems_of_fit(model, found):
+    """Say what is wrong with the fit itself."""
+    if not model.converged_:
+        yield f"the fit is not a certified maximum: {found.status}. Standard errors and tests need one."
+    for k in np.flatnonzero(found.collapsed):
+        yield f"expert {k} has collapsed on few rows (variance on its floor): use fewer experts or more starts."
+    for k in np.flatnonzero(found.load < 1.0):
+        yield f"expert {k} is responsible for less than one row: use fewer experts."
+    if found.separated and "separates" not in found.status:
+        yield "the gate separates these data: its coefficients have no maximum, compare its probabilities instead."
+    if found.n_finished > 1 and found.n_agree < _ALONE * found.n_finished:
+        yield f"{found.n_agree} of {found.n_finished} starts reached this maximum: raise n_init to be sure of it."
+    if found.n_higher:
+        yield f"{found.n_higher} starts ended higher, where an expert degenerates; such maxima are spurious."
+    if found.entropy > _MIXED:
+        yield "x and y hardly tell which expert a row comes from: the experts overlap, fewer may do (n_experts_test)."
+
+
+def _problems_of_residuals(found):
+    """Say how the residuals' distribution departs from what the model implies."""
+    r, n = found.residuals, len(found.residuals)
+    if (p := found.uniformity[1]) < _LEVEL:
+        yield f"PIT values are not uniform (p = {p:.1g}): more experts or columns, or another family."
+    if n >= _FEWEST and varies(r):
+        if (p := kurtosistest(r).pvalue) < _LEVEL:
+            tails = "heavier" if found.moments["excess kurtosis"] > 0 else "lighter"
+            yield f"tails are {tails} than the model's (p = {p:.1g}): more experts, or case-bootstrap standard errors."
+        if (p := skewtest(r).pvalue) < _LEVEL:
+            yield f"residuals are skew (p = {p:.1g}): more experts, transform y, or take another family."
+    beyond = np.flatnonzero(2.0 * n * norm.sf(np.abs(r)) < _LEVEL)
+    if len(beyond):
+        rows = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
+        yield f"{len(beyond)} rows are out of every expert's reach (row {rows}): look at them."
+
+
+def _patterns(found, X, names):
+    """Say with what the residuals or their size change: the fitted mean, or a column of X."""
+    r, n = found.residuals, len(found.residuals)
+    n_groups = min(n // _FEWEST, _MOST_GROUPS)
+    if n_groups < 2:
+        return
+    candidates = {"the fitted mean": found.fitted, **{f"column {a}": x for a, x in zip(names, X.T, strict=True)}}
+    groups = {a: np.array_split(np.argsort(x, kind="stable"), n_groups) for a, x in candidates.items() if varies(x)}
+    for what, values in (("the residuals' mean", r), ("the residuals' spread", np.abs(r))):
+        if not groups or not varies(values):
+            continue
+        tests = {a: kruskal(*(values[rows] for rows in parts)).pvalue for a, parts in groups.items()}
+        name = min(tests, key=tests.get)
+        if (p := len(tests) * tests[name]) < _LEVEL:
+            yield f"{what} changes with {name} (p = {p:.1g}): more columns or experts."

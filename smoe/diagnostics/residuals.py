@@ -1,0 +1,38 @@
+"""Residuals that are standard normal, and PIT values that are uniform, if the model is right."""
+
+import numpy as np
+from scipy.special import ndtri_exp
+from sklearn.utils import check_random_state
+
+__all__ = ["quantile_residuals", "varies"]
+
+_ROUNDING = 1e-9
+
+
+def quantile_residuals(distribution, y, discrete=False, random_state=None):
+    """Return PIT values and quantile residuals, each computed from the nearer tail.
+
+    Parameters
+    ----------
+    distribution : ConditionalMixture
+        Of y given x, one for each row.
+    y : array of shape (n_samples,)
+    discrete : bool, default=False
+        Whether y takes whole numbers only: PIT values are then drawn between the tails at y - 1 and at y.
+    random_state : int, RandomState instance or None, default=None
+    """
+    tails = distribution.logcdf(y), distribution.logsf(y)
+    if discrete:
+        position = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4)).random(len(y))
+        before = distribution.logcdf(y - 1.0), distribution.logsf(y - 1.0)
+        with np.errstate(divide="ignore"):
+            at, off = np.log(position), np.log1p(-position)
+        tails = [np.logaddexp(at + one, off + other) for one, other in zip(tails, before, strict=True)]
+    lower, upper = np.maximum(tails, -np.finfo(float).max)
+    below, near = lower < upper, ndtri_exp(np.minimum(lower, upper))
+    return np.where(below, np.exp(lower), -np.expm1(upper)), np.where(below, near, -near)
+
+
+def varies(values):
+    """Whether values differ by more than rounding."""
+    return values.std() > _ROUNDING * np.abs(values).max()

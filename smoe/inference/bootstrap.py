@@ -1,0 +1,212 @@
+"""The bootstrap: refits to data drawn anew, and what their spread says."""
+
+import warnings
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from smoe.blocks import Blocks
+from smoe.inference.bootstrap_result import BootstrapResult
+from smoe.inference.matching import match_experts
+from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
+from smoe.params import MoEParams, flatten, unflatten
+from smoe.scaling import Scaling, standardise
+from smoe.validation import check_number
+
+__all__ = ["bootstrap"]
+
+_KINDS = ("parametric", "case")
+_MATCHES = ("responsibilities", "parameters")
+
+
+def bootstrap(
+    model,
+    X,
+    y,
+    n_resamples=200,
+    kind="parametric",
+    *,
+    sample_weight=None,
+    groups=None,
+    match="responsibilities",
+    random_state=None,
+    n_jobs=None,
+):
+    r"""Refit to resampled data: standard errors and intervals without asymptotic theory.
+
+    Parametric: each data set keeps X and draws :math:`y^*_n \sim \sum_k \hat\pi_k(x_n) \hat f_k(\cdot|x_n)`. Case: each
+    draws rows (x, y) with replacement, as multinomial weights and without a copy of X. Every refit begins at the
+    original's parameters, so that it finds the maximum that belongs to the original one, and its experts are put in the
+    original's order by `match_experts`.
+
+    Parameters
+    ----------
+    model : MoERegressor
+        Fitted to these data.
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+    n_resamples : int, default=200
+        Number of refits: 200 for standard errors, 1,000 and more for intervals.
+    kind : {"parametric", "case"}, default="parametric"
+        The parametric bootstrap relies on the model, the case bootstrap does not (but on independent rows).
+    sample_weight : array-like of shape (n_samples,), default=None
+        The weights of the fit. A row counts as often as its weight says: a case data set has as many rows as the
+        weights add up to, rounded; parametric ones need whole numbers.
+    groups : array-like of shape (n_samples,), default=None
+        Labels of groups (clusters) that are drawn whole, for rows that depend on one another; ``kind="case"`` only.
+    match : {"responsibilities", "parameters"}, default="responsibilities"
+        How experts are matched.
+    random_state : int, RandomState instance or None, default=None
+        Replicate i depends on this and on i alone: not on ``n_jobs``, nor on ``n_resamples``.
+    n_jobs : int or None, default=None
+        Number of processes (joblib). Refits take milliseconds at a few thousand rows, starting processes seconds.
+
+    Returns
+    -------
+    BootstrapResult
+
+    Raises
+    ------
+    NotFittedError
+        The model is not fitted.
+    ValueError, TypeError
+        An argument that makes no sense; the message names it.
+
+    Warns
+    -----
+    ConvergenceWarning
+        The model is not a certified maximum, or some refits are not: one warning with their number. Refits are kept
+        whatever became of them, since leaving some out makes errors look small.
+
+    References
+    ----------
+    Efron, B. and Tibshirani, R. J. (1993). An Introduction to the Bootstrap. Chapman & Hall.
+
+    Grun, B. and Leisch, F. (2004). Bootstrapping finite mixture models. COMPSTAT 2004, 1115-1122.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> from smoe.inference import bootstrap
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    >>> result = bootstrap(model, X, y, n_resamples=50, random_state=0)
+    >>> result.n_failed, result.params.expert.coef.shape
+    (0, (50, 2, 1))
+    >>> result.interval(0.9).expert.intercept.shape  # low and high on the last axis
+    (2, 2)
+    """
+    check_is_fitted(model)
+    check_number(n_resamples, "n_resamples", 1, integer=True)
+    _check_choice(kind, "kind", _KINDS)
+    _check_choice(match, "match", _MATCHES)
+    data = model._blocks(X, y, sample_weight).source
+    X, y, weight = np.asarray(data.X), data.y, data.weight
+    draw = _draw(model, X, y, weight, kind, _group_labels(groups, kind, len(y)))
+    if not model.converged_:
+        message = f"bootstrap of a fit that is not a certified maximum: {model.status_}"
+        warnings.warn(message, ConvergenceWarning, stacklevel=2)
+    scaling = standardise(X, y, weight, model.gate_columns_, model.expert_columns_, centred=model.gate_.centred)
+    resamples = Resamples(model, X, y, weight, scaling, draw, match)
+    refits = replicate(resamples.run, n_resamples, random_state, n_jobs)
+    result = _result(model, kind, refits)
+    if result.n_failed:
+        warnings.warn(_complaint(result), ConvergenceWarning, stacklevel=2)
+    return result
+
+
+class Resamples(NamedTuple):
+    """All that a worker needs to run any replicate."""
+
+    model: BaseEstimator
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    scaling: Scaling
+    draw: object  # rng -> X, y, weight
+    match: str
+
+    def run(self, seed, i):
+        """Return replicate i as a `Refit` whose experts are in the original's order."""
+        original, mixture = self.model.params_, self.model._model
+        refit, _ = attempt(warm(frozen(self.model), original), *self.draw(rng_of(seed, i)))
+        if refit.params is None:
+            return refit
+        if _lost(refit.params, original):
+            refit = refit._replace(certified=False, status=f"a coefficient is not identified; {refit.status}")
+        if self.model.n_experts == 1:
+            return refit
+        blocks = Blocks(mixture, self.X, self.y, self.weight, self.scaling)
+        return refit._replace(params=match_experts(mixture, blocks, original, refit.params, self.match))
+
+
+def _lost(params, original):
+    """Whether a column that the original uses has become aliased, which makes its coefficients exactly zero."""
+    return any(
+        np.any(np.all(one.coef == 0, axis=0) & np.any(other.coef != 0, axis=0))
+        for one, other in zip(params, original, strict=True)
+    )
+
+
+def _result(model, kind, refits):
+    """Stack the refits; those that raised become NaN."""
+    nothing = flatten(model.params_) * np.nan
+    flat = np.array([nothing if r.params is None else flatten(r.params) for r in refits])
+    params = [unflatten(row, model.params_) for row in flat]
+    sides = [type(side[0])(*map(np.stack, zip(*side, strict=True))) for side in zip(*params, strict=True)]
+    logliks, certified = np.array([r.loglik for r in refits]), np.array([r.certified for r in refits])
+    statuses = [r.status for r in refits]
+    names = model._parameter_names()
+    return BootstrapResult(model.params_, MoEParams(*sides), logliks, statuses, certified, kind, names)
+
+
+def _complaint(result):
+    reason, count = result.reasons.most_common(1)[0]
+    return (
+        f"{result.n_failed} of {len(result.logliks)} refits are not certified maxima (most often, {count}: {reason}); "
+        "they are kept, see statuses; certified_only=True leaves them out"
+    )
+
+
+def _draw(model, X, y, weight, kind, groups):
+    """Return the function that draws a data set."""
+    if kind == "parametric":
+        return partial(_new_responses, model, counted_rows(X, weight))
+    return partial(_new_weights, X, y, weight, groups)
+
+
+def _new_responses(model, X, rng):
+    return X, draw_response(model, X, rng), None
+
+
+def _new_weights(X, y, weight, groups, rng):
+    if groups is None:
+        total = weight.sum()
+        return X, y, rng.multinomial(max(round(total), 1), weight / total).astype(float)
+    n_groups = groups.max() + 1
+    return X, y, weight * rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups))[groups]
+
+
+def _group_labels(groups, kind, n_samples):
+    """Return groups as numbers from zero, or None."""
+    if groups is None:
+        return None
+    if kind != "case":
+        raise ValueError("groups: whole groups are drawn by kind='case' only; the parametric bootstrap ignores them.")
+    groups = column_or_1d(groups)
+    if len(groups) != n_samples:
+        raise ValueError(f"groups must have one label per row: shape ({n_samples},), got ({len(groups)},).")
+    labels, index = np.unique(groups, return_inverse=True)
+    if len(labels) < 2:
+        raise ValueError("groups: all rows are in one group; there must be several to draw from.")
+    return index
+
+
+def _check_choice(value, argument, choices):
+    if value not in choices:
+        raise ValueError(f"{argument}={value!r} is not known; choose {' or '.join(map(repr, choices))}.")

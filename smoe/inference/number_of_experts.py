@@ -1,0 +1,224 @@
+"""The parametric-bootstrap likelihood-ratio test of k experts against k + 1."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from smoe.inference.likelihood_ratio import loglik_where_fitted
+from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
+from smoe.params import n_experts_of, permute
+from smoe.registry import resolve
+from smoe.starts import STARTS, Start
+from smoe.validation import check_number
+
+__all__ = ["NExpertsTest", "n_experts_test"]
+
+_SPLITS = 1 / 3  # share of the larger model's starts that split an expert of the smaller
+_SPREAD = 0.01, 1.0  # of the noise that parts the copies, in the solvers' coordinates
+
+
+class NExpertsTest(NamedTuple):
+    """A test of k against k + 1 experts.
+
+    Attributes
+    ----------
+    statistic : float
+        Twice the difference of the log-likelihoods.
+    p_value : float
+    resampled : ndarray of shape (n_resamples,)
+        The statistic on the data sets drawn from the smaller model; NaN where a fit raised an error, which counts as
+        a statistic beyond that of the data.
+    n_uncertified : tuple of two int
+        How many of the fits to these data sets are no certified maxima: of the smaller and of the larger model. The
+        larger one has an expert too many there, so many are to be expected.
+    smaller, larger : MoERegressor
+        The fits with k and with k + 1 experts.
+    """
+
+    statistic: float
+    p_value: float
+    resampled: np.ndarray
+    n_uncertified: tuple
+    smaller: BaseEstimator
+    larger: BaseEstimator
+
+    def __repr__(self):
+        k, b = self.smaller.n_experts, len(self.resampled)
+        return f"NExpertsTest({k} against {k + 1}: statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, B={b})"
+
+
+def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight=None, random_state=None, n_jobs=None):
+    r"""Test k experts against k + 1 by the parametric bootstrap of the likelihood ratio.
+
+    .. math:: T = 2\,(\hat\ell_{k+1} - \hat\ell_k), \qquad p = \frac{1 + \#\{b: T^*_b \ge T\}}{B + 1}
+
+    With k experts the parameters of one more are not identified, and T has no chi-square distribution. Its distribution
+    is found by drawing B responses from the fit with k experts and fitting both models to each. The smaller begins at
+    the fit that drew the data, the larger from the estimator's own starts and from splits of the smaller one's
+    experts, to which it can only add.
+
+    Parameters
+    ----------
+    model : MoERegressor
+        With k experts: fitted to these data, or not yet.
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+    n_experts : int or None, default=None
+        The smaller number k; None for the model's own. A model that is not fitted, or has another number, is cloned
+        and fitted.
+    n_resamples : int, default=99
+        B. The smallest p-value is 1 / (B + 1).
+    sample_weight : array-like of shape (n_samples,), default=None
+        Whole numbers: how often each row counts.
+    random_state : int, RandomState instance or None, default=None
+        Replicate b depends on this and on b alone, not on ``n_jobs``.
+    n_jobs : int or None, default=None
+        Number of processes (joblib).
+
+    Returns
+    -------
+    NExpertsTest
+        ``statistic``, ``p_value``, ``resampled``, ``n_uncertified``, ``smaller``, ``larger``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument that makes no sense; the message names it.
+
+    Warns
+    -----
+    ConvergenceWarning
+        One of the two fits to the data is not a certified maximum, or some fits of the smaller model to drawn data.
+
+    Notes
+    -----
+    The larger likelihood is unbounded: an expert may collapse on a few rows. Starts that end so lose to any regular
+    one, in the data and in the replicates alike.
+
+    References
+    ----------
+    McLachlan, G. J. (1987). On bootstrapping the likelihood ratio test statistic for the number of components in a
+    normal mixture. Journal of the Royal Statistical Society C 36, 318-324.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> from smoe.inference import n_experts_test
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> one = SoftmaxMoERegressor(n_experts=1, random_state=0).fit(X, y)
+    >>> n_experts_test(one, X, y, n_resamples=4, random_state=0)
+    NExpertsTest(1 against 2: statistic=..., p_value=0.2, B=4)
+    """
+    check_number(n_resamples, "n_resamples", 1, integer=True)
+    smaller = _smaller(model, X, y, n_experts, sample_weight)
+    loglik = loglik_where_fitted(smaller, "model", X, y, sample_weight)
+    data = smaller._blocks(X, y, sample_weight).source
+    rows = counted_rows(np.asarray(data.X), data.weight)
+    end, larger = attempt(_larger(smaller, smaller.params_), X, y, sample_weight)
+    if larger is None:
+        raise ValueError(f"the model with {smaller.n_experts + 1} experts cannot be fitted to these data: {end.status}")
+    _warn_of_fits(smaller, larger)
+    pairs = replicate(Pairs(smaller, rows).run, n_resamples, random_state, n_jobs)
+    resampled, small, large = map(np.array, zip(*pairs, strict=True))
+    n_uncertified = int(np.sum(~small)), int(np.sum(~large))
+    if n_uncertified[0]:
+        message = (
+            f"{n_uncertified[0]} of {n_resamples} refits with {smaller.n_experts} experts are not certified maxima"
+        )
+        warnings.warn(message, ConvergenceWarning, stacklevel=2)
+    statistic = _statistic(loglik, larger.loglik_)
+    p_value = float((1 + np.sum(~(resampled < statistic))) / (n_resamples + 1))
+    return NExpertsTest(statistic, p_value, resampled, n_uncertified, smaller, larger)
+
+
+class Pairs(NamedTuple):
+    """All that a worker needs to run any replicate."""
+
+    smaller: BaseEstimator
+    X: np.ndarray
+
+    def run(self, seed, i):
+        """Return the statistic of replicate i, and whether its fits are certified."""
+        rng = rng_of(seed, i)
+        y = draw_response(self.smaller, self.X, rng)
+        small, _ = attempt(warm(frozen(self.smaller), self.smaller.params_), self.X, y)
+        if small.params is None:
+            return np.nan, False, False
+        larger = _larger(self.smaller, small.params).set_params(random_state=int(rng.integers(2**31)))
+        large, _ = attempt(larger, self.X, y)
+        return _statistic(small.loglik, large.loglik), small.certified, large.certified
+
+
+class SplitOrOther(Start):
+    """Begin from one expert of a smaller fit split in two, every third time, or else where another start begins.
+
+    Parameters
+    ----------
+    params : MoEParams
+        Of the smaller fit, in the user's units.
+    other : Start
+    """
+
+    def __init__(self, params, other):
+        self.params = params
+        self.other = other
+
+    def n_proposals(self, n_experts):
+        """Return as many as the other start asks for."""
+        return self.other.n_proposals(n_experts)
+
+    def propose(self, task, rng):
+        """Return the smaller fit with a copy of one expert, parted from it by noise of a random size."""
+        if rng.random() > _SPLITS:
+            return self.other.propose(task, rng)
+        small = task.scaling.from_units(task.model, self.params)
+        k = n_experts_of(small)
+        copies = permute(small, [*range(k), int(rng.integers(k))])
+        chart = task.model.chart(copies._replace(gate=task.model.gate.canonical(copies.gate)))
+        spread = np.exp(rng.uniform(*np.log(_SPREAD)))
+        return chart.unpack(chart.pack(chart.like) + spread * rng.normal(size=chart.n_free))
+
+
+def _smaller(model, X, y, n_experts, sample_weight):
+    """Return the fit with k experts: the model itself, or a clone that is fitted here."""
+    n_experts = model.n_experts if n_experts is None else n_experts
+    check_number(n_experts, "n_experts", 1, integer=True)
+    if _is_fitted(model) and n_experts_of(model.params_) == n_experts:
+        return model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said below, with the number of experts
+        return clone(model).set_params(n_experts=n_experts).fit(X, y, sample_weight)
+
+
+def _is_fitted(model):
+    try:
+        check_is_fitted(model)
+    except NotFittedError:
+        return False
+    return True
+
+
+def _larger(smaller, params):
+    """Return an estimator of one more expert that begins at its own starts and at splits of these parameters."""
+    other, n_init = resolve(smaller.start, STARTS, Start, "start"), smaller.n_init
+    if not other.needs_rows:
+        other, n_init = STARTS["auto"](), "auto"
+    larger = frozen(smaller, n_experts_of(params) + 1)
+    return larger.set_params(start=SplitOrOther(params, other), n_init=n_init)
+
+
+def _statistic(small, large):
+    """Twice the difference. An expert twice is the smaller model: where it is negative, a search has failed."""
+    return max(0.0, 2.0 * (large - small)) if np.isfinite(small) and np.isfinite(large) else np.nan
+
+
+def _warn_of_fits(smaller, larger):
+    for model in (smaller, larger):
+        if not model.converged_:
+            message = f"the fit with {model.n_experts} experts is not a certified maximum: {model.status_}"
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)

@@ -1,0 +1,276 @@
+"""Pictures of what `smoe.diagnostics.diagnose` found. Bands say where a right model stays."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.special import betainc, betaincinv
+from scipy.stats import binom, norm
+
+from smoe.plots._axes import legend_above
+from smoe.validation import check_level, check_number
+
+__all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals"]
+
+_DATA, _MODEL, _BAND = "C0", "0.15", "0.85"
+_POINTS = 4000  # that are drawn; more make heavy files and black clouds
+_ORDERS, _SIMULATIONS = 200, 1000  # order statistics and samples that the simultaneous band is found from
+_QUANTILES = (0.1, 0.5, 0.9)
+
+
+def plot_residual_qq(diagnosis, coverage=0.95, ax=None):
+    """Draw ordered quantile residuals against normal quantiles, as departures would show under the model.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+    coverage : float, default=0.95
+        Probability that all residuals of a right model with known parameters stay within the band; every order
+        statistic has the same chance of leaving it. Residuals of the data of the fit stay within more often.
+    ax : matplotlib Axes, default=None
+        New ones when None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    References
+    ----------
+    Aldor-Noiman, S., Brown, L. D., Buja, A., Rolke, W. and Stine, R. A. (2013). The power to see: a new graphical test
+    of normality. The American Statistician 67, 249-260.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> from smoe.plots import plot_residual_qq
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    >>> plot_residual_qq(model.diagnose(X, y)).get_ylabel()
+    'quantile residual'
+    """
+    check_level(coverage, "coverage")
+    ax = _axes(ax)
+    values = np.sort(diagnosis.residuals)
+    n = len(values)
+    expected = norm.ppf((np.arange(1, n + 1) - 0.5) / n)
+    orders, low, high = _qq_band(n, coverage)
+    ax.fill_between(expected[orders - 1], low, high, color=_BAND, lw=0, label=f"{100 * coverage:g} % band")
+    ends = expected[[0, -1]]
+    ax.plot(ends, ends, color=_MODEL, lw=1, label="model")
+    shown = _thinned_ends(n)
+    ax.plot(expected[shown], values[shown], "o", color=_DATA, ms=3, mew=0, alpha=0.8, label="residuals")
+    ax.set(xlabel="normal quantile", ylabel="quantile residual")
+    legend_above(ax, ncols=3)
+    return ax
+
+
+def _qq_band(n, coverage):
+    """Return order statistics 1..n and their limits, simultaneous at equal local levels."""
+    lower = np.round(np.geomspace(1, (n + 1) / 2, min(n, _ORDERS))).astype(int)  # dense at the end
+    orders = np.unique(np.concatenate([lower, n + 1 - lower]))
+    rng, small = np.random.default_rng(0), np.empty(_SIMULATIONS)
+    for i in range(_SIMULATIONS):
+        level = betainc(orders, n + 1 - orders, _uniform_orders(orders, n, rng))
+        small[i] = np.minimum(level, 1.0 - level).min()
+    local = np.quantile(small, 1.0 - coverage)
+    limits = betaincinv(orders, n + 1 - orders, local), betaincinv(n + 1 - orders, orders, local)
+    return orders, norm.ppf(limits[0]), -norm.ppf(limits[1])
+
+
+def _uniform_orders(orders, n, rng):
+    """Draw order statistics of n uniform numbers: sums of exponential ones over their total."""
+    steps = rng.gamma(np.diff(orders, prepend=0, append=n + 1))
+    return np.cumsum(steps)[:-1] / steps.sum()
+
+
+def _thinned_ends(n):
+    """Indices of sorted values to draw: all of few, and of many the ends and every so many between them."""
+    if n <= _POINTS:
+        return np.arange(n)
+    ends = np.arange(_POINTS // 4)
+    return np.unique(np.concatenate([ends, np.linspace(0, n - 1, _POINTS // 2).astype(int), n - 1 - ends]))
+
+
+def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
+    """Draw the histogram of the PIT values, flat if the model is right.
+
+    A hump says that the predictive distribution is too wide, a bowl that it is too narrow, a slope that it is biased.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+    n_bins : int or None, default=None
+        None for one bin per 40 rows, from 5 to 20.
+    coverage : float, default=0.95
+        Smallest probability (Bonferroni) that all bins of a right model with known parameters stay within the band.
+    ax : matplotlib Axes, default=None
+        New ones when None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    References
+    ----------
+    Gneiting, T., Balabdaoui, F. and Raftery, A. E. (2007). Probabilistic forecasts, calibration and sharpness. Journal
+    of the Royal Statistical Society B 69, 243-268.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> from smoe.plots import plot_pit
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    >>> plot_pit(model.diagnose(X, y)).get_xlabel()
+    'PIT value'
+    """
+    check_level(coverage, "coverage")
+    n = len(diagnosis.pit)
+    n_bins = int(np.clip(n // 40, 5, 20)) if n_bins is None else n_bins
+    check_number(n_bins, "n_bins", 1, integer=True)
+    ax = _axes(ax)
+    tail = (1.0 - coverage) / (2.0 * n_bins)
+    low, high = binom.ppf([tail, 1.0 - tail], n, 1.0 / n_bins) * n_bins / n
+    density = np.histogram(diagnosis.pit, n_bins, (0.0, 1.0))[0] * n_bins / n
+    ax.axhspan(low, high, color=_BAND, lw=0, label=f"{100 * coverage:g} % band")
+    ax.stairs(density, np.linspace(0.0, 1.0, n_bins + 1), color=_DATA, lw=2, label="PIT values")
+    ax.axhline(1.0, color=_MODEL, lw=1, label="model")
+    ax.set(xlabel="PIT value", ylabel="density", xlim=(0, 1), ylim=(0, None))
+    legend_above(ax, ncols=3)
+    return ax
+
+
+def plot_residuals(diagnosis, x=None, name=None, ax=None):
+    """Draw quantile residuals against the fitted mean or any other number, with their running quantiles.
+
+    Under the model the 10, 50 and 90 % quantiles are -1.28, 0 and 1.28 everywhere (dashed).
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+    x : array-like of shape (n_samples,), default=None
+        Such as a column of X, also one that the model does not see; None for the fitted mean.
+    name : str or None, default=None
+        What to call x.
+    ax : matplotlib Axes, default=None
+        New ones when None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        x has not one number per residual.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> from smoe.plots import plot_residuals
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    >>> plot_residuals(model.diagnose(X, y), X[:, 0], "waiting").get_xlabel()
+    'waiting'
+    """
+    values, n = diagnosis.residuals, len(diagnosis.residuals)
+    name = name or ("fitted mean" if x is None else "x")
+    x = diagnosis.fitted if x is None else np.asarray(x, dtype=float)
+    if x.shape != (n,):
+        raise ValueError(f"x must have one number per residual, shape ({n},), got {x.shape}.")
+    ax = _axes(ax)
+    shown = np.arange(n) if n <= _POINTS else np.random.default_rng(0).choice(n, _POINTS, replace=False)
+    ax.plot(x[shown], values[shown], "o", color=_DATA, ms=3, mew=0, alpha=0.5, label="residuals")
+    place, lines = _running_quantiles(x, values)
+    for k, (level, line) in enumerate(zip(_QUANTILES, lines, strict=True)):
+        labels = ("10, 50, 90 % quantiles", "model") if k == 0 else (None, None)
+        ax.plot(place, line, color="C1", lw=2, label=labels[0])
+        ax.axhline(norm.ppf(level), color=_MODEL, lw=1, ls="--", label=labels[1])
+    ax.set(xlabel=name, ylabel="quantile residual")
+    legend_above(ax, ncols=3)
+    return ax
+
+
+def _running_quantiles(x, values):
+    """Medians of x and quantiles of the values in groups of equal size, (n_groups,) and (3, n_groups)."""
+    n_groups = int(np.clip(len(x) // 30, 1, 15))
+    groups = np.array_split(np.argsort(x, kind="stable"), n_groups)
+    return [np.median(x[g]) for g in groups], np.array([np.quantile(values[g], _QUANTILES) for g in groups]).T
+
+
+def plot_expert_load(diagnosis, ax=None):
+    """Draw how much each expert is used: shares of rows by responsibility, and as the gate's first choice.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+    ax : matplotlib Axes, default=None
+        New ones when None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> from smoe.plots import plot_expert_load
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    >>> plot_expert_load(model.diagnose(X, y)).get_xlabel()
+    'expert'
+    """
+    ax = _axes(ax)
+    k, n = np.arange(len(diagnosis.load)), len(diagnosis.pit)
+    ax.bar(k - 0.2, diagnosis.load / n, 0.4, color="C0", label="responsible for")
+    ax.bar(k + 0.2, diagnosis.first, 0.4, color="C1", label="first choice of the gate")
+    ax.set(
+        xlabel="expert",
+        ylabel="share of rows",
+        xticks=k,
+        ylim=(0, None),
+        xlim=k.mean() + max(len(k), 3) * np.array([-0.5, 0.5]),
+    )
+    legend_above(ax, ncols=2)
+    return ax
+
+
+def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
+    """Draw all of it: residuals against normal quantiles and against the mean, PIT values, use of the experts.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+    coverage : float, default=0.95
+        Of the bands.
+    axes : sequence of four matplotlib Axes, default=None
+        New ones when None.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> from smoe.plots import plot_diagnostics
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    >>> len(plot_diagnostics(model.diagnose(X, y)).axes)
+    4
+    """
+    if axes is None:
+        axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")[1].ravel()
+    qq, against, pit, load = axes
+    plot_residual_qq(diagnosis, coverage, qq)
+    plot_residuals(diagnosis, ax=against)
+    plot_pit(diagnosis, coverage=coverage, ax=pit)
+    plot_expert_load(diagnosis, load)
+    return qq.figure
+
+
+def _axes(ax):
+    return plt.subplots(figsize=(5, 4), layout="constrained")[1] if ax is None else ax

@@ -1,0 +1,20 @@
+"""How many experts: criteria along a growing path, the dendrogram of one over-fitted mixture, merging and dropping."""
+
+from smoe.selection.criteria import SlopeHeuristic, slope_heuristic
+from smoe.selection.merging import Reduced, drop_expert, merge_experts
+from smoe.selection.meta import MoERegressorSelect
+from smoe.selection.select import Selection, select_n_experts
+from smoe.selection.tree import Dendrogram, dendrogram
+
+__all__ = [
+    "Dendrogram",
+    "MoERegressorSelect",
+    "Reduced",
+    "Selection",
+    "SlopeHeuristic",
+    "dendrogram",
+    "drop_expert",
+    "merge_experts",
+    "select_n_experts",
+    "slope_heuristic",
+]

@@ -1,0 +1,263 @@
+"""Choose the number of experts by a criterion along a growing path of fits."""
+
+import numbers
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold, check_cv
+from sklearn.utils import check_random_state, indexable
+from sklearn.utils.validation import validate_data
+
+from smoe.fitted import ACCEPTED, FittedMixture
+from smoe.selection.criteria import CRITERIA, information_criteria, slope_heuristic
+from smoe.selection.path import fresh_fits, grown
+from smoe.validation import check_weights
+
+__all__ = ["Selection", "select_n_experts"]
+
+_COLUMNS = ("n_experts", "loglik", "df", "aic", "bic", "icl", "converged", "status")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A path of fits and the choice among them.
+
+    Attributes
+    ----------
+    n_experts_ : int
+        The number of experts chosen.
+    best_estimator_ : MoERegressor
+        The fit with that many.
+    estimators_ : tuple of MoERegressor
+        All fits, from the smallest to the largest.
+    criterion : str
+        Name of the criterion.
+    table : dict of str to tuple
+        Columns ``n_experts``, ``loglik``, ``df`` (free parameters), ``aic``, ``bic``, ``icl``, ``converged`` (whether
+        the fit is a certified maximum), ``status`` (or why not) and ``criterion``. Criteria are smaller for better
+        models.
+    """
+
+    n_experts_: int
+    criterion: str
+    table: dict
+    estimators_: tuple = field(repr=False)
+
+    @property
+    def best_estimator_(self):
+        """The fit with the chosen number of experts."""
+        return self.estimators_[self.table["n_experts"].index(self.n_experts_)]
+
+    def to_frame(self):
+        """Return the table as a pandas data frame, one row per number of experts."""
+        import pandas as pd  # only this method needs it
+
+        return pd.DataFrame(self.table).set_index("n_experts")
+
+    def __str__(self):
+        lines = [f"{'k':>3}{'loglik':>14}{'df':>5}{'AIC':>13}{'BIC':>13}{'ICL':>13}{self.criterion:>13}  certificate"]
+        for k, loglik, df, aic, bic, icl, _, status, value in zip(*self.table.values(), strict=True):
+            mark = "<" if k == self.n_experts_ else " "
+            lines.append(
+                f"{k:>3}{loglik:>14.3f}{df:>5}{aic:>13.3f}{bic:>13.3f}{icl:>13.3f}{value:>13.3f}{mark} {status}"
+            )
+        return "\n".join(lines)
+
+
+def select_n_experts(
+    estimator,
+    X,
+    y,
+    n_experts=range(1, 7),
+    criterion="bic",
+    *,
+    sample_weight=None,
+    cv=5,
+    random_state=None,
+    n_jobs=None,
+):
+    r"""Fit mixtures of several sizes and choose one by a criterion; smaller values are better.
+
+    Each size is fitted from fresh starts, and from the fit before with one expert split in two: every expert is split
+    in several ways, the splits are screened by a few EM iterations, the best are taken to the end. As a mixture
+    contains all smaller ones, the log-likelihood never falls along the path.
+
+    Parameters
+    ----------
+    estimator : MoERegressor
+        Its own ``n_experts`` is not used; it is not changed.
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+    n_experts : iterable of int, default=range(1, 7)
+        Numbers of experts to compare.
+    criterion : {"bic", "aic", "icl", "cv", "slope", "jump"} or callable, default="bic"
+        - "bic": :math:`-2\ell + \mathrm{df} \log n`; "aic": :math:`-2\ell + 2\,\mathrm{df}`; "icl": BIC plus twice the
+          entropy of the responsibilities, which asks for experts that do not overlap;
+        - "cv": minus twice the held-out log-likelihood, scaled to all rows;
+        - "slope", "jump": :math:`-2\ell + 4 \hat\kappa\, \mathrm{df}` with a constant from the data, see
+          `slope_heuristic`; needs at least five sizes;
+        - a callable ``criterion(model, X, y)``, also given ``sample_weight=`` if there are weights, that returns a
+          number for a fitted model.
+    sample_weight : array-like of shape (n_samples,), default=None
+    cv : int, splitter or iterable, default=5
+        Folds of the criterion "cv". An int means that many folds of shuffled rows.
+    random_state : int, RandomState instance or None, default=None
+        Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
+    n_jobs : int or None, default=None
+        Number of threads for the fits from fresh starts.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ValueError, TypeError
+        No, repeated or impossible numbers of experts, more than rows, an unknown criterion, one that is not finite, or
+        a range too short for the slope heuristic.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Fits that are no certified maxima; a comparison of their criteria is not one of maxima.
+
+    Notes
+    -----
+    The log-likelihood of a sparse gate that ranks by slope and selects several experts may fall: no such mixture
+    contains the smaller ones.
+
+    References
+    ----------
+    Biernacki, C., Celeux, G. and Govaert, G. (2000). Assessing a mixture model for clustering with the integrated
+    completed likelihood. IEEE Transactions on Pattern Analysis and Machine Intelligence 22, 719-725.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import make_moe
+    >>> from smoe.selection import select_n_experts
+    >>> moe = make_moe(500, n_experts=2, random_state=3)
+    >>> found = select_n_experts(SoftmaxMoERegressor(random_state=0), moe.data, moe.target, range(1, 4))
+    >>> found.n_experts_, found.table["df"]
+    (2, (3, 8, 13))
+    """
+    if not isinstance(estimator, FittedMixture):
+        raise TypeError(f"estimator must be a mixture of experts such as MoERegressor, got {estimator!r}.")
+    check_criterion(criterion)
+    X, y = indexable(X, y)
+    n_rows = len(validate_data(clone(estimator), X, y, ensure_min_samples=2, **ACCEPTED)[0])
+    sizes = check_sizes(n_experts, n_rows, sample_weight)
+    rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
+    if estimator.random_state is None:
+        estimator = clone(estimator).set_params(random_state=int(rng.integers(2**31)))
+    [fits] = fresh_fits(estimator, sizes, [(X, y, sample_weight)], n_jobs)
+    path = grown(fits, X, y, sample_weight, rng)
+    table = _tabulate(path, X, y, sample_weight)
+    if criterion == "cv":
+        values = _cross_validated(estimator, sizes, X, y, sample_weight, _folds(cv, y, rng), rng, n_jobs)
+    else:
+        values = _values(criterion, table, path, X, y, sample_weight)
+    table["criterion"] = tuple(_checked(values))
+    chosen = sizes[int(np.argmin(values))]
+    _warn(table, chosen)
+    name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
+    return Selection(chosen, name, table, tuple(path))
+
+
+def check_sizes(n_experts, n_rows, sample_weight):
+    """Return the numbers of experts in order. Refuse what is none."""
+    try:
+        sizes = list(n_experts)
+    except TypeError:
+        raise TypeError(f"n_experts must be a sequence of integers such as range(1, 7), got {n_experts!r}.") from None
+    if not sizes:
+        raise ValueError("n_experts is empty: give at least one number of experts, such as range(1, 7).")
+    for size in sizes:
+        if not isinstance(size, numbers.Integral) or isinstance(size, bool | np.bool_):
+            raise TypeError(f"n_experts must hold integers, got {size!r}.")
+    sizes = sorted(map(int, sizes))
+    if sizes[0] < 1:
+        raise ValueError(f"n_experts must hold positive integers, got {sizes[0]}.")
+    if len(set(sizes)) < len(sizes):
+        raise ValueError(f"n_experts holds a number twice: {sizes}.")
+    used = int(np.sum(check_weights(sample_weight, n_rows) > 0))
+    if sizes[-1] > used:
+        raise ValueError(
+            f"n_experts goes up to {sizes[-1]}, which is larger than the number of rows with positive weight, {used}."
+        )
+    return sizes
+
+
+def check_criterion(criterion):
+    """Refuse an unknown criterion."""
+    if not callable(criterion) and criterion not in CRITERIA:
+        raise ValueError(f"criterion={criterion!r} is not known; choose one of {', '.join(CRITERIA)}, or a callable.")
+
+
+def _tabulate(path, X, y, sample_weight):
+    rows = [
+        (fit.n_experts, fit.loglik_, fit.n_parameters_, *information_criteria(fit, X, y, sample_weight))
+        + (fit.converged_, fit.status_)
+        for fit in path
+    ]
+    return dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
+
+
+def _values(criterion, table, path, X, y, sample_weight):
+    if callable(criterion):
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return [float(criterion(fit, X, y, **weights)) for fit in path]
+    if criterion in ("slope", "jump"):
+        return slope_heuristic(table["loglik"], table["df"], criterion).values.tolist()
+    return table[criterion]
+
+
+def _folds(cv, y, rng):
+    if isinstance(cv, numbers.Integral):
+        cv = KFold(cv, shuffle=True, random_state=int(rng.integers(2**31)))
+    return check_cv(cv)
+
+
+def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
+    """Return minus twice the held-out log-likelihood of each size, scaled to all rows."""
+    weight = check_weights(sample_weight, len(y))
+    parts = list(folds.split(X, y))
+    if not parts:
+        raise ValueError("cv yields no folds.")
+    train = [tuple(_rows(data, rows) for data in (X, y, weight)) for rows, _ in parts]
+    total, mass = np.zeros(len(sizes)), 0.0
+    for fits, rows, (_, test) in zip(fresh_fits(estimator, sizes, train, n_jobs), train, parts, strict=True):
+        if np.any(weight[test] > 0):
+            held_out = tuple(_rows(data, test) for data in (X, y, weight))
+            total += [fit.loglik(*held_out) for fit in grown(fits, *rows, rng)]
+            mass += weight[test].sum()
+    return -2.0 * weight.sum() * total / mass
+
+
+def _rows(data, rows):
+    """Return some rows of an array, a data frame or a list."""
+    if hasattr(data, "iloc"):
+        return data.iloc[rows]
+    return data[rows] if hasattr(data, "shape") else np.asarray(data)[rows]
+
+
+def _checked(values):
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"the criterion must be a finite number for every number of experts, got {list(values)}.")
+    return map(float, values)
+
+
+def _warn(table, chosen):
+    doubtful = [k for k, good in zip(table["n_experts"], table["converged"], strict=True) if not good]
+    if doubtful:
+        status = dict(zip(table["n_experts"], table["status"], strict=True))
+        which = "the chosen one among them" if chosen in doubtful else f"the chosen one, {chosen}, is"
+        warnings.warn(
+            f"not certified maxima: the fits with {', '.join(map(str, doubtful))} experts ({which}); "
+            + "; ".join(f"{k}: {status[k]}" for k in doubtful),
+            ConvergenceWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,74 @@
+"""The rows and parameters of a fitted estimator in working coordinates, and fitted estimators at given parameters."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from smoe.blocks import Blocks
+from smoe.fitted import ACCEPTED, FittedMixture
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams
+from smoe.scaling import standardise
+from smoe.solvers import EM
+from smoe.starts import FromParams
+from smoe.validation import check_response, check_weights
+
+__all__ = ["Working", "at_params", "check_fitted", "working"]
+
+
+class Working(NamedTuple):
+    """Model, rows and parameters, all in the standardised coordinates that fits work in."""
+
+    model: MixtureOfExperts
+    blocks: Blocks
+    params: MoEParams
+
+    @property
+    def offset(self):
+        """What the log-likelihood in working coordinates exceeds that in the user's units by."""
+        return self.blocks.total_weight * np.log(self.blocks.scaling.y_scale)
+
+    def to_units(self, params):
+        """Return parameters in the user's units, in the gate's canonical form."""
+        user = self.blocks.scaling.to_units(self.model, params)
+        return user._replace(gate=self.model.gate.canonical(user.gate))
+
+
+def check_fitted(model, argument="model"):
+    """Refuse what is no fitted mixture of experts; a selection stands for its best estimator."""
+    model = getattr(model, "best_estimator_", model)
+    if not isinstance(model, FittedMixture):
+        raise TypeError(f"{argument} must be a fitted estimator such as MoERegressor, got {type(model).__name__}.")
+    check_is_fitted(model)
+    return model
+
+
+def working(estimator, X, y, sample_weight=None):
+    """Return a fitted estimator's `Working` on these rows; rows of weight zero are left out."""
+    X, y = validate_data(estimator, X, y, reset=False, **ACCEPTED)
+    y = check_response(y)
+    weight = check_weights(sample_weight, len(y))
+    used = weight > 0
+    if not used.all():
+        X, y, weight = X[used], y[used], weight[used]
+    model = MixtureOfExperts(estimator.gate_, estimator.expert_)
+    columns = estimator.gate_columns_, estimator.expert_columns_
+    scaling = standardise(X, y, weight, *columns, centred=model.gate.centred)
+    return Working(model, Blocks(model, X, y, weight, scaling), scaling.from_units(model, estimator.params_))
+
+
+def at_params(estimator, params, X, y, sample_weight=None, solve=False):
+    """Return a copy fitted from parameters in the user's units: right there, or after its own solver has climbed."""
+    kept = {name: getattr(estimator, name) for name in ("start", "n_init", "solver", "warm_start")}
+    new = clone(estimator).set_params(n_experts=len(params.expert[0]))
+    new.set_params(start=FromParams(params), n_init=1, warm_start=False)
+    if not solve:
+        new.set_params(solver=EM(max_iter=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # status_ has it, and callers say what matters
+        new.fit(X, y, sample_weight=sample_weight)
+    return new.set_params(**kept)
