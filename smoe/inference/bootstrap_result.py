@@ -82,7 +82,10 @@ class BootstrapResult:
         return self._summary(lambda values: values.std(axis=0, ddof=1), certified_only)
 
     def bias(self, certified_only=False):
-        """Return the mean over the refits minus the estimate, shaped like the parameters; NaN for pinned entries."""
+        """Return the mean over the refits minus the estimate, shaped like the parameters; NaN for pinned entries.
+
+        With ``certified_only`` refits without certificate are left out.
+        """
         mean = self._summary(lambda values: values.mean(axis=0), certified_only)
         return _by_field(np.subtract, mean, self.estimate)
 
@@ -114,7 +117,7 @@ class BootstrapResult:
         Parameters
         ----------
         function : callable
-            Takes `MoEParams`, returns a number or an array.
+            Takes `smoe.params.MoEParams`, returns a number or an array.
         certified_only : bool, default=False
             Leave out refits without certificate.
 

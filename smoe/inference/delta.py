@@ -49,7 +49,7 @@ def delta_method(function, covariance):
     Parameters
     ----------
     function : callable
-        Takes `MoEParams` in the user's units and returns a number or an array; smooth at the estimates.
+        Takes `smoe.params.MoEParams` in the user's units and returns a number or an array; smooth at the estimates.
     covariance : Covariance
     """
     base = flatten(covariance.params)
