@@ -67,7 +67,7 @@ class Dendrogram:
         return self.params[self._level(n_experts)]
 
     def refit(self, X, y, n_experts=None, sample_weight=None):
-        """Return an estimator of n_experts, by default as chosen, fitted by its own solver from where the tree was cut."""
+        """Return an estimator of n_experts, by default as chosen, fitted by its own solver from where it was cut."""
         return at_params(self._estimator, self.cut(n_experts), X, y, sample_weight, solve=True)
 
     def _level(self, n_experts):
