@@ -38,13 +38,6 @@ def moe():
     return make_moe(150, n_features=1, n_experts=2, random_state=3)
 
 
-@pytest.fixture(scope="module")
-def fitted(moe):
-    model = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
-    assert model.converged_
-    return model
-
-
 def groups_of(n, n_groups=30):
     return np.random.default_rng(1).integers(n_groups, size=n)
 

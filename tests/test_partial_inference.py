@@ -159,7 +159,7 @@ def test_a_gate_that_separates_groups_of_experts():
         LinearGateParams(coef, shift - shift[-1]),
         GaussianExpertParams(*(np.concatenate(pair) for pair in zip(expert, far, strict=True))),
     )
-    start = permute(start, [2, 3, 0, 1])
+    start = permute(start, [0, 2, 1, 3])
     start = start._replace(gate=GATES["softmax"]().canonical(start.gate))
     model = quietly(SoftmaxMoERegressor(4, start=FromParams(start)).fit, X, y)
     assert "gate separates" in model.status_
