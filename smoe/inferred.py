@@ -78,7 +78,7 @@ class InferredMixture(FittedMixture):
         Notes
         -----
         Standard errors are NaN for entries that the gate pins, for aliased columns, for directions that the data do not
-        determine (``reason`` names who takes part), and for boundaries of top-K gates, which converge at the rate 1/n.
+        determine (``reason`` names who takes part), and for top-K gates, whose boundaries converge at the rate 1/n.
 
         References
         ----------

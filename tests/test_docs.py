@@ -136,9 +136,10 @@ CORE = (
 
 @pytest.mark.parametrize("name", [n for n in DOCUMENTED if inspect.isclass(target(n)) and not n.startswith(CORE)])
 def test_every_parameter_of_a_method_is_explained(name):
+    of_all = inspect.getdoc(target(name))
     for method, function in inspect.getmembers(target(name), inspect.isfunction):
         if not method.startswith("_") and function.__module__.startswith("smoe"):
-            doc = inspect.getdoc(function)
+            doc = f"{inspect.getdoc(function)}\n{of_all}"
             missing = [p for p in {*parameters(function)} - CONVENTIONAL if not re.search(rf"\b{p}\b", doc)]
             assert not missing, method
 

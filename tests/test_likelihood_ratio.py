@@ -13,9 +13,9 @@ from sklearn.linear_model import LinearRegression
 from helpers import quietly
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_engel
-from smoe.inference import likelihood_ratio_test, n_experts_test, number_of_experts
-from smoe.scaling import Scaling
-from smoe.starts import Task
+from smoe.inference import likelihood_ratio_test
+from smoe.selection import n_experts_test
+from smoe.solvers import EM
 
 
 def line(n, seed=0):
@@ -147,27 +147,15 @@ def test_integer_weights_are_rows():
         n_experts_test(model, X, y, n_resamples=1, sample_weight=weight + 0.5)
 
 
-def test_splits_begin_at_an_expert_twice(monkeypatch):
-    monkeypatch.setattr(number_of_experts, "_SPLITS", 1.0)
+def test_the_larger_fit_is_never_less_likely():
+    """A fresh fit without iterations is poor; the smaller fit with an expert twice is in the larger model too."""
     X, y = lines(200)
-    small = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
-    start = number_of_experts.SplitOrOther(small.params_, None)
-    monkeypatch.setattr(number_of_experts, "_SPREAD", (1e-9, 1e-8))
-    task = Task(small._model, None, 3, Scaling.identity(np.arange(1), np.arange(1)))
-    slopes = [start.propose(task, np.random.default_rng(seed)).expert.coef[:, 0] for seed in range(6)]
-    np.testing.assert_allclose(np.array(slopes)[:, :2], np.tile(small.expert_coef_[:, 0], (6, 1)), atol=1e-6)
-    last = np.array(slopes)[:, 2:]
-    assert set(np.abs(last - small.expert_coef_[:, 0]).argmin(axis=1)) == {0, 1}
-    assert np.all(np.abs(last - small.expert_coef_[:, 0]).min(axis=1) < 1e-6)
-
-
-def test_splits_alone_do_not_end_below_the_smaller_fit(monkeypatch):
-    monkeypatch.setattr(number_of_experts, "_SPLITS", 1.0)
-    X, y = lines(200)
-    small = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
-    start = number_of_experts.SplitOrOther(small.params_, None)
-    large = quietly(SoftmaxMoERegressor(3, start=start, n_init=6, random_state=0).fit, X, y)
-    assert large.loglik_ > small.loglik_
+    lazy = SoftmaxMoERegressor(2, n_init=1, solver=EM(max_iter=0), random_state=0)
+    small = quietly(clone(lazy).set_params(solver="auto").fit, X, y)
+    small.set_params(solver=EM(max_iter=0))
+    assert quietly(lazy.set_params(n_experts=3).fit, X, y).loglik_ < small.loglik_ - 1
+    test = quietly(n_experts_test, small, X, y, n_resamples=2, random_state=0)
+    assert test.smaller is small and test.larger.loglik_ >= small.loglik_ - 1e-8
 
 
 def test_bad_arguments():

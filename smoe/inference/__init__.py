@@ -5,7 +5,6 @@ from smoe.inference.bootstrap_result import BootstrapResult
 from smoe.inference.covariance import Covariance, covariance
 from smoe.inference.delta import DeltaMethod
 from smoe.inference.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
-from smoe.inference.number_of_experts import NExpertsTest, n_experts_test
 from smoe.inference.summary import Summary
 from smoe.inference.wald import WaldTest, equal_coefficients, no_effect
 
@@ -14,13 +13,11 @@ __all__ = [
     "Covariance",
     "DeltaMethod",
     "LikelihoodRatioTest",
-    "NExpertsTest",
     "Summary",
     "WaldTest",
     "bootstrap",
     "covariance",
     "equal_coefficients",
     "likelihood_ratio_test",
-    "n_experts_test",
     "no_effect",
 ]

@@ -82,10 +82,7 @@ class BootstrapResult:
         return self._summary(lambda values: values.std(axis=0, ddof=1), certified_only)
 
     def bias(self, certified_only=False):
-        """Return the mean over the refits minus the estimate, shaped like the parameters; NaN for pinned entries.
-
-        With ``certified_only`` refits without certificate are left out.
-        """
+        """Return the mean over the refits minus the estimate, shaped like the parameters; NaN for pinned entries."""
         mean = self._summary(lambda values: values.mean(axis=0), certified_only)
         return _by_field(np.subtract, mean, self.estimate)
 

@@ -13,7 +13,6 @@ __all__ = ["KINDS", "Covariance", "covariance"]
 
 KINDS = ("observed", "sandwich", "cluster")
 _LOST = 1e-6  # share of a direction that lies where nothing is known
-_HELD = 1e-10  # relative size of what rounding leaves of a standard error that is zero
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Covariance:
         The covariance of the free coordinates is ``factor @ factor.T``.
     null : ndarray of shape (n_free, n_lost)
         Orthonormal directions in these coordinates that the data do not determine.
+    jumps : ndarray of shape (n_free, n_jumps)
+        Orthonormal directions along which the likelihood jumps (the gate's, if it is top-K).
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Covariance:
     change: np.ndarray
     factor: np.ndarray
     null: np.ndarray
+    jumps: np.ndarray
 
     @property
     def standard_errors(self):
@@ -59,18 +61,19 @@ class Covariance:
             scaled = root / error[:, None]
             return error[:, None] * (scaled @ scaled.T) * error
 
-    def std_err(self, gradient):
-        """Return the standard errors of functions from their gradient by the free coordinates, (n_free, n_functions).
+    def std_err(self, gradient, given_support=False):
+        """Return the standard errors of functions from their gradients by the free coordinates, (n_free, n_functions).
 
-        NaN where a function depends on directions that are not determined, or that converge faster than root n.
+        NaN where a function depends on directions that are not determined, or along which the likelihood jumps. With
+        ``given_support`` the latter does not matter: the function sees the gate only where it is smooth.
         """
         unit = np.maximum(np.abs(gradient).max(axis=0, initial=0.0), np.finfo(float).tiny)
         gradient = gradient / unit  # squares of extreme units leave float64
         size = np.linalg.norm(gradient, axis=0)
         error = np.linalg.norm(self.factor.T @ gradient, axis=0)
-        lost = np.linalg.norm(self.null.T @ gradient, axis=0) > _LOST * size
-        held = (size > 0) & (error <= _HELD * size * np.linalg.norm(self.factor))
-        return np.where(lost | held, np.nan, error * unit)
+        unknown = self.null if given_support else np.hstack([self.null, self.jumps])
+        lost = np.linalg.norm(unknown.T @ gradient, axis=0) > _LOST * size
+        return np.where(lost, np.nan, error * unit)
 
 
 def covariance(model, blocks, params, certificate, names, kind="observed", groups=None):
@@ -112,13 +115,14 @@ def covariance(model, blocks, params, certificate, names, kind="observed", group
         information = chart.information(blocks.sum(model.curvature, params).information, params)
         reason = "" if np.isfinite(information).all() else "the observed information is not finite: rescale the data"
     if reason:
-        return Covariance(kind, names, reason, user, change, np.zeros((chart.n_free, 0)), np.eye(chart.n_free))
-    basis, null, note = root_n_directions(model, blocks, params, chart, certificate)
+        everything = np.eye(chart.n_free), np.zeros((chart.n_free, 0))
+        return Covariance(kind, names, reason, user, change, np.zeros((chart.n_free, 0)), *everything)
+    basis, null, jumps, note = root_n_directions(model, blocks, params, chart, certificate)
     factor, singular = _inverse_root(information, basis)
     if kind != "observed":
         products = score_products if kind == "sandwich" else cluster_products
         factor = _sandwich(factor, chart.information(products(model, blocks, params, groups), params))
-    found = Covariance(kind, names, "", user, change, factor, np.hstack([null, singular]))
+    found = Covariance(kind, names, "", user, change, factor, np.hstack([null, singular]), jumps)
     return _with_reason(found, note, blocks.scaling, singular)
 
 

@@ -85,7 +85,7 @@ def mean_interval(model, blocks, params, covariance, coverage):
         out = [np.zeros((2, 0))]
         for piece in pieces(block, p):
             mean = model.mean(piece, p)
-            half = width * covariance.std_err(covariance.change.T @ mean_gradient(model, piece, p))
+            half = width * covariance.std_err(covariance.change.T @ mean_gradient(model, piece, p), given_support=True)
             out.append(np.array([mean - half, mean + half]))
         return np.concatenate(out, axis=1)
 

@@ -11,9 +11,9 @@ __all__ = ["is_partly_known", "root_n_directions"]
 
 
 def root_n_directions(model, blocks, params, chart, certificate):
-    r"""Return bases of the directions that are estimated at the root-n rate and of those that are not estimated.
+    r"""Return bases of directions: estimated at the root-n rate, not estimated, and along which the likelihood jumps.
 
-    Both are in the chart's coordinates, (n_free, n_directions), and come with a note in words. A smooth gate that does
+    All are in the chart's coordinates, (n_free, n_directions), and come with a note in words. A smooth gate that does
     not separate the data leaves every direction to the information matrix.
 
     A gate that separates has no finite maximum: what divides groups of experts is known in the limit and its
@@ -23,8 +23,9 @@ def root_n_directions(model, blocks, params, chart, certificate):
     data locate such a jump at the rate 1/n, so that for root-n purposes the boundary
     :math:`(\beta_i - \beta_j)^\top z = 0` is known. What is left free are the differences along themselves,
     :math:`\delta_i - \delta_j \propto \beta_i - \beta_j`, that is how fast probabilities change across it, and all that
-    concerns pairs of experts which never change places. With one expert per row the likelihood does not depend on
-    either.
+    concerns pairs of experts which never change places. That is what the experts' standard errors, and those of the
+    mean where the support is known, have to allow for. The gate's own entries have no normal limit, the less so when
+    few rows lie beyond a boundary. With one expert per row the likelihood depends on the boundaries alone.
 
     References
     ----------
@@ -34,19 +35,19 @@ def root_n_directions(model, blocks, params, chart, certificate):
     n_gate, every = _n_free_gate(chart, params), np.eye(chart.n_free)
     if certificate.groups is not None:
         null = every[:, :n_gate] @ _between(certificate.groups, n_gate)
-        return null_space(null.T), null, _SEPARATED
+        return null_space(null.T), null, every[:, :0], _SEPARATED
     if model.gate.smooth or model.gate.n_selected(len(params.gate.intercept)) == len(params.gate.intercept):
-        return every, every[:, :0], ""
+        return every, every[:, :0], every[:, :0], ""
     free = _free_of_jumps(model.gate, blocks, params.gate)
     basis = block_diag(free, np.eye(chart.n_free - n_gate))
-    return basis, every[:, :0], _NOTE if free.shape[1] < n_gate else ""
+    return basis, every[:, :0], every[:, :n_gate], _JUMPS
 
 
 _SEPARATED = "the gate separates the data: it is known in the limit, coefficients that diverge have no standard error"
 
-_NOTE = (
-    "top-K: the boundaries where experts change places converge at the rate 1/n, without a normal limit; "
-    "gate entries that only they determine have no standard error"
+_JUMPS = (
+    "top-K: the likelihood jumps where experts change places, and boundaries converge at the rate 1/n without a normal "
+    "limit; the gate has no standard errors, those of the experts allow for its weights within the supports"
 )
 
 

@@ -30,7 +30,7 @@ def likelihood_ratio_test(restricted, full, X, y, sample_weight=None):
 
     if the restriction holds and the full model's parameters are identified under it (Wilks). Both have the same number
     of experts, the same gate and the same family; the restricted one has left out columns of the gate or of the
-    experts. For numbers of experts see `n_experts_test`.
+    experts. For numbers of experts see `smoe.selection.n_experts_test`.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def _degrees_of_freedom(restricted, full):
         raise ValueError(
             f"restricted has {restricted.n_experts} experts and full has {full.n_experts}: under the smaller model the "
             "additional experts are not identified, and the statistic has no chi-square distribution. Use "
-            "smoe.inference.n_experts_test, which finds its distribution by the parametric bootstrap."
+            "smoe.selection.n_experts_test, which finds its distribution by the parametric bootstrap."
         )
     for side in ("gate", "expert"):
         one, other = (_recipe(model, side) for model in (restricted, full))

@@ -1,6 +1,7 @@
 """How many experts: criteria along a growing path, the dendrogram of one over-fitted mixture, merging and dropping."""
 
 from smoe.selection.criteria import SlopeHeuristic, slope_heuristic
+from smoe.selection.likelihood_ratio import NExpertsTest, n_experts_test
 from smoe.selection.merging import Reduced, drop_expert, merge_experts
 from smoe.selection.meta import MoERegressorSelect
 from smoe.selection.select import Selection, select_n_experts
@@ -9,12 +10,14 @@ from smoe.selection.tree import Dendrogram, dendrogram
 __all__ = [
     "Dendrogram",
     "MoERegressorSelect",
+    "NExpertsTest",
     "Reduced",
     "Selection",
     "SlopeHeuristic",
     "dendrogram",
     "drop_expert",
     "merge_experts",
+    "n_experts_test",
     "select_n_experts",
     "slope_heuristic",
 ]

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from smoe.selection.splits import embedded, split_starts
 from smoe.selection.working import at_params, working
 
-__all__ = ["best_of", "fresh_fits", "grown"]
+__all__ = ["best_of", "fresh_fits", "grow", "grown"]
 
 _ROUNDING = 1e-10  # relative
 
@@ -36,11 +36,12 @@ def grown(fits, X, y, sample_weight, rng):
     """
     path = fits[:1]
     for fresh in fits[1:]:
-        path.append(_grow(path[-1], fresh, X, y, sample_weight, rng))
+        path.append(grow(path[-1], fresh, X, y, sample_weight, rng))
     return path
 
 
-def _grow(fit, fresh, X, y, sample_weight, rng):
+def grow(fit, fresh, X, y, sample_weight, rng):
+    """Return the best fit with as many experts as the fresh one: that itself, or grown from the smaller fit."""
     while fit.n_experts < fresh.n_experts:
         last = fit.n_experts + 1 == fresh.n_experts
         starts = split_starts(fit, X, y, sample_weight, rng)

@@ -10,15 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
-from smoe.params import n_experts_of, permute
+from smoe.params import n_experts_of
 from smoe.registry import resolve
+from smoe.selection.path import grow
 from smoe.starts import STARTS, Start
 from smoe.validation import check_number
 
 __all__ = ["NExpertsTest", "n_experts_test"]
-
-_SPLITS = 1 / 3  # share of the larger model's starts that split an expert of the smaller
-_SPREAD = 0.01, 1.0  # of the noise that parts the copies, in the solvers' coordinates
 
 
 class NExpertsTest(NamedTuple):
@@ -58,8 +56,8 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
 
     With k experts the parameters of one more are not identified, and T has no chi-square distribution. Its distribution
     is found by drawing B responses from the fit with k experts and fitting both models to each. The smaller begins at
-    the fit that drew the data, the larger from the estimator's own starts and from splits of the smaller one's
-    experts, to which it can only add.
+    the fit that drew the data, the larger at the estimator's own starts and at splits of the smaller one's experts, as
+    in `select_n_experts`: it is never less likely.
 
     Parameters
     ----------
@@ -108,7 +106,7 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
     --------
     >>> from smoe import SoftmaxMoERegressor
     >>> from smoe.datasets import load_faithful
-    >>> from smoe.inference import n_experts_test
+    >>> from smoe.selection import n_experts_test
     >>> X, y = load_faithful(return_X_y=True)
     >>> one = SoftmaxMoERegressor(n_experts=1, random_state=0).fit(X, y)
     >>> n_experts_test(one, X, y, n_resamples=4, random_state=0)
@@ -116,12 +114,13 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
     """
     check_number(n_resamples, "n_resamples", 1, integer=True)
     smaller = _smaller(model, X, y, n_experts, sample_weight)
-    loglik = loglik_where_fitted(smaller, "model", X, y, sample_weight)
+    loglik_where_fitted(smaller, "model", X, y, sample_weight)
     data = smaller._blocks(X, y, sample_weight).source
     rows = counted_rows(np.asarray(data.X), data.weight)
-    end, larger = attempt(_larger(smaller, smaller.params_), X, y, sample_weight)
-    if larger is None:
+    end, fresh = attempt(_fresh(smaller), X, y, sample_weight)
+    if fresh is None:
         raise ValueError(f"the model with {smaller.n_experts + 1} experts cannot be fitted to these data: {end.status}")
+    larger = grow(smaller, fresh, X, y, sample_weight, np.random.default_rng(0))
     _warn_of_fits(smaller, larger)
     pairs = replicate(Pairs(smaller, rows).run, n_resamples, random_state, n_jobs)
     resampled, small, large = map(np.array, zip(*pairs, strict=True))
@@ -131,7 +130,7 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
             f"{n_uncertified[0]} of {n_resamples} refits with {smaller.n_experts} experts are not certified maxima"
         )
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
-    statistic = _statistic(loglik, larger.loglik_)
+    statistic = _statistic(smaller, larger)
     p_value = float((1 + np.sum(~(resampled < statistic))) / (n_resamples + 1))
     return NExpertsTest(statistic, p_value, resampled, n_uncertified, smaller, larger)
 
@@ -146,42 +145,14 @@ class Pairs(NamedTuple):
         """Return the statistic of replicate i, and whether its fits are certified."""
         rng = rng_of(seed, i)
         y = draw_response(self.smaller, self.X, rng)
-        small, _ = attempt(warm(frozen(self.smaller), self.smaller.params_), self.X, y)
-        if small.params is None:
+        end, small = attempt(warm(frozen(self.smaller), self.smaller.params_), self.X, y)
+        if small is None:
             return np.nan, False, False
-        larger = _larger(self.smaller, small.params).set_params(random_state=int(rng.integers(2**31)))
-        large, _ = attempt(larger, self.X, y)
-        return _statistic(small.loglik, large.loglik), small.certified, large.certified
-
-
-class SplitOrOther(Start):
-    """Begin from one expert of a smaller fit split in two, every third time, or else where another start begins.
-
-    Parameters
-    ----------
-    params : MoEParams
-        Of the smaller fit, in the user's units.
-    other : Start
-    """
-
-    def __init__(self, params, other):
-        self.params = params
-        self.other = other
-
-    def n_proposals(self, n_experts):
-        """Return as many as the other start asks for."""
-        return self.other.n_proposals(n_experts)
-
-    def propose(self, task, rng):
-        """Return the smaller fit with a copy of one expert, parted from it by noise of a random size."""
-        if rng.random() > _SPLITS:
-            return self.other.propose(task, rng)
-        small = task.scaling.from_units(task.model, self.params)
-        k = n_experts_of(small)
-        copies = permute(small, [*range(k), int(rng.integers(k))])
-        chart = task.model.chart(copies._replace(gate=task.model.gate.canonical(copies.gate)))
-        spread = np.exp(rng.uniform(*np.log(_SPREAD)))
-        return chart.unpack(chart.pack(chart.like) + spread * rng.normal(size=chart.n_free))
+        _, fresh = attempt(_fresh(self.smaller).set_params(random_state=int(rng.integers(2**31))), self.X, y)
+        if fresh is None:
+            return np.nan, end.certified, False
+        large = grow(small, fresh, self.X, y, None, rng)
+        return _statistic(small, large), small.converged_, large.converged_
 
 
 def _smaller(model, X, y, n_experts, sample_weight):
@@ -203,18 +174,17 @@ def _is_fitted(model):
     return True
 
 
-def _larger(smaller, params):
-    """Return an estimator of one more expert that begins at its own starts and at splits of these parameters."""
-    other, n_init = resolve(smaller.start, STARTS, Start, "start"), smaller.n_init
-    if not other.needs_rows:
-        other, n_init = STARTS["auto"](), "auto"
-    larger = frozen(smaller, n_experts_of(params) + 1)
-    return larger.set_params(start=SplitOrOther(params, other), n_init=n_init)
+def _fresh(smaller):
+    """Return an estimator of one more expert that begins where estimators do."""
+    larger = frozen(smaller, smaller.n_experts + 1)
+    if resolve(smaller.start, STARTS, Start, "start").needs_rows:
+        return larger
+    return larger.set_params(start="auto", n_init="auto")
 
 
-def _statistic(small, large):
-    """Twice the difference. An expert twice is the smaller model: where it is negative, a search has failed."""
-    return max(0.0, 2.0 * (large - small)) if np.isfinite(small) and np.isfinite(large) else np.nan
+def _statistic(smaller, larger):
+    """Twice the difference; the larger model contains the smaller, so less than zero is rounding."""
+    return max(0.0, 2.0 * (larger.loglik_ - smaller.loglik_))
 
 
 def _warn_of_fits(smaller, larger):
