@@ -355,3 +355,14 @@ def test_random_experts_do_not_matter_to_the_support(rng):
     found = [problem.model.gate_proba(problem.block, p) > 0 for p in (problem.truth, other)]
     np.testing.assert_array_equal(*found)
     assert unflatten(flatten(problem.truth), problem.truth)._fields == ("gate", "expert")
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_no_fit_rests_on_ties_of_ranks(seed):
+    """With one feature, ranks by slope tie for all rows at once, and only two experts can ever be selected."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-1, 1, (150, 1))
+    y = np.where(X[:, 0] > 0, 3 * X[:, 0], 1 - 2 * X[:, 0]) + 0.3 * rng.normal(size=150)
+    model = quietly(TopKMoERegressor(4, top_k=1, rank_by="slope", n_init=5, random_state=0).fit, X, y)
+    np.testing.assert_allclose(model.loglik(X, y), model.loglik_, rtol=1e-9)
+    assert (model.gate_proba(X).sum(axis=0) > 0).sum() == 2 and "empty expert" in model.status_

@@ -9,6 +9,8 @@ import numpy as np
 
 from smoe._kernels._jit import kernel
 
+_APART = 1e-10  # share of the reach by which break points must differ
+
 
 @kernel
 def _insert(order, n, ranking, row, i):
@@ -106,7 +108,11 @@ def line_terms(scores, ranking, log_density, weight, top_k, i, u, v, at, terms):
 
 @kernel
 def best_on_line(order, at, terms, v, c0, c1, c2, reach):
-    """Return the t within reach with the largest value, and this value; ``order`` sorts the break points."""
+    """Return the t within reach with the largest value, and this value; ``order`` sorts the break points.
+
+    Between break points that differ by rounding alone (where ranks of many rows tie at once) the support is no property
+    of the model: such a t is not taken.
+    """
     best_t, best = 0.0, -np.inf
     m = len(order)
     for q in range(m):
@@ -118,7 +124,7 @@ def best_on_line(order, at, terms, v, c0, c1, c2, reach):
         c1 += sign * terms[1, row]
         c2 += sign * terms[2, row]
         low, high = at[row], min(at[order[q + 1]], reach) if q + 1 < m else reach
-        if low < -reach or not high > low:
+        if low < -reach or not high - low > _APART * reach:
             continue
         t = 0.5 * (low + high)
         if c2 < 0.0:  # the top of the parabola, but clear of the break points

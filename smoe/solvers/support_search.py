@@ -21,6 +21,7 @@ _ANNEAL = tuple((width, 8) for width in (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01,
 _NEAR = 40  # rows near the boundary among which pivots are drawn
 _REACH = 30.0  # how far a line goes, in root mean square change of the score (top_k = 1: in spreads of the scores)
 _ROWS = 20_000  # rows for annealing and first lines; more rows are represented by as many
+_TIED = 1e-12  # relative gap of ranks that is rounding
 _ALL_ROWS = 500_000  # rows for the other lines: they are held in memory at once
 
 
@@ -200,8 +201,10 @@ def _sharpened(gate, Z, params):
     if gate.top_k > 1 or not params.gate.coef.any():
         return params
     scores = np.sort(gate.ranking(params.gate.coef @ Z[:-1] + params.gate.intercept[:, None], params.gate), axis=0)
-    factor = 1.0 / max(np.median(scores[-1] - scores[-2]), 1e-300)
-    return params._replace(gate=LinearGateParams(*(factor * field for field in params.gate)))
+    gap = np.median(scores[-1] - scores[-2])
+    if not gap > _TIED * np.abs(scores).max():
+        return params
+    return params._replace(gate=LinearGateParams(*(field / gap for field in params.gate)))
 
 
 def _pivot_direction(gate, Z, ranking, i, rng):
