@@ -84,8 +84,14 @@ def own_words(app, what, name, obj, options, lines):
         lines[:] = ["Return the coefficient of determination of ``predict(X)``, as all regressors do."]
 
 
+def close_blocks(app, docname, source):
+    """Take away the blank line that ends the output of a doctest in Markdown."""
+    source[0] = source[0].replace("\n\n```\n", "\n```\n")
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("source-read", close_blocks)
     app.connect("autodoc-skip-member", skip_member)
     app.connect("autodoc-process-docstring", own_words, priority=100)  # before numpydoc
 
