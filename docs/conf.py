@@ -84,19 +84,8 @@ def own_words(app, what, name, obj, options, lines):
         lines[:] = ["Return the coefficient of determination of ``predict(X)``, as all regressors do."]
 
 
-PLANNED = ("inference", "predictive", "n_experts")  # pages of the guide that need not be there yet
-
-
-def leave_out_planned(app, docname, source):
-    """Take planned pages that nobody has written out of the guide's contents."""
-    missing = {name for name in PLANNED if not Path(app.srcdir, "guide", f"{name}.md").exists()}
-    if docname == "guide/index":
-        source[0] = "\n".join(line for line in source[0].splitlines() if line not in missing)
-
-
 def setup(app):
     """Called by Sphinx."""
-    app.connect("source-read", leave_out_planned)
     app.connect("autodoc-skip-member", skip_member)
     app.connect("autodoc-process-docstring", own_words, priority=100)  # before numpydoc
 

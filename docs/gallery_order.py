@@ -1,9 +1,9 @@
 """The order of the gallery: data first, then gates, then what fits and studies show."""
 
 STORY = [
-    *("engel", "faithful", "mcycle", "ethanol"),
-    *("gate_regions", "top_k", "temperature", "temperature_ray"),
-    *("over_specification", "grid_search", "rate_study"),
+    *("engel", "faithful", "mcycle", "ethanol", "diagnostics"),
+    *("prediction", "gate_regions", "top_k", "temperature", "temperature_ray"),
+    *("over_specification", "choosing_k", "grid_search", "rate_study"),
 ]
 
 

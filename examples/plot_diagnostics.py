@@ -6,8 +6,6 @@ Quantile residuals are standard normal, and PIT values uniform, if the model is 
 do. Engel's data on income and food: one regression line is wrong, two experts are not.
 """
 
-import sys
-
 import matplotlib.pyplot as plt
 
 from smoe import SoftmaxMoERegressor
@@ -39,6 +37,4 @@ for column, diagnosis, title in zip(axes.T, (one, two), ("one expert", "two expe
     column[2].minorticks_off()
     column[0].set_title(title, pad=22)
 
-path = sys.argv[1] if len(sys.argv) > 1 else "diagnostics.png"
-figure.savefig(path, dpi=150)
-print(f"\nThe picture is in {path}")
+plt.show()

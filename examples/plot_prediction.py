@@ -7,8 +7,6 @@ The mean of y given x then lies where hardly any data are, and so does much of a
 region, the smallest set that holds y with a given probability, follows the branches.
 """
 
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -64,6 +62,4 @@ axes[2].plot(one.pdf(one.mode())[0], one.mode()[0], "D", color="#1b4f7d", ms=5, 
 axes[2].set(title=f"density at x = {at}", xlabel="p(y | x)", ylim=(-0.25, 1.25), xlim=(0, None))
 axes[2].legend(loc="upper right", fontsize="small", frameon=False)
 
-path = sys.argv[1] if len(sys.argv) > 1 else "prediction.png"
-figure.savefig(path, dpi=150)
-print(f"The picture is in {path}")
+plt.show()

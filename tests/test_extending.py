@@ -149,6 +149,7 @@ def test_quadratic_gate_finds_an_island():
     island = np.abs(X[:, 0]) < 0.3
     k = int(np.argmax(model.gate_proba(X)[island].sum(axis=0)))
     assert np.all(model.predict_expert(X)[island] == k) and np.mean(model.predict_expert(X)[~island] == k) < 0.2
+    assert "square" in str(model.summary())
 
 
 @pytest.mark.parametrize("page", ["index.md", "extending/gate.md", "extending/expert.md"])

@@ -41,7 +41,7 @@ def bootstrap(
     Parametric: each data set keeps X and draws :math:`y^*_n \sim \sum_k \hat\pi_k(x_n) \hat f_k(\cdot|x_n)`. Case: each
     draws rows (x, y) with replacement, as multinomial weights and without a copy of X. Every refit begins at the
     original's parameters, so that it finds the maximum that belongs to the original one, and its experts are put in the
-    original's order by `match_experts`.
+    original's order.
 
     Parameters
     ----------

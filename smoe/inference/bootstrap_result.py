@@ -114,7 +114,7 @@ class BootstrapResult:
         Parameters
         ----------
         function : callable
-            Takes `MoEParams`, returns a number or an array.
+            Takes `smoe.params.MoEParams`, returns a number or an array.
         certified_only : bool, default=False
             Leave out refits without certificate.
 
@@ -140,7 +140,7 @@ class BootstrapResult:
         return _by_field(lambda values: values[i], self.params)
 
     def to_frame(self, coverage=0.95, certified_only=False):
-        """Return a pandas DataFrame with columns estimate, bias, std_err, ci_low, ci_high.
+        """Return a pandas DataFrame with columns estimate, bias, std_err, ci_low, ci_high (of this coverage).
 
         Its rows are called as those of ``model.summary().to_frame()``, such as "gate 0: x1" and "expert 1: variance".
 

@@ -62,7 +62,7 @@ class Covariance:
             return error[:, None] * (scaled @ scaled.T) * error
 
     def std_err(self, gradient, given_support=False):
-        """Return the standard errors of functions from their gradients by the free coordinates, (n_free, n_functions).
+        """Return the standard errors of functions from their gradient by the free coordinates, (n_free, n_functions).
 
         NaN where a function depends on directions that are not determined, or along which the likelihood jumps. With
         ``given_support`` the latter does not matter: the function sees the gate only where it is smooth.

@@ -31,7 +31,7 @@ class DeltaMethod:
     reason: str
 
     def interval(self, coverage=0.95):
-        """Return the confidence interval estimate -+ quantile * std_err, (..., 2)."""
+        """Return the interval of this confidence (coverage), estimate -+ quantile * std_err, (..., 2)."""
         half = normal_quantile(coverage) * self.std_err
         return np.stack([self.estimate - half, self.estimate + half], axis=-1)
 
@@ -49,7 +49,7 @@ def delta_method(function, covariance):
     Parameters
     ----------
     function : callable
-        Takes `MoEParams` in the user's units and returns a number or an array; smooth at the estimates.
+        Takes `smoe.params.MoEParams` in the user's units and returns a number or an array; smooth at the estimates.
     covariance : Covariance
     """
     base = flatten(covariance.params)

@@ -22,7 +22,7 @@ def plot_selection(selection, criteria=("aic", "bic", "icl"), axes=None):
     Parameters
     ----------
     selection : Selection
-        From `smoe.selection.select_n_experts`, or ``selection_`` of a `smoe.MoERegressorSelect`.
+        From `smoe.selection.select_n_experts`, or ``selection_`` of a `smoe.selection.MoERegressorSelect`.
     criteria : sequence of str, default=("aic", "bic", "icl")
         Columns of the table, drawn beside the one that chose.
     axes : sequence of two matplotlib Axes, default=None

@@ -107,7 +107,7 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X, return_std=False):
-        """Return the best estimator's mean of y given x, and on request its standard deviation."""
+        """Return the best estimator's mean of y given x, with ``return_std`` also its standard deviation."""
         check_is_fitted(self)
         return self.best_estimator_.predict(X, return_std=return_std)
 

@@ -63,11 +63,11 @@ class Dendrogram:
         return np.array(rows, dtype=float).reshape(-1, 4)
 
     def cut(self, n_experts=None):
-        """Return the parameters of one level, of the chosen one by default: for instance for a ``FromParams`` start."""
+        """Return the parameters of the level with n_experts, by default the chosen one: for instance to start from."""
         return self.params[self._level(n_experts)]
 
     def refit(self, X, y, n_experts=None, sample_weight=None):
-        """Return an estimator of one level's size, fitted by its own solver from where the tree was cut."""
+        """Return an estimator of n_experts, by default as chosen, fitted by its own solver from where it was cut."""
         return at_params(self._estimator, self.cut(n_experts), X, y, sample_weight, solve=True)
 
     def _level(self, n_experts):
