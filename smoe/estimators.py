@@ -25,7 +25,7 @@ from smoe.registry import resolve
 from smoe.scaling import standardise
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
-from smoe.starts import STARTS, FromParams, Start, Task
+from smoe.starts import FromParams, Task, resolve_start
 from smoe.validation import check_experts, check_number, check_response, check_weights
 
 __all__ = ["MoERegressor"]
@@ -54,8 +54,9 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     solver : str or Solver, default="auto"
         A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
         the basin and Newton to the top.
-    start : str or Start, default="auto"
-        Where fits begin: a name from ``smoe.starts.STARTS`` or an object such as ``smoe.starts.FromParams(params)``.
+    start : str, Start or MoEParams, default="auto"
+        Where fits begin: a name from ``smoe.starts.STARTS``, an object such as ``smoe.starts.KMeans()``, or parameters
+        in the user's units, such as ``params_`` of another fit.
     n_init : int or "auto", default="auto"
         Number of starts that are screened. "auto" leaves it to the start: elemental starts ask for 20 per expert and
         at least 40.
@@ -261,7 +262,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.expert_.check()
         self.gate_.check(self.n_experts)
         self.solver_ = self._resolved_solver()
-        start = resolve(self.start, STARTS, Start, "start")
+        start = resolve_start(self.start)
         if self.warm_start and previous is not None and self._fits(previous):
             start = FromParams(previous)
         if isinstance(self.n_init, str) and self.n_init == "auto":

@@ -204,7 +204,7 @@ class FittedMixture:
 
     def _bic(self, blocks):
         loglik = blocks.sum(self._model.loglik, self.params_)
-        return -2.0 * loglik + self.n_parameters_ * np.log(blocks.total_weight)
+        return float(-2.0 * loglik + self.n_parameters_ * np.log(blocks.total_weight))
 
     def icl(self, X, y, sample_weight=None):
         """Return the integrated complete-data criterion: BIC plus twice the entropy of the responsibilities."""

@@ -281,7 +281,8 @@ class InferredMixture(FittedMixture):
         found = self._covariance if covariance is None else self._chosen(covariance)
         bounded = is_bounded(found.names, self.gate_, self.expert_)
         table = coefficient_table(flatten(self.params_), flatten(found.standard_errors), bounded, coverage)
-        title = f"{self.n_experts} {type(self.expert_).__name__}s behind a {type(self.gate_).__name__}"
+        several = "s" if self.n_experts > 1 else ""
+        title = f"{self.n_experts} {type(self.expert_).__name__}{several} behind a {type(self.gate_).__name__}"
         return Summary(title, self._facts(found.kind), self._parameter_names(names), table, coverage, found.reason)
 
     def diagnose(self, X, y, random_state=None):

@@ -148,13 +148,13 @@ def _merit(end):
 
 
 def _record(i, start, screened, end, joined, offset):
-    name = f"{type(start).__name__} {i}"
+    name, screened = f"{type(start).__name__} {i}", float(screened)
     if joined is not None:
         return StartRecord(name, screened, np.nan, 0, f"joined start {joined} on {_PART} rows")
     if end is None:
         return StartRecord(name, screened, np.nan, 0, "screened out")
     fit, certificate = end
-    return StartRecord(name, screened, fit.loglik - offset, fit.n_iter, certificate.status)
+    return StartRecord(name, screened, float(fit.loglik - offset), fit.n_iter, certificate.status)
 
 
 def _report(records):

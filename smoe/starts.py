@@ -8,10 +8,11 @@ from sklearn.base import BaseEstimator
 from smoe.blocks import Block
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
+from smoe.registry import resolve
 from smoe.scaling import Scaling
 from smoe.validation import check_number
 
-__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task"]
+__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task", "resolve_start"]
 
 
 class Task(NamedTuple):
@@ -172,6 +173,11 @@ class FromParams(Start):
 
 
 STARTS = {"auto": Elemental, "elemental": Elemental, "kmeans": KMeans, "random": RandomPartition}
+
+
+def resolve_start(choice):
+    """Return a start of its own for a name, a `Start` or parameters in the user's units."""
+    return resolve(FromParams(choice) if isinstance(choice, MoEParams) else choice, STARTS, Start, "start")
 
 
 def _draw(weight, rng):

@@ -192,10 +192,12 @@ def test_equal_experts_are_not_certified(data):
     equal = MoEParams(
         LinearGateParams(np.zeros((2, 2)), np.zeros(2)), GaussianExpertParams(np.zeros((2, 2)), np.zeros(2), np.ones(2))
     )
-    model = SoftmaxMoERegressor(2, start=FromParams(equal), solver="em", random_state=0)
-    with pytest.warns(ConvergenceWarning, match="saddle point"):
-        model.fit(*data)
-    assert not model.converged_ and "saddle point" in model.status_
+    for start in (FromParams(equal), equal):
+        model = SoftmaxMoERegressor(2, start=start, solver="em", random_state=0)
+        with pytest.warns(ConvergenceWarning, match="saddle point"):
+            clone(model).fit(*data)
+        assert len(quietly(model.fit, *data).starts_) == 1
+        assert not model.converged_ and "saddle point" in model.status_
 
 
 def test_summary(fitted):

@@ -327,6 +327,8 @@ def test_balance_evens_the_load_and_keeps_the_loglik_honest():
     even = quietly(TopKMoERegressor(3, random_state=0, balance=2.0).fit, moe.data, moe.target)
     assert even.expert_load(moe.data).mass.std() < 0.8 * plain.expert_load(moe.data).mass.std()
     assert even.loglik_ < plain.loglik_
+    assert even.status_.endswith("the penalty on uneven use takes part: no maximum of the likelihood alone")
+    assert "penalty" not in plain.status_
     np.testing.assert_allclose(even.loglik(moe.data, moe.target), even.loglik_, rtol=1e-10)
 
 

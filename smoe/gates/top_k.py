@@ -66,6 +66,11 @@ class TopKGate(LinearGate):
         self.balance = balance
 
     @property
+    def remark(self):
+        """What a user must know about this gate's estimates."""
+        return "the penalty on uneven use takes part: no maximum of the likelihood alone" if self.balance else ""
+
+    @property
     def centred(self):
         """Ranks by slope change when x is shifted; ranks by score do not."""
         return self.rank_by == "score"

@@ -11,9 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
 from smoe.params import n_experts_of
-from smoe.registry import resolve
 from smoe.selection.path import grow
-from smoe.starts import STARTS, Start
+from smoe.starts import resolve_start
 from smoe.validation import check_number
 
 __all__ = ["NExpertsTest", "n_experts_test"]
@@ -177,7 +176,7 @@ def _is_fitted(model):
 def _fresh(smaller):
     """Return an estimator of one more expert that begins where estimators do."""
     larger = frozen(smaller, smaller.n_experts + 1)
-    if resolve(smaller.start, STARTS, Start, "start").needs_rows:
+    if resolve_start(smaller.start).needs_rows:
         return larger
     return larger.set_params(start="auto", n_init="auto")
 
