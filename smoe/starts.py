@@ -12,7 +12,7 @@ from smoe.registry import resolve
 from smoe.scaling import Scaling
 from smoe.validation import check_number
 
-__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task", "resolve_start"]
+__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task"]
 
 
 class Task(NamedTuple):

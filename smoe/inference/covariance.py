@@ -15,7 +15,7 @@ KINDS = ("observed", "sandwich", "cluster")
 _LOST = 1e-6  # share of a direction that lies where nothing is known
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Covariance:
     r"""Covariance matrix of the estimated parameters, in the user's units.
 

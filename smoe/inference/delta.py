@@ -14,7 +14,7 @@ __all__ = ["DeltaMethod", "delta_method", "mean_interval", "normal_quantile"]
 _STEP = 2e-3  # in free coordinates; five-point differences are then exact to some 1e-11
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DeltaMethod:
     """A function of the parameters at the estimates, and its standard error.
 

@@ -28,7 +28,7 @@ def coefficient_table(estimate, std_err, bounded, coverage=0.95):
     return np.column_stack([estimate, std_err, z, 2.0 * norm.sf(np.abs(z)), low, high])
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Summary:
     """The table of a fit; ``print`` it, look at it in a notebook, or take ``to_frame()``.
 

@@ -21,7 +21,7 @@ __all__ = ["Selection", "select_n_experts"]
 _COLUMNS = ("n_experts", "loglik", "df", "aic", "bic", "icl", "converged", "status")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """A path of fits and the choice among them.
 

@@ -13,7 +13,7 @@ from smoe.validation import check_number
 __all__ = ["Dendrogram", "dendrogram"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dendrogram:
     """What became of one over-fitted mixture as its experts were merged, two at a time.
 
