@@ -1,6 +1,6 @@
 """Do confidence and prediction intervals cover as often as they say?
 
-    python benchmarks/coverage.py [SETTING ...] [--replications 500] [--rows 2000] [--jobs 2]
+    python benchmarks/interval_coverage.py [SETTING ...] [--replications 500] [--rows 2000] [--jobs 2]
 
 Every replication draws data from a fixed truth, fits (with defaults and data-driven starts; top-K gates, whose search
 takes long, from the truth), and asks whether the 95 % interval of each parameter, from the observed information and
