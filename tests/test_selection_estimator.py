@@ -46,7 +46,8 @@ def test_the_best_estimator_answers(data, fitted):
     np.testing.assert_array_equal(fitted.predict(X), best.predict(X))
     np.testing.assert_array_equal(fitted.predict(X, return_std=True)[1], best.predict(X, return_std=True)[1])
     np.testing.assert_array_equal(fitted.predict_interval(X, 0.5), best.predict_interval(X, 0.5))
-    assert str(fitted.summary()) == str(best.summary()) and fitted.loglik_ == best.loglik_ and fitted.params_ is best.params_
+    assert str(fitted.summary()) == str(best.summary())
+    assert fitted.loglik_ == best.loglik_ and fitted.params_ is best.params_
     assert fitted.n_features_in_ == 1 and "gate_proba" in dir(fitted) and not hasattr(fitted, "transform")
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
