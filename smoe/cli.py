@@ -214,15 +214,17 @@ def _report(result, out, name, center, n_min):
     study = papers.STUDIES.get(name)
     theory, shown = (study.theory, study.shown) if study else ({}, result.losses)
     rates = [rate for loss in result.losses for c in _CENTERS for rate in _rates(result, loss, c, n_min, theory)]
+    known = [loss for loss in shown if any(r["loss"] == loss and r["center"] == center for r in rates)]
+    if not known and n_min is not None:  # nothing is overwritten by nothing
+        raise ValueError(f"no rates: {_why_no_rate(result, shown, center, n_min)}")
     shares = ("share_below_truth", "share_uncertified", "share_failed")
     summary = {"study": name, "fits": len(result.records), "sizes": result.sizes}
     summary |= {share: getattr(result, share) for share in shares}
     _write_json(out / _RATES, {**summary, "rates": rates})
-    known = [loss for loss in shown if any(r["loss"] == loss and r["center"] == center for r in rates)]
     _print_rates(result, [r for r in rates if r["loss"] in known and r["center"] == center])
-    print(f"rates of {len(result.losses)} numbers: {out / _RATES}")
+    print(f"rates of {len({rate['loss'] for rate in rates})} numbers: {out / _RATES}")
     if not known:
-        print(f"no picture: {_why_no_rate(result, shown[0], center, n_min) if shown else 'the records have no losses'}")
+        print(f"no picture: {_why_no_rate(result, shown, center, n_min)}")
     else:
         _draw(out / "rates.png", lambda plots: plots.plot_rates(result, known, theory, center, n_min))
 
@@ -238,10 +240,12 @@ def _rates(result, loss, center, n_min, theory):
     return [{key: None if isinstance(v, float) and math.isnan(v) else v for key, v in entries.items()}]
 
 
-def _why_no_rate(result, loss, center, n_min):
-    """Return in words why a loss has no rate."""
+def _why_no_rate(result, shown, center, n_min):
+    """Return in words why the first loss has no rate."""
+    if not shown:
+        return "the records have no losses"
     try:
-        result.rate(loss, center, n_min)
+        result.rate(shown[0], center, n_min)
     except ValueError as error:
         return str(error)
 
@@ -338,5 +342,5 @@ def _fit_figure(plots, model, X, y, names, y_name):
     """Draw the fit over its first feature, the others at their medians."""
     figure = plots.plot_fit(model, X, y, feature=0)
     figure.axes[0].set_ylabel(y_name)
-    figure.axes[1].set_xlabel(names[0])
+    figure.axes[1].set_xlabel(names[0] if len(names) == 1 else f"{names[0]} (others at their medians)")
     return figure

@@ -16,6 +16,7 @@ from smoe.inference.summary import Summary, coefficient_table
 from smoe.inference.wald import wald_test
 from smoe.params import flatten
 from smoe.scaling import standardise
+from smoe.search import agreement
 from smoe.validation import check_levels
 
 __all__ = ["InferredMixture"]
@@ -303,6 +304,7 @@ class InferredMixture(FittedMixture):
             ("AIC, BIC, ICL", f"{self.aic_:.3f}, {self.bic_:.3f}, {self.icl_:.3f}"),
             ("standard errors", {"observed": "observed information"}.get(kind, kind)),
             ("certificate", f"{self.status_} (score norm per row {self.score_norm_:.1e})"),
+            ("starts", "{1} of {0} that were finished ended here".format(*agreement(self.starts_, self.loglik_))),
         ]
 
     def _parameter_names(self, names=None):

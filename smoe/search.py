@@ -8,7 +8,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from smoe.solvers import EM, Certificate, Fit, certify
 from smoe.solvers.base import merit
 
-__all__ = ["StartRecord", "n_sharing", "search"]
+__all__ = ["StartRecord", "agreement", "n_sharing", "search"]
 
 _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
@@ -17,6 +17,7 @@ _FINISHED = 5  # starts that are taken to the end
 _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts in one basin
 _SHARED = 50_000  # with fewer rows, threads take one start each
 _PART = 20_000  # rows on which leaders are finished first if there are many more
+_AGREE = 1e-3  # difference of log-likelihoods at one maximum
 _JOINED = 1e-6  # the same of fits at one maximum
 
 
@@ -31,6 +32,13 @@ class StartRecord(NamedTuple):
     loglik: float
     n_iter: int
     status: str
+
+
+def agreement(records, loglik):
+    """Return how many starts were finished, how many of these ended at this log-likelihood, and how many above it."""
+    ends = np.array([record.loglik for record in records])
+    above = ends[np.isfinite(ends)] - loglik
+    return len(above), int(np.sum(np.abs(above) <= _AGREE)), int(np.sum(above > _AGREE))
 
 
 def n_sharing(n_rows, n_jobs):

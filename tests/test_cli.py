@@ -131,9 +131,11 @@ def test_default_directory(small, tmp_path, monkeypatch):
 
 def test_plot_says_why_there_is_no_picture(small, tmp_path, capsys):
     main(["run", small("softmax-exact"), "--out", str(tmp_path)])
-    capsys.readouterr()
-    assert main(["plot", str(tmp_path), "--n-min", "100000"]) == 0
-    assert "no picture: a rate needs 'D1' at two sizes at least, got []" in capsys.readouterr().out
+    before = (tmp_path / "rates.json").read_text()
+    assert "no rates: a rate needs 'D1' at two sizes at least, got []" in mistake(
+        capsys, "plot", tmp_path, "--n-min", "100000"
+    )
+    assert (tmp_path / "rates.json").read_text() == before
 
 
 def test_a_directory_that_cannot_be_is_noticed_before_the_fit(tmp_path, capsys, monkeypatch):

@@ -10,11 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 from smoe.diagnostics.problems import problems_of
 from smoe.diagnostics.residuals import quantile_residuals, varies
 from smoe.distribution import ConditionalMixture
+from smoe.search import agreement
 from smoe.solvers.certificate import usage
 
 __all__ = ["Diagnosis", "diagnose"]
-
-_AGREE = 1e-3  # nats between starts at one maximum
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -156,6 +155,7 @@ def diagnose(model, X, y, random_state=None):
     pit, residuals = quantile_residuals(distribution, blocks.source.y, mixture.expert.discrete, random_state)
     load, separated = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
+    n_finished, n_agree, n_higher = agreement(model.starts_, model.loglik_)
     found = Diagnosis(
         residuals=residuals,
         pit=pit,
@@ -168,7 +168,9 @@ def diagnose(model, X, y, random_state=None):
         collapsed=_collapsed(model, blocks.source.y),
         separated=separated and model.gate_.smooth,
         entropy=entropy,
-        **_starts(model),
+        n_finished=n_finished,
+        n_agree=n_agree,
+        n_higher=n_higher,
         status=model.status_,
         problems=[],
     )
@@ -196,17 +198,6 @@ def _collapsed(model, y):
         return np.zeros(model.n_experts, dtype=bool)
     d = len(model.expert_columns_)
     return expert.at_bound(expert.unscale(params, np.zeros(d), np.ones(d), 0.0, 1.0 / scale))
-
-
-def _starts(model):
-    """Count the starts that were finished, agree with the fit, or passed it."""
-    ends = np.array([record.loglik for record in model.starts_])
-    ends = ends[np.isfinite(ends)] - model.loglik_
-    return {
-        "n_finished": len(ends),
-        "n_agree": int(np.sum(np.abs(ends) <= _AGREE)),
-        "n_higher": int(np.sum(ends > _AGREE)),
-    }
 
 
 def _moments(residuals):

@@ -36,6 +36,9 @@ class HighestDensityRegions(NamedTuple):
     start: np.ndarray
     level: np.ndarray
 
+    def __repr__(self):
+        return f"HighestDensityRegions(n_samples={len(self.level)}, n_intervals={len(self.edges)})"
+
     def of(self, i):
         """Return the intervals of row i, (its number of intervals, 2)."""
         i = range(len(self.level))[i]

@@ -15,7 +15,7 @@ KINDS = ("observed", "sandwich", "cluster")
 _LOST = 1e-6  # share of a direction that lies where nothing is known
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Covariance:
     r"""Covariance matrix of the estimated parameters, in the user's units.
 
@@ -46,6 +46,9 @@ class Covariance:
     factor: np.ndarray
     null: np.ndarray
     jumps: np.ndarray
+
+    def __repr__(self):
+        return f"Covariance({self.kind!r}, {len(self.names)} entries)"
 
     @property
     def standard_errors(self):
