@@ -55,6 +55,10 @@ def check_mixture(model, argument="model"):
     if isinstance(model, type) or not hasattr(model, "responsibilities"):
         raise TypeError(f"{argument} must be a fitted estimator such as MoERegressor, got {type(model).__name__}.")
     check_is_fitted(model)
+    if model.n_experts != (fitted := len(model.params_.expert[0])):
+        raise ValueError(
+            f"{argument} was fitted with {fitted} experts, and n_experts={model.n_experts} set since: fit again."
+        )
     return model
 
 

@@ -1,5 +1,6 @@
 """Choosing the number of experts as an estimator, the pictures, and what is refused."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -75,6 +76,13 @@ def test_functions_refuse_other_models(data, fitted, wrong):
             ask(wrong, *data)
     with pytest.raises(TypeError, match="full must be a fitted estimator"):
         likelihood_ratio_test(fitted, wrong, *data)
+
+
+def test_a_number_set_after_the_fit_is_refused(data, fitted):
+    changed = copy.deepcopy(fitted.best_estimator_).set_params(n_experts=3)
+    for ask in (lambda: drop_expert(changed, 2, *data), lambda: dendrogram(changed, *data)):
+        with pytest.raises(ValueError, match="model was fitted with 2 experts, and n_experts=3 set since"):
+            ask()
 
 
 def test_folds_hold_out_rows(data):

@@ -74,7 +74,7 @@ def bootstrap(
     NotFittedError
         The model is not fitted.
     ValueError, TypeError
-        An argument that makes no sense; the message names it.
+        An argument that makes no sense, or other data than those of the fit; the message names it.
 
     Warns
     -----
