@@ -11,7 +11,7 @@ from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture
 from smoe.mixture import MixtureOfExperts
 from smoe.scaling import Scaling
-from smoe.validation import check_response, check_weights
+from smoe.validation import check_floats, check_response, check_weights
 
 __all__ = ["ACCEPTED", "ExpertLoad", "FittedMixture"]
 
@@ -136,7 +136,7 @@ class FittedMixture:
         ndarray of shape (n_samples,) or (n_samples, n_q)
             Solutions of the sum over experts of gate probability times distribution function = q.
         """
-        levels = np.asarray(q, dtype=float)
+        levels = check_floats(q, "q")
         if levels.ndim > 1:
             raise ValueError(f"q must be a number or have shape (n_q,), got {levels.shape}.")
         return self.predict_distribution(X).ppf(levels if levels.ndim == 0 else levels[None, :])

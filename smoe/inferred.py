@@ -17,7 +17,7 @@ from smoe.inference.wald import wald_test
 from smoe.params import flatten
 from smoe.scaling import standardise
 from smoe.search import agreement
-from smoe.validation import check_levels
+from smoe.validation import check_groups, check_level
 
 __all__ = ["InferredMixture"]
 
@@ -278,7 +278,7 @@ class InferredMixture(FittedMixture):
         [0.61, 0.024]
         """
         check_is_fitted(self)
-        coverage = float(check_levels(coverage, "coverage"))
+        coverage = check_level(coverage, "coverage")
         found = self._covariance if covariance is None else self._chosen(covariance)
         bounded = is_bounded(found.names, self.gate_, self.expert_)
         table = coefficient_table(flatten(self.params_), flatten(found.standard_errors), bounded, coverage)
@@ -311,7 +311,7 @@ class InferredMixture(FittedMixture):
         """Names of the entries in flat order, with these names for the columns of X."""
         if names is None:
             names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
-        if isinstance(names, str) or len(names) != self.n_features_in_:
+        if isinstance(names, str | dict) or np.shape(names) != (self.n_features_in_,):
             raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
         gate, expert = ([str(names[j]) for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
         return entry_names(self.params_, gate, expert)
@@ -329,7 +329,7 @@ class InferredMixture(FittedMixture):
     def _fitted_blocks(self, X, y, sample_weight, groups):
         """Return the rows of positive weight in working coordinates, and the number of each row's group."""
         source = self._blocks(X, y, sample_weight).source
-        codes = None if groups is None else _group_codes(groups, len(source.X))
+        codes = None if groups is None else check_groups(groups, len(source.X))
         X, y, weight, used = source.X, source.y, source.weight, source.weight > 0
         if not used.all():
             X, y, weight, codes = X[used], y[used], weight[used], None if codes is None else codes[used]
@@ -351,18 +351,6 @@ def _check_kind(kind, X, y, groups):
         raise ValueError(f"kind={kind!r} needs both X and y of the fit, which estimators do not keep.")
     if (groups is not None) != (kind == "cluster"):
         raise ValueError(f"groups are for kind='cluster', which needs them; got kind={kind!r}, groups={groups!r}.")
-
-
-def _group_codes(groups, n):
-    groups = np.asarray(groups)
-    if groups.shape != (n,):
-        raise ValueError(f"groups must have shape ({n},), a label for each row, got {groups.shape}.")
-    if groups.dtype.kind == "f" and np.isnan(groups).any():
-        raise ValueError("groups has NaN; give every row a label, or leave the rows out.")
-    try:
-        return np.unique(groups, return_inverse=True)[1]
-    except TypeError as error:
-        raise ValueError(f"groups must have labels of one kind, none missing: {error}.") from None
 
 
 def _warn_of_other_rows(model, blocks, params):

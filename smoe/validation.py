@@ -3,9 +3,18 @@
 import numbers
 
 import numpy as np
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
-__all__ = ["check_experts", "check_level", "check_levels", "check_number", "check_response", "check_weights"]
+__all__ = [
+    "check_experts",
+    "check_floats",
+    "check_groups",
+    "check_level",
+    "check_mixture",
+    "check_number",
+    "check_response",
+    "check_weights",
+]
 
 
 def check_response(y):
@@ -40,6 +49,19 @@ def check_weights(sample_weight, n_samples):
     return weight
 
 
+def check_mixture(model, argument="model"):
+    """Return a fitted mixture of experts; refuse what is none. A selection stands for its best estimator."""
+    model = getattr(model, "best_estimator_", model)
+    if isinstance(model, type) or not hasattr(model, "responsibilities"):
+        raise TypeError(f"{argument} must be a fitted estimator such as MoERegressor, got {type(model).__name__}.")
+    check_is_fitted(model)
+    if model.n_experts != (fitted := len(model.params_.expert[0])):
+        raise ValueError(
+            f"{argument} was fitted with {fitted} experts, and n_experts={model.n_experts} set since: fit again."
+        )
+    return model
+
+
 def check_experts(n_experts, n_rows):
     """Refuse a number of experts that is no positive integer, or larger than the number of rows."""
     check_number(n_experts, "n_experts", 1, integer=True)
@@ -56,17 +78,34 @@ def check_number(value, argument, low, integer=False):
         raise ValueError(f"{argument} must be {words} of at least {low}, got {value!r}.")
 
 
-def check_levels(q, argument="q"):
-    """Return probabilities as an array of no or one axis; refuse any outside (0, 1)."""
-    levels = np.asarray(q, dtype=float)
-    if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
-        raise ValueError(f"{argument} must lie strictly between 0 and 1, got {q!r}.")
-    return levels
+def check_floats(values, argument):
+    """Return numbers as an array of floats; refuse anything else, also strings that float() would read."""
+    try:
+        if np.asarray(values).dtype.kind in "US":
+            raise TypeError("strings")
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{argument} must be numeric (a number or an array of numbers), got {values!r}.") from None
 
 
 def check_level(value, argument):
     """Return one probability as a float; refuse what is none, or outside (0, 1)."""
-    level = check_levels(value, argument)
+    level = check_floats(value, argument)
     if level.ndim:
         raise ValueError(f"{argument} must be one number between 0 and 1, got {value!r}.")
+    if not 0 < level < 1:
+        raise ValueError(f"{argument} must lie strictly between 0 and 1, got {value!r}.")
     return float(level)
+
+
+def check_groups(groups, n_samples):
+    """Return the number of each row's group, (n_samples,), from labels of any one kind."""
+    groups = np.asarray(groups)
+    if groups.shape != (n_samples,):
+        raise ValueError(f"groups must have shape ({n_samples},), a label for each row, got {groups.shape}.")
+    if groups.dtype.kind == "f" and np.isnan(groups).any():
+        raise ValueError("groups has NaN; give every row a label, or leave the rows out.")
+    try:
+        return np.unique(groups, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(f"groups must have labels of one kind, none missing: {error}.") from None

@@ -128,7 +128,7 @@ def test_weights_count_rows():
     drawn = bootstrap(model, X, y, 3, sample_weight=weight, random_state=0)
     same(drawn, bootstrap(model, X[rows], y[rows], 3, random_state=0))
     with pytest.raises(ValueError, match="sample_weight: .* whole numbers; use kind='case'"):
-        bootstrap(model, X, y, 3, sample_weight=weight / 2)
+        bootstrap(SoftmaxMoERegressor(1).fit(X, y, weight / 2), X, y, 3, sample_weight=weight / 2)
 
 
 def test_groups_are_drawn_whole():
@@ -236,8 +236,11 @@ def test_an_uncertified_fit_is_said():
         ({"n_resamples": 0}, "n_resamples must be an integer of at least 1"),
         ({"kind": "wild"}, "kind='wild' is not known; choose 'parametric' or 'case'"),
         ({"match": "names"}, "match='names' is not known"),
-        ({"groups": np.zeros(3), "kind": "case"}, r"groups must have one label per row: shape \(40,\), got \(3,\)"),
+        ({"groups": np.zeros(3), "kind": "case"}, r"groups must have shape \(40,\), a label for each row, got \(3,\)"),
         ({"groups": np.zeros(40), "kind": "case"}, "groups: all rows are in one group"),
+        ({"groups": np.where(np.arange(40) < 9, np.nan, 1.0), "kind": "case"}, "groups has NaN"),
+        ({"groups": [None, "a"] * 20, "kind": "case"}, "groups must have labels of one kind, none missing"),
+        ({"sample_weight": np.full(40, 2.0)}, "model: its log-likelihood on these data is"),
         ({"groups": np.arange(40)}, "groups: whole groups are drawn by kind='case' only"),
     ],
 )

@@ -287,3 +287,42 @@ def test_there_must_be_a_fit(moe):
         with pytest.raises(NotFittedError):
             ask()
     assert not hasattr(model, "standard_errors_") and not hasattr(model, "covariance_")
+
+
+@pytest.mark.parametrize("coverage", [[0.9], [0.5, 0.9]])
+def test_one_coverage_at_a_time(model, moe, coverage):
+    slope = model.delta_method(lambda p: p.expert.coef[0, 0])
+    for ask in (lambda: model.mean_interval(moe.data, coverage), lambda: slope.interval(coverage)):
+        with pytest.raises(ValueError, match="coverage must be one number"):
+            ask()
+    with pytest.raises(ValueError, match="coverage must be one number"):
+        model.summary(coverage=coverage)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (None, "function must be a callable"),
+        (lambda p: "a", "what function returns must be numeric"),
+        (lambda p: {"a": 1.0}, "what function returns must be numeric"),
+        (lambda p: [1.0, [2.0, 3.0]], "what function returns must be numeric"),
+    ],
+)
+def test_functions_of_the_parameters_that_are_none(model, function, message):
+    with pytest.raises(TypeError, match=message):
+        model.delta_method(function)
+
+
+def test_no_functions_of_the_parameters(model):
+    assert model.delta_method(lambda p: []).std_err.shape == (0,)
+
+
+@pytest.mark.parametrize("names", [1, {"a": 1, "b": 2}, "ab", ["a"]])
+def test_names_are_a_list(model, names):
+    with pytest.raises(ValueError, match="names must be a list of 2"):
+        model.summary(names)
+
+
+def test_restrictions_equal_numbers(model):
+    with pytest.raises(TypeError, match="r must be numeric"):
+        model.wald_test("expert 0: x0", "a")

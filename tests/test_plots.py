@@ -2,8 +2,10 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
+from helpers import quietly
 from smoe import SoftmaxMoERegressor
 from smoe.datasets import load_faithful, make_moe
 from smoe.plots import plot_fit
@@ -51,3 +53,10 @@ def test_several_covariates_need_a_choice():
     grid, mean = plot_fit(model, moe.data, moe.target, feature=1).axes[0].lines[-1].get_data()
     rows = np.column_stack([np.full(len(grid), np.median(moe.data[:, 0])), grid])
     np.testing.assert_allclose(mean, model.predict(rows))
+
+
+def test_polars_frames_keep_their_names():
+    moe = make_moe(100, n_features=2, n_experts=2, random_state=0)
+    frame = pl.DataFrame({"a": moe.data[:, 0], "b": moe.data[:, 1]})
+    model = quietly(SoftmaxMoERegressor(2, random_state=0).fit, frame, moe.target)
+    assert plot_fit(model, frame, moe.target, feature="b").axes[1].get_xlabel() == "b"

@@ -165,3 +165,19 @@ def test_top_k_rows_have_the_selected_experts_only(moe):
     regions = mixture.hdr(0.9)
     np.testing.assert_allclose(regions.edges, np.column_stack(norm.interval(0.9, mean, sd)), rtol=1e-9)
     np.testing.assert_allclose(regions.level, norm.pdf(norm.ppf(0.95)) / sd, rtol=1e-9)
+
+
+def test_regions_of_nearly_all_mass(fitted, moe):
+    mixture = fitted.predict_distribution(moe.data[:3])
+    coverage = np.nextafter(1.0, 0.0)  # (1 + coverage) / 2 rounds to one
+    for row in range(3):
+        low, high = mixture.hdr(coverage).of(row)[[0, -1], [0, 1]]
+        assert mixture.cdf(low)[row] + mixture.sf(high)[row] <= 1.1 * (1.0 - coverage)
+
+
+@pytest.mark.parametrize("wrong", ["0.5", 0.5j, [0.5, "a"]])
+def test_levels_are_numbers(fitted, moe, wrong):
+    with pytest.raises(TypeError, match="q must be numeric"):
+        fitted.predict_quantiles(moe.data, wrong)
+    with pytest.raises(TypeError, match="coverage must be numeric"):
+        fitted.predict_interval(moe.data, wrong)

@@ -1,5 +1,6 @@
 """Choosing the number of experts as an estimator, the pictures, and what is refused."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -16,7 +17,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from helpers import quietly
 from smoe import MoERegressorSelect, SoftmaxMoERegressor
 from smoe.datasets import load_faithful, make_moe
-from smoe.selection import dendrogram, drop_expert, merge_experts, select_n_experts
+from smoe.diagnostics import diagnose
+from smoe.inference import bootstrap, likelihood_ratio_test
+from smoe.selection import dendrogram, drop_expert, merge_experts, n_experts_test, select_n_experts
 from smoe.solvers import EM
 
 MODEL = SoftmaxMoERegressor(random_state=0, n_init=5)
@@ -52,6 +55,40 @@ def test_the_best_estimator_answers(data, fitted):
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
     assert merge_experts(fitted, 0, 1, X, y).estimator.n_experts == 1
+
+
+def test_functions_take_the_best_estimator(data, fitted):
+    X, y = data
+    best = fitted.best_estimator_
+    assert bootstrap(fitted, X, y, 2, random_state=0).names == bootstrap(best, X, y, 2, random_state=0).names
+    np.testing.assert_array_equal(diagnose(fitted, X, y).pit, diagnose(best, X, y).pit)
+    smaller = clone(best).set_params(gate_features=[]).fit(X, y)
+    assert likelihood_ratio_test(smaller, fitted, X, y) == likelihood_ratio_test(smaller, best, X, y)
+    one = MoERegressorSelect(SoftmaxMoERegressor(random_state=0), n_experts=(1,)).fit(X, y)
+    assert n_experts_test(one, X, y, n_resamples=1, random_state=0).larger.n_experts == 2
+
+
+@pytest.mark.parametrize("wrong", [None, LinearRegression(), SoftmaxMoERegressor])
+def test_functions_refuse_other_models(data, fitted, wrong):
+    asks = bootstrap, diagnose, n_experts_test, dendrogram
+    for ask in asks:
+        with pytest.raises(TypeError, match="model must be a"):
+            ask(wrong, *data)
+    with pytest.raises(TypeError, match="full must be a fitted estimator"):
+        likelihood_ratio_test(fitted, wrong, *data)
+
+
+def test_a_number_set_after_the_fit_is_refused(data, fitted):
+    changed = copy.deepcopy(fitted.best_estimator_).set_params(n_experts=3)
+    for ask in (lambda: drop_expert(changed, 2, *data), lambda: dendrogram(changed, *data)):
+        with pytest.raises(ValueError, match="model was fitted with 2 experts, and n_experts=3 set since"):
+            ask()
+
+
+def test_folds_hold_out_rows(data):
+    folds = [(np.arange(60), np.array([], dtype=int))]
+    with pytest.raises(ValueError, match="cv holds out no rows"):
+        select_n_experts(SoftmaxMoERegressor(random_state=0), *data, [1], "cv", cv=folds)
 
 
 def test_nothing_before_fit():

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import entr
 from scipy.stats import kstest, kurtosis, skew
-from sklearn.utils.validation import check_is_fitted
 
 from smoe.diagnostics.problems import problems_of
 from smoe.diagnostics.residuals import quantile_residuals, varies
 from smoe.distribution import ConditionalMixture
 from smoe.search import agreement
 from smoe.solvers.certificate import usage
+from smoe.validation import check_mixture
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -149,7 +149,7 @@ def diagnose(model, X, y, random_state=None):
     <BLANKLINE>
     no problem found
     """
-    check_is_fitted(model)
+    model = check_mixture(model)
     blocks, mixture, params = model._blocks(X, y), model._model, model.params_
     distribution = ConditionalMixture(mixture, params, blocks)
     pit, residuals = quantile_residuals(distribution, blocks.source.y, mixture.expert.discrete, random_state)

@@ -120,7 +120,7 @@ class Components:
 
     def regions(self, coverage):
         """Return edges (n_intervals, 2) row after row, their number for each row, and the densities there, (m,)."""
-        drop = 0.5 * ndtri(0.5 * (1.0 + coverage)) ** 2
+        drop = 0.5 * ndtri(0.5 * (1.0 - coverage)) ** 2  # from the tail: 1 + coverage may round to 2
         edges, count, level = normal_regions(*self._needs_normal("the highest-density region"), coverage, drop)
         there = np.arange(edges.shape[1]) < count[:, None]
         return edges.transpose(2, 1, 0)[there], count, np.exp(level)

@@ -6,7 +6,7 @@ from sklearn.utils import check_random_state
 from smoe.distribution.components import Components
 from smoe.distribution.regions import HighestDensityRegions
 from smoe.params import n_experts_of
-from smoe.validation import check_level, check_number
+from smoe.validation import check_floats, check_level, check_number
 
 __all__ = ["ConditionalMixture"]
 
@@ -207,7 +207,7 @@ class ConditionalMixture:
 
     def _grid(self, values, name):
         """Return values as floats of shape (1,), (n,), (1, g) or (n, g)."""
-        n, values = len(self), np.asarray(values, dtype=float)
+        n, values = len(self), check_floats(values, name)
         if np.isnan(values).any():
             raise ValueError(f"{name} contains NaN.")
         if values.ndim == 0:

@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from smoe.blocks import Blocks
 from smoe.inference.bootstrap_result import BootstrapResult
+from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.matching import match_experts
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.scaling import Scaling, standardise
-from smoe.validation import check_number
+from smoe.validation import check_groups, check_mixture, check_number
 
 __all__ = ["bootstrap"]
 
@@ -74,7 +74,7 @@ def bootstrap(
     NotFittedError
         The model is not fitted.
     ValueError, TypeError
-        An argument that makes no sense; the message names it.
+        An argument that makes no sense, or other data than those of the fit; the message names it.
 
     Warns
     -----
@@ -101,10 +101,11 @@ def bootstrap(
     >>> result.interval(0.9).expert.intercept.shape  # low and high on the last axis
     (2, 2)
     """
-    check_is_fitted(model)
+    model = check_mixture(model)
     check_number(n_resamples, "n_resamples", 1, integer=True)
     _check_choice(kind, "kind", _KINDS)
     _check_choice(match, "match", _MATCHES)
+    loglik_where_fitted(model, "model", X, y, sample_weight)
     data = model._blocks(X, y, sample_weight).source
     X, y, weight = np.asarray(data.X), data.y, data.weight
     draw = _draw(model, X, y, weight, kind, _group_labels(groups, kind, len(y)))
@@ -198,15 +199,12 @@ def _group_labels(groups, kind, n_samples):
         return None
     if kind != "case":
         raise ValueError("groups: whole groups are drawn by kind='case' only; the parametric bootstrap ignores them.")
-    groups = column_or_1d(groups)
-    if len(groups) != n_samples:
-        raise ValueError(f"groups must have one label per row: shape ({n_samples},), got ({len(groups)},).")
-    labels, index = np.unique(groups, return_inverse=True)
-    if len(labels) < 2:
+    index = check_groups(groups, n_samples)
+    if index.min() == index.max():
         raise ValueError("groups: all rows are in one group; there must be several to draw from.")
     return index
 
 
 def _check_choice(value, argument, choices):
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{argument}={value!r} is not known; choose {' or '.join(map(repr, choices))}.")

@@ -7,7 +7,7 @@ from scipy.special import ndtri
 
 from smoe.inference.rows import mean_gradient, pieces
 from smoe.params import flatten, unflatten
-from smoe.validation import check_levels
+from smoe.validation import check_floats, check_level
 
 __all__ = ["DeltaMethod", "delta_method", "mean_interval", "normal_quantile"]
 
@@ -38,7 +38,7 @@ class DeltaMethod:
 
 def normal_quantile(coverage):
     """Return the half width, in standard errors, of a normal interval."""
-    return -ndtri((1.0 - float(check_levels(coverage, "coverage"))) / 2.0)
+    return -ndtri((1.0 - check_level(coverage, "coverage")) / 2.0)
 
 
 def delta_method(function, covariance):
@@ -52,13 +52,16 @@ def delta_method(function, covariance):
         Takes `smoe.params.MoEParams` in the user's units and returns a number or an array; smooth at the estimates.
     covariance : Covariance
     """
+    if not callable(function):
+        raise TypeError(f"function must be a callable that takes parameters, got {function!r}.")
     base = flatten(covariance.params)
 
     def at(move):
-        return np.asarray(function(unflatten(base + move, covariance.params)), dtype=float)
+        return check_floats(function(unflatten(base + move, covariance.params)), "what function returns")
 
-    estimate = np.asarray(function(covariance.params), dtype=float)
-    gradient = np.array([_slope(at, column).ravel() for column in covariance.change.T]).reshape(-1, estimate.size)
+    estimate = check_floats(function(covariance.params), "what function returns")
+    slopes = [_slope(at, column).ravel() for column in covariance.change.T]
+    gradient = np.reshape(slopes, (len(slopes), estimate.size))
     if not (np.isfinite(estimate).all() and np.isfinite(gradient).all()):
         raise ValueError("function is not finite, or not smooth, at the estimates: the delta method needs both.")
     error = covariance.std_err(gradient).reshape(estimate.shape)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from scipy.stats import chi2
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
+
+from smoe.validation import check_mixture
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test", "loglik_where_fitted"]
 
@@ -77,9 +78,8 @@ def likelihood_ratio_test(restricted, full, X, y, sample_weight=None):
     >>> round(test.statistic, 2), test.df
     (17.96, 1)
     """
-    logliks = []
+    logliks, restricted, full = [], check_mixture(restricted, "restricted"), check_mixture(full, "full")
     for name, model in (("restricted", restricted), ("full", full)):
-        check_is_fitted(model)
         logliks.append(loglik_where_fitted(model, name, X, y, sample_weight))
         if not model.converged_:
             message = f"the {name} fit is not a certified maximum: {model.status_}"

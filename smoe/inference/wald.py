@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from smoe.params import flatten
+from smoe.validation import check_floats
 
 __all__ = ["WaldTest", "equal_coefficients", "no_effect", "restriction_matrix", "wald_test"]
 
@@ -35,7 +36,7 @@ def wald_test(restriction, value, covariance):
     covariance : Covariance
     """
     R = restriction_matrix(restriction, covariance.names)
-    value = np.asarray(value, dtype=float)
+    value = check_floats(value, "r")
     if value.shape not in ((), (len(R),)) or not np.isfinite(value).all():
         raise ValueError(f"r must be a finite number or have shape ({len(R)},), got {value.tolist()!r}.")
     gradient = covariance.change.T @ R.T

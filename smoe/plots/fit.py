@@ -1,9 +1,9 @@
 """Fits to one covariate."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from smoe.plots._axes import legend_above, new_axes
+from smoe.validation import check_mixture
 
 __all__ = ["plot_fit"]
 
@@ -43,7 +43,7 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     >>> [axis.get_ylabel() for axis in figure.axes]
     ['y', 'gate probability']
     """
-    check_is_fitted(estimator)
+    estimator = check_mixture(estimator, "estimator")
     names = list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(estimator.n_features_in_)]))
     x_name, y_name = "x" if len(names) == 1 and names == ["x0"] else None, getattr(y, "name", None) or "y"
     column = _column(feature, names)
@@ -79,7 +79,10 @@ def _grid_rows(X, values, column):
     grid = np.linspace(low - margin, high + margin, _GRID)
     rows = np.tile(np.median(values, axis=0), (_GRID, 1))
     rows[:, column] = grid
-    return grid, type(X)(rows, columns=X.columns) if hasattr(X, "columns") and hasattr(X, "iloc") else rows
+    if not hasattr(X, "columns"):
+        return grid, rows
+    kind, values = type(X), dict(zip(X.columns, rows.T, strict=True))
+    return grid, kind(values, columns=X.columns) if hasattr(X, "iloc") else kind(values)
 
 
 def _draw_fit(axis, estimator, x, y, grid, rows, coverage, colours):

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from smoe.fitted import FittedMixture
 from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
 from smoe.params import n_experts_of
@@ -156,6 +157,9 @@ class Pairs(NamedTuple):
 
 def _smaller(model, X, y, n_experts, sample_weight):
     """Return the fit with k experts: the model itself, or a clone that is fitted here."""
+    model = getattr(model, "best_estimator_", model)
+    if not isinstance(model, FittedMixture):
+        raise TypeError(f"model must be a mixture of experts such as MoERegressor, got {model!r}.")
     n_experts = model.n_experts if n_experts is None else n_experts
     check_number(n_experts, "n_experts", 1, integer=True)
     if _is_fitted(model) and n_experts_of(model.params_) == n_experts:

@@ -7,7 +7,8 @@ import numpy as np
 
 from smoe.params import permute
 from smoe.selection.pooling import loads, pooled_params
-from smoe.selection.working import at_params, check_fitted, working
+from smoe.selection.working import at_params, working
+from smoe.validation import check_mixture
 
 __all__ = ["Reduced", "drop_expert", "merge_experts"]
 
@@ -67,7 +68,7 @@ def merge_experts(model, i, j, X, y, sample_weight=None, *, refit=False):
     >>> merged.estimator.n_experts, round(merged.loss, 2)
     (1, 98.46)
     """
-    model = check_fitted(model)
+    model = check_mixture(model)
     i, j = _index(model, i, "i"), _index(model, j, "j")
     if i == j:
         raise ValueError(f"i and j are both {i}: choose two experts to merge.")
@@ -113,7 +114,7 @@ def drop_expert(model, i, X, y, sample_weight=None, *, refit=False):
     >>> reduced.estimator.n_experts, round(reduced.loss, 1)
     (1, 98.5)
     """
-    model = check_fitted(model)
+    model = check_mixture(model)
     i = _index(model, i, "i")
     if model.n_experts == 1:
         raise ValueError("the model has one expert, which cannot be dropped.")

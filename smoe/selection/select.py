@@ -234,6 +234,8 @@ def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
             held_out = tuple(_rows(data, test) for data in (X, y, weight))
             total += [fit.loglik(*held_out) for fit in grown(fits, *rows, rng)]
             mass += weight[test].sum()
+    if not mass:
+        raise ValueError("cv holds out no rows of positive weight.")
     return -2.0 * weight.sum() * total / mass
 
 

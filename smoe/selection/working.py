@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from smoe.blocks import Blocks
-from smoe.fitted import ACCEPTED, FittedMixture
+from smoe.fitted import ACCEPTED
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
 from smoe.scaling import standardise
@@ -17,7 +17,7 @@ from smoe.solvers import EM
 from smoe.starts import FromParams
 from smoe.validation import check_response, check_weights
 
-__all__ = ["Working", "at_params", "check_fitted", "working"]
+__all__ = ["Working", "at_params", "working"]
 
 
 class Working(NamedTuple):
@@ -36,15 +36,6 @@ class Working(NamedTuple):
         """Return parameters in the user's units, in the gate's canonical form."""
         user = self.blocks.scaling.to_units(self.model, params)
         return user._replace(gate=self.model.gate.canonical(user.gate))
-
-
-def check_fitted(model, argument="model"):
-    """Refuse what is no fitted mixture of experts; a selection stands for its best estimator."""
-    model = getattr(model, "best_estimator_", model)
-    if not isinstance(model, FittedMixture):
-        raise TypeError(f"{argument} must be a fitted estimator such as MoERegressor, got {type(model).__name__}.")
-    check_is_fitted(model)
-    return model
 
 
 def working(estimator, X, y, sample_weight=None):
