@@ -103,7 +103,8 @@ class GaussianExpert(Expert):
         share = weight.sum() / len(rows)
         variance = np.array([_low_quantile(s, weight, share / 2) for s in squares]) / _MEDIAN_SQUARE
         floor = np.maximum(self.variance_floor, _ELEMENT_FLOOR)
-        return GaussianExpertParams(lines[:, :-1], lines[:, -1], np.maximum(variance, floor))
+        coef, intercept = lines[:, :-1].copy(), lines[:, -1].copy()  # kernels are compiled for each kind of array
+        return GaussianExpertParams(coef, intercept, np.maximum(variance, floor))
 
     def mean(self, Z, params):
         """Return a_i'x + b_i, (n_experts, m)."""
