@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from threadpoolctl import threadpool_limits
 
-from smoe._kernels._jit import must_compile, raise_interrupt
+from smoe._kernels._jit import interruptible, must_compile
 from smoe._kernels.posterior import posterior
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS, Expert
@@ -220,12 +220,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         if self.verbose and must_compile(posterior):
             print("smoe: compiling for this machine, once; this takes up to half a minute", flush=True)
         n_threads = n_sharing(len(X), self.n_jobs)
-        try:
-            with threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
-                scaling, certificate = self._climb(X, y, weight, start, n_init, n_threads)
-        except SystemError as error:  # no `except Exception` of a caller may swallow an interrupt
-            raise_interrupt(error)
-            raise
+        with interruptible(), threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
+            scaling, certificate = self._climb(X, y, weight, start, n_init, n_threads)
         self._warn(scaling, certificate)
         return self
 

@@ -326,7 +326,7 @@ class InferredMixture(FittedMixture):
             raise ValueError("covariance belongs to another fit.")
         return covariance
 
-    def _fitted_blocks(self, X, y, sample_weight, groups):
+    def _fitted_blocks(self, X, y, sample_weight, groups=None):
         """Return the rows of positive weight in working coordinates, and the number of each row's group."""
         source = self._blocks(X, y, sample_weight).source
         codes = None if groups is None else check_groups(groups, len(source.X))

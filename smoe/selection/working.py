@@ -6,16 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import validate_data
 
 from smoe.blocks import Blocks
-from smoe.fitted import ACCEPTED
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
-from smoe.scaling import standardise
 from smoe.solvers import EM
 from smoe.starts import FromParams
-from smoe.validation import check_response, check_weights
 
 __all__ = ["Working", "at_params", "working"]
 
@@ -40,16 +36,8 @@ class Working(NamedTuple):
 
 def working(estimator, X, y, sample_weight=None):
     """Return a fitted estimator's `Working` on these rows; rows of weight zero are left out."""
-    X, y = validate_data(estimator, X, y, reset=False, **ACCEPTED)
-    y = check_response(y)
-    weight = check_weights(sample_weight, len(y))
-    used = weight > 0
-    if not used.all():
-        X, y, weight = X[used], y[used], weight[used]
-    model = MixtureOfExperts(estimator.gate_, estimator.expert_)
-    columns = estimator.gate_columns_, estimator.expert_columns_
-    scaling = standardise(X, y, weight, *columns, centred=model.gate.centred)
-    return Working(model, Blocks(model, X, y, weight, scaling), scaling.from_units(model, estimator.params_))
+    model, (blocks, _) = estimator._model, estimator._fitted_blocks(X, y, sample_weight)
+    return Working(model, blocks, blocks.scaling.from_units(model, estimator.params_))
 
 
 def at_params(estimator, params, X, y, sample_weight=None, solve=False):
