@@ -141,6 +141,11 @@ class Blocks:
         out.n_threads = n_threads
         return out
 
+    @property
+    def only(self):
+        """The block of all rows, if they are one block."""
+        return self._block(self.slices[0]) if len(self.slices) == 1 else None
+
     def take(self, rows):
         """Return the block of these rows (a slice or indices)."""
         if isinstance(rows, slice):
@@ -235,6 +240,7 @@ class OneBlock:
 
     def __init__(self, block, complete=True):
         self.block, self.complete, self.total_weight = block, complete, float(block.weight.sum())
+        self.only = block
 
     def __len__(self):
         return len(self.block)

@@ -6,13 +6,14 @@ returns the same and exists for speed alone.
 
 import numpy as np
 
-from smoe._kernels import linear_gaussian
+from smoe._kernels import linear_gaussian, linear_gaussian_em
 from smoe._kernels.moments import FEW_TERMS
-from smoe.experts.gaussian import GaussianExpert, GaussianStats
+from smoe.experts.gaussian import RANK_TOL, GaussianExpert, GaussianExpertParams, GaussianStats
 from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
+from smoe.params import MoEParams
 
-__all__ = ["applies", "curvature", "pairs", "statistics", "with_own"]
+__all__ = ["applies", "climb", "curvature", "pairs", "statistics", "with_own"]
 
 
 def pairs(model):
@@ -45,6 +46,17 @@ def _shaped(model, sums):
 def statistics(model, block, params):
     """Return log-likelihood, sufficient statistics, the gate's score and its information."""
     return _shaped(model, linear_gaussian.run(*_arguments(block, params), False)[:5])
+
+
+def climb(model, block, params, n_iter, n_halvings, slack):
+    """Do EM iterations as `smoe.solvers.EM` does; return parameters, what `statistics` returns there, and the trace."""
+    arguments, expert = _arguments(block, params), model.expert
+    lines, data = arguments[:5], arguments[5:]
+    gate, experts, sums, trace = linear_gaussian_em.climb(
+        *lines, data, expert.variance_floor, RANK_TOL, n_iter, n_halvings, slack
+    )
+    params = MoEParams(LinearGateParams(*gate), GaussianExpertParams(*experts))
+    return params, _shaped(model, sums[:5]), trace
 
 
 def curvature(model, block, params):

@@ -107,6 +107,7 @@ def test_gaussian_log_prob(rng):
 @pytest.mark.parametrize("p", [1, 2, 5])
 def test_weighted_grams(m, p, rng):
     weights, Z = rng.normal(size=(3, m)), rng.normal(size=(p, m))
+    Z[-1] = 1.0
     wanted = np.einsum("ci,ai,bi->cab", weights, Z, Z)
     np.testing.assert_allclose(weighted_grams(weights, Z), wanted, rtol=1e-11, atol=1e-11)
 

@@ -10,7 +10,8 @@ _FEW_TERMS = 6  # with more, BLAS wins (measured with 2 to 16 experts)
 
 
 @kernel
-def _standardise(values, shift, inverse_scale, out):
+def standardise(values, shift, inverse_scale, out):
+    """Out = (values - shift) * inverse_scale."""
     for i in range(len(out)):
         out[i] = (values[i] - shift) * inverse_scale
 
@@ -24,7 +25,7 @@ def standard_rows(X, low, high, columns, shift, inverse_scale):
     for start in range(0, m, tile):
         end = min(start + tile, m)
         for j in range(p):
-            _standardise(X[low + start : low + end, columns[j]], shift[j], inverse_scale[j], out[j, start:end])
+            standardise(X[low + start : low + end, columns[j]], shift[j], inverse_scale[j], out[j, start:end])
     out[p, :] = 1.0
     return out
 
@@ -96,5 +97,5 @@ def predictors(coef, intercept, Z):
 def standard_values(y, shift, inverse_scale):
     """Return the standardised values, (m,)."""
     out = np.empty(len(y))
-    _standardise(y, shift, inverse_scale, out)
+    standardise(y, shift, inverse_scale, out)
     return out

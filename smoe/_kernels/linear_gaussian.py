@@ -6,18 +6,20 @@ These make in one go what the other kernels make one after the other, and must a
 import numpy as np
 
 from smoe._kernels._jit import kernel
-from smoe._kernels.designs import fill_predictors
+from smoe._kernels.designs import fill_predictors, standardise
+from smoe._kernels.elementary import exp, log
 from smoe._kernels.gaussian import fill_row_scores
-from smoe._kernels.moments import add_cross, add_dots, add_grams, dot, mirror, negative_product
+from smoe._kernels.moments import add_cross, add_dots, add_grams, dot, mirror, negative_product, total
 from smoe._kernels.observed import (
     add_cross_products,
     add_expert_products,
     close_cross_products,
     close_expert_products,
 )
-from smoe._kernels.posterior import posterior_chunk
+from smoe._kernels.posterior import add_logs, posterior_chunk
 
 _CHUNK = 512  # rows
+_LOGS = 64  # logarithms of products of rows, one for each so many rows apart
 
 
 @kernel
@@ -41,8 +43,8 @@ def _add_pair(a, b, inverse, out):
 
 
 @kernel
-def _standardise(flat, start, step, shift, inverse_scale, out):
-    """Every step-th number from ``start`` on."""
+def _every(flat, start, step, shift, inverse_scale, out):
+    """Standardise every step-th number from ``start`` on."""
     for i in range(len(out)):
         out[i] = (flat[start + i * step] - shift) * inverse_scale
 
@@ -51,7 +53,10 @@ def _standardise(flat, start, step, shift, inverse_scale, out):
 def _designs(flat, row_step, column_step, low, columns, shift, inverse_scale, m, Z):
     for j in range(len(columns)):
         start = low * row_step + columns[j] * column_step
-        _standardise(flat, start, row_step, shift[j], inverse_scale[j], Z[j, :m])
+        if row_step == 1:
+            standardise(flat[start : start + m], shift[j], inverse_scale[j], Z[j, :m])
+        else:
+            _every(flat, start, row_step, shift[j], inverse_scale[j], Z[j, :m])
 
 
 @kernel
@@ -63,14 +68,106 @@ def _ones(n_rows):
 
 
 @kernel
-def _e_step(scores, means, y, weight, variance, proba, resp, loglik, work):
-    """Fill proba and resp (times the weights) of a chunk; return its weighted log-likelihood."""
+def _fold(ratio, product):
+    for i in range(len(ratio)):
+        product[i] *= ratio[i]
+
+
+@kernel
+def _log(product):
+    for i in range(len(product)):
+        product[i] = log(product[i])
+
+
+@kernel
+def _loglik(top, ratio, weight, one_weight, product):
+    """Return the weighted sum of log(ratio) + top; with one weight for all, of products of ratios: logs are dear."""
+    if not one_weight:
+        add_logs(ratio, top)
+        return dot(weight, top)
+    product[:] = 1.0
+    for low in range(0, len(ratio), len(product)):
+        _fold(ratio[low : low + len(product)], product)
+    _log(product)
+    return weight[0] * (total(product) + total(top))
+
+
+@kernel
+def _e_step(scores, means, y, weight, variance, proba, resp, top, ratio, work):
+    """Fill proba and resp (times the weights) of a chunk, and log densities as log(ratio) + top."""
     m = len(y)
     for k in range(len(scores)):
         constant = -0.5 * np.log(2.0 * np.pi * variance[k])
         _joint(scores[k, :m], means[k, :m], y, constant, 0.5 / variance[k], resp[k, :m])
-    posterior_chunk(scores, 0, m, weight, proba, resp, loglik[:m], work)
-    return dot(weight, loglik[:m])
+    posterior_chunk(scores, 0, m, weight, proba, resp, top, ratio, work)
+
+
+@kernel
+def _two(odds, mean, other, y, weight, constant, other_constant, half, other_half, first, second, pull, pair, top, ratio):
+    """Do all of an E-step that two experts need in one loop, with one exponential each for the gate and the posterior.
+
+    ``odds`` are the gate's log odds of the first expert, ``half`` is half its precision; what is filled are both
+    responsibilities times the weights, the pull on the odds, the gate's covariance weights, and log densities as
+    log(ratio) + top. Return how many rows have no density at all; their top is minus infinity.
+    """
+    n_zero = 0
+    for i in range(len(y)):
+        a, b, w = y[i] - mean[i], y[i] - other[i], weight[i]
+        joint, rest = odds[i] + (constant - half * a * a), other_constant - other_half * b * b
+        likely, leads = joint > rest, odds[i] > 0.0
+        high, low = (joint, rest) if likely else (rest, joint)
+        zero = high == -np.inf
+        n_zero += zero
+        less, behind = exp(low - (0.0 if zero else high)), exp(-abs(odds[i]))
+        sum_r, sum_p = 1.0 + less, 1.0 + behind
+        inverse = 1.0 / (sum_r * sum_p)
+        r, p = sum_p * inverse, sum_r * inverse
+        p_first, p_second = (p, p * behind) if leads else (p * behind, p)
+        r_large, r_small = w * (0.0 if zero else r), w * (r * less)
+        r_first = r_large if likely else r_small
+        first[i] = r_first
+        second[i] = r_small if likely else r_large
+        pull[i] = r_first - w * p_first
+        pair[i] = -w * p_first * p_second
+        top[i] = high - (odds[i] if leads else 0.0)
+        ratio[i] = sum_r * p
+    return n_zero
+
+
+@kernel
+def _mend_two(top, weight, first, second, pull):
+    """Give rows without any density the gate's probabilities."""
+    for i in range(len(top)):
+        if top[i] == -np.inf:
+            first[i] = -pull[i]
+            second[i] = weight[i] + pull[i]
+            pull[i] = 0.0
+
+
+@kernel
+def _e_step_two(odds, means, y, weight, variance, resp, pull, pair, top, ratio):
+    """Fill resp (times the weights), the pull on the odds, the gate's weights of the pair, top and ratio."""
+    m, (half, other_half) = len(y), 0.5 / variance
+    constant, other_constant = -0.5 * np.log(2.0 * np.pi * variance)
+    first, second = resp[0, :m], resp[1, :m]
+    if _two(
+        odds,
+        means[0, :m],
+        means[1, :m],
+        y,
+        weight,
+        constant,
+        other_constant,
+        half,
+        other_half,
+        first,
+        second,
+        pull,
+        pair,
+        top,
+        ratio,
+    ):
+        _mend_two(top, weight, first, second, pull)
 
 
 @kernel
@@ -140,7 +237,7 @@ def run(
     (k, p + 1, k, p + 1) and the cross sums of the same with z g_j' (k, q, k, p + 1), with g_i the scores of expert i.
     """
     k, p, q = len(coef), len(columns) + 1, len(gate_columns) + 1
-    n_pairs, loglik = k * (k - 1) // 2, 0.0
+    n_pairs, loglik, two = k * (k - 1) // 2, 0.0, k == 2
     gram, cross = np.zeros((k, p, p)), np.zeros((k, p + 1))
     score, pairs = np.zeros((k, q)), np.zeros((n_pairs, q, q))
     between, both = np.zeros((k, p + 1, k, p + 1)), np.zeros((k, q, k, p + 1))
@@ -148,25 +245,33 @@ def run(
     Z = gate_Z if same else _ones(p - 1)
     scores, means = np.empty((k, _CHUNK)), np.empty((k, _CHUNK))
     proba, resp = np.empty((k, _CHUNK)), np.empty((k, _CHUNK))
-    work, rows, weights = np.empty((4, _CHUNK)), np.empty((4, _CHUNK)), np.empty((n_pairs, _CHUNK))
-    row_scores = np.empty((k, p + 1, _CHUNK if observed else 0))
+    work, rows, weights = np.empty((3, _CHUNK)), np.empty((6, _CHUNK)), np.empty((n_pairs, _CHUNK))
+    row_scores, product = np.empty((k, p + 1, _CHUNK if observed else 0)), np.empty(_LOGS)
+    if two:
+        gate_coef, gate_intercept = gate_coef[:1] - gate_coef[1:], gate_intercept[:1] - gate_intercept[1:]
     rows[1] = weight[0]
     for start in range(low, high, _CHUNK):
         m = min(_CHUNK, high - start)
-        values, w, inverse_w, loglik_rows = rows[0, :m], rows[1, :m], rows[2, :m], rows[3, :m]
+        values, w, inverse_w = rows[0, :m], rows[1, :m], rows[2, :m]
+        top, ratio, pull = rows[3, :m], rows[4, :m], rows[5, :m]
         _designs(flat, row_step, column_step, start, gate_columns, gate_shift, gate_inverse, m, gate_Z)
         if not same:
             _designs(flat, row_step, column_step, start, columns, shift, inverse, m, Z)
-        _standardise(y, start, 1, y_shift, y_inverse, values)
+        standardise(y[start : start + m], y_shift, y_inverse, values)
         if len(weight) > 1:
             w[:] = weight[start : start + m]
         fill_predictors(gate_coef, gate_intercept, gate_Z, 0, m, scores, 0)
         fill_predictors(coef, intercept, Z, 0, m, means, 0)
-        loglik += _e_step(scores, means, values, w, variance, proba, resp, loglik_rows, work)
+        if two:
+            _e_step_two(scores[0, :m], means, values, w, variance, resp, pull, weights[0, :m], top, ratio)
+            add_dots(pull, gate_Z, 0, 0, score[0])
+        else:
+            _e_step(scores, means, values, w, variance, proba, resp, top, ratio, work)
+            _add_gate_score(proba, resp, w, gate_Z, 0, m, pull, score)
+            _gate_weights(proba, w, weights)
+        loglik += _loglik(top, ratio, w, len(weight) == 1, product)
         add_grams(resp, 0, Z, 0, m, gram)
         add_cross(resp, 0, Z, values, 0, m, cross)
-        _add_gate_score(proba, resp, w, gate_Z, 0, m, loglik_rows, score)
-        _gate_weights(proba, w, weights)
         if observed:
             _invert(w, inverse_w)
             _add_observed(resp, inverse_w, weights)

@@ -124,13 +124,63 @@ def _add_two(w0, w1, c, Z, j, low, high, out):
         k += 1
 
 
+@reducing_kernel
+def _line(w, x):
+    """Sums of w, w x and w x^2."""
+    s0 = s1 = s2 = 0.0
+    for i in range(len(x)):
+        wx = w[i] * x[i]
+        s0 += w[i]
+        s1 += wx
+        s2 += wx * x[i]
+    return s0, s1, s2
+
+
+@reducing_kernel
+def _two_lines(w0, w1, x):
+    """Do it for two weights."""
+    s0 = s1 = s2 = t0 = t1 = t2 = 0.0
+    for i in range(len(x)):
+        a, b = w0[i] * x[i], w1[i] * x[i]
+        s0 += w0[i]
+        s1 += a
+        s2 += a * x[i]
+        t0 += w1[i]
+        t1 += b
+        t2 += b * x[i]
+    return s0, s1, s2, t0, t1, t2
+
+
+@kernel
+def _add_lines(weights, at, x, out):
+    """Add the grams of a design of one feature and a row of ones, all three sums in one loop."""
+    n_weights, end, c = len(weights), at + len(x), 0
+    while c + 2 <= n_weights:
+        s0, s1, s2, t0, t1, t2 = _two_lines(weights[c, at:end], weights[c + 1, at:end], x)
+        out[c, 0, 0] += s2
+        out[c, 0, 1] += s1
+        out[c, 1, 1] += s0
+        out[c + 1, 0, 0] += t2
+        out[c + 1, 0, 1] += t1
+        out[c + 1, 1, 1] += t0
+        c += 2
+    if c < n_weights:
+        s0, s1, s2 = _line(weights[c, at:end], x)
+        out[c, 0, 0] += s2
+        out[c, 0, 1] += s1
+        out[c, 1, 1] += s0
+
+
 @kernel
 def add_grams(weights, at, Z, low, high, out):
-    """Add the upper triangles of weights[c] z z' over the rows from low to high of Z.
+    """Add the upper triangles of weights[c] z z' over the rows from low to high of a design Z, whose last row is ones.
 
     The weights of these rows are in the columns from ``at`` on.
     """
     n_weights, p, end, c = len(weights), len(Z), at + high - low, 0
+    if p == 2:
+        _add_lines(weights, at, Z[0, low:high], out)
+        return
     while c + 4 <= n_weights:
         for j in range(p):
             _add_four(weights, c, at, Z, j, low, high, out)
@@ -146,11 +196,30 @@ def add_grams(weights, at, Z, low, high, out):
                 out[c, j, k] += _one(weights[c, at:end], Z[j, low:high], Z[k, low:high])
 
 
+@reducing_kernel
+def _cross(w, x, y):
+    """Sums of w x y, w y and w y^2."""
+    s0 = s1 = s2 = 0.0
+    for i in range(len(x)):
+        wy = w[i] * y[i]
+        s0 += wy * x[i]
+        s1 += wy
+        s2 += wy * y[i]
+    return s0, s1, s2
+
+
 @kernel
 def add_cross(weights, at, Z, y, low, high, out):
-    """Add the sums of weights[c] z y, and last of weights[c] y^2, (n_weights, p + 1)."""
+    """Add the sums of weights[c] z y, and last of weights[c] y^2, (n_weights, p + 1); Z as in `add_grams`."""
     end, p = at + high - low, len(Z)
     b = y[low:high]
+    if p == 2:
+        for c in range(len(weights)):
+            s0, s1, s2 = _cross(weights[c, at:end], Z[0, low:high], b)
+            out[c, 0] += s0
+            out[c, 1] += s1
+            out[c, 2] += s2
+        return
     for j in range(p + 1):
         a, c = b if j == p else Z[j, low:high], 0
         while c + 4 <= len(weights):
@@ -203,6 +272,15 @@ def dot(a, b):
     for i in range(len(a)):
         total += a[i] * b[i]
     return total
+
+
+@reducing_kernel
+def total(a):
+    """Sum of a."""
+    out = 0.0
+    for i in range(len(a)):
+        out += a[i]
+    return out
 
 
 @reducing_kernel

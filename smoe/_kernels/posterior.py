@@ -119,42 +119,44 @@ def softmax(scores, proba):
 
 
 @kernel
-def _close(gate_top, gate_total, top, total, weight, loglik):
-    """Fill loglik, and put 1/gate_total and weight/total in place of the sums, with one division.
+def _close(gate_top, gate_total, top, total, weight, ratio):
+    """Put 1/gate_total and weight/total in place of the sums, with one division, and the difference of the tops in top.
 
-    Return how many rows have no density at all; they get a total of zero.
+    The log density is log(ratio) + top. Return how many rows have none at all; they get a total of zero.
     """
     n_zero = 0
-    for i in range(len(loglik)):
+    for i in range(len(ratio)):
         zero = total[i] == 0.0
         n_zero += zero
         joint = 1.0 if zero else total[i]
         inverse = 1.0 / (gate_total[i] * joint)
-        loglik[i] = (top[i] - gate_top[i]) + log(joint * joint * inverse)
+        top[i] -= gate_top[i]
+        ratio[i] = joint * joint * inverse
         total[i] = 0.0 if zero else gate_total[i] * inverse * weight[i]
         gate_total[i] = joint * inverse
     return n_zero
 
 
 @kernel
-def _mend(proba, resp, total, weight, low, loglik):
+def _mend(proba, resp, total, weight, low, top):
     """Give rows without any density the gate's probabilities."""
     for i in range(len(total)):
         if total[i] == 0.0:
-            loglik[i] = -np.inf
+            top[i] = -np.inf
             for k in range(len(resp)):
                 resp[k, low + i] = weight[i] * proba[k, low + i]
 
 
 @kernel
-def posterior_chunk(scores, low, high, weight, proba, resp, loglik, work):
-    """Do the rows from low to high: responsibilities come out times the weights.
+def posterior_chunk(scores, low, high, weight, proba, resp, top, ratio, work):
+    """Do the rows from low to high: responsibilities come out times the weights, log densities as log(ratio) + top.
 
-    On entry resp holds the scores plus the log densities; weight and loglik are of these rows alone; work is
-    (4, at least high - low). A row whose every log density is -inf keeps the gate's probabilities: no NaN is born.
+    On entry resp holds the scores plus the log densities; weight, top and ratio are of these rows alone; work is
+    (3, at least high - low). A row whose every log density is -inf keeps the gate's probabilities: no NaN is born.
+    Ratios lie between 1/n_experts and n_experts.
     """
     n_experts, width = len(scores), high - low
-    gate_top, gate_total, top, total = work[0, :width], work[1, :width], work[2, :width], work[3, :width]
+    gate_top, gate_total, total = work[0, :width], work[1, :width], work[2, :width]
     if n_experts == 2:
         a, b = proba[0, low:high], proba[1, low:high]
         _exp_two(scores[0, low:high], scores[1, low:high], a, b, gate_top, gate_total)
@@ -167,11 +169,18 @@ def posterior_chunk(scores, low, high, weight, proba, resp, loglik, work):
         total[:] = 0.0
         for k in range(n_experts):
             _exp_both(scores[k, low:high], gate_top, proba[k, low:high], gate_total, resp[k, low:high], top, total)
-    n_zero = _close(gate_top, gate_total, top, total, weight, loglik)
+    n_zero = _close(gate_top, gate_total, top, total, weight, ratio)
     for k in range(n_experts):
         _multiply_both(proba[k, low:high], gate_total, resp[k, low:high], total)
     if n_zero:
-        _mend(proba, resp, total, weight, low, loglik)
+        _mend(proba, resp, total, weight, low, top)
+
+
+@kernel
+def add_logs(ratio, top):
+    """Put log densities in the place of top."""
+    for i in range(len(top)):
+        top[i] += log(ratio[i])
 
 
 @kernel
@@ -184,9 +193,11 @@ def _add(a, b, out):
 def posterior(scores, log_density, proba, resp, loglik):
     """Fill the gate's probabilities, the responsibilities and the log densities of the rows."""
     n_experts, m = scores.shape
-    work, ones = np.empty((4, _CHUNK)), np.ones(_CHUNK)
+    work, ones, ratio = np.empty((3, _CHUNK)), np.ones(_CHUNK), np.empty(_CHUNK)
     for low in range(0, m, _CHUNK):
         high = min(low + _CHUNK, m)
+        weight, ratios, rows = ones[: high - low], ratio[: high - low], loglik[low:high]
         for k in range(n_experts):
             _add(scores[k, low:high], log_density[k, low:high], resp[k, low:high])
-        posterior_chunk(scores, low, high, ones[: high - low], proba, resp, loglik[low:high], work)
+        posterior_chunk(scores, low, high, weight, proba, resp, rows, ratios, work)
+        add_logs(ratios, rows)

@@ -18,7 +18,7 @@ __all__ = ["GaussianExpert", "GaussianExpertParams"]
 _ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
 _ELEMENT_FLOOR = 1e-6  # a start may be tight, but must not begin as a spike
 _MEDIAN_SQUARE = 0.2  # the closest 1/k holds alien rows and overfitted ones; the scale matters little, EM corrects it
-_RANK_TOL = 1e-13  # directions of an expert's Gram matrix below this share of the largest carry no information
+RANK_TOL = 1e-13  # directions of an expert's Gram matrix below this share of the largest carry no information
 
 
 class GaussianExpertParams(NamedTuple):
@@ -166,7 +166,7 @@ class GaussianExpert(Expert):
         Directions in which an expert has no data keep their coefficients; an expert without rows keeps everything.
         """
         gram, cross, power, _ = stats
-        return GaussianExpertParams(*least_squares(gram, cross, power, *params, self.variance_floor, _RANK_TOL))
+        return GaussianExpertParams(*least_squares(gram, cross, power, *params, self.variance_floor, RANK_TOL))
 
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood whose moments these are."""

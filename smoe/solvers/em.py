@@ -2,6 +2,8 @@
 
 from itertools import chain
 
+from smoe import fused
+from smoe.mixture import Statistics
 from smoe.params import MoEParams
 from smoe.solvers.base import Solver, score_norm, summarise
 from smoe.solvers.gate_steps import newton_gate_step
@@ -59,6 +61,9 @@ class EM(Solver):
 
     def climb(self, model, blocks, params):
         """Return the parameters reached, their statistics and the trace."""
+        if self.tol <= 0 and blocks.only is not None and fused.applies(model, blocks.only):
+            params, stats, trace = fused.climb(model, blocks.only, params, self.max_iter, self.n_halvings, _SLACK)
+            return params, Statistics(*stats, None), trace.tolist()
         stats = blocks.sum(model.statistics, params)
         trace, chart = [stats.loglik], model.gate_chart(params.gate)
         for _ in range(self.max_iter):
