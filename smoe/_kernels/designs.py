@@ -51,6 +51,15 @@ def _add_two(out, other, a, b, c, d, y, z):
 
 
 @kernel
+def _add_four(out, other, a, b, w, x, y, z):
+    """Four features for two experts, with the slopes a and b."""
+    a0, a1, a2, a3, b0, b1, b2, b3 = a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]
+    for i in range(len(out)):
+        out[i] += (a0 * w[i] + a1 * x[i]) + (a2 * y[i] + a3 * z[i])
+        other[i] += (b0 * w[i] + b1 * x[i]) + (b2 * y[i] + b3 * z[i])
+
+
+@kernel
 def fill_predictors(coef, intercept, Z, low, high, out, at):
     """Put coef[k]'z + intercept[k] for the rows from low to high into the columns of out from ``at`` on."""
     n_experts, p = coef.shape
@@ -63,7 +72,11 @@ def fill_predictors(coef, intercept, Z, low, high, out, at):
     paired = 0 if p < 3 else n_experts - n_experts % 2
     for k in range(0, paired, 2):
         row, other = out[k, at:end], out[k + 1, at:end]
-        for j in range(1, p - 1, 2):
+        n_four = (p - 1) // 4 * 4
+        for j in range(1, 1 + n_four, 4):
+            rows = Z[j, low:high], Z[j + 1, low:high], Z[j + 2, low:high], Z[j + 3, low:high]
+            _add_four(row, other, coef[k, j : j + 4], coef[k + 1, j : j + 4], *rows)
+        for j in range(1 + n_four, p - 1, 2):
             a, b, c, d = coef[k, j], coef[k, j + 1], coef[k + 1, j], coef[k + 1, j + 1]
             _add_two(row, other, a, b, c, d, Z[j, low:high], Z[j + 1, low:high])
         if p % 2 == 0:

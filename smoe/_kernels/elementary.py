@@ -26,7 +26,7 @@ def _bitcast(source, target):
 _bits_of = _bitcast(types.float64, types.int64)
 _float_of = _bitcast(types.int64, types.float64)
 
-_SHIFT = 1.5 * 2.0**52  # adding it rounds to an integer, left in the low bits
+_SHIFT = 1.5 * 2.0**52 + 1023.0  # adding it rounds to an integer, left in the low bits as an exponent
 _LOG2E = 1.4426950408889634
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
@@ -53,7 +53,7 @@ def _vector_exp(x):
     p = p * r + 0.5000000000000011
     p = p * r + 1.0
     p = p * r + 1.0
-    scale = _float_of((_bits_of(shifted) + 1023) << 52)
+    scale = _float_of(_bits_of(shifted) << 52)
     return 0.0 if x < _SMALLEST else p * scale
 
 

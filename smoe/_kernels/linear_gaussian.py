@@ -99,7 +99,7 @@ def _e_step(scores, means, y, weight, variance, proba, resp, top, ratio, work):
     for k in range(len(scores)):
         constant = -0.5 * np.log(2.0 * np.pi * variance[k])
         _joint(scores[k, :m], means[k, :m], y, constant, 0.5 / variance[k], resp[k, :m])
-    posterior_chunk(scores, 0, m, weight, proba, resp, top, ratio, work)
+    posterior_chunk(scores, np.int64(0), m, weight, proba, resp, top, ratio, work)
 
 
 @kernel
@@ -171,11 +171,12 @@ def _e_step_two(odds, means, y, weight, variance, resp, pull, pair, top, ratio):
 
 
 @kernel
-def _add_gate_score(proba, resp, weight, Z, low, high, pull, score):
+def _add_gate_score(proba, resp, weight, Z, pull, score):
     """Add all rows but the last, which is minus their sum."""
+    m, zero = len(weight), np.int64(0)
     for i in range(len(proba) - 1):
-        _pull(weight[low:high], proba[i, : high - low], resp[i, : high - low], pull)
-        add_dots(pull, Z, 0, low, score[i])
+        _pull(weight, proba[i, :m], resp[i, :m], pull)
+        add_dots(pull, Z, zero, zero, score[i])
 
 
 @kernel
@@ -202,6 +203,16 @@ def _add_observed(resp, inverse, weights):
 def _invert(weight, out):
     for i in range(len(out)):
         out[i] = 1.0 / weight[i]
+
+
+@kernel
+def _log_odds(coef, intercept):
+    """Return the line of the log odds of the first of two experts."""
+    slope, constant = np.empty((1, coef.shape[1])), np.empty(1)
+    for j in range(coef.shape[1]):
+        slope[0, j] = coef[0, j] - coef[1, j]
+    constant[0] = intercept[0] - intercept[1]
+    return slope, constant
 
 
 @kernel
@@ -237,7 +248,7 @@ def run(
     (k, p + 1, k, p + 1) and the cross sums of the same with z g_j' (k, q, k, p + 1), with g_i the scores of expert i.
     """
     k, p, q = len(coef), len(columns) + 1, len(gate_columns) + 1
-    n_pairs, loglik, two = k * (k - 1) // 2, 0.0, k == 2
+    n_pairs, loglik, two, zero = k * (k - 1) // 2, 0.0, k == 2, np.int64(0)  # kernels compile anew for a literal
     gram, cross = np.zeros((k, p, p)), np.zeros((k, p + 1))
     score, pairs = np.zeros((k, q)), np.zeros((n_pairs, q, q))
     between, both = np.zeros((k, p + 1, k, p + 1)), np.zeros((k, q, k, p + 1))
@@ -248,7 +259,7 @@ def run(
     work, rows, weights = np.empty((3, _CHUNK)), np.empty((6, _CHUNK)), np.empty((n_pairs, _CHUNK))
     row_scores, product = np.empty((k, p + 1, _CHUNK if observed else 0)), np.empty(_LOGS)
     if two:
-        gate_coef, gate_intercept = gate_coef[:1] - gate_coef[1:], gate_intercept[:1] - gate_intercept[1:]
+        gate_coef, gate_intercept = _log_odds(gate_coef, gate_intercept)
     rows[1] = weight[0]
     for start in range(low, high, _CHUNK):
         m = min(_CHUNK, high - start)
@@ -260,26 +271,28 @@ def run(
         standardise(y[start : start + m], y_shift, y_inverse, values)
         if len(weight) > 1:
             w[:] = weight[start : start + m]
-        fill_predictors(gate_coef, gate_intercept, gate_Z, 0, m, scores, 0)
-        fill_predictors(coef, intercept, Z, 0, m, means, 0)
+        fill_predictors(gate_coef, gate_intercept, gate_Z, zero, m, scores, zero)
+        fill_predictors(coef, intercept, Z, zero, m, means, zero)
         if two:
             _e_step_two(scores[0, :m], means, values, w, variance, resp, pull, weights[0, :m], top, ratio)
-            add_dots(pull, gate_Z, 0, 0, score[0])
+            add_dots(pull, gate_Z, zero, zero, score[0])
         else:
             _e_step(scores, means, values, w, variance, proba, resp, top, ratio, work)
-            _add_gate_score(proba, resp, w, gate_Z, 0, m, pull, score)
+            _add_gate_score(proba, resp, w, gate_Z, pull, score)
             _gate_weights(proba, w, weights)
         loglik += _loglik(top, ratio, w, len(weight) == 1, product)
-        add_grams(resp, 0, Z, 0, m, gram)
-        add_cross(resp, 0, Z, values, 0, m, cross)
+        add_grams(resp, zero, Z, zero, m, gram)
+        add_cross(resp, zero, Z, values, zero, m, cross)
         if observed:
             _invert(w, inverse_w)
             _add_observed(resp, inverse_w, weights)
-            fill_row_scores(means, Z, values, variance, 0, m, 0, row_scores)
-            add_expert_products(resp, inverse_w, row_scores, 0, work, between)
-            add_cross_products(resp, inverse_w, gate_Z, 0, row_scores, work, both)
-        add_grams(weights, 0, gate_Z, 0, m, pairs)
-    score[-1] = -np.sum(score[:-1], axis=0)
+            fill_row_scores(means, Z, values, variance, zero, m, zero, row_scores)
+            add_expert_products(resp, inverse_w, row_scores, zero, work, between)
+            add_cross_products(resp, inverse_w, gate_Z, zero, row_scores, work, both)
+        add_grams(weights, zero, gate_Z, zero, m, pairs)
+    for i in range(k - 1):
+        for a in range(q):
+            score[k - 1, a] -= score[i, a]
     mirror(gram)
     mirror(pairs)
     if observed:

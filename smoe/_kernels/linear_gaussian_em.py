@@ -15,26 +15,32 @@ from smoe._kernels.regression import least_squares
 def _free_information(pairs, k):
     """Return the gate's information without the last expert, whose row is pinned, from the sums of the pairs."""
     q, pair = pairs.shape[1], 0
-    out = np.zeros((k - 1, q, k - 1, q))
+    out = np.zeros(((k - 1) * q, (k - 1) * q))
     for i in range(k):
         for j in range(i + 1, k):
-            if j < k - 1:
-                out[i, :, j] += pairs[pair]
-                out[j, :, i] += pairs[pair]
-                out[j, :, j] -= pairs[pair]
-            out[i, :, i] -= pairs[pair]
+            for a in range(q):
+                for b in range(q):
+                    value = pairs[pair, a, b]
+                    out[i * q + a, i * q + b] -= value
+                    if j < k - 1:
+                        out[j * q + a, j * q + b] -= value
+                        out[i * q + a, j * q + b] += value
+                        out[j * q + a, i * q + b] += value
             pair += 1
-    return out.reshape((k - 1) * q, (k - 1) * q)
+    return out
 
 
 @kernel
-def _gate_step(score, pairs):
-    """Return one Newton step for the slopes and the intercepts of the gate."""
-    k, q = score.shape
-    step = np.zeros((k, q))
-    if k > 1:
-        step[:-1] = damped_step(score[:-1].copy().reshape(-1), _free_information(pairs, k)).reshape(k - 1, q)
-    return step
+def _move_gate(coef, intercept, step, t):
+    """Return the gate moved by t times the step; the last expert's row stays."""
+    new_coef, new_intercept, place = np.copy(coef), np.copy(intercept), 0
+    for i in range(len(coef) - 1):
+        for j in range(coef.shape[1]):
+            new_coef[i, j] += t * step[place]
+            place += 1
+        new_intercept[i] += t * step[place]
+        place += 1
+    return new_coef, new_intercept
 
 
 @kernel
@@ -44,20 +50,23 @@ def climb(gate_coef, gate_intercept, coef, intercept, variance, data, floor, ran
     ``data`` are the arguments of `run` from ``flat`` to ``y_inverse``. A gate's step after which the log-likelihood
     falls by more than ``slack`` (relative, and per weight) is halved, ``n_halvings`` times, then left out.
     """
-    gate, experts = (gate_coef, gate_intercept), (coef, intercept, variance)
-    sums, trace = run(*gate, *experts, *data, False), np.empty(n_iter + 1)
-    trace[0] = sums[0]
-    for iteration in range(1, n_iter + 1):
-        loglik, gram, cross, score, pairs = sums[:5]
-        new = least_squares(gram, cross[:, :-1].copy(), cross[:, -1].copy(), *experts, floor, rank_tol)
-        step, t = _gate_step(score, pairs), 1.0
-        least = loglik - slack * (abs(loglik) + np.sum(gram[:, -1, -1]))
+    k, q = gate_coef.shape[0], gate_coef.shape[1] + 1
+    gate, experts, trace = (gate_coef, gate_intercept), (coef, intercept, variance), np.empty(n_iter + 1)
+    sums = run(*gate, *experts, *data, False)
+    for iteration in range(n_iter):
+        trace[iteration] = least = sums[0]
+        gram, cross, score, pairs = sums[1:5]
+        new = least_squares(gram, cross[:, :-1], cross[:, -1], *experts, floor, rank_tol)
+        step = damped_step(np.ravel(score)[: (k - 1) * q], _free_information(pairs, k))
+        for expert in range(k):
+            least -= slack * gram[expert, -1, -1]
+        least -= slack * abs(sums[0])
         for halving in range(n_halvings + 2):
             t = 0.0 if halving > n_halvings else 0.5**halving
-            candidate = gate[0] + t * step[:, :-1], gate[1] + t * step[:, -1]
+            candidate = _move_gate(*gate, step, t)
             there = run(*candidate, *new, *data, False)
             if there[0] >= least:
                 gate, experts, sums = candidate, new, there
                 break
-        trace[iteration] = sums[0]
+    trace[n_iter] = sums[0]
     return gate, experts, sums, trace

@@ -242,9 +242,10 @@ def add_cross(weights, at, Z, y, low, high, out):
 @kernel
 def mirror(grams):
     """Copy upper triangles to the lower ones."""
-    for j in range(grams.shape[1]):
-        for k in range(j):
-            grams[:, j, k] = grams[:, k, j]
+    for c in range(len(grams)):
+        for j in range(grams.shape[1]):
+            for k in range(j):
+                grams[c, j, k] = grams[c, k, j]
 
 
 @kernel

@@ -46,15 +46,15 @@ def add_expert_products(resp, inverse, rows, at, work, out):
 @kernel
 def add_cross_products(resp, inverse, Z, low, rows, work, out):
     """Add the sums of w r_i r_j z g_j' for i != j, (n_experts, p, n_experts, width); Z begins at row ``low``."""
-    n_experts, m = len(rows), len(inverse)
+    n_experts, m, zero = len(rows), len(inverse), np.int64(0)  # kernels compile anew for a literal
     factor, product = work[0, :m], work[1, :m]
     for i in range(n_experts):
         for j in range(i + 1, n_experts):
             _pair(resp[i, :m], resp[j, :m], inverse, factor)
             for a in range(len(Z)):
                 multiply(factor, Z[a, low : low + m], product)
-                add_dots(product, rows[j], 0, 0, out[i, a, j])
-                add_dots(product, rows[i], 0, 0, out[j, a, i])
+                add_dots(product, rows[j], zero, zero, out[i, a, j])
+                add_dots(product, rows[i], zero, zero, out[j, a, i])
 
 
 @kernel
@@ -71,11 +71,12 @@ def close_expert_products(out):
 @kernel
 def close_cross_products(out):
     """Fill in the entries for i = j, which are minus the sum of the others."""
-    n_experts = len(out)
+    n_experts, p, _, width = out.shape
     for j in range(n_experts):
         for i in range(n_experts):
-            if i != j:
-                out[j, :, j] -= out[i, :, j]
+            for a in range(p if i != j else 0):
+                for b in range(width):
+                    out[j, a, j, b] -= out[i, a, j, b]
 
 
 @kernel
