@@ -203,20 +203,24 @@ class Blocks:
         ``size`` remain, a systematic sample by weight is drawn along that order. Neither the order of the rows nor the
         difference between repeating and weighting a row matters.
         """
-        key = self.map(_projection, None)
-        rows = _thinned(key)
-        key = key[rows]
-        order = np.argsort(key, kind="stable")
-        key, rows = key[order], rows[order]
-        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-        weight = np.add.reduceat(self.source.weight[rows], first)
-        rows = rows[first]
+        rows, weight = self._distinct
         if len(rows) > size:
             cumulative = np.cumsum(weight) / weight.sum()
             position = (np.arange(size) + rng.random()) / size
             picked, weight = np.unique(np.searchsorted(cumulative, position, side="right"), return_counts=True)
             rows = rows[np.minimum(picked, len(rows) - 1)]
         return rows, weight.astype(float)
+
+    @cached_property
+    def _distinct(self):
+        """Distinct rows in an order of their own, or of very many a part that does not depend on their order."""
+        key = self.map(_projection, None)
+        rows = _thinned(key)
+        key = key[rows]
+        order = np.argsort(key)
+        key, rows = key[order], rows[order]
+        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+        return rows[first], np.add.reduceat(self.source.weight[rows], first)
 
 
 def _slices(n, width, most):

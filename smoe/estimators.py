@@ -4,7 +4,6 @@ import warnings
 from contextlib import nullcontext
 
 import numpy as np
-from scipy.special import entr
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -12,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from threadpoolctl import threadpool_limits
 
 from smoe._kernels._jit import interruptible, must_compile
-from smoe._kernels.posterior import posterior
+from smoe._kernels.posterior import entropies, posterior
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS, Expert
 from smoe.features import choose_columns
@@ -341,7 +340,8 @@ def _stable_order(model, blocks, params):
 
     def totals(block, p):
         resp = model.posterior(block, p)[1]
-        return np.array([resp @ block.weight, resp @ (block.weight * block.y), entr(resp) @ block.weight])
+        weight = block.weight
+        return np.array([resp @ weight, resp @ (weight * block.y), entropies(resp, weight)])
 
     weight, response, entropy = blocks.sum(totals, params)
     mean = np.where(weight > 0, response / np.where(weight > 0, weight, 1.0), np.inf)

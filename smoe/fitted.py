@@ -7,6 +7,7 @@ from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from smoe._kernels._jit import interruptible
+from smoe._kernels.posterior import entropies
 from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture
 from smoe.mixture import MixtureOfExperts
@@ -210,8 +211,7 @@ class FittedMixture:
         """Return the integrated complete-data criterion: BIC plus twice the entropy of the responsibilities."""
 
         def entropy(block, params):
-            resp = self._model.posterior(block, params)[1]
-            return -float(block.weight @ (resp * np.log(np.where(resp > 0, resp, 1.0))).sum(axis=0))
+            return float(entropies(self._model.posterior(block, params)[1], block.weight).sum())
 
         blocks = self._blocks(X, y, sample_weight)
         return self._bic(blocks) + 2.0 * blocks.sum(entropy, self.params_)

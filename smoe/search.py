@@ -83,7 +83,7 @@ def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
 
 def _screen(run, model, sample, solver, proposals):
     """Return a short run of every start, and a second look at the better part if the solver has one."""
-    look = getattr(solver, "screen", EM(_SCREENING, 0.0).solve)
+    look = getattr(solver, "screen", EM(_SCREENING, 0.0).short_run)
     fits = dict(enumerate(run(delayed(look)(model, sample, params) for params in proposals.values())))
     if hasattr(solver, "rescreen"):
         second = _ranked(model, fits)[: max(_FINISHED, len(fits) // 4)]

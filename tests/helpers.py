@@ -63,7 +63,7 @@ class Problem:
         self.truth = MoEParams(
             random_gate(self.model.gate, k, d, rng, spread), random_expert(self.model.expert, k, d, rng, spread)
         )
-        self.weight = rng.uniform(0.5, 2.0, n) if weighted else np.ones(n)
+        self.weighted, self.weight = weighted, rng.uniform(0.5, 2.0, n) if weighted else np.ones(n)
         self.scaling = Scaling.identity(np.arange(d), np.arange(d))
         block = Blocks(self.model, self.X, None, None, self.scaling).take(slice(None))
         self.y = self.model.sample(block, self.truth, rng)[0]
@@ -71,7 +71,7 @@ class Problem:
 
     @property
     def blocks(self):
-        return Blocks(self.model, self.X, self.y, self.weight, self.scaling)
+        return Blocks(self.model, self.X, self.y, self.weight if self.weighted else None, self.scaling)
 
     @property
     def block(self):

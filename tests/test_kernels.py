@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from numba import njit
+from scipy.special import entr
 from scipy.stats import norm
 
 import naive
@@ -207,6 +208,43 @@ def test_a_fused_pass_at_the_edges(scale):
     assert found.loglik == -np.inf
     proba = naive.softmax(naive.linear_scores(X[0], gate))
     np.testing.assert_allclose(found.expert.weight, proba, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("scale", [1.0, 800.0])
+def test_a_fused_pass_of_two_experts_at_the_edges(scale):
+    """Scores of +-800, a density that underflows, a variance on its floor; row by row, and one row without density."""
+    gate = LinearGateParams(np.array([[scale], [0.0]]), np.array([0.3, 0.0]))
+    expert = GaussianExpertParams(np.zeros((2, 1)), np.array([0.0, 1.0]), np.array([1e-8, 1.0]))
+    model, params = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), MoEParams(gate, expert)
+    scaling = Scaling.identity(np.arange(1), np.arange(1))
+    for x, response, weight in [(1.0, 0.0, 1.0), (-1.0, 1.0, 2.0), (0.0, 0.5, 1.0), (1.0, 1e6, 3.0), (0.5, 1e-4, 1.0)]:
+        blocks = Blocks(model, np.array([[x]]), np.array([response]), np.array([weight]), scaling)
+        scores = naive.linear_scores([x], gate)
+        joint = [
+            s - naive.log_sum_exp(scores) + f
+            for s, f in zip(scores, naive.gaussian_log_density(response, [x], expert), strict=True)
+        ]
+        proba, resp = np.array(naive.softmax(scores)), np.array(naive.softmax(joint))
+        found = quiet_sum(blocks, model.statistics, params)
+        np.testing.assert_allclose(found.loglik, weight * naive.log_sum_exp(joint), rtol=1e-12)
+        np.testing.assert_allclose(found.expert.weight, weight * resp, rtol=1e-12, atol=1e-300)
+        np.testing.assert_allclose(found.gate_score.intercept, weight * (resp - proba), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(found.gate_information[1, 1], weight * proba[0] * proba[1], rtol=1e-12, atol=1e-300)
+    nowhere = params._replace(expert=expert._replace(variance=np.full(2, 1e-300)))  # every density is zero
+    for one_weight in (np.array([2.0, 2.0]), None):
+        blocks = Blocks(model, np.array([[0.1], [0.2]]), np.array([1e6, 1e6]), one_weight, scaling)
+        found = quiet_sum(blocks, model.statistics, nowhere)
+        proba = np.sum([naive.softmax(naive.linear_scores([x], gate)) for x in (0.1, 0.2)], axis=0)
+        assert found.loglik == -np.inf
+        np.testing.assert_allclose(found.expert.weight, proba * (1.0 if one_weight is None else 2.0), atol=1e-15)
+        np.testing.assert_array_equal(found.gate_score.intercept, 0.0)
+
+
+@pytest.mark.parametrize("m", [1, 7, 500])
+def test_entropies(m, rng):
+    proba, weight = rng.dirichlet([0.1, 1.0, 3.0], m).T.copy(), rng.uniform(size=m)
+    proba[0, 0] = 0.0
+    np.testing.assert_allclose(kernels.entropies(proba, weight), entr(proba) @ weight, rtol=1e-12, atol=1e-14)
 
 
 def test_must_compile(tmp_path, monkeypatch):

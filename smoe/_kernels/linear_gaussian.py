@@ -103,13 +103,14 @@ def _e_step(scores, means, y, weight, variance, proba, resp, top, ratio, work):
 
 
 @kernel
-def _two(odds, mean, other, y, weight, constant, other_constant, half, other_half, first, second, pull, pair, top, ratio):
+def _two(odds, mean, other, y, weight, lines, first, second, pull, pair, top, ratio):
     """Do all of an E-step that two experts need in one loop, with one exponential each for the gate and the posterior.
 
-    ``odds`` are the gate's log odds of the first expert, ``half`` is half its precision; what is filled are both
-    responsibilities times the weights, the pull on the odds, the gate's covariance weights, and log densities as
-    log(ratio) + top. Return how many rows have no density at all; their top is minus infinity.
+    ``odds`` are the gate's log odds of the first expert, ``lines`` the constants and half the precisions of the log
+    densities. What is filled are both responsibilities times the weights, the pull on the odds, the gate's weights of
+    the pair, and log densities as log(ratio) + top. Return how many rows have no density at all; their top is -inf.
     """
+    constant, other_constant, half, other_half = lines
     n_zero = 0
     for i in range(len(y)):
         a, b, w = y[i] - mean[i], y[i] - other[i], weight[i]
@@ -147,26 +148,10 @@ def _mend_two(top, weight, first, second, pull):
 @kernel
 def _e_step_two(odds, means, y, weight, variance, resp, pull, pair, top, ratio):
     """Fill resp (times the weights), the pull on the odds, the gate's weights of the pair, top and ratio."""
-    m, (half, other_half) = len(y), 0.5 / variance
-    constant, other_constant = -0.5 * np.log(2.0 * np.pi * variance)
+    m, constants = len(y), -0.5 * np.log(2.0 * np.pi * variance)
     first, second = resp[0, :m], resp[1, :m]
-    if _two(
-        odds,
-        means[0, :m],
-        means[1, :m],
-        y,
-        weight,
-        constant,
-        other_constant,
-        half,
-        other_half,
-        first,
-        second,
-        pull,
-        pair,
-        top,
-        ratio,
-    ):
+    lines = constants[0], constants[1], 0.5 / variance[0], 0.5 / variance[1]
+    if _two(odds, means[0, :m], means[1, :m], y, weight, lines, first, second, pull, pair, top, ratio):
         _mend_two(top, weight, first, second, pull)
 
 

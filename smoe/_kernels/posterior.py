@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import kernel, reducing_kernel
 from smoe._kernels.elementary import exp, log
 
 _CHUNK = 512  # rows that stay in the first-level cache while all is done with them
+_NOTHING = 1e-300  # of a probability: what it adds to an entropy is nothing
 
 
 @kernel
@@ -181,6 +182,23 @@ def add_logs(ratio, top):
     """Put log densities in the place of top."""
     for i in range(len(top)):
         top[i] += log(ratio[i])
+
+
+@reducing_kernel
+def _plogp(p, weight):
+    out = 0.0
+    for i in range(len(p)):
+        out += weight[i] * (p[i] * log(p[i] if p[i] > _NOTHING else 1.0))
+    return out
+
+
+@kernel
+def entropies(proba, weight):
+    """Return the weighted sums over rows of -p log p, (n_experts,)."""
+    out = np.empty(len(proba))
+    for k in range(len(proba)):
+        out[k] = -_plogp(proba[k], weight)
+    return out
 
 
 @kernel

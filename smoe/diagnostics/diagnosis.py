@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import entr
 from scipy.stats import kstest, kurtosis, skew
 
+from smoe._kernels.posterior import entropies
 from smoe.diagnostics.problems import problems_of
 from smoe.diagnostics.residuals import quantile_residuals, varies
 from smoe.distribution import ConditionalMixture
@@ -184,7 +184,7 @@ def _use(model, blocks, params):
     def visit(block, p):
         proba, resp, _ = model.posterior(block, p)
         first = np.bincount(proba.argmax(axis=0), minlength=len(proba))
-        return np.array([proba.sum(axis=1), first, entr(resp).sum(axis=1)])
+        return np.array([proba.sum(axis=1), first, entropies(resp, np.ones(len(block)))])
 
     mass, first, entropy = blocks.sum(visit, params) / len(blocks)
     return mass, first, float(entropy.sum() / np.log(len(mass))) if len(mass) > 1 else 0.0

@@ -28,7 +28,7 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
     model, blocks, params = work
     size = max(_SAMPLE, _ROWS_PER_PARAMETER * model.chart(params).n_free)
     sample = blocks.representatives(size, rng)
-    look = getattr(estimator.solver_, "screen", EM(_SCREENING, 0.0).solve)
+    look = getattr(estimator.solver_, "screen", EM(_SCREENING, 0.0).short_run)
     best = {}
     for i in range(n_experts_of(params)):
         starts = list(proposed_splits(model, sample.block, params, i, rng))

@@ -136,7 +136,10 @@ def _undecided_groups(overlap):
     Two experts are linked when the rows on which the gate hesitates between them add up to something; experts at
     opposite ends may be linked through others. Between groups that are not linked the gate still wants to grow.
     """
-    n_groups, groups = connected_components(overlap > _UNDECIDED)
+    linked = overlap > _UNDECIDED
+    if linked.all():
+        return None
+    n_groups, groups = connected_components(linked)
     return groups if n_groups > 1 else None
 
 

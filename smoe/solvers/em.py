@@ -2,10 +2,12 @@
 
 from itertools import chain
 
+import numpy as np
+
 from smoe import fused
 from smoe.mixture import Statistics
 from smoe.params import MoEParams
-from smoe.solvers.base import Solver, score_norm, summarise
+from smoe.solvers.base import Fit, Solver, score_norm, summarise
 from smoe.solvers.gate_steps import newton_gate_step
 
 __all__ = ["EM"]
@@ -58,6 +60,11 @@ class EM(Solver):
         params, stats, trace = self.climb(model, blocks, params)
         score = stats.score(model.expert, params)
         return summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
+
+    def short_run(self, model, blocks, params):
+        """Do the iterations and no more: the `Fit` says where they lead, not how near that is to a maximum."""
+        params, stats, trace = self.climb(model, blocks, params)
+        return Fit(params, stats.loglik, np.nan, len(trace) - 1, False, "a short run", np.array(trace))
 
     def climb(self, model, blocks, params):
         """Return the parameters reached, their statistics and the trace."""

@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 from helpers import PAIRS, SMOOTH, Problem, assert_close, perturbed
 from smoe import MoERegressor
+from smoe.blocks import Blocks
 from smoe.experts import EXPERTS
 from smoe.gates import GATES
 from smoe.params import MoEParams, flatten, permute
@@ -81,6 +82,42 @@ def test_em_never_falls_one_iteration_at_a_time(gate, expert, k):
             params = EM(max_iter=1, tol=0.0).solve(model, problem.blocks, params).params
         assert_never_falls([*trace, problem.loglik(params)])
         assert trace[-1] > trace[0]
+
+
+class UncountedBlocks(Blocks):
+    """Rows that are visited pass by pass, and how often."""
+
+    only, n_passes = None, 0
+
+    def sum(self, visit, params, *args):
+        self.n_passes += 1
+        return super().sum(visit, params, *args)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("k, d", [(1, 1), (2, 1), (3, 2), (4, 0)])
+def test_compiled_em_is_em(k, d, weighted):
+    """The iterations of small data are those of large data, also where the gate's step is halved."""
+    n_halved = 0
+    for seed in range(8):
+        problem = Problem("softmax", "gaussian", n=300, k=k, d=d, seed=seed, spread=3.0, weighted=weighted)
+        start, blocks = problem.near_truth(spread=2.0), problem.blocks
+        passes = UncountedBlocks(problem.model, problem.X, problem.y, blocks.source.weight, problem.scaling)
+        compiled, plain = (EM(30, 0.0).solve(problem.model, rows, start) for rows in (blocks, passes))
+        np.testing.assert_allclose(compiled.trace, plain.trace, rtol=1e-10)
+        assert_close(compiled.params, plain.params, rtol=1e-6, atol=1e-7)
+        assert abs(compiled.score_norm - plain.score_norm) < 1e-8
+        n_halved += passes.n_passes - 31
+    assert n_halved > 0 or k != 3
+
+
+def test_a_short_run_is_the_way_of_em():
+    problem = Problem("softmax", "gaussian")
+    start = problem.near_truth()
+    run, fit = (climb(problem.model, problem.blocks, start) for climb in (EM(7, 0.0).short_run, EM(7, 0.0).solve))
+    np.testing.assert_array_equal(run.trace, fit.trace)
+    assert_close(run.params, fit.params, rtol=0, atol=0)
+    assert (run.loglik, run.n_iter, run.converged) == (fit.loglik, 7, False)
 
 
 @em
