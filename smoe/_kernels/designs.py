@@ -46,8 +46,8 @@ def _add(out, slope, z):
 def _add_two(out, other, a, b, c, d, y, z):
     """Two features for two experts: half the loads and stores."""
     for i in range(len(out)):
-        out[i] += a * y[i] + b * z[i]
-        other[i] += c * y[i] + d * z[i]
+        out[i] = out[i] + a * y[i] + b * z[i]
+        other[i] = other[i] + c * y[i] + d * z[i]
 
 
 @kernel
@@ -55,8 +55,8 @@ def _add_four(out, other, a, b, w, x, y, z):
     """Four features for two experts, with the slopes a and b."""
     a0, a1, a2, a3, b0, b1, b2, b3 = a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]
     for i in range(len(out)):
-        out[i] += (a0 * w[i] + a1 * x[i]) + (a2 * y[i] + a3 * z[i])
-        other[i] += (b0 * w[i] + b1 * x[i]) + (b2 * y[i] + b3 * z[i])
+        out[i] = out[i] + a0 * w[i] + a1 * x[i] + a2 * y[i] + a3 * z[i]
+        other[i] = other[i] + b0 * w[i] + b1 * x[i] + b2 * y[i] + b3 * z[i]
 
 
 @kernel
