@@ -43,9 +43,11 @@ def _shaped(model, sums):
     return loglik, stats, score, model.gate.assembled(gate_pairs, len(cross))
 
 
-def statistics(model, block, params):
-    """Return log-likelihood, sufficient statistics, the gate's score and its information."""
-    return _shaped(model, linear_gaussian.run(*_arguments(block, params), False)[:5])
+def statistics(model, block, params, gate_information=True):
+    """Return log-likelihood, sufficient statistics, the gate's score and its information, or None in its place."""
+    sums = linear_gaussian.run(*_arguments(block, params), gate_information, False)[:5]
+    found = _shaped(model, sums)
+    return found if gate_information else (*found[:3], None)
 
 
 def climb(model, block, params, n_iter, n_halvings, slack):
@@ -61,7 +63,7 @@ def climb(model, block, params, n_iter, n_halvings, slack):
 
 def curvature(model, block, params):
     """Return the same with the gate's observed information, and its cross and the experts' blocks."""
-    *sums, between, both = linear_gaussian.run(*_arguments(block, params), True)
+    *sums, between, both = linear_gaussian.run(*_arguments(block, params), True, True)
     loglik, stats, score, gate_block = _shaped(model, sums)
     own = model.expert.curvature(None, None, params.expert, None, stats)  # the moments say it all
     expert_block = with_own(between, own)

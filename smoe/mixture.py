@@ -73,8 +73,8 @@ class MixtureOfExperts(NamedTuple):
 
     def statistics(self, block, params, gate_information=True):
         """Do the E-step: return the log-likelihood here and the statistics of the next M-step."""
-        if gate_information and fused.applies(self, block):
-            return Statistics(*fused.statistics(self, block, params), None)
+        if fused.applies(self, block):
+            return Statistics(*fused.statistics(self, block, params, gate_information), None)
         gate, weight = self.gate, block.weight
         proba, resp, loglik = self.posterior(block, params)
         information = gate.information(block.gate_Z, params.gate, proba, weight) if gate_information else None

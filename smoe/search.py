@@ -12,7 +12,7 @@ __all__ = ["StartRecord", "agreement", "n_sharing", "search"]
 
 _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
-_SCREENING = 15  # EM iterations of each start
+_SCREENING = 30  # EM iterations of each start
 _FINISHED = 5  # starts that are taken to the end
 _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts in one basin
 _SHARED = 50_000  # with fewer rows, threads take one start each

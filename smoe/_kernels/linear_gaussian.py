@@ -223,14 +223,16 @@ def run(
     same,
     y_shift,
     y_inverse,
+    gate_information,
     observed,
 ):
     """Do a pass over the rows from low to high of X, given flat, and return sums over them.
 
     These are the weighted log-likelihood; the sums of w r_k z z' (k, p, p), of w r_k z y and w r_k y^2 (k, p + 1); the
-    gate's score (k, q); and its pairs' sums of -w p_i p_j z z' (n_pairs, q, q). If ``observed``, the pairs' sums are of
-    w (r_i r_j - p_i p_j) z z', and to them come the experts' sums of w (r_i r_j - 1{i=j} r_i) g_i g_j'
-    (k, p + 1, k, p + 1) and the cross sums of the same with z g_j' (k, q, k, p + 1), with g_i the scores of expert i.
+    gate's score (k, q); and its pairs' sums of -w p_i p_j z z' (n_pairs, q, q), which are zero unless
+    ``gate_information`` is wanted. If ``observed`` too, the pairs' sums are of w (r_i r_j - p_i p_j) z z', and to them
+    come the experts' sums of w (r_i r_j - 1{i=j} r_i) g_i g_j' (k, p + 1, k, p + 1) and the cross sums of the same with
+    z g_j' (k, q, k, p + 1), with g_i the scores of expert i.
     """
     k, p, q = len(coef), len(columns) + 1, len(gate_columns) + 1
     n_pairs, loglik, two, zero = k * (k - 1) // 2, 0.0, k == 2, np.int64(0)  # kernels compile anew for a literal
@@ -264,7 +266,8 @@ def run(
         else:
             _e_step(scores, means, values, w, variance, proba, resp, top, ratio, work)
             _add_gate_score(proba, resp, w, gate_Z, pull, score)
-            _gate_weights(proba, w, weights)
+            if gate_information:
+                _gate_weights(proba, w, weights)
         loglik += _loglik(top, ratio, w, len(weight) == 1, product)
         add_grams(resp, zero, Z, zero, m, gram)
         add_cross(resp, zero, Z, values, zero, m, cross)
@@ -274,7 +277,8 @@ def run(
             fill_row_scores(means, Z, values, variance, zero, m, zero, row_scores)
             add_expert_products(resp, inverse_w, row_scores, zero, work, between)
             add_cross_products(resp, inverse_w, gate_Z, zero, row_scores, work, both)
-        add_grams(weights, zero, gate_Z, zero, m, pairs)
+        if gate_information:
+            add_grams(weights, zero, gate_Z, zero, m, pairs)
     for i in range(k - 1):
         for a in range(q):
             score[k - 1, a] -= score[i, a]

@@ -52,7 +52,7 @@ def climb(gate_coef, gate_intercept, coef, intercept, variance, data, floor, ran
     """
     k, q = gate_coef.shape[0], gate_coef.shape[1] + 1
     gate, experts, trace = (gate_coef, gate_intercept), (coef, intercept, variance), np.empty(n_iter + 1)
-    sums = run(*gate, *experts, *data, False)
+    sums = run(*gate, *experts, *data, True, False)
     for iteration in range(n_iter):
         trace[iteration] = least = sums[0]
         gram, cross, score, pairs = sums[1:5]
@@ -64,7 +64,7 @@ def climb(gate_coef, gate_intercept, coef, intercept, variance, data, floor, ran
         for halving in range(n_halvings + 2):
             t = 0.0 if halving > n_halvings else 0.5**halving
             candidate = _move_gate(*gate, step, t)
-            there = run(*candidate, *new, *data, False)
+            there = run(*candidate, *new, *data, True, False)
             if there[0] >= least:
                 gate, experts, sums = candidate, new, there
                 break

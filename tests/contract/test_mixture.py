@@ -77,6 +77,9 @@ def test_a_fused_pass_is_the_composed_one(n, k, d, weighted, monkeypatch):
     params, model = problem.near_truth(), problem.model
     assert smoe.fused.applies(model, problem.block)
     fused = model.statistics(problem.block, params), model.curvature(problem.block, params)
+    first_order = model.statistics(problem.block, params, gate_information=False)
+    assert first_order.gate_information is None
+    assert_close(first_order._replace(gate_information=fused[0].gate_information), fused[0], rtol=0, atol=0)
     monkeypatch.setattr(smoe.fused, "applies", lambda model, block: False)
     assert_close(fused[0], model.statistics(problem.block, params), rtol=1e-11, atol=1e-10)
     assert_close(fused[1], model.curvature(problem.block, params), rtol=1e-10, atol=1e-9)
