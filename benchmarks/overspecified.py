@@ -31,9 +31,9 @@ T0 = MoEParams(
 
 
 class CountedBlocks(Blocks):
-    """Blocks that count the passes over them."""
+    """Blocks that count the passes over them, also when one block is all: EM then makes them one by one."""
 
-    n_passes = 0
+    only, n_passes = None, 0
 
     def sum(self, visit, params, *args):
         """Count, then visit."""

@@ -143,7 +143,7 @@ class Blocks:
 
     @property
     def only(self):
-        """The block of all rows, if they are one block."""
+        """The block of all rows if they are one block, for those who can do more with it than visit it."""
         return self._block(self.slices[0]) if len(self.slices) == 1 else None
 
     def take(self, rows):

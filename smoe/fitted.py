@@ -105,8 +105,7 @@ class FittedMixture:
         blocks = self._blocks(X)
         if not return_std:
             return blocks.map(self._model.mean, self.params_)
-        mean, variance = blocks.map(lambda b, p: np.array(self._model.mean_and_variance(b, p)), self.params_)
-        return mean, np.sqrt(variance)
+        return tuple(blocks.map(self._model.mean_and_std, self.params_))
 
     def predict_distribution(self, X):
         """Return the distributions of y given x, one for each row.

@@ -147,13 +147,16 @@ class MixtureOfExperts(NamedTuple):
             return (proba * self.expert.mean_of(block.expert_Z, params.expert, chosen)).sum(axis=0)
         return (self.gate_proba(block, params) * self.expert.mean(block.expert_Z, params.expert)).sum(axis=0)
 
-    def mean_and_variance(self, block, params):
-        """Return the mean and the variance of y given x, row by row."""
+    def mean_and_std(self, block, params):
+        """Return the mean and the standard deviation of y given x, row by row, (2, m)."""
         proba = self.gate_proba(block, params)
         means = self.expert.mean(block.expert_Z, params.expert)
         mean = (proba * means).sum(axis=0)
-        spread = self.expert.variance(block.expert_Z, params.expert) + (means - mean) ** 2
-        return mean, (proba * spread).sum(axis=0)
+        apart = np.where(proba > 0, np.abs(means - mean), 0.0)
+        within = np.sqrt(self.expert.variance(block.expert_Z, params.expert))
+        unit = np.maximum(apart, within).max(axis=0)  # squares of far apart means leave float64
+        spread = (proba * ((within / unit) ** 2 + (apart / unit) ** 2)).sum(axis=0)
+        return np.array([mean, unit * np.sqrt(spread)])
 
     def sample(self, block, params, rng):
         """Draw y and the label of the expert it came from, row by row."""

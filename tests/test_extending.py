@@ -34,7 +34,7 @@ NOT_FOR_T = (
     "test_m_step_is_the_maximum",
     "test_sample_follows_the_density",
     "test_cdf_is_the_integral_of_the_density",
-    "test_mean_and_variance_are_those_of_the_density",
+    "test_mean_and_std_are_those_of_the_density",
 )
 
 

@@ -1,5 +1,7 @@
 """Predictive distributions of fitted models: shapes, errors, gates, rows, threads."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,6 +87,22 @@ def test_estimator_methods_are_those_of_the_distribution(fitted, moe):
     np.testing.assert_array_equal(mixture.ppf([[0.2, 0.9]]), fitted.predict_quantiles(X, [0.2, 0.9]))
     np.testing.assert_array_equal(mixture.median(), fitted.predict_quantiles(X, 0.5))
     np.testing.assert_array_equal(mixture.sample(random_state=3), fitted.sample(X, random_state=3))
+
+
+def test_standard_deviations_far_away(fitted, moe):
+    """Where squares leave float64: one expert is left, or several that are far apart."""
+    far = fitted.predict_distribution(1e200 * moe.data)
+    proba = fitted.gate_proba(1e200 * moe.data)
+    alone = proba.max(axis=1) == 1.0
+    wanted = np.sqrt(fitted.expert_variance_)[proba.argmax(axis=1)]
+    np.testing.assert_allclose(far.std()[alone], wanted[alone], rtol=1e-12)
+    flat = fitted.params_.gate._replace(coef=np.zeros((3, 2)), intercept=np.zeros(3))
+    model = copy.copy(fitted)
+    model.params_ = fitted.params_._replace(gate=flat)
+    lines = 1e200 * moe.data @ fitted.expert_coef_.T + fitted.expert_intercept_
+    wanted = 1e200 * np.std(lines / 1e200, axis=1)
+    np.testing.assert_allclose(model.predict(1e200 * moe.data, return_std=True)[1], wanted, rtol=1e-12)
+    assert np.all(model.predict_distribution(1e200 * moe.data).var() == np.inf)
 
 
 def test_data_frames_integers_and_one_row(moe):

@@ -120,7 +120,7 @@ def test_slope_heuristic_as_criterion(pair):
 
 def test_uncertified_fits_are_named(pair):
     X, y = pair
-    estimator = clone(MODEL).set_params(solver=EM(3))
+    estimator = clone(MODEL).set_params(solver=EM(3, tol=1e-14))
     with pytest.warns(
         ConvergenceWarning, match="fits with 2, 3 experts .the chosen one among them.*2: iteration limit"
     ):

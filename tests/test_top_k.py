@@ -86,7 +86,7 @@ def test_sparse_prediction_equals_the_dense_formula(rank_by, rng):
     proba = model.gate_proba(block, moe.params)
     means = model.expert.mean(block.expert_Z, moe.params.expert)
     np.testing.assert_allclose(model.mean(block, moe.params), (proba * means).sum(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(model.mean_and_variance(block, moe.params)[0], model.mean(block, moe.params))
+    np.testing.assert_allclose(model.mean_and_std(block, moe.params)[0], model.mean(block, moe.params))
 
 
 # Identities -----------------------------------------------------------------------------------------------------------

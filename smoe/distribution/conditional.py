@@ -77,12 +77,13 @@ class ConditionalMixture:
         return self._blocks.map(self._model.mean, self._params)
 
     def var(self):
-        """Return the variances: within and between the experts, (n_samples,)."""
-        return self._moments()[1]
+        """Return the variances: within and between the experts, (n_samples,); infinite where float64 ends."""
+        with np.errstate(over="ignore"):
+            return self.std() ** 2
 
     def std(self):
         """Return the standard deviations, (n_samples,)."""
-        return np.sqrt(self._moments()[1])
+        return self._blocks.map(self._model.mean_and_std, self._params)[1]
 
     def pdf(self, y):
         """Return the densities at y, per unit of y; shapes as the class says."""
@@ -187,9 +188,6 @@ class ConditionalMixture:
             return np.array([model.sample(block, params, rng)[0] for _ in range(size)])
 
         return alone.map(visit, self._params).T
-
-    def _moments(self):
-        return self._blocks.map(lambda block, p: np.array(self._model.mean_and_variance(block, p)), self._params)
 
     def _map(self, method, values, *args):
         """Return method(components, column, ...) for each column of values (n_samples or 1, g) or for its only one."""

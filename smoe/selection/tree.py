@@ -149,7 +149,7 @@ def dendrogram(model, X, y, sample_weight=None, *, dissimilarity="information", 
     >>> model = SoftmaxMoERegressor(4, random_state=0).fit(moe.data, moe.target)
     >>> tree = dendrogram(model, moe.data, moe.target)
     >>> tree.n_experts, tree.groups[-2]
-    (2, ((0,), (1, 2, 3)))
+    (2, ((0, 1), (2, 3)))
     """
     model = check_mixture(model)
     if model.n_experts < 2:

@@ -64,7 +64,7 @@ class EM(Solver):
     def short_run(self, model, blocks, params):
         """Do the iterations and no more: the `Fit` says where they lead, not how near that is to a maximum."""
         params, stats, trace = self.climb(model, blocks, params)
-        return Fit(params, stats.loglik, np.nan, len(trace) - 1, False, "a short run", np.array(trace))
+        return Fit(params, stats.loglik, np.nan, len(trace) - 1, False, "iteration limit", np.array(trace))
 
     def climb(self, model, blocks, params):
         """Return the parameters reached, their statistics and the trace."""

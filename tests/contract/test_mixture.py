@@ -148,15 +148,15 @@ def test_permuting_leaves_the_loglik(gate, expert):
 
 
 @pairs
-def test_mean_and_variance_are_those_of_the_density(gate, expert):
+def test_mean_and_std_are_those_of_the_density(gate, expert):
     problem = Problem(gate, expert, n=3, d=1)
     params = problem.near_truth()
-    mean, variance = problem.model.mean_and_variance(problem.block, params)
+    mean, std = problem.model.mean_and_std(problem.block, params)
     grid = np.linspace(-60, 60, 120001)
     for row in range(3):
         density = np.exp(row_density(problem, params, row, grid))
         moments = [(density * grid**power).sum() * (grid[1] - grid[0]) for power in range(3)]
-        wanted = [1.0, mean[row], variance[row] + mean[row] ** 2]
+        wanted = [1.0, mean[row], std[row] ** 2 + mean[row] ** 2]
         np.testing.assert_allclose(moments, wanted, rtol=1e-8, atol=1e-8)
 
 
@@ -173,8 +173,8 @@ def test_sample_follows_the_density(gate, expert):
     problem = Problem(gate, expert, n=400, d=1, spread=2.0)
     params, model = problem.truth, problem.model
     y, label = model.sample(problem.block, params, np.random.default_rng(7))
-    mean, variance = model.mean_and_variance(problem.block, params)
-    low, high = (mean + sign * 12 * np.sqrt(variance) for sign in (-1, 1))
+    mean, std = model.mean_and_std(problem.block, params)
+    low, high = (mean + sign * 12 * std for sign in (-1, 1))
     uniform = []
     for row in range(len(y)):
         grid = np.linspace(low[row], min(y[row], high[row]), 4001)
@@ -287,7 +287,7 @@ def test_nothing_is_written_into_parameters_or_data(gate, expert):
     names = "gate_Z", "expert_Z", "y", "weight"
     before = [np.array(getattr(block, name)) for name in names]
     problem.model.statistics(block, problem.truth, gate_information=False)
-    problem.model.mean_and_variance(block, problem.truth)
+    problem.model.mean_and_std(block, problem.truth)
     perturbed(problem.truth.expert, problem.model.expert.lower, problem.rng)
     for name, was in zip(names, before, strict=True):
         np.testing.assert_array_equal(getattr(block, name), was)
