@@ -55,6 +55,14 @@ def test_several_covariates_need_a_choice():
     np.testing.assert_allclose(mean, model.predict(rows))
 
 
+def test_data_that_do_not_fit_are_named():
+    X, y = load_faithful(return_X_y=True)
+    model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    for bad, words in (((X[:, 0], y), "Expected 2D array"), ((X, y[:5]), "inconsistent"), ((X, y + np.nan), "NaN")):
+        with pytest.raises(ValueError, match=words):
+            plot_fit(model, *bad)
+
+
 def test_polars_frames_keep_their_names():
     moe = make_moe(100, n_features=2, n_experts=2, random_state=0)
     frame = pl.DataFrame({"a": moe.data[:, 0], "b": moe.data[:, 1]})

@@ -212,6 +212,7 @@ def test_selections_that_make_no_sense(settings, error, message):
         (lambda m, X, y: dendrogram(MODEL, X, y), NotFittedError, "not fitted"),
         (lambda m, X, y: dendrogram(merge_experts(m, 0, 1, X, y)[0], X, y), ValueError, "model has one expert"),
         (lambda m, X, y: dendrogram(m, X, y, dissimilarity="ward"), ValueError, "dissimilarity='ward' is not known"),
+        (lambda m, X, y: dendrogram(m, X, y, dissimilarity=[]), ValueError, "dissimilarity=.. is not known"),
         (lambda m, X, y: dendrogram(m, X, y, omega=-1), ValueError, "omega must be a number of at least 0"),
         (lambda m, X, y: dendrogram(m, X, y).cut(3), ValueError, "n_experts=3: the dendrogram has 2 experts"),
         (lambda m, X, y: dendrogram(m, X, y).cut(0), ValueError, "n_experts must be an integer of at least 1"),

@@ -14,7 +14,7 @@ _LONGEST = 10.0  # working coordinates have unit spread: a longer step leaves th
 @kernel
 def damped_step(gradient, information):
     """Return information^-1 gradient, with a small ridge, and no longer than is sensible; zero if that is no number."""
-    if not np.isfinite(np.sum(information)):
+    if not len(gradient) or not np.isfinite(np.sum(information)):
         return np.zeros(len(gradient))
     values, vectors = np.linalg.eigh(information)
     ridge = _RIDGE * max(values[-1], _SMALLEST)

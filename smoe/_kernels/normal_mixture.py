@@ -44,7 +44,9 @@ def advance(value, slope, y, low, high, before, unit):
     A Newton step that leaves the bracket, or is not half the last but one (``before``), is no progress: the bracket is
     cut in two. A Newton step far below the unit of length is the last: the next would be its square.
     """
-    newton = y - value / slope if value != 0.0 else y
+    newton = y
+    if value != 0.0:
+        newton = y - value / slope if slope != 0.0 else np.inf
     if abs(newton - y) <= _STEP * unit:
         return min(max(newton, low), high), True
     if low < newton < high and abs(2.0 * value) <= abs(before * slope):

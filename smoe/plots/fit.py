@@ -47,6 +47,7 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     names = list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(estimator.n_features_in_)]))
     x_name, y_name = "x" if len(names) == 1 and names == ["x0"] else None, getattr(y, "name", None) or "y"
     column = _column(feature, names)
+    estimator.score_samples(X, y)  # says what is wrong with them
     values = np.asarray(X, dtype=float)
     grid, rows = _grid_rows(X, values, column)
     if axes is None:

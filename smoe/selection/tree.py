@@ -154,7 +154,7 @@ def dendrogram(model, X, y, sample_weight=None, *, dissimilarity="information", 
     model = check_mixture(model)
     if model.n_experts < 2:
         raise ValueError("model has one expert: a dendrogram needs at least two, better twice as many as expected.")
-    if dissimilarity not in _DISSIMILARITIES:
+    if not isinstance(dissimilarity, str) or dissimilarity not in _DISSIMILARITIES:
         raise ValueError(f"dissimilarity={dissimilarity!r} is not known; choose one of {list(_DISSIMILARITIES)}.")
     if omega is not None:
         check_number(omega, "omega", 0.0)
