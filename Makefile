@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Two installs into one environment must not overlap.
 .NOTPARALLEL:
-.PHONY: help example test lint format docs truth bench clean
+.PHONY: help example test plain lint format docs truth bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -24,6 +24,12 @@ lint: .venv/.test-stamp  ## check style and format
 format: .venv/.test-stamp  ## format, and fix what is safe to fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# What fits whole data sets would take hours so.
+plain: .venv/.test-stamp  ## run what tests kernels, contracts and losses without compiling anything
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest tests/test_kernels.py tests/contract tests/test_distribution.py \
+	  tests/test_trust_region.py tests/test_datasets.py tests/simulation/test_voronoi.py \
+	  tests/simulation/test_density.py tests/simulation/test_truth.py
 
 truth: .venv/.test-stamp  ## check fits against the known maxima
 	$(BIN)/python benchmarks/truth.py
