@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from smoe._kernels.posterior import softmax
-from smoe._kernels.support_lines import best_on_line, line_terms, margin, top_k_loglik
-from smoe._kernels.top_k import keep_chosen, top_k_experts
+from smoe._kernels.line_search import search_lines
 from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
@@ -18,7 +16,6 @@ __all__ = ["SupportSearch"]
 
 _COOL = tuple((width, 5) for width in (0.3, 0.1, 0.03))  # widths and EM iterations of a second look at a start
 _ANNEAL = tuple((width, 8) for width in (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01, 0.003, 0.001, 0.0003))
-_NEAR = 40  # rows near the boundary among which pivots are drawn
 _REACH = 30.0  # how far a line goes, in root mean square change of the score (top_k = 1: in spreads of the scores)
 _ROWS = 20_000  # rows for annealing and first lines; more rows are represented by as many
 _TIED = 1e-12  # relative gap of ranks that is rounding
@@ -207,57 +204,19 @@ def _sharpened(gate, Z, params):
     return params._replace(gate=LinearGateParams(*(field / gap for field in params.gate)))
 
 
-def _pivot_direction(gate, Z, ranking, i, rng):
-    """Draw a direction for one expert's row of the gate that moves no boundary at up to d rows close to one."""
-    p, m = Z.shape
-    delta, n_pivots = rng.normal(size=p), rng.integers(p)
-    if n_pivots:
-        gap = np.abs(margin(ranking, gate.top_k, i))
-        near = np.argpartition(gap, _NEAR)[:_NEAR] if _NEAR < m else np.arange(m)
-        pivots = np.linalg.qr(Z[:, rng.choice(near, min(n_pivots, len(near)), replace=False)])[0]
-        delta -= pivots @ (pivots.T @ delta)
-    return delta / np.sqrt(np.mean((delta @ Z) ** 2) + 1e-300)
-
-
 def _search_lines(gate, block, log_density, params, n_lines, rng):
-    """Return gate parameters of higher exact log-likelihood, or the same."""
-    Z, weight = block.gate_Z, block.weight
+    """Return gate parameters of higher exact log-likelihood, or the same.
+
+    A line moves one expert's row of the gate in a random direction that moves no boundary at up to d rows close to one.
+    """
     lines = np.column_stack(params)
-    scores, (n_experts, m) = lines @ Z, log_density.shape
-    by_slope = gate.rank_by == "slope"
-    ranking = lines[:, :-1] @ Z[:-1] if by_slope else scores
-    objective = _objective(gate, log_density, weight)
-    value = objective(scores, ranking)
-    reach = _REACH * scores.std() if gate.top_k == 1 else _REACH
-    at, terms = np.empty(m), np.empty((3, m))
-    for _ in range(n_lines):
-        i = rng.integers(n_experts)
-        delta = _pivot_direction(gate, Z, ranking, i, rng)
-        u = delta @ Z
-        v = delta[:-1] @ Z[:-1] if by_slope else u
-        start = line_terms(scores, ranking, log_density, weight, gate.top_k, i, u, v, at, terms)
-        t, promised = best_on_line(np.argsort(at), at, terms, v, *start, reach)
-        if not promised > value and not gate.balance:
-            continue
-        moved = lines.copy()
-        moved[i] += t * delta
-        new_scores = moved @ Z
-        new_ranking = moved[:, :-1] @ Z[:-1] if by_slope else new_scores
-        new = objective(new_scores, new_ranking)
-        if new > value:
-            value, lines, scores, ranking = new, moved, new_scores, new_ranking
+    n_experts, p = lines.shape
+    draws = (
+        rng.integers(n_experts, size=n_lines),
+        rng.normal(size=(n_lines, p)),
+        rng.integers(p, size=n_lines),
+        rng.random((n_lines, p - 1)),
+    )
+    settings = gate.top_k, gate.rank_by == "slope", float(gate.balance), _REACH
+    search_lines(lines, block.gate_Z, np.ascontiguousarray(log_density), block.weight, *settings, *draws)
     return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())
-
-
-def _objective(gate, log_density, weight):
-    """Return the exact log-likelihood, minus the gate's penalty if it has one, as a function of scores and ranking."""
-
-    def loglik(scores, ranking):
-        return top_k_loglik(scores, ranking, log_density, weight, gate.top_k)
-
-    def penalised(scores, ranking):
-        proba = np.empty_like(scores)
-        softmax(keep_chosen(scores, top_k_experts(ranking, gate.top_k)), proba)
-        return loglik(scores, ranking) - gate.penalty(proba @ weight)[0]
-
-    return penalised if gate.balance else loglik
