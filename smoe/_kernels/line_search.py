@@ -94,9 +94,7 @@ def _swap(a, b):
 
 
 @kernel
-def search_lines(
-    lines, Z, log_density, weight, top_k, by_slope, balance, reach, experts, directions, n_pivots, picks
-):
+def search_lines(lines, Z, log_density, weight, top_k, by_slope, balance, reach, experts, directions, n_pivots, picks):
     """Move along one line after the other to where the log-likelihood, minus a penalty, is higher; return its value.
 
     ``lines`` (n_experts, p) are the gate's coefficients on the design Z and are changed in place. A line moves the
