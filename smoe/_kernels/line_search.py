@@ -34,20 +34,30 @@ def _scale(factor, out):
 
 
 @kernel
+def _sift(gaps, near, n):
+    """Bring the root of a heap with the largest gap on top to its place."""
+    here = 0
+    while 2 * here + 1 < n:
+        child = 2 * here + 1
+        if child + 1 < n and gaps[child + 1] > gaps[child]:
+            child += 1
+        if not gaps[child] > gaps[here]:
+            break
+        gaps[here], gaps[child] = gaps[child], gaps[here]
+        near[here], near[child] = near[child], near[here]
+        here = child
+
+
+@kernel
 def nearest(rank, level, near, gaps):
     """Put the rows at which a rank is closest to the level into near, in no order; return how many there are."""
-    n, worst = 0, 0
+    n = min(len(near), len(rank))
+    near[:n], gaps[:n] = 0, np.inf
     for row in range(len(rank)):
         gap = abs(rank[row] - level[row])
-        if n < len(near):
-            at = n
-            n += 1
-        elif gap < gaps[worst]:
-            at = worst
-        else:
-            continue
-        near[at], gaps[at] = row, gap
-        worst = np.argmax(gaps[:n])
+        if gap < gaps[0]:
+            near[0], gaps[0] = row, gap
+            _sift(gaps, near, n)
     return n
 
 

@@ -20,8 +20,7 @@ _ROW_BITS = 28
 @kernel
 def _log_add(a, b):
     high, low = (a, b) if a > b else (b, a)
-    total = high + log(1.0 + exp(low - high))
-    return high if high == -np.inf else total
+    return high if high == -np.inf else high + log(1.0 + exp(low - high))
 
 
 @kernel
@@ -67,8 +66,12 @@ def _add_to_sums(score, density, gate, joint):
 
 @kernel
 def _close_sums(score, density, gate, joint, out):
+    """Add the last expert to both sums; out is what the row has gained by its response."""
     for row in range(len(out)):
-        out[row] = _log_add(joint[row], score[row] + density[row]) - _log_add(gate[row], score[row])
+        both = score[row] + density[row]
+        top, bottom = max(joint[row], both), max(gate[row], score[row])
+        e = exp(-abs(both - joint[row])) if top > -np.inf else 0.0
+        out[row] = (top - bottom) + log((1.0 + e) / (1.0 + exp(-abs(score[row] - gate[row]))))
 
 
 @kernel
@@ -130,11 +133,16 @@ def _expand(score, density, gate, joint, without, u, weight, at, jump, slope, be
     for row in range(len(at)):
         t = at[row] if at[row] < np.inf else 0.0
         mine = score[row] + t * u[row]
-        all_gate, all_joint = _log_add(gate[row], mine), _log_add(joint[row], mine + density[row])
-        proba, resp = exp(mine - all_gate), exp(mine + density[row] - all_joint)
+        both = mine + density[row]
+        top, bottom = max(joint[row], both), max(gate[row], mine)
+        d, e = exp(-abs(mine - gate[row])), exp(-abs(both - joint[row])) if top > -np.inf else 0.0
+        gate_share, share = 1.0 / (1.0 + d), 1.0 / (1.0 + e)
+        value = (top - bottom) + log((1.0 + e) * gate_share)
+        proba = gate_share if mine > gate[row] else d * gate_share
+        resp = share if both > joint[row] else e * share
         first = (resp - proba) * u[row]
         second = 0.5 * (resp * (1.0 - resp) - proba * (1.0 - proba)) * u[row] * u[row]
-        jump[row] = weight[row] * (all_joint - all_gate - without[row] - first * t + second * t * t)
+        jump[row] = weight[row] * (value - without[row] - first * t + second * t * t)
         slope[row] = weight[row] * (first - 2.0 * second * t)
         bend[row] = weight[row] * second
 
@@ -256,18 +264,10 @@ def best_on_line(order, at, terms, v, c0, c1, c2, reach):
 
 
 @kernel
-def _value_one(rank, level, precedes, density, without, out):
+def _keep_inside(rank, level, precedes, without, out):
     for row in range(len(out)):
         inside = rank[row] > level[row] or (rank[row] == level[row] and precedes[row] > 0.0)
-        out[row] = density[row] if inside else without[row]
-
-
-@kernel
-def _value(rank, level, precedes, score, density, gate, joint, without, out):
-    for row in range(len(out)):
-        inside = rank[row] > level[row] or (rank[row] == level[row] and precedes[row] > 0.0)
-        within = _log_add(joint[row], score[row] + density[row]) - _log_add(gate[row], score[row])
-        out[row] = within if inside else without[row]
+        out[row] = out[row] if inside else without[row]
 
 
 @kernel
@@ -278,9 +278,9 @@ def moved_loglik(score, rank, density, weight, rest, top_k):
         high = min(low + _CHUNK, m)
         out, level, precedes, without = values[: high - low], rest[0, low:high], rest[1, low:high], rest[4, low:high]
         if top_k == 1:
-            _value_one(rank[low:high], level, precedes, density[low:high], without, out)
+            out[:] = density[low:high]
         else:
-            gate, joint = rest[2, low:high], rest[3, low:high]
-            _value(rank[low:high], level, precedes, score[low:high], density[low:high], gate, joint, without, out)
+            _close_sums(score[low:high], density[low:high], rest[2, low:high], rest[3, low:high], out)
+        _keep_inside(rank[low:high], level, precedes, without, out)
         total += dot(weight[low:high], out)
     return total

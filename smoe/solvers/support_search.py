@@ -2,14 +2,17 @@
 
 import numpy as np
 
+from smoe._kernels.designs import predictors
 from smoe._kernels.line_search import search_lines
+from smoe._kernels.top_k import gather, top_k_experts
 from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
 from smoe.params import MoEParams, n_experts_of
-from smoe.solvers.base import Solver, merit, summarise
+from smoe.solvers.base import Fit, Solver, merit, summarise
 from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
+from smoe.solvers.gate_steps import newton_gate_step
 from smoe.solvers.newton import Newton
 
 __all__ = ["SupportSearch"]
@@ -81,8 +84,8 @@ class SupportSearch(Solver):
         """A short look at a start: dense EM, then a few rounds of lines on the exact likelihood."""
         if model.gate.top_k >= n_experts_of(params):
             return EM(15, 0.0).solve(model._replace(gate=SoftmaxGate()), sample, params)
-        dense = EM(10, 0.0).solve(model._replace(gate=SoftmaxGate()), sample, params)
-        return self._refine(model, sample, dense.params, n_rounds=3, n_em=2)
+        dense = EM(10, 0.0).climb(model._replace(gate=SoftmaxGate()), sample, params)[0]
+        return self._refine(model, sample, dense, n_rounds=3, n_em=2)
 
     def rescreen(self, model, sample, params):
         """A second look at a promising start: more lines, with and without cooling down from a relaxed gate."""
@@ -121,24 +124,27 @@ class SupportSearch(Solver):
     def _refine(self, model, rows, params, n_rounds, n_em=3):
         """Alternate rounds of lines with guarded EM until nothing has changed for some rounds; return a `Fit`."""
         rng, block, idle = np.random.default_rng(self.random_state), rows.block, 0
-        em, fit = EM(n_em, 0.0, n_halvings=2), EM(0, 0.0).solve(model, rows, params)
-        trace, n_iter = [fit.loglik], 0
-        while n_iter < n_rounds and idle < self.patience:
-            params = _sharpened(model.gate, block.gate_Z, fit.params)
-            log_density = model.expert.log_prob(block.expert_Z, block.y, params.expert)
-            gate = _search_lines(model.gate, block, log_density, params.gate, self.n_lines, rng)
-            fit = em.solve(model, rows, MoEParams(gate, params.expert))
-            idle = 0 if fit.loglik > trace[-1] + self.gain else idle + 1
-            trace.append(fit.loglik)
-            n_iter += 1
-        return fit._replace(n_iter=n_iter, trace=np.asarray(trace), converged=idle >= self.patience)
+        trace = [rows.sum(model.loglik, params)]
+        while len(trace) <= n_rounds and idle < self.patience:
+            begin = _sharpened(model.gate, block.gate_Z, params)
+            log_density = model.expert.log_prob(block.expert_Z, block.y, begin.expert)
+            gate = _search_lines(model.gate, block, log_density, begin.gate, self.n_lines, rng)
+            end, loglik = _climb_piece(model, rows, MoEParams(gate, begin.expert), n_em)
+            idle = 0 if loglik > trace[-1] + self.gain else idle + 1
+            if loglik >= trace[-1] or model.gate.balance:
+                params = end
+                trace.append(loglik)
+            else:  # rounding
+                trace.append(trace[-1])
+        return Fit(params, trace[-1], np.nan, len(trace) - 1, idle >= self.patience, "searched", np.array(trace))
 
     def _polish(self, model, blocks, start, fit, trace):
         """Make the smooth parameters stationary on all rows, judged on the exact log-likelihood."""
         params = fit.params if blocks.sum(model.loglik, fit.params) >= trace[0] else start
-        # Newton knows nothing of a penalty, and with one expert per row there is nothing that EM does not solve.
-        newton = [Newton(50, self.tol)] if model.gate.top_k > 1 and not model.gate.balance else []
-        for climb in [*newton, EM(50, self.tol, n_halvings=2)][: self.max_iter]:
+        if self.max_iter > 0:
+            # Newton knows nothing of a penalty, and with one expert per row there is nothing that EM does not solve.
+            newton = model.gate.top_k > 1 and not model.gate.balance
+            climb = Newton(50, self.tol) if newton else EM(50, self.tol, n_halvings=2)
             step = climb._run(model, blocks, params)
             if step.loglik >= trace[-1] or model.gate.balance:
                 params = step.params
@@ -188,18 +194,48 @@ def _anneal(model, rows, params, schedule):
     params = _sharpened(model.gate, rows.block.gate_Z, params)
     for width, n_iter in schedule:
         gate = RelaxedTopKGate(**model.gate.get_params(), width=width)
-        params = EM(n_iter, 0.0).solve(model._replace(gate=gate), rows, params).params
+        params = EM(n_iter, 0.0).climb(model._replace(gate=gate), rows, params)[0]
         params = _sharpened(model.gate, rows.block.gate_Z, params)
     return params
+
+
+def _climb_piece(model, rows, params, n_iter):
+    """Do guarded EM; return the parameters and their log-likelihood.
+
+    The gate is left alone once its step falls over jumps, as it does mostly: the experts have their own M-step.
+    """
+    if model.gate.balance:
+        params, stats, _ = EM(n_iter, 0.0, n_halvings=2).climb(model, rows, params)
+        return params, stats.loglik
+    held, chart = model.gate.top_k == 1, model.gate_chart(params.gate)
+    for _ in range(n_iter):
+        stats = rows.sum(model.statistics, params, not held)
+        gate, expert = None, model.expert.m_step(stats.expert, params.expert)
+        if not held:
+            gate = _gate_step(model, rows, chart, stats, MoEParams(params.gate, expert))
+            held = gate is None
+        params = MoEParams(params.gate if held else gate, expert)
+    return params, rows.sum(model.loglik, params)
+
+
+def _gate_step(model, rows, chart, stats, params):
+    """Return what the gate's Newton step, or a half or a quarter of it, leads to; None if the log-likelihood falls."""
+    here, step = chart.pack(params.gate), newton_gate_step(chart, stats, params.gate)
+    for t in (1.0, 0.5, 0.25):
+        gate = chart.unpack(here + t * step)
+        if rows.sum(model.loglik, params._replace(gate=gate)) >= stats.loglik:
+            return gate
+    return None
 
 
 def _sharpened(gate, Z, params):
     """With one expert per row only the partition matters: give the scores the scale at which a width of one is wide."""
     if gate.top_k > 1 or not params.gate.coef.any():
         return params
-    scores = np.sort(gate.ranking(params.gate.coef @ Z[:-1] + params.gate.intercept[:, None], params.gate), axis=0)
-    gap = np.median(scores[-1] - scores[-2])
-    if not gap > _TIED * np.abs(scores).max():
+    ranking = gate.ranking(predictors(params.gate.coef, params.gate.intercept, Z), params.gate)
+    best, second = gather(ranking, top_k_experts(ranking, 2))
+    gap = np.median(best - second)
+    if not gap > _TIED * np.abs(ranking).max():
         return params
     return params._replace(gate=LinearGateParams(*(field / gap for field in params.gate)))
 
