@@ -149,8 +149,9 @@ class SupportSearch(Solver):
             if step.loglik >= trace[-1] or model.gate.balance:
                 params = step.params
                 trace = [*trace, step.loglik]
-        params = self._settled(model, blocks, params)
-        stats = blocks.sum(model.statistics, params)
+        settled = self._settled(model, blocks, params)
+        stats = blocks.sum(model.statistics, settled)
+        trace, params = trace if settled is params else [*trace, stats.loglik], settled
         score = stats.score(model.expert, params)
         end = summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
         return end._replace(**self._verdict(model, blocks, params, score, fit.converged))
