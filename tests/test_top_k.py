@@ -143,13 +143,66 @@ def test_relaxed_gate_lies_between_softmax_and_top_k(rank_by, rng):
     np.testing.assert_allclose(proba(RelaxedTopKGate(2, rank_by, width=1e-7)), proba(TopKGate(2, rank_by)), atol=1e-9)
 
 
+def naive_relaxed(scores, ranking, top_k, width):
+    """The relaxed scores of one row."""
+    order = naive_choice(ranking, top_k + 1)
+    threshold = 0.5 * (ranking[order[-1]] + ranking[order[-2]])
+    distance = (ranking - threshold) / width
+    return [s - (np.log1p(np.exp(-abs(d))) + max(-d, 0.0)) for s, d in zip(scores, distance, strict=True)]
+
+
+@pytest.mark.parametrize("spread", [1.0, 800.0])
+@pytest.mark.parametrize("m", [1, 513])
 @pytest.mark.parametrize("rank_by", ["score", "slope"])
-def test_relaxed_pullback_is_the_derivative(rank_by, rng):
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_relaxed_scores_equal_their_definition(top_k, rank_by, m, spread, rng):
+    params = LinearGateParams(spread * rng.normal(size=(4, 2)), rng.normal(size=4))
+    gate, Z = RelaxedTopKGate(top_k, rank_by, width=0.5), design(rng.normal(size=(2, m)))
+    slopes = params.coef @ Z[:-1]
+    scores = slopes + params.intercept[:, None]
+    ranking = scores if rank_by == "score" else slopes
+    wanted = [naive_relaxed(s, r, top_k, 0.5) for s, r in zip(scores.T, ranking.T, strict=True)]
+    np.testing.assert_allclose(gate.scores(Z, params), np.transpose(wanted), rtol=1e-12, atol=1e-13 * spread)
+
+
+@pytest.mark.parametrize("rank_by", ["score", "slope"])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_relaxed_pullback_is_the_derivative(top_k, rank_by, rng):
     params = LinearGateParams(rng.normal(size=(4, 2)), rng.normal(size=4))
-    gate, R = RelaxedTopKGate(2, rank_by, width=0.5), rng.normal(size=(4, 60))
-    Z = design(rng.normal(size=(2, 60)))
-    wanted = naive.gradient(lambda p: (R * gate.scores(Z, p)).sum(), params)
-    np.testing.assert_allclose(flatten(gate.pullback(Z, params, R)), wanted, rtol=1e-6, atol=1e-6)
+    gate, R = RelaxedTopKGate(top_k, rank_by, width=0.5), rng.normal(size=(2, 4, 600))
+    Z = design(rng.normal(size=(2, 600)))
+    found = gate.pullback(Z, params, R)
+    for c in range(2):
+        wanted = naive.gradient(lambda p, r=R[c]: (r * gate.scores(Z, p)).sum(), params, step=1e-5)
+        one = LinearGateParams(found.coef[c], found.intercept[c])
+        np.testing.assert_allclose(flatten(one), wanted, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_relaxed_information_is_the_variance_of_the_scores(top_k, observed, rng):
+    params = LinearGateParams(rng.normal(size=(3, 2)), rng.normal(size=3))
+    gate, Z = RelaxedTopKGate(top_k, width=0.5), design(rng.normal(size=(2, 530)))
+    proba, resp = rng.dirichlet(np.ones(3), 530).T.copy(), rng.dirichlet(np.ones(3), 530).T.copy()
+    weight = rng.uniform(0.5, 2.0, 530)
+    J = naive.gradient(lambda p: gate.scores(Z, p), params, step=1e-6)
+    wanted = np.zeros((9, 9))
+    for row in range(530):
+        for q, sign in ((proba, 1.0), (resp, -1.0))[: 1 + observed]:
+            spread = np.diag(q[:, row]) - np.outer(q[:, row], q[:, row])
+            wanted += sign * weight[row] * J[:, :, row] @ spread @ J[:, :, row].T
+    found = gate.information(Z, params, proba, weight, *[resp] * observed)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("width", [1.0, 1e-4])
+def test_far_from_the_threshold_the_relaxed_gate_stays_finite(width):
+    """Scores of +-800: probabilities are exact zeros and ones, nothing overflows."""
+    params = LinearGateParams(np.array([[800.0], [-800.0], [0.0]]), np.zeros(3))
+    gate, Z, R = RelaxedTopKGate(1, width=width), design(np.array([[1.0, -1.0]])), np.ones((3, 2))
+    np.testing.assert_allclose(gate.scores(Z, params)[:2].diagonal(), 800.0)
+    assert np.isfinite(flatten(gate.pullback(Z, params, R))).all()
+    assert np.isfinite(gate.information(Z, params, R / 3, np.ones(2))).all()
 
 
 # Lines ----------------------------------------------------------------------------------------------------------------
@@ -224,6 +277,17 @@ def test_densities_of_zero(top_k, rng):
     for i in range(4):
         rest = rest_of(scores, scores, log_density, top_k, i)
         assert moved_loglik(scores[i], scores[i], log_density[i], weight, rest, top_k) == -np.inf
+        at, terms, start = expand(scores, scores, log_density, weight, top_k, i, u, u)
+        assert not best_on_line(sorted_breaks(at, 5.0), at, terms, u, *start, 5.0)[1] > -np.inf
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_densities_that_are_no_numbers(top_k, rng):
+    scores, u, log_density, weight = line_problem(top_k, rng)
+    log_density[naive_choice(scores[:, 5], top_k)[0], 5] = np.nan
+    for i in range(4):
+        rest = rest_of(scores, scores, log_density, top_k, i)
+        assert np.isnan(moved_loglik(scores[i], scores[i], log_density[i], weight, rest, top_k))
         at, terms, start = expand(scores, scores, log_density, weight, top_k, i, u, u)
         assert not best_on_line(sorted_breaks(at, 5.0), at, terms, u, *start, 5.0)[1] > -np.inf
 

@@ -20,7 +20,8 @@ _ROW_BITS = 28
 @kernel
 def _log_add(a, b):
     high, low = (a, b) if a > b else (b, a)
-    return high if high == -np.inf else high + log(1.0 + exp(low - high))
+    rest = 1.0 + exp(low - high)
+    return high if high == -np.inf else high + (log(rest) if rest > 0.0 else rest)  # NaN stays NaN
 
 
 @kernel
@@ -71,7 +72,8 @@ def _close_sums(score, density, gate, joint, out):
         both = score[row] + density[row]
         top, bottom = max(joint[row], both), max(gate[row], score[row])
         e = exp(-abs(both - joint[row])) if top > -np.inf else 0.0
-        out[row] = (top - bottom) + log((1.0 + e) / (1.0 + exp(-abs(score[row] - gate[row]))))
+        ratio = (1.0 + e) / (1.0 + exp(-abs(score[row] - gate[row])))
+        out[row] = (top - bottom) + (log(ratio) if ratio > 0.0 else ratio)  # NaN stays NaN
 
 
 @kernel
@@ -137,7 +139,8 @@ def _expand(score, density, gate, joint, without, u, weight, at, jump, slope, be
         top, bottom = max(joint[row], both), max(gate[row], mine)
         d, e = exp(-abs(mine - gate[row])), exp(-abs(both - joint[row])) if top > -np.inf else 0.0
         gate_share, share = 1.0 / (1.0 + d), 1.0 / (1.0 + e)
-        value = (top - bottom) + log((1.0 + e) * gate_share)
+        ratio = (1.0 + e) * gate_share
+        value = (top - bottom) + (log(ratio) if ratio > 0.0 else ratio)
         proba = gate_share if mine > gate[row] else d * gate_share
         resp = share if both > joint[row] else e * share
         first = (resp - proba) * u[row]
