@@ -379,7 +379,7 @@ def test_a_round_of_lines_raises_the_exact_loglik(top_k, balance, by_slope, rng)
     draws = rng.integers(k, size=n_lines), rng.normal(size=(n_lines, p)), rng.integers(p, size=n_lines)
     before = lines.copy()
     value = search_lines(
-        lines, Z, log_density, weight, top_k, by_slope, balance, 30.0, *draws, rng.random((n_lines, p - 1))
+        lines, Z, log_density, weight, top_k, p - by_slope, balance, 30.0, *draws, rng.random((n_lines, p - 1))
     )
     np.testing.assert_allclose(value, objective(lines), rtol=1e-11)
     assert value > objective(before) + 1.0

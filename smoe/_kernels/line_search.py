@@ -28,12 +28,6 @@ def _predict(line, Z, n_terms, out):
 
 
 @kernel
-def _scale(factor, out):
-    for row in range(len(out)):
-        out[row] *= factor
-
-
-@kernel
 def _sift(gaps, near, n):
     """Bring the root of a heap with the largest gap on top to its place."""
     here = 0
@@ -104,30 +98,26 @@ def _swap(a, b):
 
 
 @kernel
-def search_lines(lines, Z, log_density, weight, top_k, by_slope, balance, reach, experts, directions, n_pivots, picks):
+def search_lines(lines, Z, log_density, weight, top_k, n_ranked, balance, reach, experts, directions, n_pivots, picks):
     """Move along one line after the other to where the log-likelihood, minus a penalty, is higher; return its value.
 
-    ``lines`` (n_experts, p) are the gate's coefficients on the design Z and are changed in place. A line moves the
-    expert given for it in a direction given, less what moves its scores at pivots, rows near its boundary; their number
-    and the ``picks`` among the nearest rows are given too. The reach is in root mean square changes of the score, with
-    top_k = 1 in spreads of the scores. The penalty is ``balance`` times the `unevenness`.
+    ``lines`` (n_experts, p) are the gate's coefficients on the design Z and are changed in place; the first n_ranked
+    terms make the ranks. A line moves the expert given for it in a direction given, less what moves its scores at
+    pivots, rows near its boundary; their number and the ``picks`` among the nearest rows are given too. The reach is in
+    root mean square changes of the score. The penalty is ``balance`` times the `unevenness`.
     """
     (k, p), m = lines.shape, Z.shape[1]
-    scores, rest, at, terms = np.empty((k, m)), np.empty((5, m)), np.empty(m), np.empty((3, m))
-    ranking, n_ranked = (np.empty((k, m)), p - 1) if by_slope else (scores, p)
+    scores, ranking, rest = np.empty((k, m)), np.empty((k, m)), np.empty((5, m))
     for e in range(k):
         _predict(lines[e], Z, p, scores[e])
         _predict(lines[e], Z, n_ranked, ranking[e])
-    if top_k == 1:
-        reach *= math.sqrt(np.var(scores))
     order, best = top_k_experts(ranking, top_k + 1), np.empty((3, top_k + 1, m))
     sort_best(order, scores, ranking, log_density, best)
-    others(order, best, 0, rest)
-    value = moved_loglik(scores[0], ranking[0], log_density[0], weight, rest, top_k)
+    others(order, best, k - 1, rest)
+    value = moved_loglik(scores[k - 1], ranking[k - 1], log_density[k - 1], weight, rest, top_k)
     if balance > 0.0:
         value -= balance * unevenness(scores, ranking, weight, top_k)
-    u, score = np.empty(m), np.empty(m)
-    v, rank = (np.empty(m), np.empty(m)) if by_slope else (u, score)
+    score, rank, u, v, at, terms = np.empty(m), np.empty(m), np.empty(m), np.empty(m), np.empty(m), np.empty((3, m))
     near, gaps, packed, spare = np.empty(_NEAR, np.int64), np.empty(_NEAR), np.empty(m, np.int64), np.empty(m, np.int64)
     for line in range(len(experts)):
         i, delta = experts[line], directions[line]
@@ -136,31 +126,26 @@ def search_lines(lines, Z, log_density, weight, top_k, by_slope, balance, reach,
             n = nearest(ranking[i], rest[0], near, gaps)
             keep_pivots(delta, Z, near[:n], picks[line, : n_pivots[line]])
         _predict(delta, Z, p, u)
-        factor = 1.0 / math.sqrt(dot(u, u) / m + 1e-300)
-        delta *= factor
-        _scale(factor, u)
-        if by_slope:
-            _predict(delta, Z, n_ranked, v)
+        delta /= math.sqrt(dot(u, u) / m + 1e-300)
+        _predict(delta, Z, p, u)
+        _predict(delta, Z, n_ranked, v)
         c0, c1, c2 = line_terms(scores, ranking, log_density, weight, i, u, v, rest, top_k, at, terms)
         t, promised = best_on_line(sort_breaks(at, reach, packed, spare), at, terms, v, c0, c1, c2, reach)
         if not promised > value and balance == 0.0:
             continue
         moved = lines[i] + t * delta
         _predict(moved, Z, p, score)
-        if by_slope:
-            _predict(moved, Z, n_ranked, rank)
+        _predict(moved, Z, n_ranked, rank)
         new = moved_loglik(score, rank, log_density[i], weight, rest, top_k)
-        _swap(scores[i], score)
-        if by_slope:
-            _swap(ranking[i], rank)
         if balance > 0.0:
+            _swap(scores[i], score)
+            _swap(ranking[i], rank)
             new -= balance * unevenness(scores, ranking, weight, top_k)
+            _swap(scores[i], score)
+            _swap(ranking[i], rank)
         if new > value:
             value, lines[i] = new, moved
+            scores[i], ranking[i] = score, rank
             order = top_k_experts(ranking, top_k + 1)
             sort_best(order, scores, ranking, log_density, best)
-        else:
-            _swap(scores[i], score)
-            if by_slope:
-                _swap(ranking[i], rank)
     return value

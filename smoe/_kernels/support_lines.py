@@ -225,12 +225,13 @@ def sort_breaks(at, reach, packed, spare):
             n += 1
             for digit in range(_N_DIGITS):
                 counts[digit, (key >> (_DIGIT * digit)) & (2**_DIGIT - 1)] += 1
-    _move(packed[:n], _ROW_BITS, counts[0], spare[:n])
-    _move(spare[:n], _ROW_BITS + _DIGIT, counts[1], packed[:n])
-    _move(packed[:n], _ROW_BITS + 2 * _DIGIT, counts[2], spare[:n])
+    packed, spare = packed[:n], spare[:n]
+    for digit in range(_N_DIGITS):
+        _move(packed, _ROW_BITS + _DIGIT * digit, counts[digit], spare)
+        packed, spare = spare, packed
     for q in range(n):
-        spare[q] &= 2**_ROW_BITS - 1
-    return spare[:n]
+        packed[q] &= 2**_ROW_BITS - 1
+    return packed
 
 
 @kernel

@@ -122,8 +122,9 @@ class ActivationDenseToSparseGate(Gate):
     def _levels(self, Z, params, order):
         """Return g(b1_i'x) + b0_i, and the first derivatives of g at b1_i'x, as many as the order says, at least."""
         linear = predictors(params.coef, np.zeros(len(params.coef)), Z)
-        level, *derivatives = self._activation.jet(linear, order)
-        return level + params.intercept[:, None], *derivatives
+        levels = self._activation.jet(linear, order)
+        levels[0] += params.intercept[:, None]
+        return levels
 
     def scores(self, Z, params):
         """Return (g(b1_i'x) + b0_i) / tau."""

@@ -254,6 +254,7 @@ def _search_lines(gate, block, log_density, params, n_lines, rng):
         rng.integers(p, size=n_lines),
         rng.random((n_lines, p - 1)),
     )
-    settings = gate.top_k, gate.rank_by == "slope", float(gate.balance), _REACH
+    reach = _REACH * np.std(lines @ block.gate_Z) if gate.top_k == 1 else _REACH
+    settings = gate.top_k, p - (gate.rank_by == "slope"), float(gate.balance), float(reach)
     search_lines(lines, block.gate_Z, np.ascontiguousarray(log_density), block.weight, *settings, *draws)
     return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())
