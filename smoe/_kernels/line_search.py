@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from smoe._kernels._jit import kernel
+from smoe._kernels.line_sweep import best_on_line, sort_breaks
 from smoe._kernels.moments import dot
-from smoe._kernels.support_lines import best_on_line, line_terms, moved_loglik, others, sort_best, sort_breaks
+from smoe._kernels.support_lines import line_terms, moved_loglik, others, sort_best
 from smoe._kernels.top_k import top_k_experts
 
 _NEAR = 40  # rows near the boundary among which pivots are drawn
