@@ -431,7 +431,7 @@ def test_the_loglik_never_falls():
         for top_k in (1, 2):
             problem = Problem("top_k", "gaussian", n=80, k=3, d=2, seed=seed)
             model = problem.model._replace(gate=TopKGate(top_k))
-            for solver in (EM(40, 0.0), SupportSearch(max_iter=14, patience=14)):
+            for solver in (EM(40, 0.0), SupportSearch(max_iter=15, patience=15)):
                 trace = solver.solve(model, problem.blocks, problem.near_truth(1.0)).trace
                 updates += len(trace) - 1
                 falls += np.sum(np.diff(trace) < -1e-11 * np.abs(trace[1:]).max())

@@ -5,7 +5,8 @@ import numpy as np
 from smoe._kernels._jit import kernel
 
 _APART = 1e-10  # share of the reach by which break points must differ
-_DIGIT, _N_DIGITS = 11, 3  # bits; break points are sorted in steps of the reach over 2^32
+_DIGIT = 11  # bits that one pass of the sort looks at
+_N_DIGITS = 3  # break points are sorted in steps of the reach over 2^32
 _ROW_BITS = 28
 
 

@@ -140,18 +140,16 @@ class SupportSearch(Solver):
 
     def _polish(self, model, blocks, start, fit, trace):
         """Make the smooth parameters stationary on all rows, judged on the exact log-likelihood."""
-        params = fit.params if blocks.sum(model.loglik, fit.params) >= trace[0] else start
+        begin = params = fit.params if blocks.sum(model.loglik, fit.params) >= trace[0] else start
         if self.max_iter > 0:
             # Newton knows nothing of a penalty, and with one expert per row there is nothing that EM does not solve.
             newton = model.gate.top_k > 1 and not model.gate.balance
             climb = Newton(50, self.tol) if newton else EM(50, self.tol, n_halvings=2)
             step = climb._run(model, blocks, params)
-            if step.loglik >= trace[-1] or model.gate.balance:
-                params = step.params
-                trace = [*trace, step.loglik]
-        settled = self._settled(model, blocks, params)
-        stats = blocks.sum(model.statistics, settled)
-        trace, params = trace if settled is params else [*trace, stats.loglik], settled
+            params = step.params if step.loglik >= trace[-1] or model.gate.balance else params
+        params = self._settled(model, blocks, params)
+        stats = blocks.sum(model.statistics, params)
+        trace = trace if params is begin else [*trace, stats.loglik]
         score = stats.score(model.expert, params)
         end = summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
         return end._replace(**self._verdict(model, blocks, params, score, fit.converged))
