@@ -107,7 +107,7 @@ class SupportSearch(Solver):
         if not rows.complete:  # what few rows have shaped roughly, all rows shape finely
             rows = blocks.representatives(_ALL_ROWS, rng)
             best, left = self._descend(model, rows, best, _ANNEAL[-5:], left)
-        fit = self._refine(model, rows, best, left)
+        fit = self._refine(model, rows, best, left, thorough=2)
         if fit.n_iter > 0 and rows.complete:
             trace += [*fit.trace]
         return self._polish(model, blocks, params, fit, trace)
@@ -121,14 +121,17 @@ class SupportSearch(Solver):
         best = max(fits, key=lambda fit: merit(model, fit))
         return best.params, left - best.n_iter
 
-    def _refine(self, model, rows, params, n_rounds, n_em=3):
-        """Alternate rounds of lines with guarded EM until nothing has changed for some rounds; return a `Fit`."""
+    def _refine(self, model, rows, params, n_rounds, n_em=3, thorough=1):
+        """Alternate rounds of lines with guarded EM until nothing has changed for some rounds; return a `Fit`.
+
+        A round has ``thorough`` times as many lines as usual.
+        """
         rng, block, idle = np.random.default_rng(self.random_state), rows.block, 0
         trace = [rows.sum(model.loglik, params)]
         while len(trace) <= n_rounds and idle < self.patience:
             begin = _sharpened(model.gate, block.gate_Z, params)
             log_density = model.expert.log_prob(block.expert_Z, block.y, begin.expert)
-            gate = _search_lines(model.gate, block, log_density, begin.gate, self.n_lines, rng)
+            gate = _search_lines(model.gate, block, log_density, begin.gate, thorough * self.n_lines, rng)
             end, loglik = _climb_piece(model, rows, MoEParams(gate, begin.expert), n_em)
             idle = 0 if loglik > trace[-1] + self.gain else idle + 1
             if loglik >= trace[-1] or model.gate.balance:
