@@ -33,7 +33,8 @@ class SupportSearch(Solver):
     2. *Lines.* One expert's row of the gate moves along a random direction that keeps up to d rows near a boundary
        where they are. Each row of the data changes its experts at most once along the line, at a known point and by a
        known amount, so all break points are sorted and the best stretch between two of them is found in one sweep;
-       the step is taken if the exact log-likelihood rises. Rounds of lines alternate with guarded EM.
+       the step is taken if the exact log-likelihood rises. Rounds of lines alternate with guarded EM, which leaves the
+       gate to the lines once a step of its own falls.
     3. *Polish.* Newton on the piece reached, judged on the exact log-likelihood.
 
     The observed log-likelihood never falls from the end of the annealing on. Measured on random truths with 3 to 5
