@@ -317,7 +317,7 @@ def test_a_line_is_searched_exactly_for_one_expert_per_row(seed, reach):
         moved[2] += t * u
         return naive_loglik(moved, moved, log_density, weight, 1)
 
-    breaks = np.sort([*at[np.abs(at) <= reach], reach])
+    breaks = np.sort([*at[np.abs(at) <= reach], -reach, reach])
     best = max(along(middle) for middle in (breaks[1:] + breaks[:-1]) / 2)  # constant between break points
     np.testing.assert_allclose([value, along(t)], best, rtol=1e-12)
 
