@@ -64,6 +64,56 @@ def test_marks_of_activations(name):
     assert activation.odd == (odd and not activation.linear)
 
 
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if ACTIVATIONS[name].compiled])
+def test_compiled_activations_equal_their_formulas(name):
+    activation = ACTIVATIONS[name]
+    u = np.concatenate([np.linspace(-45, 45, 100_001), np.logspace(-12, 2.9, 500), [0.0, -800.0, 800.0, -37.6]])
+    formulas = activation.function, activation.derivative, activation.second
+    for order, (found, formula) in enumerate(zip(activation.jet(u, 2), formulas, strict=True)):
+        with np.errstate(under="ignore"):
+            wanted = formula(u)
+        np.testing.assert_allclose(found, wanted, rtol=1e-15 * (1 + 2 * order), atol=1e-15)
+    tail = np.linspace(-30, -2, 1000)  # small values have their digits too, where activations go to zero
+    if name in ("sigmoid", "gelu", "silu"):
+        np.testing.assert_allclose(activation.jet(tail, 0)[0], activation.function(tail), rtol=1e-12)
+    assert np.isnan(activation.jet(np.array([np.nan]), 0)[0][0])
+
+
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("choice", [*ACTIVATIONS, (np.arctan, lambda u: 1 / (1 + u**2))], ids=str)
+def test_sums_over_rows_are_those_of_the_rows_derivatives(choice, observed, rng):
+    """Pullback, row by row and summed, and information, of many rows with weights."""
+    gate, params, m = ActivationDenseToSparseGate(choice), gate_params(rng, 3, 2), 1030
+    Z, weight, R = design(rng.normal(size=(2, m))), rng.uniform(0.5, 2.0, m), rng.normal(size=(3, m))
+    p, resp = rng.dirichlet(np.ones(3), m).T, rng.dirichlet(np.ones(3), m).T
+    J = naive.gradient(lambda q: gate.scores(Z, q), params, step=1e-4)
+    found = gate.row_pullback(Z, params, R)
+    np.testing.assert_allclose(found, (J * R).sum(axis=1), rtol=0, atol=1e-7 * np.abs(J).max())
+    np.testing.assert_allclose(flatten(gate.pullback(Z, params, R)), found.sum(axis=1), rtol=1e-10, atol=1e-10)
+    wanted = np.zeros((len(J), len(J)))
+    for q, sign in ((p, 1.0), (resp, -1.0))[: 1 + observed]:
+        mean = (J * q).sum(axis=1)
+        wanted += sign * (np.einsum("akm,bkm,km->ab", J, J, q * weight) - (mean * weight) @ mean.T)
+    if observed:
+        pull = weight * (resp - p)
+        wanted -= naive.gradient(lambda q: flatten(gate.pullback(Z, q, pull)), params, step=1e-4)
+    information = gate.information(Z, params, p, weight, *[resp] * observed)
+    np.testing.assert_allclose(information, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
+
+
+@names
+def test_extreme_slopes_make_no_nan(name):
+    """Scores of +-800 before the temperature divides them."""
+    gate = ActivationDenseToSparseGate(name)
+    params = TemperatureGateParams(np.array([[800.0], [-800.0]]), np.zeros(2), np.array(0.5))
+    Z, half = design(np.array([[1.0, -1.0]])), np.full((2, 2), 0.5)
+    np.testing.assert_allclose(
+        gate.scores(Z, params), 2 * ACTIVATIONS[name].function(np.array([[800.0, -800.0], [-800.0, 800.0]]))
+    )
+    assert np.isfinite(flatten(gate.pullback(Z, params, half))).all()
+    assert np.isfinite(gate.information(Z, params, half, np.ones(2), half)).all()
+
+
 def test_activations_have_their_values():
     u = np.array([-1.0, 0.0, 2.0])
     wanted = {

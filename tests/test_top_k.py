@@ -7,7 +7,9 @@ from sklearn.model_selection import GridSearchCV
 import naive
 from helpers import Problem, assert_close, quietly, random_expert
 from smoe import MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
-from smoe._kernels.support_lines import best_on_line, line_terms, margin, top_k_loglik
+from smoe._kernels.line_search import keep_pivots, nearest, search_lines, unevenness
+from smoe._kernels.line_sweep import best_on_line, sort_breaks
+from smoe._kernels.support_lines import line_terms, moved_loglik, others, sort_best
 from smoe._kernels.top_k import chosen_lines, gather, keep_chosen, top_k_experts
 from smoe.blocks import Blocks
 from smoe.datasets import make_moe
@@ -142,13 +144,66 @@ def test_relaxed_gate_lies_between_softmax_and_top_k(rank_by, rng):
     np.testing.assert_allclose(proba(RelaxedTopKGate(2, rank_by, width=1e-7)), proba(TopKGate(2, rank_by)), atol=1e-9)
 
 
+def naive_relaxed(scores, ranking, top_k, width):
+    """The relaxed scores of one row."""
+    order = naive_choice(ranking, top_k + 1)
+    threshold = 0.5 * (ranking[order[-1]] + ranking[order[-2]])
+    distance = (ranking - threshold) / width
+    return [s - (np.log1p(np.exp(-abs(d))) + max(-d, 0.0)) for s, d in zip(scores, distance, strict=True)]
+
+
+@pytest.mark.parametrize("spread", [1.0, 800.0])
+@pytest.mark.parametrize("m", [1, 513])
 @pytest.mark.parametrize("rank_by", ["score", "slope"])
-def test_relaxed_pullback_is_the_derivative(rank_by, rng):
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_relaxed_scores_equal_their_definition(top_k, rank_by, m, spread, rng):
+    params = LinearGateParams(spread * rng.normal(size=(4, 2)), rng.normal(size=4))
+    gate, Z = RelaxedTopKGate(top_k, rank_by, width=0.5), design(rng.normal(size=(2, m)))
+    slopes = params.coef @ Z[:-1]
+    scores = slopes + params.intercept[:, None]
+    ranking = scores if rank_by == "score" else slopes
+    wanted = [naive_relaxed(s, r, top_k, 0.5) for s, r in zip(scores.T, ranking.T, strict=True)]
+    np.testing.assert_allclose(gate.scores(Z, params), np.transpose(wanted), rtol=1e-12, atol=1e-13 * spread)
+
+
+@pytest.mark.parametrize("rank_by", ["score", "slope"])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_relaxed_pullback_is_the_derivative(top_k, rank_by, rng):
     params = LinearGateParams(rng.normal(size=(4, 2)), rng.normal(size=4))
-    gate, R = RelaxedTopKGate(2, rank_by, width=0.5), rng.normal(size=(4, 60))
-    Z = design(rng.normal(size=(2, 60)))
-    wanted = naive.gradient(lambda p: (R * gate.scores(Z, p)).sum(), params)
-    np.testing.assert_allclose(flatten(gate.pullback(Z, params, R)), wanted, rtol=1e-6, atol=1e-6)
+    gate, R = RelaxedTopKGate(top_k, rank_by, width=0.5), rng.normal(size=(2, 4, 600))
+    Z = design(rng.normal(size=(2, 600)))
+    found = gate.pullback(Z, params, R)
+    for c in range(2):
+        wanted = naive.gradient(lambda p, r=R[c]: (r * gate.scores(Z, p)).sum(), params, step=1e-5)
+        one = LinearGateParams(found.coef[c], found.intercept[c])
+        np.testing.assert_allclose(flatten(one), wanted, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_relaxed_information_is_the_variance_of_the_scores(top_k, observed, rng):
+    params = LinearGateParams(rng.normal(size=(3, 2)), rng.normal(size=3))
+    gate, Z = RelaxedTopKGate(top_k, width=0.5), design(rng.normal(size=(2, 530)))
+    proba, resp = rng.dirichlet(np.ones(3), 530).T.copy(), rng.dirichlet(np.ones(3), 530).T.copy()
+    weight = rng.uniform(0.5, 2.0, 530)
+    J = naive.gradient(lambda p: gate.scores(Z, p), params, step=1e-6)
+    wanted = np.zeros((9, 9))
+    for row in range(530):
+        for q, sign in ((proba, 1.0), (resp, -1.0))[: 1 + observed]:
+            spread = np.diag(q[:, row]) - np.outer(q[:, row], q[:, row])
+            wanted += sign * weight[row] * J[:, :, row] @ spread @ J[:, :, row].T
+    found = gate.information(Z, params, proba, weight, *[resp] * observed)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("width", [1.0, 1e-4])
+def test_far_from_the_threshold_the_relaxed_gate_stays_finite(width):
+    """Scores of +-800: probabilities are exact zeros and ones, nothing overflows."""
+    params = LinearGateParams(np.array([[800.0], [-800.0], [0.0]]), np.zeros(3))
+    gate, Z, R = RelaxedTopKGate(1, width=width), design(np.array([[1.0, -1.0]])), np.ones((3, 2))
+    np.testing.assert_allclose(gate.scores(Z, params)[:2].diagonal(), 800.0)
+    assert np.isfinite(flatten(gate.pullback(Z, params, R))).all()
+    assert np.isfinite(gate.information(Z, params, R / 3, np.ones(2))).all()
 
 
 # Lines ----------------------------------------------------------------------------------------------------------------
@@ -160,23 +215,102 @@ def line_problem(top_k, rng, m=60, k=4):
     return lines @ Z, delta @ Z, rng.normal(size=(k, m)) - 1.0, rng.uniform(0.5, 2.0, m)
 
 
+def rest_of(scores, ranking, log_density, top_k, i):
+    """What the kernels remember of the experts other than i."""
+    order = top_k_experts(ranking, top_k + 1)
+    best, rest = np.empty((3, *order.shape)), np.empty((5, order.shape[1]))
+    sort_best(order, scores, ranking, log_density, best)
+    others(order, best, i, rest)
+    return rest
+
+
+def expand(scores, ranking, log_density, weight, top_k, i, u, v):
+    """The terms of every row along a line, and the sums at its beginning."""
+    at, terms = np.empty(len(u)), np.empty((3, len(u)))
+    rest = rest_of(scores, ranking, log_density, top_k, i)
+    start = line_terms(scores, ranking, log_density, weight, i, u, v, rest, top_k, at, terms)
+    return at, terms, start
+
+
+def sorted_breaks(at, reach):
+    return sort_breaks(at, reach, np.empty(len(at), np.int64), np.empty(len(at), np.int64))
+
+
+@pytest.mark.parametrize("spread", [1.0, 800.0])
+@pytest.mark.parametrize("m", [1, 60, 511, 1025])
 @pytest.mark.parametrize("top_k", [1, 2, 3])
-def test_loglik_and_margin_equal_their_definitions(top_k, rng):
-    scores, _, log_density, weight = line_problem(top_k, rng)
-    ranking = scores + rng.normal(size=(4, 1))
-    found = top_k_loglik(scores, ranking, log_density, weight, top_k)
-    np.testing.assert_allclose(found, naive_loglik(scores, ranking, log_density, weight, top_k), rtol=1e-12)
-    gap = margin(ranking, top_k, 2)
-    selected = np.array([2 in naive_choice(row, top_k) for row in ranking.T])
-    np.testing.assert_array_equal(gap > 0, selected)
+def test_loglik_and_level_equal_their_definitions(top_k, m, spread, rng):
+    scores, _, log_density, weight = line_problem(top_k, rng, m)
+    scores, ranking = spread * scores, spread * (scores + rng.normal(size=(4, 1)))
+    wanted = sum(
+        w * (naive.log_sum_exp(s[c] + f[c]) - naive.log_sum_exp(s[c]))
+        for s, f, w, c in zip(scores.T, log_density.T, weight, (naive_choice(r, top_k) for r in ranking.T), strict=True)
+    )
+    for i in range(4):
+        rest = rest_of(scores, ranking, log_density, top_k, i)
+        found = moved_loglik(scores[i], ranking[i], log_density[i], weight, rest, top_k)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+        selected = np.array([i in naive_choice(row, top_k) for row in ranking.T])
+        np.testing.assert_array_equal(ranking[i] > rest[0], selected)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_ties_go_to_the_lower_index(top_k, rng):
+    scores, _, log_density, weight = line_problem(top_k, rng, m=200)
+    scores = np.round(scores)
+    for i in range(4):
+        rest = rest_of(scores, scores, log_density, top_k, i)
+        found = moved_loglik(scores[i], scores[i], log_density[i], weight, rest, top_k)
+        np.testing.assert_allclose(found, naive_loglik(scores, scores, log_density, weight, top_k), rtol=1e-12)
+
+
+@np.errstate(all="ignore")  # compiled kernels never warn, plain Python ones may
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_densities_of_zero(top_k, rng):
+    """A row is lost if all of its experts are impossible, and only then; no line is expected to gain from it."""
+    scores, u, log_density, weight = line_problem(top_k, rng)
+    chosen = naive_choice(scores[:, 0], top_k)
+    log_density[chosen[1:], 0] = -np.inf
+    for i in range(4):
+        rest = rest_of(scores, scores, log_density, top_k, i)
+        found = moved_loglik(scores[i], scores[i], log_density[i], weight, rest, top_k)
+        np.testing.assert_allclose(found, naive_loglik(scores, scores, log_density, weight, top_k), rtol=1e-12)
+    log_density[:, 0] = -np.inf
+    for i in range(4):
+        rest = rest_of(scores, scores, log_density, top_k, i)
+        assert moved_loglik(scores[i], scores[i], log_density[i], weight, rest, top_k) == -np.inf
+        at, terms, start = expand(scores, scores, log_density, weight, top_k, i, u, u)
+        assert not best_on_line(sorted_breaks(at, 5.0), at, terms, u, *start, 5.0)[1] > -np.inf
+
+
+@np.errstate(all="ignore")
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_densities_that_are_no_numbers(top_k, rng):
+    scores, u, log_density, weight = line_problem(top_k, rng)
+    log_density[naive_choice(scores[:, 5], top_k)[0], 5] = np.nan
+    for i in range(4):
+        rest = rest_of(scores, scores, log_density, top_k, i)
+        assert np.isnan(moved_loglik(scores[i], scores[i], log_density[i], weight, rest, top_k))
+        at, terms, start = expand(scores, scores, log_density, weight, top_k, i, u, u)
+        assert not best_on_line(sorted_breaks(at, 5.0), at, terms, u, *start, 5.0)[1] > -np.inf
+
+
+@pytest.mark.parametrize("m", [0, 1, 1000])
+def test_break_points_are_sorted(m, rng):
+    close = rng.permutation(np.linspace(0.0, 1e-5, 1001))
+    at = np.concatenate([rng.normal(size=m), rng.standard_cauchy(m), close, np.full(m, np.inf), [-2.0, 2.0, -2.1]])
+    order = sorted_breaks(at, 2.0)
+    within = np.flatnonzero(np.abs(at) <= 2.0)
+    assert sorted(order) == within.tolist()
+    np.testing.assert_allclose(at[order], np.sort(at[within]), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_line_is_searched_exactly_for_one_expert_per_row(seed):
+@pytest.mark.parametrize("reach", [0.3, 5.0])
+def test_a_line_is_searched_exactly_for_one_expert_per_row(seed, reach):
     scores, u, log_density, weight = line_problem(1, np.random.default_rng(seed))
-    at, terms, reach = np.empty(len(u)), np.empty((3, len(u))), 5.0
-    start = line_terms(scores, scores, log_density, weight, 1, 2, u, u, at, terms)
-    t, value = best_on_line(np.argsort(at), at, terms, u, *start, reach)
+    at, terms, start = expand(scores, scores, log_density, weight, 1, 2, u, u)
+    t, value = best_on_line(sorted_breaks(at, reach), at, terms, u, *start, reach)
 
     def along(t):
         moved = scores.copy()
@@ -190,13 +324,13 @@ def test_a_line_is_searched_exactly_for_one_expert_per_row(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("shift", [0.0, 1.0])
-def test_a_line_jumps_by_what_a_row_gains(seed, shift):
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_a_line_jumps_by_what_a_row_gains(top_k, seed, shift):
     """Each row's terms are the difference with and without the expert, exact where it enters or leaves."""
     rng = np.random.default_rng(seed)
-    scores, u, log_density, weight = line_problem(2, rng)
+    scores, u, log_density, weight = line_problem(top_k, rng)
     ranking, v = scores + shift * rng.normal(size=(4, 1)), u - shift * 0.3
-    at, terms = np.empty(len(u)), np.empty((3, len(u)))
-    line_terms(scores, ranking, log_density, weight, 2, 1, u, v, at, terms)
+    at, terms, _ = expand(scores, ranking, log_density, weight, top_k, 1, u, v)
     for row in np.flatnonzero(np.isfinite(at)):
         one = slice(row, row + 1)
         sides = []
@@ -204,10 +338,88 @@ def test_a_line_jumps_by_what_a_row_gains(seed, shift):
             s, r = scores[:, one].copy(), ranking[:, one].copy()
             s[1] += (at[row] + step) * u[row]
             r[1] += (at[row] + step) * v[row]
-            sides.append(naive_loglik(s, r, log_density[:, one], weight[one], 2))
+            sides.append(naive_loglik(s, r, log_density[:, one], weight[one], top_k))
         jump = (sides[1] - sides[0]) * np.sign(v[row])
         found = terms[0, row] + terms[1, row] * at[row] + terms[2, row] * at[row] ** 2
         np.testing.assert_allclose(found, jump, atol=1e-5)
+
+
+@pytest.mark.parametrize("top_k", [2, 3])
+def test_a_line_is_expanded_to_second_order(top_k, rng):
+    """The slope and the bend of each row's term are those of its log-likelihood with the expert, at the break point."""
+    scores, u, log_density, weight = line_problem(top_k, rng)
+    at, terms, _ = expand(scores, scores, log_density, weight, top_k, 1, u, u)
+    for row in np.flatnonzero(np.abs(at) < 50):
+        rest = [i for i in naive_choice(scores[:, row], 4) if i != 1][: top_k - 1]
+
+        def inside(t, row=row, rest=rest):
+            s, f = scores[[*rest, 1], row].copy(), log_density[[*rest, 1], row]
+            s[-1] += t * u[row]
+            return weight[row] * (naive.log_sum_exp(s + f) - naive.log_sum_exp(s))
+
+        h = 1e-4 / max(abs(u[row]), 1.0)
+        low, middle, high = (inside(at[row] + step) for step in (-h, 0.0, h))
+        slope, bend = terms[1, row] + 2 * terms[2, row] * at[row], 2 * terms[2, row]
+        np.testing.assert_allclose(slope, (high - low) / (2 * h), rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(bend, (high - 2 * middle + low) / h**2, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("by_slope", [False, True])
+@pytest.mark.parametrize("balance", [0.0, 0.5])
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_a_round_of_lines_raises_the_exact_loglik(top_k, balance, by_slope, rng):
+    k, p, m, n_lines = 4, 3, 700, 15
+    Z, lines, weight = design(rng.normal(size=(p - 1, m))), rng.normal(size=(k, p)), rng.uniform(0.5, 2.0, m)
+    log_density = rng.normal(-1.0, 2.0, (k, m))
+    gate = TopKGate(top_k, "slope" if by_slope else "score", balance)
+
+    def objective(lines):
+        params = LinearGateParams(lines[:, :-1], lines[:, -1])
+        scores = lines @ Z
+        proba = np.array([naive.softmax(row) for row in gate.scores(Z, params).T.tolist()]).T
+        loglik = naive_loglik(scores, gate.ranking(scores, params), log_density, weight, top_k)
+        return loglik - gate.penalty(proba @ weight)[0]
+
+    draws = rng.integers(k, size=n_lines), rng.normal(size=(n_lines, p)), rng.integers(p, size=n_lines)
+    before = lines.copy()
+    value = search_lines(
+        lines, Z, log_density, weight, top_k, p - by_slope, balance, 30.0, *draws, rng.random((n_lines, p - 1))
+    )
+    np.testing.assert_allclose(value, objective(lines), rtol=1e-11)
+    assert value > objective(before) + 1.0
+
+
+@pytest.mark.parametrize("m", [3, 40, 41, 900])
+def test_pivots_are_close_to_the_boundary_and_stay_there(m, rng):
+    rank, level = rng.normal(size=m), rng.normal(size=m)
+    near = np.empty(40, np.int64)
+    n = nearest(rank, level, near, np.empty(40))
+    assert sorted(near[:n]) == sorted(np.argsort(np.abs(rank - level))[:40])
+    Z, delta = design(rng.normal(size=(3, m))), rng.normal(size=4)
+    first = delta.copy()
+    keep_pivots(delta, Z, near[:n], rng.random(2))
+    pivots = near[:2]
+    np.testing.assert_allclose(delta @ Z[:, pivots], 0, atol=1e-12)
+    spanned = np.linalg.lstsq(Z[:, pivots], first - delta)[1]
+    np.testing.assert_allclose(spanned, 0, atol=1e-20)
+
+
+def test_equal_pivots_take_out_one_direction(rng):
+    z, delta = rng.normal(size=3), rng.normal(size=3)
+    first = delta.copy()
+    keep_pivots(delta, np.tile(z[:, None], 5), np.arange(5), rng.random(2))
+    np.testing.assert_allclose(delta, first - z * (first @ z) / (z @ z), atol=1e-14)
+
+
+@pytest.mark.parametrize("spread", [1.0, 800.0])
+def test_unevenness_is_the_penalty(spread, rng):
+    scores, weight = spread * rng.normal(size=(4, 90)), rng.uniform(0.5, 2.0, 90)
+    proba = np.zeros((4, 90))
+    for row, s in enumerate(scores.T):
+        chosen = naive_choice(s, 2)
+        proba[chosen, row] = naive.softmax(s[chosen].tolist())
+    wanted = TopKGate(2, balance=1.0).penalty(proba @ weight)[0]
+    np.testing.assert_allclose(unevenness(scores, scores, weight, 2), wanted, rtol=1e-10)
 
 
 # The search -----------------------------------------------------------------------------------------------------------
@@ -220,7 +432,7 @@ def test_the_loglik_never_falls():
         for top_k in (1, 2):
             problem = Problem("top_k", "gaussian", n=80, k=3, d=2, seed=seed)
             model = problem.model._replace(gate=TopKGate(top_k))
-            for solver in (EM(40, 0.0), SupportSearch(max_iter=14, patience=14)):
+            for solver in (EM(40, 0.0), SupportSearch(max_iter=15, patience=15)):
                 trace = solver.solve(model, problem.blocks, problem.near_truth(1.0)).trace
                 updates += len(trace) - 1
                 falls += np.sum(np.diff(trace) < -1e-11 * np.abs(trace[1:]).max())

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import clone
 
+from smoe._kernels.activated import activated_information, pull_activated
+from smoe._kernels.designs import predictors
 from smoe.gates.activations import resolve_activation
 from smoe.gates.base import Gate
 from smoe.validation import check_number
@@ -117,33 +119,31 @@ class ActivationDenseToSparseGate(Gate):
         temperature = np.array(1.0 if self.learns else float(self.temperature))
         return TemperatureGateParams(np.zeros((n_experts, n_features)), np.zeros(n_experts), temperature)
 
+    def _levels(self, Z, params, order):
+        """Return g(b1_i'x) + b0_i, and the first derivatives of g at b1_i'x, as many as the order says, at least."""
+        linear = predictors(params.coef, np.zeros(len(params.coef)), Z)
+        levels = self._activation.jet(linear, order)
+        levels[0] += params.intercept[:, None]
+        return levels
+
     def scores(self, Z, params):
         """Return (g(b1_i'x) + b0_i) / tau."""
-        return (self._activation.function(params.coef @ Z[:-1]) + params.intercept[:, None]) / params.temperature
+        return self._levels(Z, params, 0)[0] / params.temperature
 
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores."""
-        activation, tau = self._activation, params.temperature
-        linear = params.coef @ Z[:-1]
-        level = activation.function(linear) + params.intercept[:, None]
-        return TemperatureGateParams(
-            (R * activation.derivative(linear)) @ Z[:-1].T / tau,
-            R.sum(axis=-1) / tau,
-            -(R * level).sum(axis=(-2, -1)) / tau**2,
-        )
+        tau, stacked = params.temperature, np.ascontiguousarray(R).reshape(-1, *R.shape[-2:])
+        own, shared = pull_activated(stacked, *self._levels(Z, params, 1)[:2], Z)
+        own = own.reshape(*R.shape[:-1], len(Z)) / tau
+        return TemperatureGateParams(own[..., :-1], own[..., -1], -shared.reshape(R.shape[:-2]) / tau**2)
 
     def row_pullback(self, Z, params, R):
         """Return the derivative of each row's sum of R * scores, (n_entries, m)."""
-        own, shared = self._jacobian(Z, params)
-        return np.concatenate([(R[:, None] * own).reshape(-1, Z.shape[1]), (R * shared).sum(axis=0)[None]])
-
-    def _jacobian(self, Z, params):
-        """Return the derivatives of score i by its own slopes and intercept, (n_experts, n_terms, m), and by tau."""
-        linear = params.coef @ Z[:-1]
-        own = np.empty((len(linear), *Z.shape))
-        own[:, :-1] = self._activation.derivative(linear)[:, None] * Z[:-1]
-        own[:, -1] = 1.0
-        return own / params.temperature, -self.scores(Z, params) / params.temperature
+        level, slope, *_ = self._levels(Z, params, 1)
+        own = R[:, None] * Z
+        own[:, :-1] *= slope[:, None]
+        shared = -(R * level).sum(axis=0) / params.temperature
+        return np.concatenate([own.reshape(-1, Z.shape[1]), shared[None]]) / params.temperature
 
     def information(self, Z, params, proba, weight, resp=None):
         """Return the sum over rows of weight J'(diag p - p p')J, with J the derivative of the scores.
@@ -151,32 +151,10 @@ class ActivationDenseToSparseGate(Gate):
         With ``resp`` the same of the responsibilities is subtracted, and the curvature of the scores times
         (resp - p): minus the second derivative of the observed log-likelihood.
         """
-        k, p = len(proba), len(Z)
-        own, shared = self._jacobian(Z, params)
-        out = np.zeros((k * p + 1, k * p + 1))
-        blocks = out[:-1, :-1].reshape(k, p, k, p)
-        for i in range(k):
-            spread = _covariance_row(proba, i) - (0.0 if resp is None else _covariance_row(resp, i))
-            spread = weight * spread
-            for j in range(k):
-                blocks[i, :, j] = (own[i] * spread[j]) @ own[j].T
-            pull = (spread * shared).sum(axis=0)
-            out[i * p : (i + 1) * p, -1] = own[i] @ pull
-            out[-1, -1] += shared[i] @ pull
-        out[-1, :-1] = out[:-1, -1]
-        return out if resp is None else out - self._bend(Z, params, weight * (resp - proba), own, shared)
-
-    def _bend(self, Z, params, R, own, shared):
-        """Return the sum of R times the second derivatives of the scores."""
-        k, p, tau = len(R), len(Z), params.temperature
-        second = R * self._activation.second(params.coef @ Z[:-1]) / tau
-        out = np.zeros((k * p + 1, k * p + 1))
-        for i in range(k):
-            slopes = slice(i * p, (i + 1) * p - 1)
-            out[slopes, slopes] = (Z[:-1] * second[i]) @ Z[:-1].T
-            out[i * p : (i + 1) * p, -1] = out[-1, i * p : (i + 1) * p] = -(own[i] @ R[i]) / tau
-        out[-1, -1] = -2.0 * (R * shared).sum() / tau
-        return out
+        levels, observed = self._levels(Z, params, 2), resp is not None
+        proba = np.ascontiguousarray(proba)
+        resp = np.ascontiguousarray(resp) if observed else proba
+        return activated_information(Z, *levels, proba, resp, weight, float(params.temperature), observed)
 
     def free(self, params):
         """All slopes but the last of the identity, all intercepts but the last, the temperature if it is identified."""
@@ -216,13 +194,6 @@ class ActivationDenseToSparseGate(Gate):
         if self._activation.linear:
             return params._replace(coef=coef, intercept=params.intercept - coef @ shift)
         return params._replace(coef=coef)
-
-
-def _covariance_row(proba, i):
-    """Row i of diag(p) - p p', (n_experts, m)."""
-    row = -proba[i] * proba
-    row[i] += proba[i]
-    return row
 
 
 def _leading(values):

@@ -1,7 +1,10 @@
 """The softmax gate with a temperature."""
 
-from smoe.gates.activation_dense_to_sparse import ActivationDenseToSparseGate
+import numpy as np
+
+from smoe.gates.activation_dense_to_sparse import ActivationDenseToSparseGate, TemperatureGateParams
 from smoe.gates.activations import ACTIVATIONS
+from smoe.gates.base import LinearGate
 
 __all__ = ["DenseToSparseGate"]
 
@@ -45,3 +48,34 @@ class DenseToSparseGate(ActivationDenseToSparseGate):
     def check(self, n_experts):
         """Raise an error for a temperature that is neither "learn" nor a positive number."""
         self._check_temperature()
+
+    assemble, assembled = LinearGate.assemble, LinearGate.assembled
+
+    def scores(self, Z, params):
+        """Return (b1_i'x + b0_i) / tau."""
+        scores = LinearGate.scores(self, Z, params)
+        scores /= params.temperature
+        return scores
+
+    def pullback(self, Z, params, R):
+        """Return the derivative of the sum of R * scores: what a change of tau does, one of all coefficients does."""
+        coef, intercept, tau = params
+        sums = LinearGate.pullback(self, Z, params, R)
+        shared = (sums.coef * coef).sum(axis=(-2, -1)) + sums.intercept @ intercept
+        return TemperatureGateParams(sums.coef / tau, sums.intercept / tau, -shared / tau**2)
+
+    def information(self, Z, params, proba, weight, resp=None):
+        """Return the sum over rows of weight J'(diag p - p p')J, with J the derivative of the scores.
+
+        With ``resp`` the observed information's block, as `ActivationDenseToSparseGate.information` does.
+        """
+        lines, tau = np.column_stack(params[:2]).ravel(), float(params.temperature)
+        own = LinearGate.information(self, Z, params, proba, weight, resp)
+        side, out = -(own @ lines) / tau, np.empty((len(own) + 1, len(own) + 1))
+        corner = -(side @ lines) / tau
+        if resp is not None:  # scores are curved along tau
+            pull = (weight * (resp - proba) @ Z.T).ravel()
+            side, corner = side + pull, corner - 2.0 * (pull @ lines) / tau
+        out[:-1, :-1], out[-1, -1] = own, corner
+        out[:-1, -1] = out[-1, :-1] = side
+        return out / tau**2

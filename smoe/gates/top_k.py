@@ -3,7 +3,7 @@
 import numpy as np
 
 from smoe._kernels.posterior import softmax
-from smoe._kernels.relaxed_top_k import pull_ranking, relax, relaxed_covariance_weights
+from smoe._kernels.relaxed_top_k import add_relaxed_covariance, pull_relaxed, relax
 from smoe._kernels.top_k import gather, keep_chosen, top_k_experts
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.validation import check_number
@@ -143,31 +143,28 @@ class RelaxedTopKGate(TopKGate):
         self.width = width
 
     def _relaxed(self, Z, params):
-        """Return the last expert in, the first one out, the relaxed scores and their derivative by the ranking."""
+        """Return the relaxed scores, their derivative by the ranking, and the experts' shares of the threshold."""
         scores = LinearGate.scores(self, Z, params)
-        ranking = self.ranking(scores, params)
-        order = top_k_experts(ranking, self.top_k + 1)
-        relaxed, bend = np.empty_like(scores), np.empty_like(scores)
-        relax(scores, ranking, order[-2], order[-1], self.width, relaxed, bend)
-        return order[-2], order[-1], relaxed, bend
+        return relax(scores, self.ranking(scores, params), self.top_k, float(self.width))
 
     def scores(self, Z, params):
         """Return the relaxed scores, finite everywhere."""
-        return self._relaxed(Z, params)[2]
+        return self._relaxed(Z, params)[0]
 
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores."""
-        last, out, _, bend = self._relaxed(Z, params)
+        _, bend, share = self._relaxed(Z, params)
         stacked = np.ascontiguousarray(R).reshape(-1, *R.shape[-2:])
-        by_rank = np.array([pull_ranking(r, last, out, bend) for r in stacked]).reshape(R.shape)
-        pulled = LinearGate.pullback(self, Z, params, R + by_rank)
+        sums = pull_relaxed(stacked, bend, share, Z).reshape(*R.shape[:-1], len(Z))
         # Ranks by slope do not move with the intercepts.
-        return pulled if self.rank_by == "score" else pulled._replace(intercept=R.sum(axis=-1))
+        return LinearGateParams(sums[..., :-1], sums[..., -1] if self.rank_by == "score" else R.sum(axis=-1))
 
     def information(self, Z, params, proba, weight, resp=None):
         """Return the information as if ranks moved with the intercepts, which is exact for ranks by score."""
-        last, out, _, bend = self._relaxed(Z, params)
-        weights = relaxed_covariance_weights(proba, last, out, bend, weight)
+        _, bend, share = self._relaxed(Z, params)
+        k, m = proba.shape
+        weights = np.zeros((k * (k - 1) // 2, m))
+        add_relaxed_covariance(1.0, proba, bend, share, weight, weights)
         if resp is not None:
-            weights -= relaxed_covariance_weights(resp, last, out, bend, weight)
-        return self.assemble(weights, Z, len(proba))
+            add_relaxed_covariance(-1.0, resp, bend, share, weight, weights)
+        return self.assemble(weights, Z, k)

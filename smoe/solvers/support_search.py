@@ -2,23 +2,23 @@
 
 import numpy as np
 
-from smoe._kernels.posterior import softmax
-from smoe._kernels.support_lines import best_on_line, line_terms, margin, top_k_loglik
-from smoe._kernels.top_k import keep_chosen, top_k_experts
+from smoe._kernels.designs import predictors
+from smoe._kernels.line_search import search_lines
+from smoe._kernels.top_k import gather, top_k_experts
 from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
 from smoe.params import MoEParams, n_experts_of
-from smoe.solvers.base import Solver, merit, summarise
+from smoe.solvers.base import Fit, Solver, merit, summarise
 from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
+from smoe.solvers.gate_steps import newton_gate_step
 from smoe.solvers.newton import Newton
 
 __all__ = ["SupportSearch"]
 
 _COOL = tuple((width, 5) for width in (0.3, 0.1, 0.03))  # widths and EM iterations of a second look at a start
 _ANNEAL = tuple((width, 8) for width in (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01, 0.003, 0.001, 0.0003))
-_NEAR = 40  # rows near the boundary among which pivots are drawn
 _REACH = 30.0  # how far a line goes, in root mean square change of the score (top_k = 1: in spreads of the scores)
 _ROWS = 20_000  # rows for annealing and first lines; more rows are represented by as many
 _TIED = 1e-12  # relative gap of ranks that is rounding
@@ -33,7 +33,8 @@ class SupportSearch(Solver):
     2. *Lines.* One expert's row of the gate moves along a random direction that keeps up to d rows near a boundary
        where they are. Each row of the data changes its experts at most once along the line, at a known point and by a
        known amount, so all break points are sorted and the best stretch between two of them is found in one sweep;
-       the step is taken if the exact log-likelihood rises. Rounds of lines alternate with guarded EM.
+       the step is taken if the exact log-likelihood rises. Rounds of lines alternate with guarded EM, which leaves the
+       gate to the lines once a step of its own falls.
     3. *Polish.* Newton on the piece reached, judged on the exact log-likelihood.
 
     The observed log-likelihood never falls from the end of the annealing on. Measured on random truths with 3 to 5
@@ -84,8 +85,8 @@ class SupportSearch(Solver):
         """A short look at a start: dense EM, then a few rounds of lines on the exact likelihood."""
         if model.gate.top_k >= n_experts_of(params):
             return EM(15, 0.0).solve(model._replace(gate=SoftmaxGate()), sample, params)
-        dense = EM(10, 0.0).solve(model._replace(gate=SoftmaxGate()), sample, params)
-        return self._refine(model, sample, dense.params, n_rounds=3, n_em=2)
+        dense = EM(10, 0.0).climb(model._replace(gate=SoftmaxGate()), sample, params)[0]
+        return self._refine(model, sample, dense, n_rounds=3, n_em=2)
 
     def rescreen(self, model, sample, params):
         """A second look at a promising start: more lines, with and without cooling down from a relaxed gate."""
@@ -107,7 +108,7 @@ class SupportSearch(Solver):
         if not rows.complete:  # what few rows have shaped roughly, all rows shape finely
             rows = blocks.representatives(_ALL_ROWS, rng)
             best, left = self._descend(model, rows, best, _ANNEAL[-5:], left)
-        fit = self._refine(model, rows, best, left)
+        fit = self._refine(model, rows, best, left, thorough=2)
         if fit.n_iter > 0 and rows.complete:
             trace += [*fit.trace]
         return self._polish(model, blocks, params, fit, trace)
@@ -121,33 +122,38 @@ class SupportSearch(Solver):
         best = max(fits, key=lambda fit: merit(model, fit))
         return best.params, left - best.n_iter
 
-    def _refine(self, model, rows, params, n_rounds, n_em=3):
-        """Alternate rounds of lines with guarded EM until nothing has changed for some rounds; return a `Fit`."""
+    def _refine(self, model, rows, params, n_rounds, n_em=3, thorough=1):
+        """Alternate rounds of lines with guarded EM until nothing has changed for some rounds; return a `Fit`.
+
+        A round has ``thorough`` times as many lines as usual.
+        """
         rng, block, idle = np.random.default_rng(self.random_state), rows.block, 0
-        em, fit = EM(n_em, 0.0, n_halvings=2), EM(0, 0.0).solve(model, rows, params)
-        trace, n_iter = [fit.loglik], 0
-        while n_iter < n_rounds and idle < self.patience:
-            params = _sharpened(model.gate, block.gate_Z, fit.params)
-            log_density = model.expert.log_prob(block.expert_Z, block.y, params.expert)
-            gate = _search_lines(model.gate, block, log_density, params.gate, self.n_lines, rng)
-            fit = em.solve(model, rows, MoEParams(gate, params.expert))
-            idle = 0 if fit.loglik > trace[-1] + self.gain else idle + 1
-            trace.append(fit.loglik)
-            n_iter += 1
-        return fit._replace(n_iter=n_iter, trace=np.asarray(trace), converged=idle >= self.patience)
+        trace = [rows.sum(model.loglik, params)]
+        while len(trace) <= n_rounds and idle < self.patience:
+            begin = _sharpened(model.gate, block.gate_Z, params)
+            log_density = model.expert.log_prob(block.expert_Z, block.y, begin.expert)
+            gate = _search_lines(model.gate, block, log_density, begin.gate, thorough * self.n_lines, rng)
+            end, loglik = _climb_piece(model, rows, MoEParams(gate, begin.expert), n_em)
+            idle = 0 if loglik > trace[-1] + self.gain else idle + 1
+            if loglik >= trace[-1] or model.gate.balance:
+                params = end
+                trace.append(loglik)
+            else:  # rounding
+                trace.append(trace[-1])
+        return Fit(params, trace[-1], np.nan, len(trace) - 1, idle >= self.patience, "searched", np.array(trace))
 
     def _polish(self, model, blocks, start, fit, trace):
         """Make the smooth parameters stationary on all rows, judged on the exact log-likelihood."""
-        params = fit.params if blocks.sum(model.loglik, fit.params) >= trace[0] else start
-        # Newton knows nothing of a penalty, and with one expert per row there is nothing that EM does not solve.
-        newton = [Newton(50, self.tol)] if model.gate.top_k > 1 and not model.gate.balance else []
-        for climb in [*newton, EM(50, self.tol, n_halvings=2)][: self.max_iter]:
+        begin = params = fit.params if blocks.sum(model.loglik, fit.params) >= trace[0] else start
+        if self.max_iter > 0:
+            # Newton knows nothing of a penalty, and with one expert per row there is nothing that EM does not solve.
+            newton = model.gate.top_k > 1 and not model.gate.balance
+            climb = Newton(50, self.tol) if newton else EM(50, self.tol, n_halvings=2)
             step = climb._run(model, blocks, params)
-            if step.loglik >= trace[-1] or model.gate.balance:
-                params = step.params
-                trace = [*trace, step.loglik]
+            params = step.params if step.loglik >= trace[-1] or model.gate.balance else params
         params = self._settled(model, blocks, params)
         stats = blocks.sum(model.statistics, params)
+        trace = trace if params is begin else [*trace, stats.loglik]
         score = stats.score(model.expert, params)
         end = summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
         return end._replace(**self._verdict(model, blocks, params, score, fit.converged))
@@ -191,73 +197,66 @@ def _anneal(model, rows, params, schedule):
     params = _sharpened(model.gate, rows.block.gate_Z, params)
     for width, n_iter in schedule:
         gate = RelaxedTopKGate(**model.gate.get_params(), width=width)
-        params = EM(n_iter, 0.0).solve(model._replace(gate=gate), rows, params).params
+        params = EM(n_iter, 0.0).climb(model._replace(gate=gate), rows, params)[0]
         params = _sharpened(model.gate, rows.block.gate_Z, params)
     return params
+
+
+def _climb_piece(model, rows, params, n_iter):
+    """Do guarded EM; return the parameters and their log-likelihood.
+
+    The gate is left alone once its step falls over jumps, as it does mostly: the experts have their own M-step.
+    """
+    if model.gate.balance:
+        params, stats, _ = EM(n_iter, 0.0, n_halvings=2).climb(model, rows, params)
+        return params, stats.loglik
+    held, chart = model.gate.top_k == 1, model.gate_chart(params.gate)
+    for _ in range(n_iter):
+        stats = rows.sum(model.statistics, params, not held)
+        gate, expert = None, model.expert.m_step(stats.expert, params.expert)
+        if not held:
+            gate = _gate_step(model, rows, chart, stats, MoEParams(params.gate, expert))
+            held = gate is None
+        params = MoEParams(params.gate if held else gate, expert)
+    return params, rows.sum(model.loglik, params)
+
+
+def _gate_step(model, rows, chart, stats, params):
+    """Return what the gate's Newton step, or a half or a quarter of it, leads to; None if the log-likelihood falls."""
+    here, step = chart.pack(params.gate), newton_gate_step(chart, stats, params.gate)
+    for t in (1.0, 0.5, 0.25):
+        gate = chart.unpack(here + t * step)
+        if rows.sum(model.loglik, params._replace(gate=gate)) >= stats.loglik:
+            return gate
+    return None
 
 
 def _sharpened(gate, Z, params):
     """With one expert per row only the partition matters: give the scores the scale at which a width of one is wide."""
     if gate.top_k > 1 or not params.gate.coef.any():
         return params
-    scores = np.sort(gate.ranking(params.gate.coef @ Z[:-1] + params.gate.intercept[:, None], params.gate), axis=0)
-    gap = np.median(scores[-1] - scores[-2])
-    if not gap > _TIED * np.abs(scores).max():
+    ranking = gate.ranking(predictors(params.gate.coef, params.gate.intercept, Z), params.gate)
+    best, second = gather(ranking, top_k_experts(ranking, 2))
+    gap = np.median(best - second)
+    if not gap > _TIED * np.abs(ranking).max():
         return params
     return params._replace(gate=LinearGateParams(*(field / gap for field in params.gate)))
 
 
-def _pivot_direction(gate, Z, ranking, i, rng):
-    """Draw a direction for one expert's row of the gate that moves no boundary at up to d rows close to one."""
-    p, m = Z.shape
-    delta, n_pivots = rng.normal(size=p), rng.integers(p)
-    if n_pivots:
-        gap = np.abs(margin(ranking, gate.top_k, i))
-        near = np.argpartition(gap, _NEAR)[:_NEAR] if _NEAR < m else np.arange(m)
-        pivots = np.linalg.qr(Z[:, rng.choice(near, min(n_pivots, len(near)), replace=False)])[0]
-        delta -= pivots @ (pivots.T @ delta)
-    return delta / np.sqrt(np.mean((delta @ Z) ** 2) + 1e-300)
-
-
 def _search_lines(gate, block, log_density, params, n_lines, rng):
-    """Return gate parameters of higher exact log-likelihood, or the same."""
-    Z, weight = block.gate_Z, block.weight
+    """Return gate parameters of higher exact log-likelihood, or the same.
+
+    A line moves one expert's row of the gate in a random direction that moves no boundary at up to d rows close to one.
+    """
     lines = np.column_stack(params)
-    scores, (n_experts, m) = lines @ Z, log_density.shape
-    by_slope = gate.rank_by == "slope"
-    ranking = lines[:, :-1] @ Z[:-1] if by_slope else scores
-    objective = _objective(gate, log_density, weight)
-    value = objective(scores, ranking)
-    reach = _REACH * scores.std() if gate.top_k == 1 else _REACH
-    at, terms = np.empty(m), np.empty((3, m))
-    for _ in range(n_lines):
-        i = rng.integers(n_experts)
-        delta = _pivot_direction(gate, Z, ranking, i, rng)
-        u = delta @ Z
-        v = delta[:-1] @ Z[:-1] if by_slope else u
-        start = line_terms(scores, ranking, log_density, weight, gate.top_k, i, u, v, at, terms)
-        t, promised = best_on_line(np.argsort(at), at, terms, v, *start, reach)
-        if not promised > value and not gate.balance:
-            continue
-        moved = lines.copy()
-        moved[i] += t * delta
-        new_scores = moved @ Z
-        new_ranking = moved[:, :-1] @ Z[:-1] if by_slope else new_scores
-        new = objective(new_scores, new_ranking)
-        if new > value:
-            value, lines, scores, ranking = new, moved, new_scores, new_ranking
+    n_experts, p = lines.shape
+    draws = (
+        rng.integers(n_experts, size=n_lines),
+        rng.normal(size=(n_lines, p)),
+        rng.integers(p, size=n_lines),
+        rng.random((n_lines, p - 1)),
+    )
+    reach = _REACH * np.std(lines @ block.gate_Z) if gate.top_k == 1 else _REACH
+    settings = gate.top_k, p - (gate.rank_by == "slope"), float(gate.balance), float(reach)
+    search_lines(lines, block.gate_Z, np.ascontiguousarray(log_density), block.weight, *settings, *draws)
     return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())
-
-
-def _objective(gate, log_density, weight):
-    """Return the exact log-likelihood, minus the gate's penalty if it has one, as a function of scores and ranking."""
-
-    def loglik(scores, ranking):
-        return top_k_loglik(scores, ranking, log_density, weight, gate.top_k)
-
-    def penalised(scores, ranking):
-        proba = np.empty_like(scores)
-        softmax(keep_chosen(scores, top_k_experts(ranking, gate.top_k)), proba)
-        return loglik(scores, ranking) - gate.penalty(proba @ weight)[0]
-
-    return penalised if gate.balance else loglik
