@@ -131,6 +131,22 @@ def test_log_is_accurate():
     found = np.empty_like(x)
     log_of(x, found)
     np.testing.assert_allclose(found, np.log(x), rtol=5e-16, atol=1e-16)
+    log_of(np.array([np.nan, 2.0]), found)
+    assert np.isnan(found[0]) and found[1] == np.log(2.0)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_row_that_is_no_number_makes_the_log_likelihood_none(k):
+    """One bad row among good ones, with its NaN first among the experts, or last."""
+    model, scaling = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), Scaling.identity(np.arange(1), np.arange(1))
+    params = model.init_params(k, 1, 1)
+    blocks = Blocks(model, np.linspace(-1, 1, 600)[:, None], np.where(np.arange(600) == 70, np.nan, 0.5), None, scaling)
+    assert np.isnan(blocks.sum(model.statistics, params).loglik)
+    for bad in {0, k - 1}:
+        log_density = np.zeros((k, 3))
+        log_density[bad, 1] = np.nan
+        loglik = run_posterior(np.zeros((k, 3)), log_density)[2]
+        np.testing.assert_array_equal(np.isnan(loglik), [False, True, False])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

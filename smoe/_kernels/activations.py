@@ -50,7 +50,7 @@ def softplus(u, value, slope, bend):
     for i in range(len(u)):
         e = exp(-abs(u[i]))
         inverse = 1.0 / (1.0 + e)
-        rest = log(1.0 + e) if e >= 0.0 else e  # NaN stays NaN
+        rest = log(1.0 + e)
         value[i] = u[i] + rest if u[i] > 0.0 else rest
         slope[i] = inverse if u[i] > 0.0 else e * inverse
         bend[i] = e * inverse * inverse

@@ -72,7 +72,7 @@ def _vector_log(x):
     p = p * z + 2.0 / 7.0
     p = p * z + 2.0 / 5.0
     p = p * z + 2.0 / 3.0
-    return e * _LN2_HIGH + ((f - s * (f - z * p)) + e * _LN2_LOW)
+    return e * _LN2_HIGH + ((f - s * (f - z * p)) + e * _LN2_LOW) + (x - x)  # NaN stays NaN
 
 
 def _plain_exp(x):

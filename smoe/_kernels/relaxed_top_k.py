@@ -25,7 +25,7 @@ def _soften(score, rank, threshold, inverse, relaxed, bend):
     for i in range(len(relaxed)):
         distance = (rank[i] - threshold[i]) * inverse
         e = exp(-abs(distance))
-        rest = log(1.0 + e) if e >= 0.0 else e  # NaN stays NaN
+        rest = log(1.0 + e)
         relaxed[i] = score[i] + (distance if distance < 0.0 else 0.0) - rest
         bend[i] = (e if distance > 0.0 else 1.0) / (1.0 + e) * inverse
 
