@@ -217,7 +217,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self._choose_features(original)
         start, n_init = self._resolve(previous)
         if self.verbose and must_compile(posterior):
-            print("smoe: compiling for this machine, once; this takes up to half a minute", flush=True)
+            print("smoe: compiling for this machine, once; this takes half a minute or more", flush=True)
         n_threads = n_sharing(len(X), self.n_jobs)
         with interruptible(), threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
             scaling, certificate = self._climb(X, y, weight, start, n_init, n_threads)

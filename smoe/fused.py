@@ -38,7 +38,7 @@ def _arguments(block, params):
 
 def _shaped(model, sums):
     loglik, gram, cross, score, gate_pairs = sums
-    stats = GaussianStats(gram, cross[:, :-1], cross[:, -1], gram[:, -1, -1])
+    stats = GaussianStats(gram, cross[:, :-1].copy(), cross[:, -1].copy(), gram[:, -1, -1].copy())
     score = LinearGateParams(score[:, :-1], score[:, -1])
     return loglik, stats, score, model.gate.assembled(gate_pairs, len(cross))
 

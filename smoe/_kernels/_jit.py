@@ -11,12 +11,15 @@ under two names.
 
 from pathlib import Path
 
+import numpy as np
 from numba import njit
 
 _COMMON = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 kernel = njit(fastmath={"contract"}, **_COMMON)
 reducing_kernel = njit(fastmath={"reassoc", "contract"}, **_COMMON)
+
+ZERO = np.int64(0)  # as an argument: for a literal a kernel would be compiled anew
 
 
 def raise_interrupt(error):

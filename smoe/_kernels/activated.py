@@ -6,18 +6,10 @@ of the design Z (p, m) is ones.
 
 import numpy as np
 
-from smoe._kernels._jit import kernel, reducing_kernel
-from smoe._kernels.moments import add_dots, dot, multiply
+from smoe._kernels._jit import ZERO, kernel
+from smoe._kernels.moments import add_dots, dot, multiply, total
 
 _CHUNK = 512  # rows that stay in the first-level cache while all is done with them
-
-
-@reducing_kernel
-def _total(values):
-    total = 0.0
-    for i in range(len(values)):
-        total += values[i]
-    return total
 
 
 @kernel
@@ -32,8 +24,8 @@ def pull_activated(R, level, slope, Z):
             for k in range(n_experts):
                 r = R[c, k, low:high]
                 multiply(r, slope[k, low:high], pulled)
-                add_dots(pulled, Z[: len(Z) - 1], 0, low, own[c, k])
-                own[c, k, len(Z) - 1] += _total(r)
+                add_dots(pulled, Z[: len(Z) - 1], ZERO, low, own[c, k])
+                own[c, k, len(Z) - 1] += total(r)
                 shared[c] += dot(r, level[k, low:high])
     return own, shared
 
@@ -116,8 +108,8 @@ def _add_blocks(proba, resp, weight, observed, rows, work, blocks):
                     _less_pair(resp[i], resp[j], weight, factor)
             for a in range(p - 1):
                 multiply(factor, rows[i, a, :m], product)
-                add_dots(product, rows[j], a if i == j else 0, 0, blocks[i, a, j])
-            add_dots(factor, rows[j], p - 1 if i == j else 0, 0, blocks[i, p - 1, j])
+                add_dots(product, rows[j], a if i == j else ZERO, ZERO, blocks[i, a, j])
+            add_dots(factor, rows[j], p - 1 if i == j else ZERO, ZERO, blocks[i, p - 1, j])
 
 
 @kernel
@@ -146,7 +138,7 @@ def _add_temperature(proba, resp, level, weight, tau, observed, rows, work, side
         _spread(proba[i], level[i], mean, weight, first)
         if observed:
             _observe(proba[i], resp[i], level[i], other, weight, tau, first, second)
-        add_dots(first, rows[i], 0, 0, side[i])
+        add_dots(first, rows[i], ZERO, ZERO, side[i])
         corner += dot(second if observed else first, level[i])
     return corner
 

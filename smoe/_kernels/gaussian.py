@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import ZERO, kernel
 from smoe._kernels.moments import multiply
 
 
@@ -46,5 +46,5 @@ def fill_row_scores(means, Z, y, variance, low, high, at, out):
 def gaussian_row_scores(means, Z, y, variance):
     """Return d log N / d(line, variance) for each row, (n_experts, n_terms + 1, m)."""
     out = np.empty((len(means), len(Z) + 1, len(y)))
-    fill_row_scores(means, Z, y, variance, 0, len(y), 0, out)
+    fill_row_scores(means, Z, y, variance, ZERO, len(y), ZERO, out)
     return out

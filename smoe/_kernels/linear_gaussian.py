@@ -5,7 +5,7 @@ These make in one go what the other kernels make one after the other, and must a
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import ZERO, kernel
 from smoe._kernels.designs import fill_predictors, standardise
 from smoe._kernels.elementary import exp, log
 from smoe._kernels.gaussian import fill_row_scores
@@ -16,7 +16,7 @@ from smoe._kernels.observed import (
     close_cross_products,
     close_expert_products,
 )
-from smoe._kernels.posterior import add_logs, posterior_chunk
+from smoe._kernels.posterior import add_logs, copy, posterior_chunk
 
 _CHUNK = 512  # rows
 _LOGS = 64  # logarithms of products of rows, one for each so many rows apart
@@ -99,7 +99,7 @@ def _e_step(scores, means, y, weight, variance, proba, resp, top, ratio, work):
     for k in range(len(scores)):
         constant = -0.5 * np.log(2.0 * np.pi * variance[k])
         _joint(scores[k, :m], means[k, :m], y, constant, 0.5 / variance[k], resp[k, :m])
-    posterior_chunk(scores, np.int64(0), m, weight, proba, resp, top, ratio, work)
+    posterior_chunk(scores, ZERO, m, weight, proba, resp, top, ratio, work)
 
 
 @kernel
@@ -158,10 +158,10 @@ def _e_step_two(odds, means, y, weight, variance, resp, pull, pair, top, ratio):
 @kernel
 def _add_gate_score(proba, resp, weight, Z, pull, score):
     """Add all rows but the last, which is minus their sum."""
-    m, zero = len(weight), np.int64(0)
+    m = len(weight)
     for i in range(len(proba) - 1):
         _pull(weight, proba[i, :m], resp[i, :m], pull)
-        add_dots(pull, Z, zero, zero, score[i])
+        add_dots(pull, Z, ZERO, ZERO, score[i])
 
 
 @kernel
@@ -235,7 +235,7 @@ def run(
     z g_j' (k, q, k, p + 1), with g_i the scores of expert i.
     """
     k, p, q = len(coef), len(columns) + 1, len(gate_columns) + 1
-    n_pairs, loglik, two, zero = k * (k - 1) // 2, 0.0, k == 2, np.int64(0)  # kernels compile anew for a literal
+    n_pairs, loglik, two = k * (k - 1) // 2, 0.0, k == 2
     gram, cross = np.zeros((k, p, p)), np.zeros((k, p + 1))
     score, pairs = np.zeros((k, q)), np.zeros((n_pairs, q, q))
     between, both = np.zeros((k, p + 1, k, p + 1)), np.zeros((k, q, k, p + 1))
@@ -257,28 +257,28 @@ def run(
             _designs(flat, row_step, column_step, start, columns, shift, inverse, m, Z)
         standardise(y[start : start + m], y_shift, y_inverse, values)
         if len(weight) > 1:
-            w[:] = weight[start : start + m]
-        fill_predictors(gate_coef, gate_intercept, gate_Z, zero, m, scores, zero)
-        fill_predictors(coef, intercept, Z, zero, m, means, zero)
+            copy(weight[start : start + m], w)
+        fill_predictors(gate_coef, gate_intercept, gate_Z, ZERO, m, scores, ZERO)
+        fill_predictors(coef, intercept, Z, ZERO, m, means, ZERO)
         if two:
             _e_step_two(scores[0, :m], means, values, w, variance, resp, pull, weights[0, :m], top, ratio)
-            add_dots(pull, gate_Z, zero, zero, score[0])
+            add_dots(pull, gate_Z, ZERO, ZERO, score[0])
         else:
             _e_step(scores, means, values, w, variance, proba, resp, top, ratio, work)
             _add_gate_score(proba, resp, w, gate_Z, pull, score)
             if gate_information:
                 _gate_weights(proba, w, weights)
         loglik += _loglik(top, ratio, w, len(weight) == 1, product)
-        add_grams(resp, zero, Z, zero, m, gram)
-        add_cross(resp, zero, Z, values, zero, m, cross)
+        add_grams(resp, ZERO, Z, ZERO, m, gram)
+        add_cross(resp, ZERO, Z, values, ZERO, m, cross)
         if observed:
             _invert(w, inverse_w)
             _add_observed(resp, inverse_w, weights)
-            fill_row_scores(means, Z, values, variance, zero, m, zero, row_scores)
-            add_expert_products(resp, inverse_w, row_scores, zero, work, between)
-            add_cross_products(resp, inverse_w, gate_Z, zero, row_scores, work, both)
+            fill_row_scores(means, Z, values, variance, ZERO, m, ZERO, row_scores)
+            add_expert_products(resp, inverse_w, row_scores, ZERO, work, between)
+            add_cross_products(resp, inverse_w, gate_Z, ZERO, row_scores, work, both)
         if gate_information:
-            add_grams(weights, zero, gate_Z, zero, m, pairs)
+            add_grams(weights, ZERO, gate_Z, ZERO, m, pairs)
     for i in range(k - 1):
         for a in range(q):
             score[k - 1, a] -= score[i, a]

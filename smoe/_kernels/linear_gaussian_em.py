@@ -56,7 +56,7 @@ def climb(gate_coef, gate_intercept, coef, intercept, variance, data, floor, ran
     for iteration in range(n_iter):
         trace[iteration] = least = sums[0]
         gram, cross, score, pairs = sums[1:5]
-        new = least_squares(gram, cross[:, :-1], cross[:, -1], *experts, floor, rank_tol)
+        new = least_squares(gram, np.copy(cross[:, :-1]), np.copy(cross[:, -1]), *experts, floor, rank_tol)
         step = damped_step(np.ravel(score)[: (k - 1) * q], _free_information(pairs, k))
         for expert in range(k):
             least -= slack * gram[expert, -1, -1]

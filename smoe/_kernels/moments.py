@@ -5,7 +5,7 @@ All are sums of products of rows of numbers. Such sums wait for loads, so that s
 
 import numpy as np
 
-from smoe._kernels._jit import kernel, reducing_kernel
+from smoe._kernels._jit import ZERO, kernel, reducing_kernel
 
 _CHUNK = 512  # rows that stay in the first-level cache while all their products are taken
 FEW_TERMS = 40  # with more, BLAS wins
@@ -177,7 +177,7 @@ def add_grams(weights, at, Z, low, high, out):
 
     The weights of these rows are in the columns from ``at`` on.
     """
-    n_weights, p, end, c = len(weights), len(Z), at + high - low, 0
+    n_weights, p, end, c = len(weights), len(Z), at + high - low, ZERO
     if p == 2:
         _add_lines(weights, at, Z[0, low:high], out)
         return

@@ -5,7 +5,7 @@ Row by row that covariance is diag(r) - r r': its rows sum to zero, so that pair
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import ZERO, kernel
 from smoe._kernels.moments import add_dots, multiply
 
 _CHUNK = 512  # rows that stay in the first-level cache while all their products are taken
@@ -40,21 +40,21 @@ def add_expert_products(resp, inverse, rows, at, work, out):
                 _pair(resp[i, at : at + m], resp[j, at : at + m], inverse, factor)
             for a in range(width):
                 multiply(factor, rows[i, a, at : at + m], product)
-                add_dots(product, rows[j], a if i == j else 0, at, out[i, a, j])
+                add_dots(product, rows[j], a if i == j else ZERO, at, out[i, a, j])
 
 
 @kernel
 def add_cross_products(resp, inverse, Z, low, rows, work, out):
     """Add the sums of w r_i r_j z g_j' for i != j, (n_experts, p, n_experts, width); Z begins at row ``low``."""
-    n_experts, m, zero = len(rows), len(inverse), np.int64(0)  # kernels compile anew for a literal
+    n_experts, m = len(rows), len(inverse)
     factor, product = work[0, :m], work[1, :m]
     for i in range(n_experts):
         for j in range(i + 1, n_experts):
             _pair(resp[i, :m], resp[j, :m], inverse, factor)
             for a in range(len(Z)):
                 multiply(factor, Z[a, low : low + m], product)
-                add_dots(product, rows[j], zero, zero, out[i, a, j])
-                add_dots(product, rows[i], zero, zero, out[j, a, i])
+                add_dots(product, rows[j], ZERO, ZERO, out[i, a, j])
+                add_dots(product, rows[i], ZERO, ZERO, out[j, a, i])
 
 
 @kernel

@@ -10,6 +10,13 @@ _NOTHING = 1e-300  # of a probability: what it adds to an entropy is nothing
 
 
 @kernel
+def copy(a, out):
+    """Out = a; an assignment of slices takes long to compile."""
+    for i in range(len(out)):
+        out[i] = a[i]
+
+
+@kernel
 def _larger(a, b, top):
     for i in range(len(top)):
         top[i] = a[i] if a[i] > b[i] else b[i]
@@ -95,7 +102,7 @@ def _invert(total):
 @kernel
 def _maximum(values, low, high, top):
     if len(values) == 1:
-        top[:] = values[0, low:high]
+        copy(values[0, low:high], top)
     else:
         _larger(values[0, low:high], values[1, low:high], top)
     for k in range(2, len(values)):

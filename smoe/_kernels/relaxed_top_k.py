@@ -6,7 +6,7 @@ The derivative of relaxed_i by r_j is bend_i (1{i=j} - share_j), where the share
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import ZERO, kernel
 from smoe._kernels.elementary import exp, log
 from smoe._kernels.moments import add_dots
 from smoe._kernels.top_k import top_k_experts
@@ -79,7 +79,7 @@ def pull_relaxed(R, bend, share, Z):
                 _add_product(R[c, k, low:high], bend[k, low:high], total)
             for k in range(n_experts):
                 _pulled(R[c, k, low:high], bend[k, low:high], share[k, low:high], total, pulled)
-                add_dots(pulled, Z, 0, low, sums[c, k])
+                add_dots(pulled, Z, ZERO, low, sums[c, k])
     return sums
 
 
