@@ -256,6 +256,22 @@ def test_a_fused_pass_of_two_experts_at_the_edges(scale):
         np.testing.assert_array_equal(found.gate_score.intercept, 0.0)
 
 
+@pytest.mark.parametrize("k", [2, 3])
+def test_large_scores_do_not_swallow_the_densities(k):
+    """A gate that separates may have scores beyond 1/eps: rows then have the log density of the expert chosen."""
+    gate = LinearGateParams(1e30 * np.arange(k, dtype=float)[:, None], np.zeros(k))
+    expert = GaussianExpertParams(np.zeros((k, 1)), np.arange(k, dtype=float), np.linspace(0.5, 1.0, k))
+    model, params = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), MoEParams(gate, expert)
+    X, y = np.array([[-2.0], [-1.0], [1.0], [3.0]]), np.array([0.3, 0.1, 0.7, 5.0])
+    blocks = Blocks(model, X, y, None, Scaling.identity(np.arange(1), np.arange(1)))
+    chosen = np.array([0, 0, k - 1, k - 1])
+    wanted = norm.logpdf(y, chosen, np.sqrt(expert.variance[chosen]))
+    block = blocks.take(slice(None))
+    np.testing.assert_allclose(model.posterior(block, params)[2], wanted, rtol=1e-13)
+    np.testing.assert_allclose(model.posterior(block, params)[1], np.eye(k)[chosen].T)
+    np.testing.assert_allclose(blocks.sum(model.statistics, params).loglik, wanted.sum(), rtol=1e-13)
+
+
 @pytest.mark.parametrize("m", [1, 7, 500])
 def test_entropies(m, rng):
     proba, weight = rng.dirichlet([0.1, 1.0, 3.0], m).T.copy(), rng.uniform(size=m)

@@ -96,4 +96,4 @@ def gelu(u, value, slope, bend):
         level, density = 1.0 - lower if u[i] > 0.0 else lower, e * _INVERSE_ROOT
         value[i] = u[i] * level
         slope[i] = level + u[i] * density
-        bend[i] = (2.0 - u[i] * u[i]) * density
+        bend[i] = (2.0 - z * z) * density

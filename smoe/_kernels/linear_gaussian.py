@@ -16,18 +16,18 @@ from smoe._kernels.observed import (
     close_cross_products,
     close_expert_products,
 )
-from smoe._kernels.posterior import add_logs, copy, posterior_chunk
+from smoe._kernels.posterior import add_logs, copy, maximum, posterior_chunk
 
 _CHUNK = 512  # rows
 _LOGS = 64  # logarithms of products of rows, one for each so many rows apart
 
 
 @kernel
-def _joint(score, mean, y, constant, half_precision, out):
-    """Score plus log density."""
+def _joint(score, gate_top, mean, y, constant, half_precision, out):
+    """Score, relative to the largest, plus log density: large scores must not swallow it."""
     for i in range(len(out)):
         residual = y[i] - mean[i]
-        out[i] = score[i] + (constant - half_precision * residual * residual)
+        out[i] = (score[i] - gate_top[i]) + (constant - half_precision * residual * residual)
 
 
 @kernel
@@ -96,9 +96,11 @@ def _loglik(top, ratio, weight, one_weight, product):
 def _e_step(scores, means, y, weight, variance, proba, resp, top, ratio, work):
     """Fill proba and resp (times the weights) of a chunk, and log densities as log(ratio) + top."""
     m = len(y)
+    gate_top = work[0, :m]
+    maximum(scores, ZERO, m, gate_top)
     for k in range(len(scores)):
         constant = -0.5 * np.log(2.0 * np.pi * variance[k])
-        _joint(scores[k, :m], means[k, :m], y, constant, 0.5 / variance[k], resp[k, :m])
+        _joint(scores[k, :m], gate_top, means[k, :m], y, constant, 0.5 / variance[k], resp[k, :m])
     posterior_chunk(scores, ZERO, m, weight, proba, resp, top, ratio, work)
 
 
@@ -114,8 +116,10 @@ def _two(odds, mean, other, y, weight, lines, first, second, pull, pair, top, ra
     n_zero = 0
     for i in range(len(y)):
         a, b, w = y[i] - mean[i], y[i] - other[i], weight[i]
-        joint, rest = odds[i] + (constant - half * a * a), other_constant - other_half * b * b
-        likely, leads = joint > rest, odds[i] > 0.0
+        leads = odds[i] > 0.0  # relative to the larger score: large ones must not swallow the densities
+        joint = (0.0 if leads else odds[i]) + (constant - half * a * a)
+        rest = (-odds[i] if leads else 0.0) + (other_constant - other_half * b * b)
+        likely = joint > rest
         high, low = (joint, rest) if likely else (rest, joint)
         zero = high == -np.inf
         n_zero += zero
@@ -130,7 +134,7 @@ def _two(odds, mean, other, y, weight, lines, first, second, pull, pair, top, ra
         second[i] = r_small if likely else r_large
         pull[i] = r_first - w * p_first
         pair[i] = -w * p_first * p_second
-        top[i] = high - (odds[i] if leads else 0.0)
+        top[i] = high
         ratio[i] = sum_r * p
     return n_zero
 

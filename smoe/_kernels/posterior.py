@@ -59,15 +59,14 @@ def _exp_both(score, gate_top, proba, gate_total, joint, top, total):
 
 
 @kernel
-def _exp_two(a, b, out_a, out_b, top, total):
+def _exp_two(a, b, out_a, out_b, total):
     """Do all of this for the scores of two experts with one exponential: the larger one's is 1."""
-    for i in range(len(top)):
+    for i in range(len(total)):
         first = a[i] > b[i]
         high, low = (a[i], b[i]) if first else (b[i], a[i])
         ratio = exp(low - high)
         out_a[i] = 1.0 if first else ratio
         out_b[i] = ratio if first else 1.0
-        top[i] = high
         total[i] = 1.0 + ratio
 
 
@@ -100,7 +99,8 @@ def _invert(total):
 
 
 @kernel
-def _maximum(values, low, high, top):
+def maximum(values, low, high, top):
+    """Put the largest of each row's values in top."""
     if len(values) == 1:
         copy(values[0, low:high], top)
     else:
@@ -117,7 +117,7 @@ def softmax(scores, proba):
     for low in range(0, m, _CHUNK):
         high = min(low + _CHUNK, m)
         top, total = work[0, : high - low], work[1, : high - low]
-        _maximum(scores, low, high, top)
+        maximum(scores, low, high, top)
         total[:] = 0.0
         for k in range(n_experts):
             _exp_of(scores[k, low:high], top, proba[k, low:high], total)
@@ -127,8 +127,8 @@ def softmax(scores, proba):
 
 
 @kernel
-def _close(gate_top, gate_total, top, total, weight, ratio):
-    """Put 1/gate_total and weight/total in place of the sums, with one division, and the difference of the tops in top.
+def _close(gate_total, total, weight, ratio):
+    """Put 1/gate_total and weight/total in place of the sums, with one division.
 
     The log density is log(ratio) + top. Return how many rows have none at all; they get a total of zero.
     """
@@ -138,7 +138,6 @@ def _close(gate_top, gate_total, top, total, weight, ratio):
         n_zero += zero
         joint = 1.0 if zero else total[i]
         inverse = 1.0 / (gate_total[i] * joint)
-        top[i] -= gate_top[i]
         ratio[i] = joint * joint * inverse
         total[i] = 0.0 if zero else gate_total[i] * inverse * weight[i]
         gate_total[i] = joint * inverse
@@ -159,25 +158,24 @@ def _mend(proba, resp, total, weight, low, top):
 def posterior_chunk(scores, low, high, weight, proba, resp, top, ratio, work):
     """Do the rows from low to high: responsibilities come out times the weights, log densities as log(ratio) + top.
 
-    On entry resp holds the scores plus the log densities; weight, top and ratio are of these rows alone; work is
-    (3, at least high - low). A row whose every log density is -inf keeps the gate's probabilities: no NaN is born.
-    Ratios lie between 1/n_experts and n_experts.
+    On entry resp holds `join` of the scores and the log densities; weight, top and ratio are of these rows alone; work
+    is (3, at least high - low), and begins with the `maximum` of the scores. A row whose every log density is -inf
+    keeps the gate's probabilities: no NaN is born. Ratios lie between 1/n_experts and n_experts.
     """
     n_experts, width = len(scores), high - low
     gate_top, gate_total, total = work[0, :width], work[1, :width], work[2, :width]
     if n_experts == 2:
         a, b = proba[0, low:high], proba[1, low:high]
-        _exp_two(scores[0, low:high], scores[1, low:high], a, b, gate_top, gate_total)
+        _exp_two(scores[0, low:high], scores[1, low:high], a, b, gate_total)
         _exp_two_joint(resp[0, low:high], resp[1, low:high], top, total)
     else:
-        _maximum(scores, low, high, gate_top)
-        _maximum(resp, low, high, top)
+        maximum(resp, low, high, top)
         _finite(top)
         gate_total[:] = 0.0
         total[:] = 0.0
         for k in range(n_experts):
             _exp_both(scores[k, low:high], gate_top, proba[k, low:high], gate_total, resp[k, low:high], top, total)
-    n_zero = _close(gate_top, gate_total, top, total, weight, ratio)
+    n_zero = _close(gate_total, total, weight, ratio)
     for k in range(n_experts):
         _multiply_both(proba[k, low:high], gate_total, resp[k, low:high], total)
     if n_zero:
@@ -209,9 +207,10 @@ def entropies(proba, weight):
 
 
 @kernel
-def _add(a, b, out):
+def join(score, gate_top, log_density, out):
+    """Out = score - gate_top + log_density, in this order: large scores must not swallow the density."""
     for i in range(len(out)):
-        out[i] = a[i] + b[i]
+        out[i] = (score[i] - gate_top[i]) + log_density[i]
 
 
 @kernel
@@ -222,7 +221,9 @@ def posterior(scores, log_density, proba, resp, loglik):
     for low in range(0, m, _CHUNK):
         high = min(low + _CHUNK, m)
         weight, ratios, rows = ones[: high - low], ratio[: high - low], loglik[low:high]
+        tops = work[0, : high - low]
+        maximum(scores, low, high, tops)
         for k in range(n_experts):
-            _add(scores[k, low:high], log_density[k, low:high], resp[k, low:high])
+            join(scores[k, low:high], tops, log_density[k, low:high], resp[k, low:high])
         posterior_chunk(scores, low, high, weight, proba, resp, rows, ratios, work)
         add_logs(ratios, rows)

@@ -34,12 +34,13 @@ class Objective:
             result = self.blocks.sum(self.visit, params)
             gradient = -self.chart.gradient(self.score(params, result), params) / self.blocks.total_weight
         usable = math.isfinite(result.loglik) and math.isfinite(gradient @ gradient)
+        usable = usable and np.isfinite(getattr(result, "information", 0.0)).all()
         value = -result.loglik / self.blocks.total_weight if usable else math.inf
         self._seen = {**dict(list(self._seen.items())[-1:]), place: (params, result, value, gradient)}
         return self._seen[place]
 
     def value(self, theta):
-        """Return minus the log-likelihood per row, infinity where it or its gradient cannot be computed."""
+        """Return minus the log-likelihood per row, infinity where it or its derivatives cannot be computed."""
         return self.at(theta)[2]
 
     def gradient(self, theta):
@@ -59,9 +60,11 @@ class Objective:
         return fit._replace(curvature=result)
 
     def hessian(self, theta):
-        """Return its second derivative."""
+        """Return its second derivative; zero where that cannot be computed, for those who ask before they look."""
         params, result, *_ = self.at(theta)
-        return self.chart.hessian(result.information, result.score, params) / self.blocks.total_weight
+        with np.errstate(all="ignore"):
+            hessian = self.chart.hessian(result.information, result.score, params) / self.blocks.total_weight
+        return hessian if np.isfinite(hessian).all() else np.zeros_like(hessian)
 
 
 class Newton(Solver):

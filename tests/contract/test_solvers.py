@@ -12,7 +12,7 @@ from smoe.blocks import Blocks
 from smoe.experts import EXPERTS
 from smoe.gates import GATES
 from smoe.params import MoEParams, flatten, permute
-from smoe.solvers import EM, SOLVERS, Certificate, EMNewton, Solver, certify
+from smoe.solvers import EM, SOLVERS, Certificate, EMNewton, Newton, Solver, certify
 
 
 def _supports(solver, gate, expert):
@@ -310,6 +310,21 @@ def test_a_gate_that_separates_is_named_even_where_it_has_saturated(problem, slo
     )
     found = verdict(problem, start)
     assert not found.valid and "gate separates the data" in found.status and not found.degenerate
+
+
+@pytest.mark.parametrize("gate", LEARNING)
+def test_a_place_whose_curvature_is_no_number_is_left(gate, monkeypatch):
+    problem = Problem(gate, "gaussian", **LEARNS)
+    start, kind = problem.near_truth(), type(problem.model.gate)
+    edge, information = 0.9 * float(start.gate.temperature), kind.information
+
+    def broken(self, Z, params, *args):
+        return information(self, Z, params, *args) * (1.0 if params.temperature > edge else np.nan)
+
+    monkeypatch.setattr(kind, "information", broken)
+    fit = Newton(30).solve(problem.model, problem.blocks, start)
+    assert np.isfinite(fit.loglik) and fit.loglik >= fit.trace[0]
+    assert fit.params.gate.temperature > edge
 
 
 @pytest.mark.parametrize("n_em, error", [(2.5, TypeError), ("5", TypeError), (-1, ValueError)])
