@@ -14,6 +14,7 @@ _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
 _SCREENING = 30  # EM iterations of each start
 _FINISHED = 5  # starts that are taken to the end
+_FINISHED_WARM = 8  # the same of gates with a temperature: there short runs say less about where they lead
 _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts in one basin
 _SHARED = 50_000  # with fewer rows, threads take one start each
 _PART = 20_000  # rows on which leaders are finished first if there are many more
@@ -67,7 +68,7 @@ def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
     proposals = dict(enumerate(start.propose(task, rng) for _ in range(n_init)))
     if n_init > 1:
         screened = _screen(run, task.model, sample, solver, proposals)
-        leaders = _leaders(task, screened)[: getattr(solver, "n_finished", _FINISHED)]
+        leaders = _leaders(task, screened)[: _n_finished(task.model, solver)]
         proposals = {i: screened[i].params for i in leaders}
         share = blocks.total_weight / sample.total_weight
         seen = {i: share * fit.loglik - offset for i, fit in screened.items()}
@@ -79,6 +80,10 @@ def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
     if verbose:
         _report(records)
     return *best, records
+
+
+def _n_finished(model, solver):
+    return getattr(solver, "n_finished", _FINISHED_WARM if model.gate.lower else _FINISHED)
 
 
 def _screen(run, model, sample, solver, proposals):
