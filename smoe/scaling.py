@@ -12,6 +12,7 @@ from smoe.threads import spread
 __all__ = ["Scaling", "View", "standardise"]
 
 _BLOCK = 16384
+_SHARED = 12  # columns from which threads gain: with fewer they wait for one another (measured)
 _CONSTANT = 1e-13  # spread, relative to the largest value, that is rounding and no information
 _ALIASED = 1e-11  # share of a column's variance that the columns before it leave unexplained
 
@@ -91,7 +92,7 @@ def _visited(visit, X, columns, weight, shift, unit, n_threads):
         high = min(low + _BLOCK, len(X))
         return visit(standard_rows(X, low, high, columns, shift, 1.0 / unit), weight[low:high] / total)
 
-    return list(spread(one, range(0, len(X), _BLOCK), n_threads))
+    return list(spread(one, range(0, len(X), _BLOCK), n_threads if len(columns) >= _SHARED else 1))
 
 
 def _size(Z, share):
