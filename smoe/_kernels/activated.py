@@ -7,7 +7,7 @@ of the design Z (p, m) is ones.
 import numpy as np
 
 from smoe._kernels._jit import ZERO, kernel
-from smoe._kernels.moments import add_dots, dot, multiply, total
+from smoe._kernels.moments import add_dots, add_product, dot, multiply, negative_product, total
 
 _CHUNK = 512  # rows that stay in the first-level cache while all is done with them
 
@@ -37,12 +37,6 @@ def _own_weight(proba, weight, out):
 
 
 @kernel
-def _pair_weight(a, b, weight, out):
-    for i in range(len(out)):
-        out[i] = -weight[i] * a[i] * b[i]
-
-
-@kernel
 def _less_own(resp, weight, out):
     for i in range(len(out)):
         out[i] -= weight[i] * (resp[i] - resp[i] * resp[i])
@@ -52,12 +46,6 @@ def _less_own(resp, weight, out):
 def _less_pair(a, b, weight, out):
     for i in range(len(out)):
         out[i] += weight[i] * a[i] * b[i]
-
-
-@kernel
-def _add_product(a, b, out):
-    for i in range(len(out)):
-        out[i] += a[i] * b[i]
 
 
 @kernel
@@ -103,7 +91,7 @@ def _add_blocks(proba, resp, weight, observed, rows, work, blocks):
                 if observed:
                     _less_own(resp[i], weight, factor)
             else:
-                _pair_weight(proba[i], proba[j], weight, factor)
+                negative_product(weight, proba[i], proba[j], factor)
                 if observed:
                     _less_pair(resp[i], resp[j], weight, factor)
             for a in range(p - 1):
@@ -131,9 +119,9 @@ def _add_temperature(proba, resp, level, weight, tau, observed, rows, work, side
     mean[:] = 0.0
     other[:] = 0.0
     for i in range(len(proba)):
-        _add_product(proba[i], level[i], mean)
+        add_product(proba[i], level[i], mean)
         if observed:
-            _add_product(resp[i], level[i], other)
+            add_product(resp[i], level[i], other)
     for i in range(len(proba)):
         _spread(proba[i], level[i], mean, weight, first)
         if observed:

@@ -320,6 +320,13 @@ def multiply(a, b, out):
 
 
 @kernel
+def add_product(a, b, out):
+    """Add a b to out."""
+    for i in range(len(out)):
+        out[i] += a[i] * b[i]
+
+
+@kernel
 def negative_product(weight, a, b, out):
     """Out = -weight a b."""
     for i in range(len(out)):

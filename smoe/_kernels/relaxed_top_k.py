@@ -8,7 +8,7 @@ import numpy as np
 
 from smoe._kernels._jit import ZERO, kernel
 from smoe._kernels.elementary import exp, log
-from smoe._kernels.moments import add_dots
+from smoe._kernels.moments import add_dots, add_product
 from smoe._kernels.top_k import top_k_experts
 
 _CHUNK = 512  # rows that stay in the first-level cache while all is done with them
@@ -54,12 +54,6 @@ def relax(scores, ranking, top_k, width):
 
 
 @kernel
-def _add_product(a, b, out):
-    for i in range(len(out)):
-        out[i] += a[i] * b[i]
-
-
-@kernel
 def _pulled(r, bend, share, total, out):
     for i in range(len(out)):
         out[i] = r[i] + r[i] * bend[i] - share[i] * total[i]
@@ -76,7 +70,7 @@ def pull_relaxed(R, bend, share, Z):
         for c in range(n):
             total[:] = 0.0
             for k in range(n_experts):
-                _add_product(R[c, k, low:high], bend[k, low:high], total)
+                add_product(R[c, k, low:high], bend[k, low:high], total)
             for k in range(n_experts):
                 _pulled(R[c, k, low:high], bend[k, low:high], share[k, low:high], total, pulled)
                 add_dots(pulled, Z, ZERO, low, sums[c, k])
