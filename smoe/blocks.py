@@ -7,6 +7,7 @@ import numpy as np
 
 from smoe import fused
 from smoe._kernels.designs import standard_values
+from smoe.features import Roles, Rows
 from smoe.params import tree_sum
 from smoe.scaling import Scaling
 from smoe.threads import spread
@@ -18,6 +19,7 @@ _FEWEST, _SHORT, _LONG = 512, 8192, 65536  # rows of a block, long if a visit ke
 _GROUP = 2  # blocks that one thread visits and adds up at a time
 _SORTED = 2**20  # rows that are put in order; of more, as many are drawn first
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number whose multiples spread over all 64 bits
+NO_ROLES = Roles()
 _CACHED = 2**22  # numbers: data up to this size are transformed once instead of at every pass
 
 
@@ -53,9 +55,21 @@ class Block:
 
     @cached_property
     def y(self):
-        """The response in working coordinates, (m,)."""
+        """The response in working coordinates, (m,), or None."""
         scaling = self.source.scaling
+        if self.source.y is None:
+            return None
         return standard_values(self.source.y[self.low : self.high], scaling.y_shift, 1.0 / scaling.y_scale)
+
+    @cached_property
+    def rows(self):
+        """What experts see: design, response, offset and trials."""
+        return Rows(self.expert_Z, self.y, self.offset)
+
+    @cached_property
+    def offset(self):
+        """What is added to the experts' linear predictor, (m,), or None."""
+        return self.source.roles.offset_of(self.source.X[self.low : self.high])
 
     @cached_property
     def weight(self):
@@ -64,21 +78,23 @@ class Block:
 
 
 class Source:
-    """The rows of a data set: X, y, weight, and the working coordinates (scaling).
+    """The rows of a data set: X, y, weight, the working coordinates (scaling), and which columns are no covariates.
 
     X is float64. It is copied only if its numbers do not lie side by side, neither by rows nor by columns.
     """
 
-    def __init__(self, X, y, weight, scaling):
+    def __init__(self, X, y, weight, scaling, roles=NO_ROLES):
+        self.roles = roles
         self.X = X if X.flags.c_contiguous or X.flags.f_contiguous else np.ascontiguousarray(X)
         self.scaling = scaling
-        self.y = np.broadcast_to(0.0, len(X)) if y is None else y
+        self.y = y
         self.weight = np.broadcast_to(1.0, len(X)) if weight is None else weight
 
     def take(self, rows, weight=None):
         """Return a block of these rows alone (indices), with weights of their own if given."""
         weight = self.weight[rows] if weight is None else weight
-        return Block(Source(self.X[rows], self.y[rows], weight, self.scaling), 0, len(rows))
+        y = None if self.y is None else self.y[rows]
+        return Block(Source(self.X[rows], y, weight, self.scaling, self.roles), 0, len(rows))
 
     @cached_property
     def raw(self):
@@ -114,13 +130,15 @@ class Blocks:
         None when only the gate and the experts' means are wanted; weights default to one.
     scaling : Scaling
         The working coordinates.
+    roles : Roles
+        Which columns are an offset or an exposure.
     """
 
     n_threads = 1
 
-    def __init__(self, model, X, y, weight, scaling):
+    def __init__(self, model, X, y, weight, scaling, roles=NO_ROLES):
         n = len(X)
-        self.model, self.scaling, self.source = model, scaling, Source(X, y, weight, scaling)
+        self.model, self.scaling, self.source = model, scaling, Source(X, y, weight, scaling, roles)
         self.total_weight = float(self.source.weight.sum())
         width = len(scaling.gate.columns) + len(scaling.expert.columns) + 4
         self.slices = _slices(n, width, _LONG if fused.pairs(model) else _SHORT)
@@ -261,6 +279,7 @@ class OneBlock:
 def _projection(block, _params):
     """One number per row; sums run column by column, so equal rows get equal numbers."""
     key = block.y.copy()
-    for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1]]):
+    extra = [] if block.offset is None else [block.offset]
+    for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1], *extra]):
         key += np.sqrt(2.0 + j) * column
     return key

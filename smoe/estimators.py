@@ -13,13 +13,13 @@ from threadpoolctl import threadpool_limits
 from smoe._kernels._jit import interruptible, must_compile
 from smoe._kernels.posterior import entropies, posterior
 from smoe.blocks import Blocks
-from smoe.experts import EXPERTS, Expert
-from smoe.features import choose_columns
+from smoe.experts import resolve_expert
+from smoe.features import choose_columns, choose_roles
 from smoe.fitted import ACCEPTED
 from smoe.gates import GATES, Gate
 from smoe.inference import covariance
 from smoe.inferred import InferredMixture
-from smoe.params import permute
+from smoe.params import copies, flatten, permute
 from smoe.registry import resolve
 from smoe.scaling import standardise
 from smoe.search import n_sharing, search
@@ -46,10 +46,15 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         The gate: a name from ``smoe.gates.GATES`` or an object such as ``smoe.gates.SoftmaxGate()``, whose parameters
         a grid search can set as ``gate__...`` (a name has no parameters to set).
     expert : str or Expert, default="gaussian"
-        The family of experts: a name from ``smoe.experts.EXPERTS`` or an object.
+        The family of experts: a name from ``smoe.experts.EXPERTS``, an object, or a `smoe.families.Family` such as
+        ``smoe.families.Poisson()``.
     gate_features, expert_features : None, int, str, slice, callable or list, default=None
         Columns that the gate and the experts see: indices, names (data frames), a boolean mask, or a callable that
         gets X as passed to ``fit`` and returns any of these. None means all, an empty list means an intercept only.
+    offset_feature, exposure_feature : None, int or str, default=None
+        The column of X that is added to the experts' linear predictor, and the one that multiplies the mean under a log
+        link (a time, an area: its logarithm is an offset). They are needed by ``predict`` too, and are no covariates
+        unless they are chosen as such.
     solver : str or Solver, default="auto"
         A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
         the basin and Newton to the top.
@@ -121,6 +126,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         The resolved gate, family and solver.
     gate_columns_, expert_columns_ : ndarray of int
         The columns that gate and experts see.
+    roles_ : Roles
+        The columns that are an offset or an exposure.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for data with column names.
@@ -159,6 +166,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         expert="gaussian",
         gate_features=None,
         expert_features=None,
+        offset_feature=None,
+        exposure_feature=None,
         solver="auto",
         start="auto",
         n_init="auto",
@@ -175,6 +184,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.expert = expert
         self.gate_features = gate_features
         self.expert_features = expert_features
+        self.offset_feature = offset_feature
+        self.exposure_feature = exposure_feature
         self.solver = solver
         self.start = start
         self.n_init = n_init
@@ -216,6 +227,9 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         X, y, weight = self._validated(X, y, sample_weight)
         self._choose_features(original)
         start, n_init = self._resolve(previous)
+        self.roles_.check(X, self._column_names())
+        self.expert_.check_response(y)
+        self.expert_ = self.expert_.bind(y)
         if self.verbose and must_compile(posterior):
             print("smoe: compiling for this machine, once; this takes half a minute or more", flush=True)
         n_threads = n_sharing(len(X), self.n_jobs)
@@ -227,8 +241,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     def _climb(self, X, y, weight, start, n_init, n_threads):
         """Search and store; return the working coordinates and the certificate."""
         model, columns = self._model, (self.gate_columns_, self.expert_columns_)
-        scaling = standardise(X, y, weight, *columns, centred=model.gate.centred, n_threads=n_threads)
-        blocks = Blocks(model, X, y, weight, scaling).shared_by(n_threads)
+        scaling = standardise(model, X, y, weight, *columns, n_threads=n_threads)
+        blocks = Blocks(model, X, y, weight, scaling, self.roles_).shared_by(n_threads)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
         task = Task(model, None, self.n_experts, scaling)
         fit, certificate, self.starts_ = search(
@@ -251,8 +265,10 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     def _resolve(self, previous):
         """Make objects of names; return the start and the number of starts."""
         self.gate_ = self._resolved_gate()
-        self.expert_ = resolve(self.expert, EXPERTS, Expert, "expert")
+        self.expert_ = resolve_expert(self.expert)
         if self.variance_floor is not None:
+            if "variance_floor" not in self.expert_.get_params():
+                raise ValueError(f"variance_floor={self.variance_floor!r}: {self.expert_.name} has no variance.")
             self.expert_.set_params(variance_floor=self.variance_floor)
         self.expert_.check()
         self.gate_.check(self.n_experts)
@@ -284,10 +300,11 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         )
 
     def _choose_features(self, X):
-        names = getattr(self, "feature_names_in_", None)
+        names, d = getattr(self, "feature_names_in_", None), self.n_features_in_
+        self.roles_ = choose_roles(X, names, d, offset=self.offset_feature, exposure=self.exposure_feature)
         for side in ("gate", "expert"):
             argument = f"{side}_features"
-            columns = choose_columns(getattr(self, argument), X, names, self.n_features_in_, argument)
+            columns = choose_columns(getattr(self, argument), X, names, d, argument, self.roles_.columns)
             setattr(self, f"{side}_columns_", columns)
 
     @property
@@ -299,9 +316,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         order, entropy = _stable_order(model, blocks, fit.params)
         params = permute(fit.params, order)
         params = params._replace(gate=model.gate.canonical(params.gate))
-        offset = blocks.total_weight * np.log(scaling.y_scale)
-        user = scaling.to_units(model, params)
-        self.params_ = user._replace(gate=model.gate.canonical(user.gate))
+        offset = scaling.loglik_offset(blocks.total_weight)
+        self.params_ = scaling.to_user(model, params)
         self.loglik_ = float(fit.loglik - offset)
         self.trace_ = fit.trace - offset
         self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
@@ -316,7 +332,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.bic_ = self.n_parameters_ * np.log(self.n_samples_) - 2.0 * self.loglik_
         self.icl_ = self.bic_ + 2.0 * entropy
         self._certificate = certificate.permuted(order)
-        self._covariance = covariance(model, blocks, params, self._certificate, self._parameter_names())
+        self._covariance = covariance(model, blocks, params, self._certificate, self._entries())
 
     def _warn(self, scaling, certificate):
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
@@ -345,4 +361,5 @@ def _stable_order(model, blocks, params):
 
     weight, response, entropy = blocks.sum(totals, params)
     mean = np.where(weight > 0, response / np.where(weight > 0, weight, 1.0), np.inf)
-    return np.lexsort((params.expert.intercept, mean)), float(entropy.sum())
+    own = flatten(params.expert)[copies(params.expert)]
+    return np.lexsort((*own.T, mean)), float(entropy.sum())

@@ -85,7 +85,14 @@ class FittedMixture:
             y = check_response(y)
             weight = check_weights(sample_weight, len(y))
         scaling = Scaling.identity(self.gate_columns_, self.expert_columns_)
-        return Rows(self._model, X, y, weight, scaling).shared_by(effective_n_jobs(self.n_jobs))
+        self.roles_.check(X, self._column_names())
+        if y is not None:
+            self.expert_.check_response(y)
+        return Rows(self._model, X, y, weight, scaling, self.roles_).shared_by(effective_n_jobs(self.n_jobs))
+
+    def _column_names(self):
+        """Names of the columns of X."""
+        return getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
 
     def predict(self, X, return_std=False):
         """Return the mean of y given x, and on request its standard deviation.
@@ -158,7 +165,7 @@ class FittedMixture:
 
     def expert_predict(self, X):
         """Return the mean of each expert, (n_samples, n_experts)."""
-        return self._blocks(X).map(lambda b, p: self.expert_.mean(b.expert_Z, p.expert), self.params_).T
+        return self._blocks(X).map(lambda b, p: self.expert_.mean(b.rows, p.expert), self.params_).T
 
     def predict_expert(self, X):
         """Return the index of the expert that the gate prefers, (n_samples,)."""

@@ -25,7 +25,7 @@ def applies(model, block):
     """Whether the pass over this block is one kernel; with many features BLAS wins."""
     scaling = block.source.scaling
     few = max(len(scaling.gate.columns), len(scaling.expert.columns)) < FEW_TERMS
-    return few and pairs(model)
+    return few and pairs(model) and not block.source.roles.columns
 
 
 def _arguments(block, params):
@@ -65,7 +65,7 @@ def curvature(model, block, params):
     """Return the same with the gate's observed information, and its cross and the experts' blocks."""
     *sums, between, both = linear_gaussian.run(*_arguments(block, params), True, True)
     loglik, stats, score, gate_block = _shaped(model, sums)
-    own = model.expert.curvature(None, None, params.expert, None, stats)  # the moments say it all
+    own = model.expert.curvature(None, params.expert, None, stats)  # the moments say it all
     expert_block = with_own(between, own)
     return loglik, stats, score, gate_block, both.reshape(-1, len(expert_block)), expert_block
 

@@ -8,10 +8,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.blocks import Blocks
+from smoe.fields import entries
 from smoe.fitted import FittedMixture
 from smoe.inference.covariance import KINDS, Covariance, covariance
 from smoe.inference.delta import delta_method, mean_interval, normal_quantile
-from smoe.inference.names import entry_names, is_bounded
 from smoe.inference.summary import Summary, coefficient_table
 from smoe.inference.wald import wald_test
 from smoe.params import flatten
@@ -102,11 +102,11 @@ class InferredMixture(FittedMixture):
         if X is None:
             return self._covariance
         blocks, codes = self._fitted_blocks(X, y, sample_weight, groups)
-        model, names = self._model, self._covariance.names
+        model, named = self._model, self._covariance.entries
         params = blocks.scaling.from_units(model, self.params_)
         if self.converged_:
             _warn_of_other_rows(model, blocks, params)
-        found = covariance(model, blocks, params, self._certificate, names, kind, codes)
+        found = covariance(model, blocks, params, self._certificate, named, kind, codes)
         return replace(found, params=self.params_)  # without the rounding of the way there and back
 
     def delta_method(self, function, *, covariance=None):
@@ -280,11 +280,13 @@ class InferredMixture(FittedMixture):
         check_is_fitted(self)
         coverage = check_level(coverage, "coverage")
         found = self._covariance if covariance is None else self._chosen(covariance)
-        bounded = is_bounded(found.names, self.gate_, self.expert_)
+        named = found.entries if names is None else self._entries(names)
+        fields = self._model.fields
+        bounded = np.array([getattr(fields, entry.part)[entry.field].bounded for entry in named])
         table = coefficient_table(flatten(self.params_), flatten(found.standard_errors), bounded, coverage)
         several = "s" if self.n_experts > 1 else ""
-        title = f"{self.n_experts} {type(self.expert_).__name__}{several} behind a {type(self.gate_).__name__}"
-        return Summary(title, self._facts(found.kind), self._parameter_names(names), table, coverage, found.reason)
+        title = f"{self.n_experts} {self.expert_.name}{several} behind a {type(self.gate_).__name__}"
+        return Summary(title, self._facts(found.kind), named, table, coverage, found.reason)
 
     def diagnose(self, X, y, random_state=None):
         """Return residuals, PIT values and what they, the experts and the starts say about the fit.
@@ -307,14 +309,18 @@ class InferredMixture(FittedMixture):
             ("starts", "{1} of {0} that were finished ended here".format(*agreement(self.starts_, self.loglik_))),
         ]
 
-    def _parameter_names(self, names=None):
-        """Names of the entries in flat order, with these names for the columns of X."""
+    def _entries(self, names=None):
+        """The entries of the parameters in flat order, with these names for the columns of X."""
         if names is None:
-            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
+            names = self._column_names()
         if isinstance(names, str | dict) or np.shape(names) != (self.n_features_in_,):
             raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
         gate, expert = ([str(names[j]) for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
-        return entry_names(self.params_, gate, expert)
+        model, params = self._model, self.params_
+        return [
+            *entries("gate", params.gate, model.gate.fields, gate),
+            *entries("expert", params.expert, model.expert.fields, expert),
+        ]
 
     def _chosen(self, covariance):
         """Return the covariance that a method was given, or that of the fit."""
@@ -335,8 +341,8 @@ class InferredMixture(FittedMixture):
             X, y, weight, codes = X[used], y[used], weight[used], None if codes is None else codes[used]
         if codes is not None and codes.min() == codes.max():
             raise ValueError("groups: all rows are in one group; a clustered covariance needs many.")
-        scaling = standardise(X, y, weight, self.gate_columns_, self.expert_columns_, centred=self.gate_.centred)
-        return Blocks(self._model, X, y, weight, scaling), codes
+        scaling = standardise(self._model, X, y, weight, self.gate_columns_, self.expert_columns_)
+        return Blocks(self._model, X, y, weight, scaling, self.roles_), codes
 
     def _warn_uncertified(self):
         if not self.converged_:

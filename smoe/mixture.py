@@ -1,6 +1,5 @@
 """The model: a gate and a family of experts, and one pass of it over a block of rows."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from smoe._kernels.observed import expert_products
 from smoe._kernels.posterior import posterior, softmax
 from smoe.experts.base import Expert
 from smoe.gates.base import Gate
-from smoe.params import Chart, MoEParams, flatten
+from smoe.params import Chart, MoEParams, chart_of, coordinates, flatten, fold
 
 __all__ = ["Curvature", "MixtureOfExperts", "Statistics"]
 
@@ -51,10 +50,15 @@ class MixtureOfExperts(NamedTuple):
         gate = self.gate.init_params(n_experts, n_gate_features)
         return MoEParams(gate, self.expert.init_params(n_experts, n_expert_features))
 
+    @property
+    def fields(self):
+        """What the arrays of both parts are."""
+        return MoEParams(self.gate.fields, self.expert.fields)
+
     def posterior(self, block, params):
         """Return gate probabilities and responsibilities (n_experts, m), and the log density of each row."""
         scores = self.gate.scores(block.gate_Z, params.gate)
-        log_density = self.expert.log_prob(block.expert_Z, block.y, params.expert)
+        log_density = self.expert.log_prob(block.rows, params.expert)
         proba, resp = np.empty_like(scores), np.empty_like(scores)
         loglik = np.empty(scores.shape[1])
         posterior(scores, log_density, proba, resp, loglik)
@@ -81,7 +85,7 @@ class MixtureOfExperts(NamedTuple):
         resp *= weight
         return Statistics(
             float(weight @ loglik),
-            self.expert.suffstats(block.expert_Z, block.y, params.expert, resp),
+            self.expert.suffstats(block.rows, params.expert, resp),
             gate.pullback(block.gate_Z, params.gate, resp - weight * proba),
             information,
             proba @ weight if gate.balance else None,
@@ -105,8 +109,8 @@ class MixtureOfExperts(NamedTuple):
             proba, resp, rows_loglik = self.posterior(block, params)
             weight, weighted, gate_Z = block.weight, resp * block.weight, block.gate_Z
             loglik = float(weight @ rows_loglik)
-            rows = self.expert.row_scores(block.expert_Z, block.y, params.expert)
-            stats = self.expert.suffstats(block.expert_Z, block.y, params.expert, weighted)
+            rows = self.expert.row_scores(block.rows, params.expert)
+            stats = self.expert.suffstats(block.rows, params.expert, weighted)
             gate_score = self.gate.pullback(gate_Z, params.gate, weighted - weight * proba)
             gate_block = self.gate.information(gate_Z, params.gate, proba, weight, resp)
             cross = self._cross_information(block, params, rows, weighted, resp)
@@ -116,9 +120,9 @@ class MixtureOfExperts(NamedTuple):
 
     def _expert_information(self, block, params, rows, weighted, stats):
         """E_r(-d2 log f) - Var_r(d log f), experts by experts."""
-        own = self.expert.curvature(block.expert_Z, block.y, params.expert, weighted, stats)
-        out = expert_products(weighted, 1.0 / block.weight, rows)
-        return fused.with_own(out, own)
+        own = self.expert.curvature(block.rows, params.expert, weighted, stats)
+        out = fused.with_own(expert_products(weighted, 1.0 / block.weight, rows), own)
+        return fold(fold(out, params.expert), params.expert, axis=1)
 
     def _cross_information(self, block, params, rows, weighted, resp):
         """Minus Cov_r of the gate's and the experts' scores: what an expert's entry does to resp, pulled back."""
@@ -128,32 +132,36 @@ class MixtureOfExperts(NamedTuple):
             covariance[k] -= weighted[k]
             pulled = self.gate.pullback(block.gate_Z, params.gate, own[:, None] * covariance)
             columns += [flatten(type(pulled)(*(field[e] for field in pulled))) for e in range(len(own))]
-        return np.column_stack(columns)
+        return fold(np.column_stack(columns), params.expert, axis=1)
 
     def chart(self, params):
         """Return the coordinates in which solvers and certificates work, with the units of these parameters."""
-        parts = _coordinates(self.gate, params.gate), _coordinates(self.expert, params.expert)
+        parts = coordinates(self.gate, params.gate), coordinates(self.expert, params.expert)
         return Chart(params, *map(np.concatenate, zip(*parts, strict=True)))
 
     def gate_chart(self, params):
         """Return the same for the gate's parameters alone."""
-        return Chart(params, *_coordinates(self.gate, params))
+        return chart_of(self.gate, params)
+
+    def expert_chart(self, params):
+        """Return the same for the experts' parameters alone."""
+        return chart_of(self.expert, params)
 
     def mean(self, block, params):
         """Return the mean of y given x, row by row; a sparse gate's idle experts are not evaluated."""
         sparse = self.gate.sparse_proba(block.gate_Z, params.gate)
         if sparse is not None:
             proba, chosen = sparse
-            return (proba * self.expert.mean_of(block.expert_Z, params.expert, chosen)).sum(axis=0)
-        return (self.gate_proba(block, params) * self.expert.mean(block.expert_Z, params.expert)).sum(axis=0)
+            return (proba * self.expert.mean_of(block.rows, params.expert, chosen)).sum(axis=0)
+        return (self.gate_proba(block, params) * self.expert.mean(block.rows, params.expert)).sum(axis=0)
 
     def mean_and_std(self, block, params):
         """Return the mean and the standard deviation of y given x, row by row, (2, m)."""
         proba = self.gate_proba(block, params)
-        means = self.expert.mean(block.expert_Z, params.expert)
+        means = self.expert.mean(block.rows, params.expert)
         mean = (proba * means).sum(axis=0)
         apart = np.where(proba > 0, np.abs(means - mean), 0.0)
-        within = np.sqrt(self.expert.variance(block.expert_Z, params.expert))
+        within = np.sqrt(self.expert.variance(block.rows, params.expert))
         unit = np.maximum(apart, within).max(axis=0)  # squares of far apart means leave float64
         spread = (proba * ((within / unit) ** 2 + (apart / unit) ** 2)).sum(axis=0)
         return np.array([mean, unit * np.sqrt(spread)])
@@ -163,19 +171,7 @@ class MixtureOfExperts(NamedTuple):
         cumulative = np.cumsum(self.gate_proba(block, params), axis=0)
         label = (rng.random(cumulative.shape[1]) * cumulative[-1] >= cumulative).sum(axis=0)
         label = np.minimum(label, len(cumulative) - 1)
-        return self.expert.sample(block.expert_Z, label, params.expert, rng), label
-
-
-def _coordinates(family, params):
-    """Which entries are free, their lower bounds and their units, in flat order."""
-    bounds = tuple([family.lower.get(name, -np.inf) for name in params._fields])
-    free = flatten(family.free(params)) > 0
-    return free, _lower(bounds, type(params), *map(np.shape, params)), flatten(family.units(params))
-
-
-@lru_cache
-def _lower(bounds, kind, *shapes):
-    return flatten(kind(*map(np.full, shapes, bounds)))
+        return self.expert.sample(block.rows, label, params.expert, rng), label
 
 
 def _symmetric(gate, cross, expert):

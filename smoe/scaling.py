@@ -1,11 +1,13 @@
 """The coordinates that fits work in: centred and scaled columns, without those that repeat what is there already."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from smoe._kernels.designs import standard_rows
 from smoe._kernels.moments import weighted_grams
+from smoe.fields import expand, restrict
 from smoe.params import MoEParams
 from smoe.threads import spread
 
@@ -38,16 +40,6 @@ class View(NamedTuple):
         """What a kernel needs to make the design: columns, shift and one over scale."""
         return self.columns, self.shift, 1.0 / self.scale
 
-    def expand(self, params):
-        """Give aliased features the coefficient zero."""
-        coef = np.zeros((len(params.coef), len(self.kept)))
-        coef[:, self.kept] = params.coef
-        return params._replace(coef=coef)
-
-    def restrict(self, params):
-        """Leave aliased features out."""
-        return params._replace(coef=np.asarray(params.coef)[:, self.kept])
-
 
 class Scaling(NamedTuple):
     """The working coordinates of a fit: both views of X, and the shift and scale of y."""
@@ -61,16 +53,30 @@ class Scaling(NamedTuple):
         """Return parameters in the user's units from parameters in working coordinates."""
         gate = model.gate.unscale(params.gate, self.gate.shift, self.gate.scale)
         expert = model.expert.unscale(params.expert, self.expert.shift, self.expert.scale, self.y_shift, self.y_scale)
-        return MoEParams(self.gate.expand(gate), self.expert.expand(expert))
+        return MoEParams(
+            expand(gate, model.gate.fields, self.gate.kept, len(self.gate.kept)),
+            expand(expert, model.expert.fields, self.expert.kept, len(self.expert.kept)),
+        )
+
+    def to_user(self, model, params):
+        """Return parameters in the user's units and in the gate's canonical form."""
+        user = self.to_units(model, params)
+        return user._replace(gate=model.gate.canonical(user.gate))
+
+    def loglik_offset(self, total_weight):
+        """Return what the log-likelihood in working coordinates exceeds that in the user's units by."""
+        return total_weight * math.log(self.y_scale)
 
     def from_units(self, model, params):
         """Return parameters in working coordinates from parameters in the user's units."""
         g, e = self.gate, self.expert
-        gate = model.gate.unscale(g.restrict(params.gate), -g.shift / g.scale, 1.0 / g.scale)
-        expert = model.expert.unscale(
-            e.restrict(params.expert), -e.shift / e.scale, 1.0 / e.scale, -self.y_shift / self.y_scale, 1 / self.y_scale
+        gate = restrict(params.gate, model.gate.fields, g.kept)
+        expert = restrict(params.expert, model.expert.fields, e.kept)
+        back = -self.y_shift / self.y_scale, 1.0 / self.y_scale
+        return MoEParams(
+            model.gate.unscale(gate, -g.shift / g.scale, 1.0 / g.scale),
+            model.expert.unscale(expert, -e.shift / e.scale, 1.0 / e.scale, *back),
         )
-        return MoEParams(gate, expert)
 
     @classmethod
     def identity(cls, gate_columns, expert_columns):
@@ -146,15 +152,29 @@ def _view(X, weight, columns, centred, n_threads):
     return View(columns[kept], shift[kept], scale[kept], kept)
 
 
-def standardise(X, y, weight, gate_columns, expert_columns, centred=True, n_threads=1):
-    """Return the working coordinates of a fit.
+def standardise(model, X, y, weight, gate_columns, expert_columns, n_threads=1):
+    """Return the working coordinates of a fit of this model.
 
     Raises
     ------
     ValueError
         The spread of y, or of a column, is not a number that float64 can square.
     """
+    centred = model.gate.centred
+    y_shift, y_scale = _units_of_response(model.expert.units, y, weight, n_threads)
+    gate = _view(X, weight, gate_columns, centred, n_threads)
+    same = centred and np.array_equal(gate_columns, expert_columns)
+    expert = gate if same else _view(X, weight, expert_columns, True, n_threads)
+    return Scaling(gate, expert, y_shift, y_scale)
+
+
+def _units_of_response(units, y, weight, n_threads):
+    """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone."""
+    if units == "none":
+        return 0.0, 1.0
     shift, scale, constant, _ = _mean_and_scale(y[:, None], weight, np.arange(1), n_threads=n_threads)
+    if units == "positive":
+        return 0.0, shift[0]
     y_shift, y_scale = shift[0], scale[0]
     if constant[0]:
         y_scale = max(abs(y_shift), 1.0) * 1e-8  # the experts' variances end on the floor and say so
@@ -163,7 +183,4 @@ def standardise(X, y, weight, gate_columns, expert_columns, centred=True, n_thre
             raise ValueError(
                 f"y has a standard deviation of {y_scale:.3g}, whose square leaves the range of float64; rescale y."
             )
-    gate = _view(X, weight, gate_columns, centred, n_threads)
-    same = centred and np.array_equal(gate_columns, expert_columns)
-    expert = gate if same else _view(X, weight, expert_columns, True, n_threads)
-    return Scaling(gate, expert, y_shift, y_scale)
+    return y_shift, y_scale

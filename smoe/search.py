@@ -14,7 +14,6 @@ _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
 _SCREENING = 30  # EM iterations of each start
 _FINISHED = 5  # starts that are taken to the end
-_FINISHED_WARM = 8  # the same of gates with a temperature: there short runs say less about where they lead
 _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts in one basin
 _SHARED = 50_000  # with fewer rows, threads take one start each
 _PART = 20_000  # rows on which leaders are finished first if there are many more
@@ -60,7 +59,7 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
 
 def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
     screened, seen = {}, {}
-    offset = blocks.total_weight * np.log(task.scaling.y_scale)
+    offset = task.scaling.loglik_offset(blocks.total_weight)
     if n_init > 1 or start.needs_rows:
         n_free = task.model.chart(_blank(task)).n_free
         sample = blocks.representatives(max(_SAMPLE, _ROWS_PER_PARAMETER * n_free), rng)
@@ -83,7 +82,7 @@ def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
 
 
 def _n_finished(model, solver):
-    return getattr(solver, "n_finished", _FINISHED_WARM if model.gate.lower else _FINISHED)
+    return getattr(solver, "n_finished", model.gate.n_finished)
 
 
 def _screen(run, model, sample, solver, proposals):

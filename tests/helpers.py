@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 import naive
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS
-from smoe.features import design
+from smoe.features import Rows, design
 from smoe.gates import GATES
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, unflatten
@@ -18,6 +18,11 @@ SMOOTH = [name for name in GATES if GATES[name]().smooth]
 INFORMED = [name for name in SMOOTH if hasattr(GATES[name](), "information")]
 PAIRS = [(gate, expert) for gate in GATES for expert in EXPERTS]
 SMOOTH_PAIRS = [(gate, expert) for gate in INFORMED for expert in EXPERTS]
+
+
+def lower_of(family):
+    """Fields that are bounded below, with their bound."""
+    return {name: field.lower for name, field in family.fields.items() if np.isfinite(field.lower)}
 
 
 def frozen(params):
@@ -45,11 +50,11 @@ def perturbed(params, lower, rng, spread=1.0, free=None):
 def random_gate(gate, k, d, rng, spread=1.0, pinned=True):
     """Random parameters of a gate; with ``pinned`` those that its convention pins stay at their first value."""
     params = gate.init_params(k, d)
-    return perturbed(params, gate.lower, rng, spread, gate.free(params) if pinned else None)
+    return perturbed(params, lower_of(gate), rng, spread, gate.free(params) if pinned else None)
 
 
 def random_expert(expert, k, d, rng, spread=1.0):
-    return perturbed(expert.init_params(k, d), expert.lower, rng, spread)
+    return perturbed(expert.init_params(k, d), lower_of(expert), rng, spread)
 
 
 class Problem:
@@ -80,8 +85,8 @@ class Problem:
     def near_truth(self, spread=0.3):
         gate, expert = self.model.gate, self.model.expert
         return MoEParams(
-            perturbed(self.truth.gate, gate.lower, self.rng, spread, gate.free(self.truth.gate)),
-            perturbed(self.truth.expert, expert.lower, self.rng, spread),
+            perturbed(self.truth.gate, lower_of(gate), self.rng, spread, gate.free(self.truth.gate)),
+            perturbed(self.truth.expert, lower_of(expert), self.rng, spread),
         )
 
     def loglik(self, params):
@@ -96,7 +101,7 @@ def twin(model):
 
     def log_density(y, x, params):
         Z = design(np.reshape(x, (-1, 1)))
-        return model.expert.log_prob(Z, np.array([y]), params)[:, 0].tolist()
+        return model.expert.log_prob(Rows(Z, np.array([y])), params)[:, 0].tolist()
 
     return naive.Twin(
         naive.SCORES.get(type(model.gate).__name__, scores),

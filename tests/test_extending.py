@@ -18,7 +18,7 @@ from helpers import INFORMED, PAIRS, SMOOTH, SMOOTH_PAIRS
 from smoe import MoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import EXPERTS, GaussianExpertParams
-from smoe.features import design
+from smoe.features import Rows, design
 from smoe.gates import GATES
 from smoe.params import MoEParams
 from smoe.simulation import Truth
@@ -94,17 +94,17 @@ def t_experts(k=3, d=2, m=60):
 
 def test_student_t_is_that_of_scipy():
     expert, params, Z, y, _ = t_experts()
-    law = stats.t(4.0, expert.mean(Z, params), np.sqrt(params.variance)[:, None])
-    np.testing.assert_allclose(expert.log_prob(Z, y, params), law.logpdf(y), rtol=1e-12)
-    np.testing.assert_allclose(expert.cdf(Z, y, params), law.cdf(y), rtol=1e-10)
-    np.testing.assert_allclose(expert.cdf(Z, y, params, upper=True), law.sf(y), rtol=1e-10)
-    np.testing.assert_allclose(expert.log_cdf(Z, y, params), law.logcdf(y), rtol=1e-9)
-    np.testing.assert_allclose(expert.ppf(Z, 0.3, params), law.ppf(0.3), rtol=1e-10)
-    np.testing.assert_allclose(expert.ppf(Z, 0.3, params, upper=True), law.isf(0.3), rtol=1e-10)
-    np.testing.assert_allclose(expert.variance(Z, params), law.var() * np.ones(y.shape), rtol=1e-12)
+    law = stats.t(4.0, expert.mean(Rows(Z), params), np.sqrt(params.variance)[:, None])
+    np.testing.assert_allclose(expert.log_prob(Rows(Z, y), params), law.logpdf(y), rtol=1e-12)
+    np.testing.assert_allclose(expert.cdf(Rows(Z, y), params), law.cdf(y), rtol=1e-10)
+    np.testing.assert_allclose(expert.cdf(Rows(Z, y), params, upper=True), law.sf(y), rtol=1e-10)
+    np.testing.assert_allclose(expert.log_cdf(Rows(Z, y), params), law.logcdf(y), rtol=1e-9)
+    np.testing.assert_allclose(expert.ppf(Rows(Z), 0.3, params), law.ppf(0.3), rtol=1e-10)
+    np.testing.assert_allclose(expert.ppf(Rows(Z), 0.3, params, upper=True), law.isf(0.3), rtol=1e-10)
+    np.testing.assert_allclose(expert.variance(Rows(Z), params), law.var() * np.ones(y.shape), rtol=1e-12)
     one = Z[:, [0] * 40_000]
-    draws = expert.sample(one, np.ones(40_000, dtype=int), params, np.random.default_rng(0))
-    located = stats.t(4.0, expert.mean(Z, params)[1, 0], np.sqrt(params.variance[1]))
+    draws = expert.sample(Rows(one), np.ones(40_000, dtype=int), params, np.random.default_rng(0))
+    located = stats.t(4.0, expert.mean(Rows(Z), params)[1, 0], np.sqrt(params.variance[1]))
     assert stats.kstest(draws, located.cdf).pvalue > 1e-3
 
 
@@ -112,10 +112,10 @@ def test_student_t_m_steps_climb_to_a_maximum():
     expert, params, Z, y, resp = t_experts()
     before = -np.inf
     for _ in range(300):
-        now = (resp * expert.log_prob(Z, y, params)).sum()
+        now = (resp * expert.log_prob(Rows(Z, y), params)).sum()
         assert now >= before - 1e-12 * abs(now)
-        before, params = now, expert.m_step(expert.suffstats(Z, y, params, resp), params)
-    score = expert.score(expert.suffstats(Z, y, params, resp), params)
+        before, params = now, expert.m_step(expert.suffstats(Rows(Z, y), params, resp), params)
+    score = expert.score(expert.suffstats(Rows(Z, y), params, resp), params)
     assert max(np.abs(field).max() for field in score) < 1e-8
 
 

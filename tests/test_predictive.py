@@ -13,6 +13,7 @@ from helpers import Problem, interrupt_of_compiled_code, quietly
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import make_moe
 from smoe.distribution import ConditionalMixture
+from smoe.features import Rows
 from smoe.gates import GATES, SoftmaxGate
 
 
@@ -129,7 +130,7 @@ def test_any_gate(gate):
     problem = Problem(gate, "gaussian", n=30)
     mixture = ConditionalMixture(problem.model, problem.truth, problem.blocks)
     proba = problem.model.gate_proba(problem.block, problem.truth).T
-    mean = problem.model.expert.mean(problem.block.expert_Z, problem.truth.expert).T
+    mean = problem.model.expert.mean(Rows(problem.block.expert_Z), problem.truth.expert).T
     t = (problem.y[:, None] - mean) / np.sqrt(problem.truth.expert.variance)
     np.testing.assert_allclose(mixture.cdf(problem.y), (proba * norm.cdf(t)).sum(axis=1), rtol=1e-10)
     np.testing.assert_allclose(mixture.ppf(mixture.cdf(problem.y)), problem.y, rtol=1e-7)

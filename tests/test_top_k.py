@@ -14,7 +14,7 @@ from smoe._kernels.top_k import chosen_lines, gather, keep_chosen, top_k_experts
 from smoe.blocks import Blocks
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, GaussianExpertParams
-from smoe.features import design
+from smoe.features import Rows, design
 from smoe.gates import LinearGateParams, RelaxedTopKGate, SoftmaxGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, unflatten
@@ -86,7 +86,7 @@ def test_sparse_prediction_equals_the_dense_formula(rank_by, rng):
     model = MixtureOfExperts(TopKGate(2, rank_by), GaussianExpert())
     block = Blocks(model, moe.data, None, None, Scaling.identity(np.arange(2), np.arange(2))).take(slice(None))
     proba = model.gate_proba(block, moe.params)
-    means = model.expert.mean(block.expert_Z, moe.params.expert)
+    means = model.expert.mean(Rows(block.expert_Z), moe.params.expert)
     np.testing.assert_allclose(model.mean(block, moe.params), (proba * means).sum(axis=0), rtol=1e-12)
     np.testing.assert_allclose(model.mean_and_std(block, moe.params)[0], model.mean(block, moe.params))
 

@@ -25,7 +25,7 @@ class Components:
     """
 
     def __init__(self, model, block, params):
-        self.expert, self.Z, self.params = model.expert, block.expert_Z, params.expert
+        self.expert, self.rows, self.params = model.expert, block.rows, params.expert
         self.scores = model.gate.scores(block.gate_Z, params.gate)
 
     @cached_property
@@ -38,7 +38,7 @@ class Components:
     @cached_property
     def normal(self):
         """Means and standard deviations (n_experts, m) of normal experts, None for another family."""
-        parts = self.expert.normal(self.Z, self.params)
+        parts = self.expert.normal(self.rows, self.params)
         return None if parts is None else tuple(np.ascontiguousarray(part) for part in parts)
 
     def _needs_normal(self, what):
@@ -50,21 +50,21 @@ class Components:
 
     def logpdf(self, y):
         """Return the log density at y, (m,)."""
-        log_density = self.expert.log_prob(self.Z, y, self.params)
+        log_density = self.expert.log_prob(self.rows.at(y), self.params)
         proba, resp, out = np.empty_like(self.scores), np.empty_like(self.scores), np.empty(len(y))
         posterior(self.scores, log_density, proba, resp, out)
         return out
 
     def cdf(self, y, upper=False):
         """Return the mass below y, or with ``upper`` above it, (m,)."""
-        tails = self.expert.cdf(self.Z, y, self.params, upper)
+        tails = self.expert.cdf(self.rows.at(y), self.params, upper)
         return (self.proba * tails).sum(axis=0) / self.proba.sum(axis=0)  # one at the end, to the last digit
 
     def logcdf(self, y, upper=False):
         """Return the log of the mass below y, or with ``upper`` above it, (m,)."""
         log_proba = self.scores - logsumexp(self.scores, axis=0)
         with np.errstate(divide="ignore"):
-            out = logsumexp(log_proba + self.expert.log_cdf(self.Z, y, self.params, upper), axis=0)
+            out = logsumexp(log_proba + self.expert.log_cdf(self.rows.at(y), self.params, upper), axis=0)
         most = out > -0.5  # where the other tail says more
         return np.where(most, np.log1p(-np.where(most, self.cdf(y, not upper), 0.0)), out)
 
@@ -81,7 +81,7 @@ class Components:
         """Return the mixtures of some rows."""
         out = object.__new__(Components)
         out.expert, out.params = self.expert, self.params
-        out.Z, out.scores = np.ascontiguousarray(self.Z[:, chosen]), np.ascontiguousarray(self.scores[:, chosen])
+        out.rows, out.scores = self.rows.take(chosen), np.ascontiguousarray(self.scores[:, chosen])
         return out
 
     def _tail(self, p, upper):
@@ -94,7 +94,7 @@ class Components:
 
     def _searched(self, p, upper):
         """Do so for any family: the root lies between the smallest and the largest of the experts' quantiles."""
-        edges = self.expert.ppf(self.Z, p, self.params, upper)
+        edges = self.expert.ppf(self.rows, p, self.params, upper)
         low = np.where(self.proba > 0, edges, np.inf).min(axis=0)
         high = np.where(self.proba > 0, edges, -np.inf).max(axis=0)
         rows, out = np.flatnonzero(high > low), low.copy()

@@ -7,8 +7,9 @@ from sklearn.base import clone
 
 from smoe._kernels.activated import activated_information, pull_activated
 from smoe._kernels.designs import predictors
+from smoe.fields import Field
 from smoe.gates.activations import resolve_activation
-from smoe.gates.base import Gate
+from smoe.gates.base import Gate, LinearGate
 from smoe.validation import check_number
 
 __all__ = ["ActivationDenseToSparseGate", "TemperatureGateParams"]
@@ -64,8 +65,11 @@ class ActivationDenseToSparseGate(Gate):
            [ 0.,  0.]])
     """
 
-    lower = {"temperature": 0.0}
+    fields = {**LinearGate.fields, "temperature": Field((), lower=0.0)}
     centred = False
+    constant_units = False
+    em_leads = False
+    n_finished = 8  # short runs say less about where they lead
 
     def __init__(self, activation="sigmoid", temperature="learn"):
         self.activation = activation
@@ -166,7 +170,7 @@ class ActivationDenseToSparseGate(Gate):
             free.coef[-1] = False
         return free._replace(temperature=np.array(self.learns and not self.on_ray))
 
-    def units(self, params):
+    def natural_units(self, params):
         """Intercepts are measured in the temperature; so are slopes that grow with it."""
         tau = float(params.temperature)
         slope = tau if self._activation.homogeneous else 1.0

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 
 from smoe._kernels.designs import predictors
 from smoe._kernels.moments import covariance_weights, weighted_grams
+from smoe.fields import Field
 from smoe.params import flatten
 
 __all__ = ["Gate", "LinearGate", "LinearGateParams"]
@@ -21,8 +22,8 @@ class Gate(BaseEstimator):
 
     Attributes
     ----------
-    lower : dict
-        Fields of the parameters that are bounded below, with their bound.
+    fields : dict of str to smoe.fields.Field
+        What each array of the parameters is: its axes and bounds.
     smooth : bool
         Whether the log-likelihood is twice differentiable in the parameters.
     remark : str
@@ -33,14 +34,23 @@ class Gate(BaseEstimator):
         Name of the solver that ``solver="auto"`` means.
     centred : bool
         Whether a shift of X can be undone by the parameters, so that fits may work on centred columns.
+    constant_units : bool
+        Whether `natural_units` are the same for all parameters.
+    em_leads : bool
+        Whether EM's step for the gate leads back to the ridges that Newton's steps leave.
+    n_finished : int
+        Starts that the search takes to the end.
     """
 
-    lower = {}
+    fields = {}
     remark = ""
     smooth = True
     balance = 0.0
     default_solver = "em_newton"
     centred = True
+    constant_units = True
+    em_leads = True
+    n_finished = 5
 
     def check(self, n_experts):
         """Raise ValueError or TypeError for settings that make no sense with this many experts."""
@@ -94,7 +104,7 @@ class Gate(BaseEstimator):
         """Return parameters-shaped booleans: False where the gate's convention pins an entry."""
         return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
 
-    def units(self, params):
+    def natural_units(self, params):
         """Return parameters-shaped natural units, in which solvers and certificates measure steps."""
         return type(params)(*(np.ones(np.shape(field)) for field in params))
 
@@ -126,6 +136,8 @@ def _pairs(n_experts):
 
 class LinearGate(Gate):
     """What gates with scores b1_i'x + b0_i share; the last expert's row is pinned to zero."""
+
+    fields = {"coef": Field(("expert", "feature")), "intercept": Field()}
 
     def init_params(self, n_experts, n_features):
         """Return zero slopes and intercepts."""

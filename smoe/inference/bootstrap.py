@@ -112,7 +112,7 @@ def bootstrap(
     if not model.converged_:
         message = f"bootstrap of a fit that is not a certified maximum: {model.status_}"
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
-    scaling = standardise(X, y, weight, model.gate_columns_, model.expert_columns_, centred=model.gate_.centred)
+    scaling = standardise(model._model, X, y, weight, model.gate_columns_, model.expert_columns_)
     resamples = Resamples(model, X, y, weight, scaling, draw, match)
     refits = replicate(resamples.run, n_resamples, random_state, n_jobs)
     result = _result(model, kind, refits)
@@ -138,20 +138,27 @@ class Resamples(NamedTuple):
         refit, _ = attempt(warm(frozen(self.model), original), *self.draw(rng_of(seed, i)))
         if refit.params is None:
             return refit
-        if _lost(refit.params, original):
+        if _lost(mixture.fields, refit.params, original):
             refit = refit._replace(certified=False, status=f"a coefficient is not identified; {refit.status}")
         if self.model.n_experts == 1:
             return refit
-        blocks = Blocks(mixture, self.X, self.y, self.weight, self.scaling)
+        blocks = Blocks(mixture, self.X, self.y, self.weight, self.scaling, self.model.roles_)
         return refit._replace(params=match_experts(mixture, blocks, original, refit.params, self.match))
 
 
-def _lost(params, original):
+def _lost(fields, params, original):
     """Whether a column that the original uses has become aliased, which makes its coefficients exactly zero."""
     return any(
-        np.any(np.all(one.coef == 0, axis=0) & np.any(other.coef != 0, axis=0))
-        for one, other in zip(params, original, strict=True)
+        np.any(~_used(*one) & _used(*other))
+        for one, other in zip(zip(params, fields, strict=True), zip(original, fields, strict=True), strict=True)
     )
+
+
+def _used(part, fields):
+    """Which features have a coefficient that is not zero."""
+    views = [fields[name].moved(array) for name, array in part._asdict().items()]
+    used = [(view != 0).reshape(-1, view.shape[-1]).any(axis=0) for view in views if view is not None]
+    return np.any(used or [[False]], axis=0)
 
 
 def _result(model, kind, refits):
@@ -162,7 +169,7 @@ def _result(model, kind, refits):
     sides = [type(side[0])(*map(np.stack, zip(*side, strict=True))) for side in zip(*params, strict=True)]
     logliks, certified = np.array([r.loglik for r in refits]), np.array([r.certified for r in refits])
     statuses = [r.status for r in refits]
-    names = model._parameter_names()
+    names = [entry.name for entry in model._entries()]
     return BootstrapResult(model.params_, MoEParams(*sides), logliks, statuses, certified, kind, names)
 
 

@@ -22,8 +22,8 @@ class Covariance:
     Attributes
     ----------
     kind : {"observed", "sandwich", "cluster"}
-    names : list of str
-        What the entries are, in the order of ``summary().to_frame()``: "gate 0: x0", "expert 1: variance", ...
+    entries : list of smoe.fields.Entry
+        What the entries of the parameters are, in the order of ``summary().to_frame()``.
     reason : str
         Why some standard errors are NaN, or nothing. Entries that the gate's convention pins to zero are not mentioned.
     params : MoEParams
@@ -39,7 +39,7 @@ class Covariance:
     """
 
     kind: str
-    names: list
+    entries: list
     reason: str
     params: MoEParams
     change: np.ndarray
@@ -48,7 +48,12 @@ class Covariance:
     jumps: np.ndarray
 
     def __repr__(self):
-        return f"Covariance({self.kind!r}, {len(self.names)} entries)"
+        return f"Covariance({self.kind!r}, {len(self.entries)} entries)"
+
+    @property
+    def names(self):
+        """The entries' names: "gate 0: x0", "expert 1: variance", ..."""
+        return [entry.name for entry in self.entries]
 
     @property
     def standard_errors(self):
@@ -79,7 +84,7 @@ class Covariance:
         return np.where(lost, np.nan, error * unit)
 
 
-def covariance(model, blocks, params, certificate, names, kind="observed", groups=None):
+def covariance(model, blocks, params, certificate, entries, kind="observed", groups=None):
     r"""Return the `Covariance` of estimates, from the rows that they were fitted to.
 
     With H minus the second derivative of the log-likelihood and s the score of a row of weight w,
@@ -98,7 +103,7 @@ def covariance(model, blocks, params, certificate, names, kind="observed", group
         In working coordinates.
     certificate : Certificate
         Of the fit.
-    names : list of str
+    entries : list of smoe.fields.Entry
     kind : {"observed", "sandwich", "cluster"}, default="observed"
     groups : array of int, shape (n_samples,), or None
         Group of each row, numbered from zero, for "cluster".
@@ -110,8 +115,7 @@ def covariance(model, blocks, params, certificate, names, kind="observed", group
     Liang, K.-Y. and Zeger, S. L. (1986). Longitudinal data analysis using generalized linear models. Biometrika 73,
     13-22.
     """
-    chart, user = model.chart(params), blocks.scaling.to_units(model, params)
-    user = user._replace(gate=model.gate.canonical(user.gate))
+    chart, user = model.chart(params), blocks.scaling.to_user(model, params)
     change = _change(model, blocks.scaling, chart, params)
     reason = _nothing_known(model, params, certificate, chart)
     if not reason:
@@ -119,14 +123,14 @@ def covariance(model, blocks, params, certificate, names, kind="observed", group
         reason = "" if np.isfinite(information).all() else "the observed information is not finite: rescale the data"
     if reason:
         everything = np.eye(chart.n_free), np.zeros((chart.n_free, 0))
-        return Covariance(kind, names, reason, user, change, np.zeros((chart.n_free, 0)), *everything)
+        return Covariance(kind, entries, reason, user, change, np.zeros((chart.n_free, 0)), *everything)
     basis, null, jumps, note = root_n_directions(model, blocks, params, chart, certificate)
     factor, singular = _inverse_root(information, basis)
     if kind != "observed":
         products = score_products if kind == "sandwich" else cluster_products
         factor = _sandwich(factor, chart.information(products(model, blocks, params, groups), params))
-    found = Covariance(kind, names, "", user, change, factor, np.hstack([null, singular]), jumps)
-    return _with_reason(found, note, blocks.scaling, singular)
+    found = Covariance(kind, entries, "", user, change, factor, np.hstack([null, singular]), jumps)
+    return _with_reason(found, note, model, blocks.scaling, singular)
 
 
 def _nothing_known(model, params, certificate, chart):
@@ -165,11 +169,11 @@ def _sandwich(root, products):
     return root @ (vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
-def _with_reason(found, note, scaling, singular):
+def _with_reason(found, note, model, scaling, singular):
     """Add in words why standard errors are missing."""
-    notes, n_gate = [note] if note else [], flatten(found.params.gate).size
-    parts = (found.params.gate, scaling.gate, 0), (found.params.expert, scaling.expert, n_gate)
-    aliased = [found.names[i + at] for part, view, at in parts for i in _aliased(part, view)]
+    notes = [note] if note else []
+    dropped = {"gate": ~scaling.gate.kept, "expert": ~scaling.expert.kept}
+    aliased = [e.name for e in found.entries if e.feature is not None and dropped[e.part][e.feature]]
     if aliased:
         notes.append(f"constant columns or linear combinations of others: {', '.join(aliased)}")
     if singular.shape[1]:
@@ -177,10 +181,3 @@ def _with_reason(found, note, scaling, singular):
         involved = ", ".join(np.array(found.names)[touched])
         notes.append(f"the data do not determine {singular.shape[1]} direction(s) which involve {involved}")
     return replace(found, reason="; ".join(notes))
-
-
-def _aliased(part, view):
-    """Flat indices of the slopes of aliased features."""
-    mask = type(part)(*(np.zeros(np.shape(field)) for field in part))
-    mask.coef[:, ~view.kept] = 1.0
-    return np.flatnonzero(flatten(mask))

@@ -37,8 +37,8 @@ class Summary:
     title : str
     header : list of (str, str)
         Facts on the fit.
-    names : list of str
-        What the rows are: "gate 0: x0", ...
+    entries : list of smoe.fields.Entry
+        What the rows are.
     table : ndarray of shape (n_entries, 6)
         Estimates, standard errors, z, p values, lower and upper confidence limits; NaN where there is none.
     coverage : float
@@ -49,10 +49,15 @@ class Summary:
 
     title: str
     header: list
-    names: list
+    entries: list
     table: np.ndarray
     coverage: float = 0.95
     notes: str = ""
+
+    @property
+    def names(self):
+        """The entries' names: "gate 0: x0", ..."""
+        return [entry.name for entry in self.entries]
 
     def to_frame(self):
         """Return the table as a pandas DataFrame, rows by name.
@@ -77,17 +82,18 @@ class Summary:
     def _sections(self):
         """Yield headings (gate 0, expert 0, ...) and their rows: a label and six cells of text."""
         rows = {}
-        for name, values in zip(self.names, self.table, strict=True):
-            part, label = name.split(": ", 1)
-            rows.setdefault(part, []).append((label, [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)]))
-        yield from sorted(rows.items(), key=lambda item: _place(item[0]))
+        for entry, values in zip(self.entries, self.table, strict=True):
+            cells = [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)]
+            rows.setdefault((_place(entry), entry.section), []).append((entry.label, cells))
+        for (_, section), lines in sorted(rows.items(), key=lambda item: item[0]):
+            yield section, lines
 
     def __str__(self):
         """Return the table as text."""
         facts = [*self.header, *([("note", self.notes)] if self.notes else [])]
         width = max(len(name) for name, _ in facts)
         lines = [self.title, "=" * len(self.title), *(f"{name:<{width}}  {value}" for name, value in facts)]
-        label = max(len(name.split(": ", 1)[1]) for name in self.names) + 2
+        label = max(len(entry.label) for entry in self.entries) + 2
         for part, rows in self._sections():
             lines += ["", f"{part:<{label}}{_line(self._headings())}"]
             lines += [f"  {name:<{label - 2}}{_line(cells)}" for name, cells in rows]
@@ -107,10 +113,9 @@ class Summary:
         return "\n".join([*out, "</table>"])
 
 
-def _place(part):
+def _place(entry):
     """Order of the sections: gate 0, expert 0, gate 1, ..., and last what all experts share."""
-    side, *number = part.split()
-    return (int(number[0]) if number else np.inf), side != "gate"
+    return np.inf if entry.expert is None else entry.expert, entry.part != "gate"
 
 
 def _cell(value, form):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
-from smoe.params import flatten
+from smoe.params import flatten, n_experts_of
 from smoe.validation import check_floats
 
 __all__ = ["WaldTest", "equal_coefficients", "no_effect", "restriction_matrix", "wald_test"]
@@ -108,11 +108,11 @@ def equal_coefficients(covariance, i, j, part="expert"):
         The experts.
     part : {"expert", "gate"}, default="expert"
     """
-    first, second = (_slopes(covariance, part, lambda k, e=e: k == e) for e in (i, j))
+    first, second = ([entry for entry in _slopes(covariance, part) if entry.expert == e] for e in (i, j))
     if i == j or not first or not second:
-        n = len(covariance.params.expert[0])
+        n = n_experts_of(covariance.params)
         raise ValueError(f"i={i!r} and j={j!r} must be two different experts of 0 to {n - 1}, with slopes.")
-    return [{a: 1.0, b: -1.0} for a, b in zip(first, second, strict=True)]
+    return [{a.name: 1.0, b.name: -1.0} for a, b in zip(first, second, strict=True)]
 
 
 def no_effect(covariance, column, part="gate"):
@@ -125,17 +125,17 @@ def no_effect(covariance, column, part="gate"):
         Name of the covariate: "x0", "x1", ... for data without names.
     part : {"gate", "expert"}, default="gate"
     """
-    free = np.array(covariance.names)[covariance.change.any(axis=1)]
-    found = [name for name in _slopes(covariance, part) if name.endswith(f": {column}") and name in free]
+    free = covariance.change.any(axis=1)
+    found = [entry.name for entry in _slopes(covariance, part, free) if entry.label == column]
     if not found:
         raise ValueError(f"column={column!r}: no estimated slope of it in the {part}.")
     return found
 
 
-def _slopes(covariance, part, wanted=lambda k: True):
-    """Names of the slopes of the gate or of the experts, expert by expert."""
+def _slopes(covariance, part, free=None):
+    """The slopes of the gate or of the experts, expert by expert; only the free ones on request."""
     if part not in ("gate", "expert"):
         raise ValueError(f"part must be 'gate' or 'expert', got {part!r}.")
-    k, d = np.shape(getattr(covariance.params, part).coef)
-    own = [[name for name in covariance.names if name.startswith(f"{part} {e}: ")][:d] for e in range(k)]
-    return [name for e in range(k) if wanted(e) for name in own[e]]
+    free = np.ones(len(covariance.entries), dtype=bool) if free is None else free
+    pairs = zip(covariance.entries, free, strict=True)
+    return [entry for entry, is_free in pairs if is_free and entry.part == part and entry.feature is not None]

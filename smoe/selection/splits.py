@@ -42,7 +42,7 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
 def proposed_splits(model, block, params, i, rng):
     """Yield parameters with expert i split in two: by its residuals, and by hyperplanes through its rows."""
     resp = model.posterior(block, params)[1]
-    residual = block.y - model.expert.mean(block.expert_Z, params.expert)[i]
+    residual = block.y - model.expert.mean(block.rows, params.expert)[i]
     features = np.concatenate([block.gate_Z[:-1], block.expert_Z[:-1]])
     directions = rng.normal(size=(_DIRECTIONS if len(features) else 0, len(features)))
     start = duplicated(params, i)
@@ -50,7 +50,7 @@ def proposed_splits(model, block, params, i, rng):
         upper = key > _median(key, resp[i] * block.weight)
         halves = np.concatenate([resp, (resp[i] * upper)[None]])
         halves[i] *= ~upper
-        stats = model.expert.suffstats(block.expert_Z, block.y, start.expert, halves * block.weight)
+        stats = model.expert.suffstats(block.rows, start.expert, halves * block.weight)
         new = model.expert.m_step(stats, start.expert)
         halved = [np.array(field) for field in start.expert]
         for field, half in zip(halved, new, strict=True):

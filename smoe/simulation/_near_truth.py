@@ -50,17 +50,17 @@ def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05, extra=No
         raise ValueError(f"extra={extra!r}: n_experts={n_experts} is {n_experts - n_true} more than the truth has.")
     atoms = np.concatenate([extra, np.arange(n_true)]).astype(int)
     copies, shrink = permute(truth.params, atoms), float(n) ** _SHRINK
-    gate, expert = truth.model
+    model, spreads = truth.model, (gate_sd * shrink, expert_sd * shrink)
     return MoEParams(
-        _jittered(gate, copies.gate, gate_sd * shrink, rng), _jittered(expert, copies.expert, expert_sd * shrink, rng)
+        _jittered(model.gate, copies.gate, spreads[0], rng), _jittered(model.expert, copies.expert, spreads[1], rng)
     )
 
 
 def _jittered(family, params, sd, rng):
-    free = family.free(params)._asdict()
+    free, declared = family.free(params)._asdict(), family.fields
     fields = {}
     for name, value in params._asdict().items():
         value = np.asarray(value, dtype=float)
         noise = sd * rng.normal(size=value.shape) * free[name]
-        fields[name] = value * np.exp(noise) if name in family.lower else value + noise
+        fields[name] = value * np.exp(noise) if declared[name].bounded else value + noise
     return type(params)(**fields)

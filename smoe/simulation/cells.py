@@ -165,15 +165,15 @@ class Cells(NamedTuple):
 def fit_with_solver(solver, model, X, y, start):
     """Return the `Outcome` of a solver from parameters in the user's units, without an estimator around it."""
     columns = np.arange(X.shape[1])
-    scaling = standardise(X, y, np.ones(len(y)), columns, columns, centred=model.gate.centred)
+    scaling = standardise(model, X, y, np.ones(len(y)), columns, columns)
     blocks = Blocks(model, X, y, None, scaling)
     begin = FromParams(start).propose(Task(model, None, n_experts_of(start), scaling), None)
     fit = solver.solve(model, blocks, begin)
     certificate = certify(model, blocks, fit, solver.tol)
-    params = scaling.to_units(model, fit.params)
-    params = params._replace(gate=model.gate.canonical(params.gate))
-    loglik = fit.loglik - blocks.total_weight * np.log(scaling.y_scale)
-    return Outcome(params, loglik, fit.score_norm, fit.n_iter, certificate.valid, certificate.status)
+    loglik = fit.loglik - scaling.loglik_offset(blocks.total_weight)
+    return Outcome(
+        scaling.to_user(model, fit.params), loglik, fit.score_norm, fit.n_iter, certificate.valid, certificate.status
+    )
 
 
 def fit_with_estimator(estimator, n_experts, X, y, start, seed):

@@ -149,10 +149,10 @@ class _Slice:
     def __init__(self, truth, X):
         model, params = truth.model, truth.params
         block = Blocks.plain(model, X).take(slice(None))
-        self.expert, self.params, self.Z = model.expert, params.expert, block.expert_Z
+        self.expert, self.params, self.rows = model.expert, params.expert, block.rows
         self.proba = model.gate_proba(block, params)  # (k, m)
-        self.mean = self.expert.mean(self.Z, self.params)
-        self.sd = np.sqrt(self.expert.variance(self.Z, self.params))
+        self.mean = self.expert.mean(self.rows, self.params)
+        self.sd = np.sqrt(self.expert.variance(self.rows, self.params))
 
     def edges(self):
         """Panel edges around each component, (k * n_edges, m); those of idle components coincide with another's."""
@@ -162,13 +162,13 @@ class _Slice:
 
     def density(self, y, rows=slice(None)):
         """Density at y (m, n), row i of it given x of row ``rows[i]``."""
-        Z = np.repeat(self.Z[:, rows], y.shape[1], axis=1)
-        log_prob = self.expert.log_prob(Z, y.ravel(), self.params)
+        every = np.repeat(np.arange(self.proba.shape[1])[rows], y.shape[1])
+        log_prob = self.expert.log_prob(self.rows.take(every).at(y.ravel()), self.params)
         return np.einsum("km,kmn->mn", self.proba[:, rows], np.exp(log_prob).reshape(len(log_prob), *y.shape))
 
     def cdf(self, y, rows):
         """Distribution function at y (m,), each given x of the row named."""
-        return (self.proba[:, rows] * self.expert.cdf(self.Z[:, rows], y, self.params)).sum(axis=0)
+        return (self.proba[:, rows] * self.expert.cdf(self.rows.take(rows).at(y), self.params)).sum(axis=0)
 
 
 @cache

@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS, Expert
+from smoe.fields import check_part, expand, n_features_of
 from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
@@ -88,8 +89,8 @@ class Truth:
         """
         check_is_fitted(estimator, "params_")
         params, d = estimator.params_, estimator.n_features_in_
-        gate = _widened(params.gate, estimator.gate_columns_, d)
-        expert = _widened(params.expert, estimator.expert_columns_, d)
+        gate = expand(params.gate, estimator.gate_.fields, estimator.gate_columns_, d)
+        expert = expand(params.expert, estimator.expert_.fields, estimator.expert_columns_, d)
         return cls((estimator.gate_, estimator.expert_), MoEParams(gate, expert), covariates)
 
     @property
@@ -100,7 +101,7 @@ class Truth:
     @property
     def n_features(self):
         """Number of columns of X."""
-        return self.params.expert.coef.shape[1]
+        return n_features_of(self.params.expert, self.model.expert.fields)
 
     @property
     def covariate_law(self):
@@ -157,7 +158,7 @@ class Truth:
         }
 
     def __repr__(self):
-        gate, expert = self.model
+        gate, expert = self.model.gate, self.model.expert
         return f"Truth({gate!r}, {expert!r}, n_experts={self.n_experts}, n_features={self.n_features})"
 
 
@@ -173,43 +174,15 @@ def _resolved_model(model):
     return MixtureOfExperts(gate, resolve(expert, EXPERTS, Expert, "expert"))
 
 
-def _widened(params, columns, n_features):
-    """Parameters on all columns: zero for those that are not seen."""
-    coef = np.zeros((len(params.coef), n_features))
-    coef[:, columns] = params.coef
-    return params._replace(coef=coef)
-
-
 def _checked_params(model, params):
     """Return the parameters as float arrays; refuse what does not belong to the model."""
     if not isinstance(params, MoEParams):
         raise TypeError(f"params must be MoEParams(gate, expert), got {type(params).__name__}.")
-    params = MoEParams(*(_as_floats(part, side) for part, side in zip(params, params._fields, strict=True)))
-    if np.ndim(params.expert[0]) != 2:
-        raise ValueError(f"params.expert.coef must have shape (n_experts, n_features), got {params.expert[0].shape}.")
-    k, d = params.expert[0].shape
+    for side, part in params._asdict().items():
+        if not hasattr(part, "_fields"):
+            raise TypeError(f"params.{side} must be a named tuple of arrays, got {type(part).__name__}.")
+    k, d = n_experts_of(params), n_features_of(params.expert, model.expert.fields)
     model.gate.check(k)
     model.expert.check()
-    wanted = model.init_params(k, d, d)
-    for side in MoEParams._fields:
-        _check_side(getattr(params, side), getattr(wanted, side), getattr(model, side).lower, f"params.{side}")
-    return params
-
-
-def _as_floats(part, side):
-    if not hasattr(part, "_fields"):
-        raise TypeError(f"params.{side} must be a named tuple of arrays, got {type(part).__name__}.")
-    return type(part)(*(np.array(field, dtype=float) for field in part))
-
-
-def _check_side(part, wanted, lower, name):
-    if type(part) is not type(wanted):
-        raise TypeError(f"{name} must be {type(wanted).__name__} for this model, got {type(part).__name__}.")
-    for field, value in part._asdict().items():
-        shape = np.shape(getattr(wanted, field))
-        if value.shape != shape:
-            raise ValueError(f"{name}.{field} must have shape {shape}, got {value.shape}.")
-        if not np.all(np.isfinite(value)):
-            raise ValueError(f"{name}.{field} must be finite, got {value.tolist()}.")
-        if field in lower and not np.all(value > 0):
-            raise ValueError(f"{name}.{field} must be positive, got {value.tolist()}.")
+    parts = zip(params, model.init_params(k, d, d), model.fields, params._fields, strict=True)
+    return MoEParams(*(check_part(part, wanted, fields, f"params.{side}") for part, wanted, fields, side in parts))

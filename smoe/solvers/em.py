@@ -18,8 +18,9 @@ _SLACK = 1e-13  # relative rounding of a sum over rows: a fall within it is no f
 class EM(Solver):
     """Expectation-maximisation with one Newton step for the gate per iteration.
 
-    The experts' M-step is exact. The gate's step is judged on the observed log-likelihood and halved until that does
-    not fall, so the log-likelihood never falls. One pass over the rows per iteration as long as the guard is content.
+    The gate's step, and the experts' where their M-step is one of Newton's, are judged on the observed log-likelihood
+    and halved until that does not fall, so the log-likelihood never falls. One pass over the rows per iteration as
+    long as the guard is content.
 
     EM finds the basin of a maximum and then slows down; on the ridges of over-specified models it does not arrive.
     `Newton` does.
@@ -76,7 +77,7 @@ class EM(Solver):
         for _ in range(self.max_iter):
             if self.tol > 0 and self._done(model, blocks, params, stats):
                 break
-            if model.gate.lower:  # units move with a temperature
+            if not model.gate.constant_units:
                 chart = model.gate_chart(params.gate)
             params, stats = self._ascend(model, blocks, chart, params, stats)
             trace.append(stats.loglik)
@@ -91,13 +92,24 @@ class EM(Solver):
         expert = model.expert.m_step(stats.expert, params.expert)
         stats = _penalised(model, blocks, params, stats)
         here, step = chart.pack(params.gate), newton_gate_step(chart, stats, params.gate)
+        shortened = _shortened(model, params.expert, expert)
         floor = _objective(model, stats) - _SLACK * (abs(stats.loglik) + blocks.total_weight)
         for t in chain((0.5**h for h in range(1 + self.n_halvings)), (0.0,)):
-            candidate = MoEParams(chart.unpack(here + t * step), expert)
+            candidate = MoEParams(chart.unpack(here + t * step), shortened(t))
             new = blocks.sum(model.statistics, candidate)
             if _objective(model, new) >= floor:
                 return candidate, new
         return params, stats
+
+
+def _shortened(model, before, after):
+    """Return the experts after a share of their step: all of an exact M-step, which climbs by itself."""
+    if model.expert.exact_m_step:
+        return lambda t: after
+    chart = model.expert_chart(before)
+    here = chart.pack(before)
+    step = chart.pack(after) - here
+    return lambda t: chart.unpack(here + t * step)
 
 
 def _objective(model, stats):

@@ -33,6 +33,8 @@ class Objective:
         with np.errstate(all="ignore"):
             result = self.blocks.sum(self.visit, params)
             gradient = -self.chart.gradient(self.score(params, result), params) / self.blocks.total_weight
+            signs = self.chart.signs(theta)
+            gradient = gradient if signs is None else signs * gradient
         usable = math.isfinite(result.loglik) and math.isfinite(gradient @ gradient)
         usable = usable and np.isfinite(getattr(result, "information", 0.0)).all()
         value = -result.loglik / self.blocks.total_weight if usable else math.inf
@@ -64,6 +66,8 @@ class Objective:
         params, result, *_ = self.at(theta)
         with np.errstate(all="ignore"):
             hessian = self.chart.hessian(result.information, result.score, params) / self.blocks.total_weight
+            signs = self.chart.signs(theta)
+            hessian = hessian if signs is None else signs[:, None] * hessian * signs
         return hessian if np.isfinite(hessian).all() else np.zeros_like(hessian)
 
 
@@ -122,7 +126,7 @@ class Newton(Solver):
         left = self.max_iter - len(values) + 1
         if left == 0:
             return theta
-        if not objective.model.gate.lower:  # with a learned temperature EM's step for the gate goes elsewhere
+        if objective.model.gate.em_leads:
             return climb_ridges(objective, theta, self.tol, values, left)
         return minimize(
             objective.value,

@@ -131,7 +131,7 @@ class SupportSearch(Solver):
         trace = [rows.sum(model.loglik, params)]
         while len(trace) <= n_rounds and idle < self.patience:
             begin = _sharpened(model.gate, block.gate_Z, params)
-            log_density = model.expert.log_prob(block.expert_Z, block.y, begin.expert)
+            log_density = model.expert.log_prob(block.rows, begin.expert)
             gate = _search_lines(model.gate, block, log_density, begin.gate, thorough * self.n_lines, rng)
             end, loglik = _climb_piece(model, rows, MoEParams(gate, begin.expert), n_em)
             idle = 0 if loglik > trace[-1] + self.gain else idle + 1

@@ -16,12 +16,13 @@ from helpers import (
     assert_derivative,
     distribution_function,
     frozen,
+    lower_of,
     perturbed,
     random_expert,
     twin,
 )
 from smoe.experts import EXPERTS, Expert
-from smoe.features import design
+from smoe.features import Rows, design
 from smoe.gates import SoftmaxGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import flatten, permute, tree_sum, unflatten
@@ -42,16 +43,16 @@ class Case(NamedTuple):
     def stats(self, resp=None, rows=slice(None), params=None):
         resp = self.resp if resp is None else resp
         params = self.params if params is None else params
-        return self.expert.suffstats(self.Z[:, rows], self.y[rows], params, resp[:, rows])
+        return self.expert.suffstats(Rows(self.Z[:, rows], self.y[rows]), params, resp[:, rows])
 
     def curvature(self, rows=slice(None)):
         resp, stats = self.resp[:, rows], self.stats(rows=rows)
-        return self.expert.curvature(self.Z[:, rows], self.y[rows], self.params, resp, stats)
+        return self.expert.curvature(Rows(self.Z[:, rows], self.y[rows]), self.params, resp, stats)
 
     def expected(self, params, resp=None):
         """Expected log-likelihood, row by row and expert by expert."""
         resp = self.resp if resp is None else resp
-        return float((resp * self.expert.log_prob(self.Z, self.y, params)).sum())
+        return float((resp * self.expert.log_prob(Rows(self.Z, self.y), params)).sum())
 
     def own(self, vector):
         """Entries in flat order, (n_experts, n_entries)."""
@@ -62,7 +63,7 @@ def make(name, k, d, rng, m=M):
     expert, X = EXPERTS[name](), rng.normal(size=(d, m))
     truth, params = random_expert(expert, k, d, rng), random_expert(expert, k, d, rng)
     Z = design(X)
-    y = expert.sample(Z, rng.integers(k, size=m), truth, rng)
+    y = expert.sample(Rows(Z), rng.integers(k, size=m), truth, rng)
     resp = rng.dirichlet(np.ones(k), m).T * rng.uniform(0.5, 2.0, m)
     return Case(expert, X, Z, y, params, resp)
 
@@ -72,13 +73,13 @@ def at(case, row, k):
 
     def log_density(y):
         y = np.atleast_1d(y)
-        return case.expert.log_prob(np.repeat(case.Z[:, [row]], len(y), axis=1), y, case.params)[k]
+        return case.expert.log_prob(Rows(np.repeat(case.Z[:, [row]], len(y), axis=1), y), case.params)[k]
 
     return log_density
 
 
 def moments(case, row, k):
-    mean, variance = case.expert.mean(case.Z, case.params), case.expert.variance(case.Z, case.params)
+    mean, variance = case.expert.mean(Rows(case.Z), case.params), case.expert.variance(Rows(case.Z), case.params)
     return mean[k, row], np.sqrt(variance[k, row])
 
 
@@ -88,7 +89,7 @@ def test_log_prob_equals_its_twin(name, k, d, rng):
     case = make(name, k, d, rng)
     model = twin(MixtureOfExperts(SoftmaxGate(), case.expert))
     wanted = [model.log_density(v, x, case.params) for v, x in zip(case.y, case.X.T, strict=True)]
-    found = case.expert.log_prob(case.Z, case.y, case.params)
+    found = case.expert.log_prob(Rows(case.Z, case.y), case.params)
     np.testing.assert_allclose(found, np.transpose(wanted), rtol=1e-11, atol=1e-12)
 
 
@@ -110,7 +111,7 @@ def test_sample_follows_the_density(name, rng):
     case, n = make(name, 3, 2, rng), 4000
     label = np.repeat(np.arange(3), n)
     Z = np.repeat(case.Z[:, [0]], 3 * n, axis=1)
-    y = case.expert.sample(Z, label, case.params, rng)
+    y = case.expert.sample(Rows(Z), label, case.params, rng)
     for k in range(3):
         cdf, end = distribution_function(at(case, 0, k), *moments(case, 0, k))
         assert abs(end - 1) < 1e-9
@@ -124,25 +125,27 @@ def test_cdf_is_the_integral_of_the_density(name, rng):
         mean, sd = moments(case, 0, k)
         y = mean + sd * np.linspace(-4, 4, 9)
         Z = np.repeat(case.Z[:, [0]], 9, axis=1)
-        found = case.expert.cdf(Z, y, case.params)[k]
+        found = case.expert.cdf(Rows(Z, y), case.params)[k]
         np.testing.assert_allclose(found, distribution_function(at(case, 0, k), mean, sd)[0](y), atol=1e-6)
-        np.testing.assert_allclose(case.expert.cdf(Z, y, case.params, upper=True)[k], 1 - found, atol=1e-13)
-        np.testing.assert_allclose(case.expert.ppf(Z, found, case.params)[k], y, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(case.expert.cdf(Rows(Z, y), case.params, upper=True)[k], 1 - found, atol=1e-13)
+        np.testing.assert_allclose(case.expert.ppf(Rows(Z), found, case.params)[k], y, rtol=1e-9, atol=1e-9)
         for upper in (False, True):
-            tail = case.expert.cdf(Z, y, case.params, upper)[k]
-            np.testing.assert_allclose(case.expert.ppf(Z, tail, case.params, upper)[k], y, rtol=1e-9, atol=1e-9)
-            np.testing.assert_allclose(case.expert.log_cdf(Z, y, case.params, upper)[k], np.log(tail), rtol=1e-9)
+            tail = case.expert.cdf(Rows(Z, y), case.params, upper)[k]
+            np.testing.assert_allclose(case.expert.ppf(Rows(Z), tail, case.params, upper)[k], y, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(case.expert.log_cdf(Rows(Z, y), case.params, upper)[k], np.log(tail), rtol=1e-9)
 
 
 @every
 def test_normal_parts_are_the_moments(name, rng):
     case = make(name, 3, 2, rng)
-    parts = case.expert.normal(case.Z, case.params)
+    parts = case.expert.normal(Rows(case.Z), case.params)
     if parts is not None:
-        np.testing.assert_allclose(parts[0], case.expert.mean(case.Z, case.params), rtol=1e-14)
-        np.testing.assert_allclose(parts[1] ** 2, case.expert.variance(case.Z, case.params), rtol=1e-14)
+        np.testing.assert_allclose(parts[0], case.expert.mean(Rows(case.Z), case.params), rtol=1e-14)
+        np.testing.assert_allclose(parts[1] ** 2, case.expert.variance(Rows(case.Z), case.params), rtol=1e-14)
         density = norm.logpdf(case.y, *parts)
-        np.testing.assert_allclose(case.expert.log_prob(case.Z, case.y, case.params), density, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            case.expert.log_prob(Rows(case.Z, case.y), case.params), density, rtol=1e-9, atol=1e-9
+        )
 
 
 @every
@@ -153,7 +156,7 @@ def test_m_step_is_the_maximum(name, k, d, rng):
     top = case.expected(best)
     assert top > case.expected(case.params)
     for spread in np.repeat([1.0, 1e-1, 1e-2, 1e-3], 10):
-        assert case.expected(perturbed(best, case.expert.lower, rng, spread)) < top
+        assert case.expected(perturbed(best, lower_of(case.expert), rng, spread)) < top
     score = flatten(case.expert.score(case.stats(params=best), best))
     np.testing.assert_allclose(score, 0, atol=1e-9 * M)
 
@@ -177,10 +180,10 @@ def test_score_is_the_derivative(name, k, d, rng):
 @sizes
 def test_row_scores_are_the_derivatives(name, k, d, rng):
     case = make(name, k, d, rng)
-    rows = naive.gradient(lambda p: case.expert.log_prob(case.Z, case.y, p), case.params, step=1e-4)
+    rows = naive.gradient(lambda p: case.expert.log_prob(Rows(case.Z, case.y), p), case.params, step=1e-4)
     rows = rows.reshape(k, -1, k, M)
     wanted = np.array([rows[i, :, i] for i in range(k)])
-    assert_derivative(case.expert.row_scores(case.Z, case.y, case.params), wanted, 1e-8)
+    assert_derivative(case.expert.row_scores(Rows(case.Z, case.y), case.params), wanted, 1e-8)
 
 
 @every
@@ -205,7 +208,7 @@ def test_statistics_add_up_over_blocks(name, rng):
 @every
 def test_weight_two_is_the_row_twice(name, rng):
     case, twice = make(name, 3, 2, rng), np.repeat(np.arange(M), 2)
-    doubled = case.expert.suffstats(case.Z[:, twice], case.y[twice], case.params, case.resp[:, twice])
+    doubled = case.expert.suffstats(Rows(case.Z[:, twice], case.y[twice]), case.params, case.resp[:, twice])
     weighted = case.stats(2 * case.resp)
     assert_close(doubled, weighted, rtol=1e-12, atol=1e-12)
     assert_close(case.expert.m_step(doubled, case.params), case.expert.m_step(case.stats(), case.params), rtol=1e-10)
@@ -242,8 +245,8 @@ def test_unscale_changes_the_density_by_the_unit_of_y(name, k, d, rng):
     shift, scale, y_shift, y_scale = rng.normal(size=d), rng.uniform(0.5, 3.0, d), -1.7, 2.5
     users = frozen(case.expert.unscale(case.params, shift, scale, y_shift, y_scale))
     Z = design(scale[:, None] * case.X + shift[:, None])
-    found = case.expert.log_prob(Z, y_scale * case.y + y_shift, users)
-    wanted = case.expert.log_prob(case.Z, case.y, case.params) - np.log(y_scale)
+    found = case.expert.log_prob(Rows(Z, y_scale * case.y + y_shift), users)
+    wanted = case.expert.log_prob(Rows(case.Z, case.y), case.params) - np.log(y_scale)
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-10)
     back = case.expert.unscale(users, -shift / scale, 1 / scale, -y_shift / y_scale, 1 / y_scale)
     assert_close(back, case.params, rtol=1e-11, atol=1e-12)
@@ -253,8 +256,8 @@ def test_unscale_changes_the_density_by_the_unit_of_y(name, k, d, rng):
 def test_relabelling(name, rng):
     case, order = make(name, 3, 2, rng), np.array([2, 0, 1])
     moved = permute(case.params, order)
-    found = case.expert.log_prob(case.Z, case.y, moved)
-    np.testing.assert_array_equal(found, case.expert.log_prob(case.Z, case.y, case.params)[order])
+    found = case.expert.log_prob(Rows(case.Z, case.y), moved)
+    np.testing.assert_array_equal(found, case.expert.log_prob(Rows(case.Z, case.y), case.params)[order])
     after = case.expert.m_step(case.stats(case.resp[order], params=moved), moved)
     assert_close(after, permute(case.expert.m_step(case.stats(), case.params), order), rtol=1e-10)
 
@@ -263,7 +266,7 @@ def test_relabelling(name, rng):
 def test_at_bound_names_the_experts(name, rng):
     case = make(name, 3, 2, rng)
     assert not case.expert.at_bound(case.params).any()
-    for field, bound in case.expert.lower.items():
+    for field, bound in lower_of(case.expert).items():
         values = np.array(getattr(case.params, field))
         values[1] = bound
         touching = case.expert.at_bound(case.params._replace(**{field: values}))
@@ -273,29 +276,29 @@ def test_at_bound_names_the_experts(name, rng):
 @every
 def test_m_step_stays_above_the_bound(name, rng):
     case = make(name, 2, 1, rng)
-    exact = case._replace(y=case.expert.mean(case.Z, case.params)[0])  # every row on expert 0
+    exact = case._replace(y=case.expert.mean(Rows(case.Z), case.params)[0])  # every row on expert 0
     after = exact.expert.m_step(exact.stats(), exact.params)
-    for field, bound in case.expert.lower.items():
+    for field, bound in lower_of(case.expert).items():
         assert np.all(getattr(after, field) >= bound)
-    assert exact.expert.at_bound(after).all() == bool(case.expert.lower)
+    assert exact.expert.at_bound(after).all() == bool(lower_of(case.expert))
 
 
 @every
 def test_from_elements_goes_through_the_rows(name, rng):
     case = make(name, 3, 2, rng)
     rows = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8]])
-    params = case.expert.from_elements(case.Z, case.y, np.ones(M), rows)
+    params = case.expert.from_elements(Rows(case.Z, case.y), np.ones(M), rows)
     assert [np.shape(f) for f in params] == [np.shape(f) for f in case.params]
-    for field, bound in case.expert.lower.items():
+    for field, bound in lower_of(case.expert).items():
         assert np.all(getattr(params, field) > bound)
     for k, r in enumerate(rows):
-        np.testing.assert_allclose(case.expert.mean(case.Z, params)[k, r], case.y[r], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(case.expert.mean(Rows(case.Z), params)[k, r], case.y[r], rtol=1e-9, atol=1e-9)
 
 
 @every
 def test_units_are_positive(name, rng):
     case = make(name, 3, 2, rng)
-    units = case.expert.units(case.params)
+    units = case.expert.natural_units(case.params)
     assert [np.shape(f) for f in units] == [np.shape(f) for f in case.params]
     assert np.all(flatten(units) > 0)
     assert_close(unflatten(flatten(units), case.params), units, rtol=0)

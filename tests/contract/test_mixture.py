@@ -9,7 +9,7 @@ from scipy.stats import kstest
 import naive
 import smoe.blocks
 import smoe.fused
-from helpers import PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, perturbed
+from helpers import PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, lower_of, perturbed
 from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of, permute, unflatten
@@ -201,8 +201,8 @@ def test_far_rows_have_no_nan(gate, expert):
 def given(scores, log_density):
     """A model whose scores and log densities are given numbers."""
     gate = SimpleNamespace(scores=lambda Z, params: np.array(scores, dtype=float))
-    expert = SimpleNamespace(log_prob=lambda Z, y, params: np.array(log_density, dtype=float))
-    block = SimpleNamespace(gate_Z=None, expert_Z=None, y=None)
+    expert = SimpleNamespace(log_prob=lambda rows, params: np.array(log_density, dtype=float))
+    block = SimpleNamespace(gate_Z=None, rows=None)
     with np.errstate(invalid="ignore"):  # compiled kernels never warn, plain Python ones may
         return MixtureOfExperts(gate, expert).posterior(block, MoEParams(None, None))
 
@@ -253,7 +253,7 @@ def test_chart_is_a_roundtrip(gate, expert):
     assert_close(chart.unpack(chart.pack(other)), other, rtol=1e-11, atol=1e-12)
     theta = chart.pack(problem.truth) + problem.rng.normal(size=chart.n_free)
     np.testing.assert_allclose(chart.pack(chart.unpack(theta)), theta, rtol=1e-9, atol=1e-9)
-    for name, bound in problem.model.expert.lower.items():
+    for name, bound in lower_of(problem.model.expert).items():
         assert np.all(getattr(chart.unpack(theta - 50).expert, name) >= bound)
 
 
@@ -288,6 +288,6 @@ def test_nothing_is_written_into_parameters_or_data(gate, expert):
     before = [np.array(getattr(block, name)) for name in names]
     problem.model.statistics(block, problem.truth, gate_information=False)
     problem.model.mean_and_std(block, problem.truth)
-    perturbed(problem.truth.expert, problem.model.expert.lower, problem.rng)
+    perturbed(problem.truth.expert, lower_of(problem.model.expert), problem.rng)
     for name, was in zip(names, before, strict=True):
         np.testing.assert_array_equal(getattr(block, name), was)

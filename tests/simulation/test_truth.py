@@ -10,7 +10,7 @@ from helpers import PAIRS, Problem, quietly
 from smoe import MoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, GaussianExpertParams
-from smoe.features import design
+from smoe.features import Rows, design
 from smoe.gates import (
     ActivationDenseToSparseGate,
     DenseToSparseGate,
@@ -79,7 +79,7 @@ def test_responses_follow_the_model(gate, expert):
     X, y = truth.draw(4000, np.random.default_rng(3))
     Z = design(X.T)
     proba = np.exp([problem.twin.scores(x, problem.truth.gate) for x in X]).T
-    level = (proba / proba.sum(axis=0) * model.expert.cdf(Z, y, problem.truth.expert)).sum(axis=0)
+    level = (proba / proba.sum(axis=0) * model.expert.cdf(Rows(Z, y), problem.truth.expert)).sum(axis=0)
     for half in (X[:, 0] < 0, X[:, 0] > 0):
         assert stats.kstest(level[half], "uniform").pvalue > 1e-4
     np.testing.assert_allclose(truth.loglik(X[:50], y[:50]), problem.twin.loglik(problem.truth, X[:50], y[:50]))
