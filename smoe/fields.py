@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Entry", "Field", "check_part", "entries", "expand", "n_features_of", "restrict"]
+__all__ = ["Entry", "Field", "averaged", "check_part", "entries", "expand", "n_features_of", "restrict"]
+
+_TINY = 1e-300
 
 
 class Field(NamedTuple):
@@ -134,6 +136,23 @@ def expand(params, fields, columns, n_features):
         return np.ascontiguousarray(np.moveaxis(out, -1, field.feature_axis))
 
     return _by_field(widened, params, fields)
+
+
+def averaged(params, fields, groups, load):
+    """Return parameters with one expert per group: the mean of its members, weighted by their load.
+
+    Parameters
+    ----------
+    params : named tuple of arrays
+    fields : dict of str to Field
+    groups : sequence of sequences of int
+    load : array of shape (n_experts,)
+    """
+    member = np.zeros((len(groups), len(load)))
+    for row, group in zip(member, groups, strict=True):
+        share = np.maximum(load[list(group)], _TINY)
+        row[list(group)] = share / share.sum()
+    return _by_field(lambda field, array: array if field.shared else np.tensordot(member, array, 1), params, fields)
 
 
 def restrict(params, fields, columns):

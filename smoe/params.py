@@ -21,6 +21,7 @@ __all__ = [
     "flatten",
     "fold",
     "n_experts_of",
+    "n_rows",
     "permute",
     "tree_sum",
     "unflatten",
@@ -45,11 +46,15 @@ def n_experts_of(params):
     ----------
     params : MoEParams
     """
-    return _n_rows([np.shape(field) for field in params.expert])
+    return n_rows(params.expert)
+
+
+def n_rows(part):
+    """Return the number of experts that a part of the parameters has rows for; one if all is shared."""
+    return _n_rows([np.shape(field) for field in part])
 
 
 def _n_rows(shapes):
-    """Number of experts that a part's fields have rows for; one if all is shared."""
     return max((shape[0] for shape in shapes if shape), default=1)
 
 
@@ -69,10 +74,10 @@ def _layout(parts):
     """
     places, start = [], 0
     for shapes in parts:
-        n_rows = _n_rows(shapes)
-        own = [shape[:1] == (n_rows,) for shape in shapes]
+        rows = _n_rows(shapes)
+        own = [shape[:1] == (rows,) for shape in shapes]
         widths = [math.prod(shape[1:]) if mine else 0 for shape, mine in zip(shapes, own, strict=True)]
-        table = start + np.arange(n_rows * sum(widths)).reshape(n_rows, -1)
+        table = start + np.arange(rows * sum(widths)).reshape(rows, -1)
         start += table.size
         for shape, mine, width, end in zip(shapes, own, widths, accumulate(widths), strict=True):
             size = 0 if mine else math.prod(shape)
@@ -123,9 +128,9 @@ def copies(part):
 
 @lru_cache(maxsize=256)
 def _copies(shapes):
-    places, n_rows = _layout((shapes,))[0], _n_rows(shapes)
-    rows = [np.broadcast_to(p if p.ndim else p[None], (n_rows, *p.shape[1:])).reshape(n_rows, -1) for p in places]
-    return np.concatenate(rows, axis=1)
+    places, rows = _layout((shapes,))[0], _n_rows(shapes)
+    own = [np.broadcast_to(p if p.ndim else p[None], (rows, *p.shape[1:])).reshape(rows, -1) for p in places]
+    return np.concatenate(own, axis=1)
 
 
 def fold(values, part, axis=0):
@@ -162,8 +167,8 @@ def permute(params, order):
     """
     if _is_model(params):
         return MoEParams(permute(params.gate, order), permute(params.expert, order))
-    n_rows = _n_rows([np.shape(field) for field in params])
-    return type(params)(*(np.asarray(a)[order] if np.shape(a)[:1] == (n_rows,) else a for a in params))
+    rows = n_rows(params)
+    return type(params)(*(np.asarray(a)[order] if np.shape(a)[:1] == (rows,) else a for a in params))
 
 
 def tree_sum(parts):

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from smoe.families.base import Support
+from smoe.fields import averaged
 
 __all__ = ["Expert", "Support"]
 
@@ -47,6 +48,8 @@ class Expert(BaseEstimator):
         Which responses it takes.
     units : {"affine", "positive", "none"}
         What a fit may do to y: shift and scale it, scale it only, or nothing.
+    slow_fields : tuple of str
+        Fields whose over-specified estimates are slower than those of the others.
     exact_m_step : bool
         Whether ``m_step`` is the maximiser; else EM shortens the experts' step, too, where it does not climb.
     """
@@ -54,6 +57,7 @@ class Expert(BaseEstimator):
     fields = {}
     support = Support()
     units = "affine"
+    slow_fields = ("intercept",)
     exact_m_step = True
 
     @property
@@ -129,6 +133,10 @@ class Expert(BaseEstimator):
     def free(self, params):
         """Return parameters-shaped booleans: every entry is estimated."""
         return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
+
+    def merge(self, params, groups, load):
+        """Return parameters with one expert per group: the load-weighted mean of its members."""
+        return averaged(params, self.fields, groups, load)
 
     def mean_of(self, rows, params, chosen):
         """Return the means of each row's chosen experts, (top_k, m)."""

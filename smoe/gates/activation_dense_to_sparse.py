@@ -192,6 +192,16 @@ class ActivationDenseToSparseGate(Gate):
             coef, intercept, tau = coef / tau, intercept / tau, np.array(1.0)
         return TemperatureGateParams(coef, intercept, tau)
 
+    def log_mass(self, params):
+        """Return the intercepts over the temperature: what the activation adds is left out."""
+        return params.intercept / params.temperature
+
+    def with_log_mass(self, params, log_mass):
+        """Return the parameters with other intercepts."""
+        return params._replace(intercept=params.temperature * log_mass)
+
+    breaks = LinearGate.breaks
+
     def unscale(self, params, shift, scale):
         """Carry the scale in the slopes; there is no shift to carry."""
         coef = params.coef / scale

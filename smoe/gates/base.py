@@ -8,8 +8,8 @@ from sklearn.base import BaseEstimator
 
 from smoe._kernels.designs import predictors
 from smoe._kernels.moments import covariance_weights, weighted_grams
-from smoe.fields import Field
-from smoe.params import flatten
+from smoe.fields import Field, averaged, n_features_of
+from smoe.params import flatten, n_rows, permute
 
 __all__ = ["Gate", "LinearGate", "LinearGateParams"]
 
@@ -112,6 +112,45 @@ class Gate(BaseEstimator):
         """Return the representative of all parameters with the same density. Idempotent."""
         return params
 
+    def permute(self, params, order):
+        """Return the parameters of relabelled experts: expert i of the result is expert ``order[i]``."""
+        return permute(params, order)
+
+    def log_mass(self, params):
+        """Return the logarithms of the experts' weights where the features are zero, up to a constant, (n_experts,)."""
+        raise TypeError(f"{type(self).__name__} must implement log_mass.")
+
+    def with_log_mass(self, params, log_mass):
+        """Return the parameters with other weights where the features are zero."""
+        raise TypeError(f"{type(self).__name__} must implement with_log_mass.")
+
+    def duplicate(self, params, i):
+        """Return the same probabilities with one expert more: two of expert i, each with half of what it had."""
+        out = self.permute(params, [*range(n_rows(params)), i])
+        log_mass = np.array(self.log_mass(out))
+        log_mass[[i, -1]] -= np.log(2.0)
+        return self.with_log_mass(out, log_mass)
+
+    def merge(self, params, groups, load):
+        """Return parameters with one expert per group: the load-weighted mean of its members, their masses added."""
+        mass = self.log_mass(params)
+        merged = np.array([np.logaddexp.reduce(mass[list(group)]) for group in groups])
+        return self.with_log_mass(averaged(params, self.fields, groups, load), merged)
+
+    def flat(self, params, share):
+        """Return parameters like these whose probabilities are the shares (n_experts,) everywhere."""
+        flat = self.init_params(len(share), n_features_of(params, self.fields))
+        shared = {name: getattr(params, name) for name, field in self.fields.items() if field.shared}
+        return self.with_log_mass(flat._replace(**shared), np.log(share))
+
+    def dense(self):
+        """Return the smooth gate that stands for this one where its jumps are in the way: itself if it has none."""
+        return self
+
+    def apart(self, params, i, rng):
+        """Return parameters in which expert i and its copy, the last one, differ where equal ranks have no meaning."""
+        return params
+
     def unscale(self, params, shift, scale):
         """Return parameters for x from those for (x - shift) / scale."""
         raise TypeError(f"{type(self).__name__} must implement unscale.")
@@ -189,6 +228,20 @@ class LinearGate(Gate):
     def canonical(self, params):
         """Subtract the last expert's row, which leaves every probability as it is."""
         return LinearGateParams(params.coef - params.coef[-1], params.intercept - params.intercept[-1])
+
+    def log_mass(self, params):
+        """Return the intercepts."""
+        return params.intercept
+
+    def with_log_mass(self, params, log_mass):
+        """Return the parameters with other intercepts."""
+        return params._replace(intercept=log_mass)
+
+    def breaks(self, params):
+        """Return the x at which two scores, or two slopes, of one feature are equal."""
+        i, j = np.triu_indices(len(params.intercept), 1)
+        tilt, gap = params.coef[i, 0] - params.coef[j, 0], params.intercept[i] - params.intercept[j]
+        return np.append(-gap[tilt != 0] / tilt[tilt != 0], 0.0)
 
     def unscale(self, params, shift, scale):
         """Carry the shift in the intercepts and the scale in the slopes."""

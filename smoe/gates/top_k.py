@@ -1,14 +1,18 @@
 """The top-K sparse softmax gate."""
 
 import numpy as np
+from scipy.linalg import null_space
 
 from smoe._kernels.posterior import softmax
 from smoe._kernels.relaxed_top_k import add_relaxed_covariance, pull_relaxed, relax
 from smoe._kernels.top_k import gather, keep_chosen, top_k_experts
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
+from smoe.gates.softmax import SoftmaxGate
 from smoe.validation import check_number
 
 __all__ = ["RelaxedTopKGate", "TopKGate"]
+
+_IDLE = 10.0  # how far below all others the score of an expert lies that is never selected
 
 
 class TopKGate(LinearGate):
@@ -110,6 +114,69 @@ class TopKGate(LinearGate):
         proba = np.empty(chosen.shape)
         softmax(gather(scores, chosen), proba)
         return proba, chosen
+
+    def dense(self):
+        """Return the softmax gate."""
+        return SoftmaxGate()
+
+    def apart(self, params, i, rng):
+        """Return parameters in which the slopes of expert i and of its copy, the last one, differ."""
+        coef = params.coef.copy()
+        shift = rng.normal(size=coef.shape[1]) * max(np.linalg.norm(coef), 1.0) / len(coef)
+        coef[i], coef[-1] = coef[i] + shift, coef[-1] - shift
+        return params._replace(coef=coef)
+
+    def idle(self, params, low, high):
+        """Return the same probabilities with one expert more that no row selects.
+
+        Possible unless it ranks by slope and selects several.
+
+        Parameters
+        ----------
+        params : LinearGateParams
+        low, high : float
+            The smallest and the largest score of the rows.
+        """
+        out = self.permute(params, [*range(len(params.intercept)), 0])
+        coef, intercept = out.coef.copy(), out.intercept.copy()
+        if self.rank_by == "slope":  # a mean is not the largest of several
+            coef[-1] = coef[:-1].mean(axis=0)
+        else:
+            coef[-1], intercept[-1] = 0.0, low - (high - low) - _IDLE
+        return LinearGateParams(coef, intercept)
+
+    def kept_moves(self, params, blocks):
+        """Return an orthonormal basis of moves of the free entries that leave the active boundaries where they are.
+
+        The difference of two experts that change places at a boundary may move along itself only: the weights across
+        it change, the boundary does not. With one expert per row there is nothing but boundaries.
+        """
+        k, p = len(params.intercept), params.coef.shape[1] + 1
+        if self.n_selected(k) == 1:
+            return np.zeros(((k - 1) * p, 0))
+        at_edge = blocks.sum(self._edges, params)
+        rows = [np.zeros((1, k * p))]
+        for i, j in zip(*np.nonzero(np.triu((at_edge > 0) & (at_edge.T > 0), 1)), strict=True):
+            rows.append(self._kept_boundary(params, i, j))
+        return null_space(np.concatenate(rows)[:, : (k - 1) * p])  # the last expert's row is pinned
+
+    def _kept_boundary(self, params, i, j):
+        """Equations for moves (k, p) in flat order: the difference of i and j moves along itself."""
+        k, d = params.coef.shape
+        ranked = d + 1 if self.rank_by == "score" else d  # ranks by slope do not see the intercepts
+        difference = np.append(params.coef[i] - params.coef[j], params.intercept[i] - params.intercept[j])[:ranked]
+        along = difference / max(np.linalg.norm(difference), np.finfo(float).tiny)
+        out = np.zeros((ranked, k, d + 1))
+        out[:, i, :ranked] = np.eye(ranked) - np.outer(along, along)
+        out[:, j] = -out[:, i]
+        return out.reshape(ranked, -1)
+
+    def _edges(self, block, params):
+        """Weight of the rows on which expert i is the last one in and j the first one out, (n_experts, n_experts)."""
+        k = len(params.intercept)
+        ranking = self.ranking(LinearGate.scores(self, block.gate_Z, params), params)
+        last, out = top_k_experts(ranking, self.n_selected(k) + 1)[-2:]
+        return np.bincount(last * k + out, block.weight, k * k).reshape(k, k)
 
     def canonical(self, params):
         """Pin the last expert's row to zero; at ``top_k=1`` also scale the slopes to length one."""

@@ -3,9 +3,7 @@
 import numpy as np
 from scipy.linalg import block_diag, null_space
 
-from smoe._kernels.top_k import top_k_experts
-from smoe.gates.base import LinearGate
-from smoe.params import flatten
+from smoe.params import copies, flatten, n_experts_of
 
 __all__ = ["is_partly_known", "root_n_directions"]
 
@@ -36,9 +34,10 @@ def root_n_directions(model, blocks, params, chart, certificate):
     if certificate.groups is not None:
         null = every[:, :n_gate] @ _between(certificate.groups, n_gate)
         return null_space(null.T), null, every[:, :0], _SEPARATED
-    if model.gate.smooth or model.gate.n_selected(len(params.gate.intercept)) == len(params.gate.intercept):
+    n_experts = n_experts_of(params)
+    if model.gate.smooth or model.gate.n_selected(n_experts) == n_experts:
         return every, every[:, :0], every[:, :0], ""
-    free = _free_of_jumps(model.gate, blocks, params.gate)
+    free = model.gate.kept_moves(params.gate, blocks)
     basis = block_diag(free, np.eye(chart.n_free - n_gate))
     return basis, every[:, :0], every[:, :n_gate], _JUMPS
 
@@ -57,8 +56,8 @@ def _n_free_gate(chart, params):
 
 def is_partly_known(chart, params, certificate):
     """Whether the gate is linear in what divides its groups, or divides each expert from each other."""
-    groups, (k, d) = certificate.groups, params.gate.coef.shape
-    return groups is None or len(set(groups)) == k or _n_free_gate(chart, params) == (k - 1) * (d + 1)
+    groups, k, width = certificate.groups, n_experts_of(params), copies(params.gate).shape[1]
+    return groups is None or len(set(groups)) == k or _n_free_gate(chart, params) == (k - 1) * width
 
 
 def _between(groups, n_gate):
@@ -70,35 +69,3 @@ def _between(groups, n_gate):
         return np.eye(n_gate)
     own = np.array([groups[:-1] == g for g in set(groups) - {groups[-1]}], dtype=float)
     return np.kron(own / np.linalg.norm(own, axis=1)[:, None], np.eye(n_gate // (len(groups) - 1))).T
-
-
-def _free_of_jumps(gate, blocks, params):
-    """Return an orthonormal basis of moves of the free gate entries that leave the active boundaries where they are."""
-    k, p = len(params.intercept), params.coef.shape[1] + 1
-    if gate.n_selected(k) == 1:
-        return np.zeros(((k - 1) * p, 0))
-    at_edge = blocks.sum(_edges, params, gate)
-    rows = [np.zeros((1, k * p))]
-    for i, j in zip(*np.nonzero(np.triu((at_edge > 0) & (at_edge.T > 0), 1)), strict=True):
-        rows.append(_kept_boundary(gate, params, i, j))
-    return null_space(np.concatenate(rows)[:, : (k - 1) * p])  # the last expert's row is pinned
-
-
-def _kept_boundary(gate, params, i, j):
-    """Equations for moves (k, p) in flat order: the difference of i and j moves along itself."""
-    k, d = params.coef.shape
-    ranked = d + 1 if gate.rank_by == "score" else d  # ranks by slope do not see the intercepts
-    difference = np.append(params.coef[i] - params.coef[j], params.intercept[i] - params.intercept[j])[:ranked]
-    along = difference / max(np.linalg.norm(difference), np.finfo(float).tiny)
-    out = np.zeros((ranked, k, d + 1))
-    out[:, i, :ranked] = np.eye(ranked) - np.outer(along, along)
-    out[:, j] = -out[:, i]
-    return out.reshape(ranked, -1)
-
-
-def _edges(block, params, gate):
-    """Weight of the rows on which expert i is the last one in and j the first one out, (n_experts, n_experts)."""
-    k = len(params.intercept)
-    ranking = gate.ranking(LinearGate.scores(gate, block.gate_Z, params), params)
-    last, out = top_k_experts(ranking, gate.n_selected(k) + 1)[-2:]
-    return np.bincount(last * k + out, block.weight, k * k).reshape(k, k)

@@ -127,17 +127,10 @@ def _levels(truth, other, n_covariates):
         law = truth.covariate_law
         low, high = law.support()
         edges += [_TAILS] * bool(np.isinf(low)) + [1.0 - _TAILS] * bool(np.isinf(high))
-        edges += [law.cdf(_crossings(params.gate)) for params in (truth.params, other.params)]
+        edges += [law.cdf(t.model.gate.breaks(t.params.gate)) for t in (truth, other)]
     edges = np.unique(np.concatenate(edges))
     nodes, weight = _panel_rule(edges[None])
     return nodes[0], weight[0]
-
-
-def _crossings(gate):
-    """Return the x at which two linear scores, or two slopes, are equal."""
-    i, j = np.triu_indices(len(gate.intercept), 1)
-    tilt, gap = gate.coef[i, 0] - gate.coef[j, 0], gate.intercept[i] - gate.intercept[j]
-    return np.append(-gap[tilt != 0] / tilt[tilt != 0], 0.0)
 
 
 # Over y ---------------------------------------------------------------------------------------------------------------
