@@ -20,6 +20,7 @@ from smoe.gates import GATES, Gate
 from smoe.inference import covariance
 from smoe.inferred import InferredMixture
 from smoe.params import copies, flatten, permute
+from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
 from smoe.scaling import standardise
 from smoe.search import n_sharing, search
@@ -64,6 +65,9 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     n_init : int or "auto", default="auto"
         Number of starts that are screened. "auto" leaves it to the start: elemental starts ask for 20 per expert and
         at least 40.
+    penalty : None, str, Penalty or list of these, default=None
+        What is taken off the log-likelihood before it is maximised: names from ``smoe.penalties.PENALTIES`` or objects
+        such as ``smoe.penalties.Ridge(gate=0.01)``. ``loglik_`` and the criteria are those of the likelihood alone.
     max_iter : int or None, default=None
         Largest number of iterations of a solver given by name; None leaves it to the solver.
     tol : float, default=1e-8
@@ -122,8 +126,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         rate; None for a fit without certificate.
     covariance_ : ndarray of shape (n_entries, n_entries) or None
         The covariance that they come from, entries in the order of ``summary().to_frame()``.
-    gate_, expert_, solver_ : objects
-        The resolved gate, family and solver.
+    gate_, expert_, solver_, penalties_ : objects
+        The resolved gate, family, solver and penalties.
     gate_columns_, expert_columns_ : ndarray of int
         The columns that gate and experts see.
     roles_ : Roles
@@ -171,6 +175,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         solver="auto",
         start="auto",
         n_init="auto",
+        penalty=None,
         max_iter=None,
         tol=1e-8,
         variance_floor=None,
@@ -189,6 +194,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.solver = solver
         self.start = start
         self.n_init = n_init
+        self.penalty = penalty
         self.max_iter = max_iter
         self.tol = tol
         self.variance_floor = variance_floor
@@ -272,6 +278,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
             self.expert_.set_params(variance_floor=self.variance_floor)
         self.expert_.check()
         self.gate_.check(self.n_experts)
+        self.penalties_ = self._resolved_penalties()
         self.solver_ = self._resolved_solver()
         start = resolve_start(self.start)
         if self.warm_start and previous is not None and self._fits(previous):
@@ -283,6 +290,14 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
 
     def _resolved_gate(self):
         return resolve(self.gate, GATES, Gate, "gate")
+
+    def _resolved_penalties(self):
+        chosen = [] if self.penalty is None else self.penalty
+        chosen = chosen if isinstance(chosen, list | tuple) else [chosen]
+        penalties = tuple(resolve(choice, PENALTIES, Penalty, "penalty") for choice in chosen)
+        for penalty in penalties:
+            penalty.check(self.gate_)
+        return penalties
 
     def _resolved_solver(self):
         solvers = {"auto": SOLVERS[self.gate_.default_solver], **SOLVERS}
@@ -322,7 +337,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.trace_ = fit.trace - offset
         self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
         self.converged_ = certificate.valid
-        self.status_ = f"{certificate.status}; {model.gate.remark}" if model.gate.remark else certificate.status
+        self.status_ = f"{certificate.status}; {model.remark}" if model.remark else certificate.status
         self.n_parameters_ = model.chart(params).n_free
         n_gate = model.gate_chart(params.gate).n_free
         share = model.gate.n_selected(self.n_experts) / self.n_experts

@@ -167,8 +167,10 @@ def restrict(params, fields, columns):
 
 def n_features_of(params, fields):
     """Return the number of features that the parameters have coefficients for."""
-    views = [fields[name].moved(array) for name, array in params._asdict().items() if name in fields]
-    return next((view.shape[-1] for view in views if view is not None and view.ndim > 1), 0)
+    shapes = [
+        (fields[name].feature_axis, np.shape(array)) for name, array in params._asdict().items() if name in fields
+    ]
+    return next((shape[axis] for axis, shape in shapes if axis is not None and len(shape) > axis), 0)
 
 
 def _by_field(function, params, fields):

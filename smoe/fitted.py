@@ -48,7 +48,7 @@ class FittedMixture:
 
     @property
     def _model(self):
-        return MixtureOfExperts(self.gate_, self.expert_)
+        return MixtureOfExperts(self.gate_, self.expert_, self.penalties_)
 
     @property
     def gate_coef_(self):

@@ -13,12 +13,17 @@ from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 from smoe.params import MoEParams
 
-__all__ = ["applies", "climb", "curvature", "pairs", "statistics", "with_own"]
+__all__ = ["applies", "climb", "climbs", "curvature", "pairs", "statistics", "with_own"]
 
 
 def pairs(model):
     """Whether the model's pass is fused for few features."""
     return type(model.gate) is SoftmaxGate and type(model.expert) is GaussianExpert
+
+
+def climbs(model, block):
+    """Whether whole iterations of EM are one kernel."""
+    return applies(model, block) and not model.penalties
 
 
 def applies(model, block):

@@ -362,7 +362,7 @@ def _check_kind(kind, X, y, groups):
 def _warn_of_other_rows(model, blocks, params):
     """Experts of a maximum have no score on the rows that they were fitted to."""
     chart = model.chart(params)
-    score = blocks.sum(model.statistics, params, False).score(model.expert, params)
+    score = model.score(params, blocks.sum(model.statistics, params, False), blocks.total_weight)
     expert = chart.gradient(score, params)[int(chart.free[: flatten(params.gate).size].sum()) :]
     largest = np.abs(expert).max() / blocks.total_weight
     if largest > _NOT_THE_FIT:

@@ -9,7 +9,7 @@ from smoe._kernels.observed import expert_products
 from smoe._kernels.posterior import posterior, softmax
 from smoe.experts.base import Expert
 from smoe.gates.base import Gate
-from smoe.params import Chart, MoEParams, chart_of, coordinates, flatten, fold
+from smoe.params import Chart, MoEParams, chart_of, coordinates, flatten, fold, unflatten
 
 __all__ = ["Curvature", "MixtureOfExperts", "Statistics"]
 
@@ -21,11 +21,7 @@ class Statistics(NamedTuple):
     expert: NamedTuple  # sufficient statistics for the experts' M-step
     gate_score: NamedTuple  # gradient of the log-likelihood by the gate's parameters
     gate_information: np.ndarray | None  # for the gate's Newton step
-    importance: np.ndarray  # sum of each expert's probabilities, (n_experts,)
-
-    def score(self, expert, params):
-        """Gradient of the observed log-likelihood (Fisher's identity)."""
-        return MoEParams(self.gate_score, expert.score(self.expert, params.expert))
+    penalty: tuple | None = None  # what penalties have collected
 
 
 class Curvature(NamedTuple):
@@ -34,6 +30,7 @@ class Curvature(NamedTuple):
     loglik: float
     score: MoEParams
     information: np.ndarray
+    penalty: tuple | None = None
 
 
 class MixtureOfExperts(NamedTuple):
@@ -44,6 +41,7 @@ class MixtureOfExperts(NamedTuple):
 
     gate: Gate
     expert: Expert
+    penalties: tuple = ()
 
     def init_params(self, n_experts, n_gate_features, n_expert_features):
         """Return parameters of the right shapes: a flat gate and experts that know nothing."""
@@ -78,7 +76,8 @@ class MixtureOfExperts(NamedTuple):
     def statistics(self, block, params, gate_information=True):
         """Do the E-step: return the log-likelihood here and the statistics of the next M-step."""
         if fused.applies(self, block):
-            return Statistics(*fused.statistics(self, block, params, gate_information), None)
+            found = fused.statistics(self, block, params, gate_information)
+            return Statistics(*found, self._penalty_sums(block, params))
         gate, weight = self.gate, block.weight
         proba, resp, loglik = self.posterior(block, params)
         information = gate.information(block.gate_Z, params.gate, proba, weight) if gate_information else None
@@ -88,14 +87,60 @@ class MixtureOfExperts(NamedTuple):
             self.expert.suffstats(block.rows, params.expert, resp),
             gate.pullback(block.gate_Z, params.gate, resp - weight * proba),
             information,
-            proba @ weight if gate.balance else None,
+            self._penalty_sums(block, params),
         )
 
-    def penalty_score(self, block, params, slope):
-        """Return the gradient, by the gate's parameters, of a penalty with this slope in the experts' importance."""
-        proba = self.gate_proba(block, params)
-        pull = proba * (slope[:, None] - slope @ proba)
-        return self.gate.pullback(block.gate_Z, params.gate, block.weight * pull)
+    @property
+    def active_penalties(self):
+        """All penalties: the model's own, and those that its gate asks for."""
+        return (*self.penalties, *self.gate.penalties())
+
+    def _penalty_sums(self, block, params, curved=False):
+        active = self.active_penalties
+        return tuple([penalty.sums(self, block, params, curved) for penalty in active]) if active else None
+
+    def _penalised(self, method, params, result, n):
+        pairs = zip(self.active_penalties, result.penalty or (), strict=True)
+        return [getattr(penalty, method)(self, params, sums, n) for penalty, sums in pairs]
+
+    def objective(self, params, result, n):
+        """Return what is maximised, the log-likelihood minus the penalties, from what a pass over all rows added up.
+
+        Parameters
+        ----------
+        params : MoEParams
+        result : Statistics or Curvature
+        n : float
+            Sum of the weights.
+        """
+        return result.loglik - sum(self._penalised("value", params, result, n))
+
+    def score(self, params, result, n):
+        """Return its gradient, shaped like the parameters (Fisher's identity)."""
+        if isinstance(result, Curvature):
+            score = result.score
+        else:
+            score = MoEParams(result.gate_score, self.expert.score(result.expert, params.expert))
+        for slope in self._penalised("gradient", params, result, n):
+            score = MoEParams(
+                *(type(a)(*(x - y for x, y in zip(a, b, strict=True))) for a, b in zip(score, slope, strict=True))
+            )
+        return score
+
+    def information(self, params, result, n):
+        """Return minus its second derivative, in flat order, from a `Curvature`."""
+        return sum(self._penalised("curvature", params, result, n), result.information)
+
+    def penalty_curvature(self, params, result, n):
+        """Return the second derivative of the penalties alone, zero where a pass has not collected it."""
+        size = flatten(params).size
+        return sum(self._penalised("curvature", params, result, n), np.zeros((size, size)))
+
+    @property
+    def remark(self):
+        """What a user must know about the estimates, added to ``status_``."""
+        penalised = [f"the {p.words} takes part: no maximum of the likelihood alone" for p in self.active_penalties]
+        return "; ".join([*([self.gate.remark] if self.gate.remark else []), *penalised])
 
     def curvature(self, block, params):
         """Return log-likelihood, score and observed information.
@@ -116,7 +161,8 @@ class MixtureOfExperts(NamedTuple):
             cross = self._cross_information(block, params, rows, weighted, resp)
             expert_block = self._expert_information(block, params, rows, weighted, stats)
         score = MoEParams(gate_score, self.expert.score(stats, params.expert))
-        return Curvature(loglik, score, _symmetric(gate_block, cross, expert_block))
+        information = _symmetric(gate_block, cross, expert_block)
+        return Curvature(loglik, score, information, self._penalty_sums(block, params, curved=True))
 
     def _expert_information(self, block, params, rows, weighted, stats):
         """E_r(-d2 log f) - Var_r(d log f), experts by experts."""

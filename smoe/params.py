@@ -182,6 +182,8 @@ def tree_sum(parts):
     first = parts[0]
     if first is None or len(parts) == 1:
         return first
+    if type(first) is tuple:
+        return tuple([tree_sum(fields) for fields in zip(*parts, strict=True)])
     if isinstance(first, tuple):
         return type(first)(*(tree_sum(fields) for fields in zip(*parts, strict=True)))
     return sum(parts[1:], first)

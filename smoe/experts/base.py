@@ -5,6 +5,7 @@ from sklearn.base import BaseEstimator
 
 from smoe.families.base import Support
 from smoe.fields import averaged
+from smoe.params import fold
 
 __all__ = ["Expert", "Support"]
 
@@ -106,6 +107,17 @@ class Expert(BaseEstimator):
     def m_step(self, stats, params):
         """Return parameters of higher expected log-likelihood: its maximiser if ``exact_m_step``."""
         raise self._missing("m_step")
+
+    def m_information(self, stats, params):
+        """Return what M-steps under a penalty take for minus the second derivative, in flat order.
+
+        Here the curvature of families whose statistics say it all, as moments do.
+        """
+        own = self.curvature(None, params, None, stats)
+        k, size = own.shape[:2]
+        out = np.zeros((k, size, k, size))
+        out[np.arange(k), :, np.arange(k)] = own
+        return fold(fold(out.reshape(k * size, -1), params), params, axis=1)
 
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood, shaped like the parameters."""

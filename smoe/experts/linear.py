@@ -208,12 +208,16 @@ class LinearExpert(Expert):
         """Return the sum over rows of resp times minus the second derivative, (n_experts, n_own, n_own)."""
         return self._own_products(self.family.derivatives(rows, *self._at(rows, params))[1], resp, rows.Z)
 
+    def m_information(self, stats, params):
+        """Return the information that the M-step takes, in flat order."""
+        k, size = stats.pull.shape
+        out = np.zeros((k, size, k, size))
+        out[np.arange(k), :, np.arange(k)] = stats.bend
+        return fold(fold(out.reshape(k * size, -1), params), params, axis=1)
+
     def m_step(self, stats, params):
         """Return the end of one Newton step (damped, in coordinates without bounds) on the expected log-likelihood."""
-        k, size = stats.pull.shape
-        blocks = np.zeros((k, size, k, size))
-        blocks[np.arange(k), :, np.arange(k)] = stats.bend
-        information = fold(fold(blocks.reshape(k * size, -1), params), params, axis=1)
+        information = self.m_information(stats, params)
         chart, score = chart_of(self, params), self.score(stats, params)
         step = damped_step(chart.gradient(score, params), chart.information(information, params))
         return chart.unpack(chart.pack(params) + step)

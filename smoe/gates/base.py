@@ -28,8 +28,6 @@ class Gate(BaseEstimator):
         Whether the log-likelihood is twice differentiable in the parameters.
     remark : str
         What users must know about the estimates, added to ``status_``.
-    balance : float
-        Weight of the `penalty` on uneven use of the experts; zero for none.
     default_solver : str
         Name of the solver that ``solver="auto"`` means.
     centred : bool
@@ -45,7 +43,6 @@ class Gate(BaseEstimator):
     fields = {}
     remark = ""
     smooth = True
-    balance = 0.0
     default_solver = "em_newton"
     centred = True
     constant_units = True
@@ -87,18 +84,18 @@ class Gate(BaseEstimator):
         rows = [self.pullback(Z[:, [i]], params, R[:, [i]]) for i in range(R.shape[1])]
         return np.array([flatten(row) for row in rows]).T.reshape(flatten(params).size, -1)
 
+    def log_information(self, Z, params, proba, target, weight):
+        """Return minus the second derivative of the sum over rows of weight target' log(proba), the target fixed."""
+        expected = self.information(Z, params, target, weight)
+        return self.information(Z, params, proba, weight, target) + expected
+
     def n_selected(self, n_experts):
         """Return how many experts have a positive probability on each row."""
         return n_experts
 
-    def penalty(self, importance):
-        r"""Return the penalty on uneven use, and its slope in the importance (sums of probabilities, (n_experts,)).
-
-        :math:`\lambda n\, CV^2`, with CV the coefficient of variation of the importance and n its sum.
-        """
-        n, k = importance.sum(), len(importance)
-        share = importance / n
-        return self.balance * n * (k * share @ share - 1.0), 2.0 * self.balance * k * share
+    def penalties(self):
+        """Return the penalties that its settings ask for."""
+        return ()
 
     def free(self, params):
         """Return parameters-shaped booleans: False where the gate's convention pins an entry."""

@@ -1,13 +1,14 @@
 """The top-K sparse softmax gate."""
 
 import numpy as np
-from scipy.linalg import null_space
 
 from smoe._kernels.posterior import softmax
 from smoe._kernels.relaxed_top_k import add_relaxed_covariance, pull_relaxed, relax
 from smoe._kernels.top_k import gather, keep_chosen, top_k_experts
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
+from smoe.gates.top_k_moves import best_of_lines, kept_moves, sharpened
+from smoe.penalties.uneven_use import UnevenUse
 from smoe.validation import check_number
 
 __all__ = ["RelaxedTopKGate", "TopKGate"]
@@ -69,10 +70,9 @@ class TopKGate(LinearGate):
         self.rank_by = rank_by
         self.balance = balance
 
-    @property
-    def remark(self):
-        """What a user must know about this gate's estimates."""
-        return "the penalty on uneven use takes part: no maximum of the likelihood alone" if self.balance else ""
+    def penalties(self):
+        """Return the penalty on uneven use, if there is one."""
+        return (UnevenUse(self.balance),) if self.balance else ()
 
     @property
     def centred(self):
@@ -146,37 +146,24 @@ class TopKGate(LinearGate):
         return LinearGateParams(coef, intercept)
 
     def kept_moves(self, params, blocks):
-        """Return an orthonormal basis of moves of the free entries that leave the active boundaries where they are.
+        """Return an orthonormal basis of moves of the free entries that leave the active boundaries where they are."""
+        return kept_moves(self, params, blocks)
 
-        The difference of two experts that change places at a boundary may move along itself only: the weights across
-        it change, the boundary does not. With one expert per row there is nothing but boundaries.
-        """
-        k, p = len(params.intercept), params.coef.shape[1] + 1
-        if self.n_selected(k) == 1:
-            return np.zeros(((k - 1) * p, 0))
-        at_edge = blocks.sum(self._edges, params)
-        rows = [np.zeros((1, k * p))]
-        for i, j in zip(*np.nonzero(np.triu((at_edge > 0) & (at_edge.T > 0), 1)), strict=True):
-            rows.append(self._kept_boundary(params, i, j))
-        return null_space(np.concatenate(rows)[:, : (k - 1) * p])  # the last expert's row is pinned
+    def sharpened(self, Z, params):
+        """Return the same choices of experts at a scale of the scores at which a relaxed gate of width one is wide."""
+        return sharpened(self, Z, params)
 
-    def _kept_boundary(self, params, i, j):
-        """Equations for moves (k, p) in flat order: the difference of i and j moves along itself."""
-        k, d = params.coef.shape
-        ranked = d + 1 if self.rank_by == "score" else d  # ranks by slope do not see the intercepts
-        difference = np.append(params.coef[i] - params.coef[j], params.intercept[i] - params.intercept[j])[:ranked]
-        along = difference / max(np.linalg.norm(difference), np.finfo(float).tiny)
-        out = np.zeros((ranked, k, d + 1))
-        out[:, i, :ranked] = np.eye(ranked) - np.outer(along, along)
-        out[:, j] = -out[:, i]
-        return out.reshape(ranked, -1)
+    def search_lines(self, block, log_density, params, n_lines, rng):
+        """Return parameters of higher exact log-likelihood along random lines, or the same."""
+        return best_of_lines(self, block, log_density, params, n_lines, rng)
 
-    def _edges(self, block, params):
-        """Weight of the rows on which expert i is the last one in and j the first one out, (n_experts, n_experts)."""
-        k = len(params.intercept)
-        ranking = self.ranking(LinearGate.scores(self, block.gate_Z, params), params)
-        last, out = top_k_experts(ranking, self.n_selected(k) + 1)[-2:]
-        return np.bincount(last * k + out, block.weight, k * k).reshape(k, k)
+    def relaxed(self, width):
+        """Return the smooth gate that becomes this one as the width goes to zero."""
+        return RelaxedTopKGate(self.top_k, self.rank_by, self.balance, width)
+
+    def held(self):
+        """Return this gate with no free entry: the likelihood is smooth in what is left."""
+        return HeldTopKGate(self.top_k, self.rank_by, self.balance)
 
     def canonical(self, params):
         """Pin the last expert's row to zero; at ``top_k=1`` also scale the slopes to length one."""
@@ -235,3 +222,12 @@ class RelaxedTopKGate(TopKGate):
         if resp is not None:
             add_relaxed_covariance(-1.0, resp, bend, share, weight, weights)
         return self.assemble(weights, Z, k)
+
+
+class HeldTopKGate(TopKGate):
+    """A top-K gate none of whose entries is free."""
+
+    smooth = True
+
+    def free(self, params):
+        return LinearGateParams(*(np.zeros(np.shape(field), dtype=bool) for field in params))

@@ -119,7 +119,8 @@ def covariance(model, blocks, params, certificate, entries, kind="observed", gro
     change = _change(model, blocks.scaling, chart, params)
     reason = _nothing_known(model, params, certificate, chart)
     if not reason:
-        information = chart.information(blocks.sum(model.curvature, params).information, params)
+        curvature = blocks.sum(model.curvature, params)
+        information = chart.information(model.information(params, curvature, blocks.total_weight), params)
         reason = "" if np.isfinite(information).all() else "the observed information is not finite: rescale the data"
     if reason:
         everything = np.eye(chart.n_free), np.zeros((chart.n_free, 0))
@@ -137,8 +138,9 @@ def _nothing_known(model, params, certificate, chart):
     """Say why there is no covariance at all, or nothing."""
     if not (certificate.valid or (certificate.flat and is_partly_known(chart, params, certificate))):
         return f"not a certified maximum: {certificate.status}"
-    if model.gate.balance > 0:
-        return "the penalty on uneven use moves the estimates away from the maximum of the likelihood"
+    for penalty in model.active_penalties:
+        if penalty.moves_estimates:
+            return f"the {penalty.words} moves the estimates away from the maximum of the likelihood"
     if chart.n_free > LARGEST:
         return f"{chart.n_free} free parameters: the information of more than {LARGEST} is not inverted"
     return ""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe.params import MoEParams
-from smoe.solvers.gate_steps import newton_gate_step
+from smoe.solvers.em_step import newton_gate_step
 
 __all__ = ["Pooling", "loads", "one_per_group", "pooled_experts", "pooled_gate", "pooled_params"]
 

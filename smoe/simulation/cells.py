@@ -96,7 +96,7 @@ def as_params(parameters, model):
     MoEParams
     """
     parts = {}
-    for side, family in zip(("gate", "expert"), model, strict=True):
+    for side, family in (("gate", model.gate), ("expert", model.expert)):
         kind = type(family.init_params(1, 1))
         parts[side] = kind(*(np.asarray(parameters[side][name], dtype=float) for name in kind._fields))
     return MoEParams(**parts)

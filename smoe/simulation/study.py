@@ -143,7 +143,7 @@ class ConvergenceStudy:
         truth, model, fitter, start, losses, random_state, n_experts = self._cells
         return {
             "truth": described(truth.describe()),
-            "model": None if model is None else [described(part) for part in model],
+            "model": None if model is None else [described(model.gate), described(model.expert)],
             "fitter": described(fitter),
             "n_experts": n_experts,
             "start": _start_name(start),

@@ -25,6 +25,7 @@ class Fit(NamedTuple):
     status: str
     trace: np.ndarray  # log-likelihood before the first and after each iteration
     curvature: tuple | None = None
+    objective: float | None = None  # log-likelihood minus penalties; None if there are none
 
 
 class Solver(BaseEstimator):
@@ -76,7 +77,8 @@ def check_supports(solver, model):
 
 def merit(model, fit):
     """Order of preference among fits: regular before collapsed, then by log-likelihood."""
-    loglik = fit.loglik if np.isfinite(fit.loglik) else -np.inf
+    value = fit.loglik if fit.objective is None else fit.objective
+    loglik = value if np.isfinite(value) else -np.inf
     return not model.expert.at_bound(fit.params.expert).any(), loglik
 
 
@@ -86,9 +88,11 @@ def score_norm(model, params, score, total_weight):
     return float(np.abs(gradient).max(initial=0.0)) / total_weight
 
 
-def summarise(model, blocks, params, loglik, score, n_iter, tol, trace, limit):
-    """Make the `Fit`; ``limit`` says in words what else than convergence ended the run."""
-    norm = score_norm(model, params, score, blocks.total_weight)
+def summarise(model, blocks, params, result, n_iter, tol, trace, limit):
+    """Make the `Fit` from the last pass; ``limit`` says in words what else than convergence ended the run."""
+    total = blocks.total_weight
+    norm = score_norm(model, params, model.score(params, result, total), total)
     converged = norm <= tol
     status = "converged" if converged else f"{limit}: score norm per row {norm:.1e} > {tol:.1e}"
-    return Fit(params, loglik, norm, n_iter, converged, status, np.asarray(trace))
+    objective = model.objective(params, result, total)
+    return Fit(params, result.loglik, norm, n_iter, converged, status, np.asarray(trace), objective=objective)

@@ -73,7 +73,7 @@ def certify(model, blocks, fit, tol):
         reasons.append(f"fewer rows ({len(blocks)}) than free parameters ({chart.n_free})")
     stationary, shape, groups = fit.score_norm <= max(tol, _VANISHING), [], None
     if not degenerate and model.gate.smooth:
-        if stationary:
+        if stationary and not model.active_penalties:
             groups = _undecided_groups(overlap * rows)
         if groups is not None:
             shape = [_SEPARATES]
@@ -106,8 +106,9 @@ def _curvature_reasons(model, blocks, fit, chart, stationary):
     curvature = blocks.sum(model.curvature, params) if fit.curvature is None else fit.curvature
     if not chart.n_free:
         return []
-    gradient = chart.gradient(curvature.score, params) / total
-    hessian = chart.hessian(curvature.information, curvature.score, params) / total
+    score = model.score(params, curvature, total)
+    gradient = chart.gradient(score, params) / total
+    hessian = chart.hessian(model.information(params, curvature, total), score, params) / total
     if not np.isfinite(hessian).all():
         return ["the observed information is not finite: rescale the data"]
     values, vectors = np.linalg.eigh(hessian)

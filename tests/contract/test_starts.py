@@ -78,7 +78,7 @@ def test_from_params_refuses_what_does_not_fit():
         (Problem("softmax", "gaussian", d=1).truth, "shape"),
         (truth._replace(expert=variance), "variance must be positive"),
         (truth._replace(gate=nan), "intercept must be finite"),
-        (truth._replace(gate=truth.expert), "takes LinearGateParams"),
+        (truth._replace(gate=truth.expert), "must be LinearGateParams"),
         ({"coef": 1}, "takes MoEParams"),
     ]:
         with pytest.raises(ValueError, match=words):
