@@ -121,11 +121,8 @@ class MixtureOfExperts(NamedTuple):
             score = result.score
         else:
             score = MoEParams(result.gate_score, self.expert.score(result.expert, params.expert))
-        for slope in self._penalised("gradient", params, result, n):
-            score = MoEParams(
-                *(type(a)(*(x - y for x, y in zip(a, b, strict=True))) for a, b in zip(score, slope, strict=True))
-            )
-        return score
+        slopes = self._penalised("gradient", params, result, n)
+        return unflatten(flatten(score) - sum(map(flatten, slopes)), params) if slopes else score
 
     def information(self, params, result, n):
         """Return minus its second derivative, in flat order, from a `Curvature`."""
