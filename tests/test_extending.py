@@ -25,7 +25,9 @@ from smoe.simulation import Truth
 
 DOCS = Path(__file__).parents[1] / "docs"
 sys.path.append(str(DOCS / "extending"))
+from geometric_family import Geometric  # noqa: E402
 from quadratic_gate import QuadraticGate, QuadraticGateParams  # noqa: E402
+from similar_slopes import SimilarSlopes  # noqa: E402
 from student_t_expert import StudentTExpert  # noqa: E402
 
 REGISTERED = (GATES, SMOOTH, INFORMED, EXPERTS, PAIRS, SMOOTH_PAIRS)
@@ -152,9 +154,35 @@ def test_quadratic_gate_finds_an_island():
     assert "square" in str(model.summary())
 
 
-@pytest.mark.parametrize("page", ["index.md", "extending/gate.md", "extending/expert.md"])
+@pytest.mark.parametrize(
+    "page", ["index.md", "extending/gate.md", "extending/expert.md", "extending/family.md", "extending/penalty.md"]
+)
 def test_the_code_on_a_page_runs(page, capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)
     for block in blocks:
         exec(block, {})
     assert blocks and capsys.readouterr().out
+
+
+def test_a_family_of_forty_lines_fits():
+    rng = np.random.default_rng(1)
+    X = rng.uniform(-1, 1, (1500, 1))
+    eta = np.where(rng.random(1500) < 1 / (1 + np.exp(-6 * X[:, 0])), 2 + X[:, 0], -1.0)
+    y = rng.geometric(1 / (1 + np.exp(eta))) - 1.0
+    model = MoERegressor(2, expert=Geometric(), random_state=0).fit(X, y)
+    law = stats.geom(1 / (1 + model.expert_predict(X)), loc=-1)
+    wanted = np.log((model.gate_proba(X) * law.pmf(y[:, None])).sum(axis=1)).sum()
+    assert model.converged_ and model.loglik_ == pytest.approx(wanted, rel=1e-10)
+    assert np.isfinite(np.concatenate([*map(np.ravel, model.standard_errors_.expert)])).all()
+    with pytest.raises(ValueError, match="y: Geometric takes whole numbers at least 0; 1 of 1500 rows"):
+        model.fit(X, np.append(y[:-1], 0.5))
+
+
+def test_a_penalty_on_different_slopes():
+    moe = make_moe(300, n_experts=2, random_state=0)
+    gaps = []
+    for alpha in (0.0, 0.1, 10.0, 1e4):
+        model = MoERegressor(2, penalty=SimilarSlopes(alpha), random_state=0).fit(moe.data, moe.target)
+        gaps.append(float(np.abs(np.diff(model.expert_coef_[:, 0]))[0]))
+        assert model.converged_
+    assert gaps == sorted(gaps, reverse=True) and gaps[-1] < 1e-2 * gaps[0]
