@@ -1,9 +1,51 @@
 """The contract of an expert family: densities, additive statistics, M-step, derivatives."""
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.base import BaseEstimator
 
-__all__ = ["Expert"]
+__all__ = ["Expert", "Support"]
+
+
+class Support(NamedTuple):
+    """The responses that a family gives probability to.
+
+    Attributes
+    ----------
+    low, high : float
+        Ends of the line, or of the whole numbers, that y lies in.
+    closed : tuple of two bool
+        Whether the ends belong to it. Finite ends of whole numbers always do.
+    kind : {"real", "integers", "classes", "vectors"}
+        What y is; it chooses the class of predictive distributions (`smoe.distribution.DISTRIBUTIONS`).
+
+    Examples
+    --------
+    >>> from smoe.experts import Support
+    >>> counts = Support(0.0, kind="integers")
+    >>> counts.contains([-1.0, 0.0, 1.5, 2.0])
+    array([False,  True, False,  True])
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    closed: tuple = (False, False)
+    kind: str = "real"
+
+    @property
+    def bounded(self):
+        """Whether there is a real number outside."""
+        return self.kind == "integers" or self.low > -math.inf or self.high < math.inf
+
+    def contains(self, y):
+        """Return whether numbers y lie in the support, an array of y's shape."""
+        y = np.asarray(y, dtype=float)
+        whole = self.kind == "integers"
+        left, right = (closed or whole for closed in self.closed)
+        inside = ((y >= self.low) if left else (y > self.low)) & ((y <= self.high) if right else (y < self.high))
+        return inside & np.isfinite(y) & (np.floor(y) == y) if whole else inside
 
 
 class Expert(BaseEstimator):
@@ -35,12 +77,27 @@ class Expert(BaseEstimator):
     ----------
     lower : dict
         Fields of the parameters that are bounded below, with their bound.
-    discrete : bool
-        Whether y takes whole numbers only.
+    support : Support
+        The responses that the family knows, and of which kind they are.
+    exact_m_step : bool
+        Whether ``m_step`` returns the maximiser, and not only a better place.
+
+    Notes
+    -----
+    What predictive distributions ask of a family depends on ``support.kind``:
+
+    * ``"real"``, ``"integers"``: what is listed above. ``log_prob`` and ``cdf`` are asked within the support only, of
+      whole numbers if these are meant;
+    * ``"classes"``: y holds codes 0, 1, ..., and ``class_log_proba(Z, params)`` returns the log probabilities of all
+      classes, (n_experts, n_classes, m). No ``mean``, ``variance``, ``cdf`` or ``ppf`` is asked for;
+    * ``"vectors"``: y is (q, m). ``mean`` is (n_experts, q, m), ``variance`` are covariance matrices
+      (n_experts, q, q, m), ``sample`` returns (q, m); ``normal`` returns mean and covariance matrices if the densities
+      are normal, which marginal and conditional distributions need. No ``cdf`` or ``ppf`` is asked for.
     """
 
     lower = {}
-    discrete = False
+    support = Support()
+    exact_m_step = False
 
     def check(self):
         """Raise ValueError or TypeError for settings that make no sense."""
