@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-from scipy.special import digamma, gammainc, gammaincc, gammaincinv, gammainccinv, gammaln, log_softmax, polygamma
+from scipy.special import digamma, gammainc, gammaincc, gammainccinv, gammaincinv, gammaln, log_softmax, polygamma
 
 from smoe.experts import Expert, Support
 from smoe.params import Chart, flatten, unflatten

@@ -119,9 +119,9 @@ class Components:
         return np.where(most, np.log1p(-np.where(most, self.cdf(y, not upper), 0.0)), out)
 
     def _within(self, y):
-        """Return y moved into the support, and where it was below (-1), within (0) and above (1); None if always within.
+        """Return y moved into the support, and whether it was below (-1), within (0) or above (1); None if all within.
 
-        Of whole numbers those below y are meant.
+        A number that is not whole is moved to the whole number below it where these are meant.
         """
         if not self.support.bounded:
             return y, None

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from smoe.distribution.components import chunks
 from smoe.distribution.nodes import WIDEST, integer_range
 from smoe.distribution.peaks import searched_modes, searched_regions
 

@@ -5,6 +5,8 @@ from functools import cache
 import numpy as np
 from scipy.special import roots_legendre
 
+from smoe.distribution.quantiles import integer_quantiles
+
 __all__ = ["grid_of", "integer_range", "panel_rule", "row_sums", "WIDEST"]
 
 _NODES = 8  # Gauss-Legendre nodes of a panel
@@ -47,29 +49,31 @@ def _real_groups(several):
 
 
 def _real_nodes(several, cut):
-    edges = np.concatenate([_panel_edges(one) for one in several])
+    edges = np.concatenate([_panel_edges(one) for one in several], axis=1)
     if cut is not None:
-        edges = np.append(edges, np.clip(cut, edges.min(axis=0), edges.max(axis=0))[None], axis=0)
-    edges = np.sort(edges, axis=0).T
-    return _transformed_rule(edges, several[0].support)
+        edges = np.column_stack([edges, np.clip(cut, edges.min(axis=1), edges.max(axis=1))])
+    return _transformed_rule(np.sort(edges, axis=1), several[0].support)
 
 
 def grid_of(components):
     """Return points (m, g) in increasing order, dense wherever an expert has mass."""
     if components.support.kind == "integers":
-        return _thirds(np.sort(_integer_edges(components), axis=0).T)
-    edges = np.sort(_panel_edges(components), axis=0).T
-    return _transformed_rule(edges, components.support, nodes=False)
+        return _thirds(_integer_edges(components))
+    return _transformed_rule(_panel_edges(components), components.support, nodes=False)
 
 
 def _panel_edges(components):
-    """Return panel edges around each expert, (n_experts * n_edges, m); those of idle experts coincide with another's."""
+    """Return panel edges around all experts in increasing order, (m, g); an idle expert's are equal to another's."""
     if components.normal is None:
-        sides = [components.edges(p, upper) for upper in (False, True) for p in _TAILS]
-        return np.concatenate(sides)
+        return _sorted(np.concatenate([components.edges(p, upper) for upper in (False, True) for p in _TAILS]))
     busy = components.proba.argmax(axis=0)[None]
     mean, sd = (np.where(components.proba > 0, v, np.take_along_axis(v, busy, axis=0)) for v in components.normal)
-    return (mean[:, None] + sd[:, None] * _NORMAL[:, None]).reshape(-1, len(components))
+    return _sorted((mean[:, None] + sd[:, None] * _NORMAL[:, None]).reshape(-1, len(components)))
+
+
+def _sorted(edges):
+    """Return edges (g, m) in increasing order, (m, g)."""
+    return np.sort(_finite(edges.T), axis=1)
 
 
 @cache
@@ -130,7 +134,7 @@ def _thirds(edges):
 
 
 def _finite(s):
-    """Return edges in which those at infinity, where quantiles have left float64, are moved to their finite neighbour."""
+    """Return edges (m, g) in which infinite ones, where quantiles have left float64, are moved to a finite one."""
     if np.isfinite(s).all():
         return s
     least = np.where(np.isfinite(s), s, np.inf).min(axis=1, keepdims=True)
@@ -143,9 +147,9 @@ def _finite(s):
 
 def integer_range(several):
     """Return the smallest and the largest whole number between far tails of several mixtures, (m,)."""
-    low = np.min([one.edges(_FAR).min(axis=0) for one in several], axis=0)
-    high = np.max([one.edges(_FAR, True).max(axis=0) for one in several], axis=0)
-    return np.floor(low), np.ceil(high)
+    far = np.full(len(several[0]), _FAR)
+    low = np.min([integer_quantiles(one, far) for one in several], axis=0)
+    return low, np.max([integer_quantiles(one, far, True) for one in several], axis=0)
 
 
 def _integer_groups(several):
@@ -173,7 +177,7 @@ def _all_nodes(several, _cut):
 
 def _wide_nodes(several, _cut):
     """Return whole numbers spread over the panels, each with the number of whole numbers it stands for."""
-    edges = np.sort(np.concatenate([_integer_edges(one) for one in several]), axis=0).T
+    edges = np.sort(np.concatenate([_integer_edges(one) for one in several], axis=1), axis=1)
     panels = edges[:, :-1, None] + np.diff(edges, axis=1)[:, :, None] * (np.arange(_NODES) / _NODES)
     cuts = np.floor(np.concatenate([panels.reshape(len(edges), -1), edges[:, -1:] + 1.0], axis=1))
     weight = np.diff(cuts, axis=1)  # a cell holds the whole numbers from its left cut to before its right one
@@ -181,9 +185,8 @@ def _wide_nodes(several, _cut):
 
 
 def _integer_edges(components):
-    near = np.arange(4.0)[:, None] + np.maximum(
-        components.support.low, -(2.0**53)
-    )  # whole numbers with mass of their own
-    sides = [np.floor(components.edges(p, upper)) for upper in (False, True) for p in _TAILS]
-    inner = np.concatenate(sides)
-    return np.concatenate([inner, np.clip(near, inner.min(axis=0), inner.max(axis=0))])
+    """Return whole numbers in increasing order (m, g) at which panels end."""
+    # The first of the support may have a mass of their own.
+    near = np.arange(4.0)[:, None] + np.maximum(components.support.low, -(2.0**53))
+    inner = _sorted(np.concatenate([np.floor(components.edges(p, upper)) for upper in (False, True) for p in _TAILS]))
+    return np.sort(np.concatenate([inner, np.clip(near, inner[:, 0], inner[:, -1]).T], axis=1), axis=1)

@@ -1,4 +1,4 @@
-"""Modes and highest-density regions of any continuous family, by search on a grid that follows the experts' quantiles."""
+"""Modes and highest-density regions of any continuous family, by search on a grid of the experts' quantiles."""
 
 import numpy as np
 from scipy.optimize.elementwise import find_root

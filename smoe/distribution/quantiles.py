@@ -1,4 +1,4 @@
-"""Quantiles of mixtures: in closed form up to one equation for normals, by a root or by bisection for other families."""
+"""Quantiles of mixtures: a compiled root for normals, any root for real families, bisection for whole numbers."""
 
 import numpy as np
 from scipy.optimize.elementwise import find_root
@@ -34,8 +34,7 @@ def _tail(components, p, upper):
 
 def _searched(components, p, upper):
     """Find the roots, which lie between the smallest and the largest of the experts' quantiles."""
-    edges = components.edges(p, upper)
-    low, high = edges.min(axis=0), edges.max(axis=0)
+    low, high = _bracket(components, p, upper)
     rows, out = np.flatnonzero(high > low), low.copy()
     if not len(rows):
         return out
@@ -54,6 +53,26 @@ def _searched(components, p, upper):
     return out
 
 
+def _bracket(components, p, upper):
+    """Return the smallest and the largest of the experts' quantiles, or where these are infinite what holds them."""
+    edges = components.edges(p, upper)
+    low, high = edges.min(axis=0), edges.max(axis=0)
+    rows = np.flatnonzero((p > 0) & ~(np.isfinite(low) & np.isfinite(high)))
+    if len(rows):
+        some, step = components.rows(rows), np.sqrt(components.variance[:, rows]).max(axis=0)
+        low[rows], high[rows] = _finite_ends(some, edges[:, rows])
+        sign = 1.0 if upper else -1.0
+        far = high if upper else low
+        far[rows] = _moved(far[rows], sign * step, lambda y, at: some.rows(at).cdf(y, upper) > p[rows[at]])
+    return low, high
+
+
+def _finite_ends(components, edges):
+    """Return the smallest and the largest finite edges; an expert's mean stands for an infinite one."""
+    edges = edges if np.isfinite(edges).all() else np.where(np.isfinite(edges), edges, components.mean)
+    return edges.min(axis=0), edges.max(axis=0)
+
+
 def integer_quantiles(components, q, upper=False):
     """Return the smallest whole numbers with mass at least q (m,) up to them, or with ``upper`` at most q above them.
 
@@ -70,8 +89,8 @@ def integer_quantiles(components, q, upper=False):
 
 def _smallest(components, q, upper):
     """Bisect whole numbers between the experts' quantiles; these only save steps, as ends are moved until they hold."""
-    edges = components.edges(q, upper)
-    low, high = np.floor(edges.min(axis=0)) - 1.0, np.ceil(edges.max(axis=0))
+    low, high = _finite_ends(components, components.edges(q, upper))
+    low, high = np.floor(low) - 1.0, np.ceil(high)
     low = _moved(low, -1.0, lambda y, at: _reached(components.rows(at), y, q[at], upper))
     high = _moved(high, 1.0, lambda y, at: ~_reached(components.rows(at), y, q[at], upper))
     while True:
@@ -84,12 +103,12 @@ def _smallest(components, q, upper):
         high[rows] = np.where(reached, middle[rows], high[rows])
 
 
-def _moved(end, sign, wrong):
-    """Move ends outwards, by 1, 2, 4, ..., until they are no longer wrong."""
-    step, rows = 1.0, np.arange(len(end))
-    while len(rows := rows[np.isfinite(end[rows]) & wrong(end[rows], rows)]) and step < 1e300:
-        end[rows] += sign * step
-        step *= 2.0
+def _moved(end, step, wrong):
+    """Move ends outwards, by once, twice, four times a step, ..., until they are no longer wrong."""
+    step, rows = np.broadcast_to(step, end.shape).copy(), np.arange(len(end))
+    while len(rows := rows[np.isfinite(end[rows]) & wrong(end[rows], rows)]):
+        end[rows] += step[rows]
+        step[rows] *= 2.0
     return end
 
 
