@@ -30,11 +30,13 @@ def quantile_residuals(distribution, y, random_state=None):
         raise ValueError(f"quantile residuals need responses that are numbers; this family's are {distribution.kind}.")
     tails = distribution.logcdf(y), distribution.logsf(y)
     if distribution.kind == "integers":
-        position = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4)).random(len(y))
+        seed = check_random_state(random_state).randint(2**31, size=4)
+        position = np.random.default_rng([*seed, 1]).random(len(y))  # not the stream that `sample` draws y from
         before = distribution.logcdf(y - 1.0), distribution.logsf(y - 1.0)
         with np.errstate(divide="ignore"):
             at, off = np.log(position), np.log1p(-position)
-        tails = [np.logaddexp(at + one, off + other) for one, other in zip(tails, before, strict=True)]
+        with np.errstate(invalid="ignore"):  # NaN is reported
+            tails = [np.logaddexp(at + one, off + other) for one, other in zip(tails, before, strict=True)]
     lower, upper = np.maximum(tails, -np.finfo(float).max)
     below, near = lower < upper, ndtri_exp(np.minimum(lower, upper))
     return np.where(below, np.exp(lower), -np.expm1(upper)), np.where(below, near, -near)

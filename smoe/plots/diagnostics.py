@@ -94,6 +94,7 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     """Draw the histogram of the PIT values, flat if the model is right.
 
     A hump says that the predictive distribution is too wide, a bowl that it is too narrow, a slope that it is biased.
+    The PIT values of whole numbers are randomised (`smoe.diagnostics.diagnose`), and flat as others are.
 
     Parameters
     ----------

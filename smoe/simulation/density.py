@@ -97,7 +97,7 @@ def density_error(fitted, truth, *, model=None, distance="hellinger", n_covariat
     _check_kinds(other.model.expert.support.kind, truth.model.expert.support.kind)
     X, weight = _covariates(truth, other, n_covariates, rng)
     between = _hellinger if distance == "hellinger" else _total_variation
-    h = between(*(_components(one, X) for one in (other, truth)))
+    h = np.minimum(between(*(_components(one, X) for one in (other, truth))), 1.0)  # beyond is rounding
     if weight is not None:
         return DensityError(float(weight @ h), 0.0)
     spread = h.std(ddof=1) if len(h) > 1 else np.nan
