@@ -14,7 +14,7 @@ from scipy import stats
 from contract import test_experts as experts_battery
 from contract import test_gates as gates_battery
 from contract import test_mixture as mixture_battery
-from helpers import INFORMED, PAIRS, SMOOTH, SMOOTH_PAIRS
+from helpers import ALL_PAIRS, BATTERY, INFORMED, SMOOTH, SMOOTH_PAIRS
 from smoe import MoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import EXPERTS, GaussianExpertParams
@@ -28,10 +28,9 @@ sys.path.append(str(DOCS / "extending"))
 from quadratic_gate import QuadraticGate, QuadraticGateParams  # noqa: E402
 from student_t_expert import StudentTExpert  # noqa: E402
 
-REGISTERED = (GATES, SMOOTH, INFORMED, EXPERTS, PAIRS, SMOOTH_PAIRS)
-# One M-step with weights is a step up and not the maximum; what is beyond the grids of these tests is not negligible.
+REGISTERED = (GATES, SMOOTH, INFORMED, BATTERY, ALL_PAIRS, SMOOTH_PAIRS)
+# What is beyond the grids of these tests is not negligible.
 NOT_FOR_T = (
-    "test_m_step_is_the_maximum",
     "test_sample_follows_the_density",
     "test_cdf_is_the_integral_of_the_density",
     "test_mean_and_std_are_those_of_the_density",

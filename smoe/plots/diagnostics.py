@@ -271,6 +271,7 @@ def plot_rootogram(rootogram, ax=None):
     'square root of the number of rows'
     """
     ax = _axes(ax)
+    ax.use_sticky_edges = False  # bars stand on what is expected, which would be the axis' end
     edges, (observed, expected) = rootogram.edges, np.sqrt([rootogram.observed, rootogram.expected])
     width = np.diff(edges)
     centre = edges[:-1] + 0.5 * (width - 1.0)
