@@ -125,7 +125,8 @@ class FittedMixture:
         return self._distribution(X, copy=True)
 
     def _distribution(self, X, copy=False):
-        return ConditionalMixture(self._model, self.params_, self._blocks(X, copy=copy))
+        blocks = self._blocks(X, copy=copy)
+        return ConditionalMixture(self._model, self.params_, blocks)
 
     def predict_quantiles(self, X, q):
         """Return quantiles of y given x.

@@ -45,7 +45,7 @@ class ConditionalMixture:
     >>> len(mixture), mixture.mean().shape
     (272, (272,))
     >>> mixture[3].gate_proba().round(3)
-    array([[0.972, 0.028]])
+    array([[0.934, 0.066]])
     """
 
     kind = None

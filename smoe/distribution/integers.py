@@ -50,6 +50,9 @@ class IntegerMixture(LineMixture, kind="integers"):
     >>> class Poisson(Expert):  # what predictive distributions ask of a family
     ...     support = Support(0.0, kind="integers")
     ...
+    ...     def mean(self, Z, params):
+    ...         return params.rate[:, None] + 0 * Z[0]
+    ...
     ...     def log_prob(self, Z, y, params):
     ...         return poisson.logpmf(y, params.rate[:, None])
     ...
@@ -57,16 +60,16 @@ class IntegerMixture(LineMixture, kind="integers"):
     ...         return (poisson.sf if upper else poisson.cdf)(y, params.rate[:, None])
     ...
     ...     def ppf(self, Z, q, params, upper=False):
-    ...         return (poisson.isf if upper else poisson.ppf)(q, params.rate[:, None] + 0 * Z[0])
+    ...         return (poisson.isf if upper else poisson.ppf)(q, self.mean(Z, params))
     >>> model = MixtureOfExperts(SoftmaxGate(), Poisson())
     >>> gate = LinearGateParams(np.zeros((2, 1)), np.log([0.5, 0.5]))
     >>> counts = ConditionalMixture(model, MoEParams(gate, Rates(np.array([1.0, 9.0]))), Blocks.plain(model, np.eye(1)))
     >>> counts.pmf([[0, 1, 1.5]]).round(4)
     array([[0.184 , 0.1845, 0.    ]])
     >>> counts.median(), counts.interval(0.8)
-    (array([4.]), array([[ 0., 11.]]))
+    (array([3.]), array([[ 0., 11.]]))
     >>> counts.hdr(0.8).of(0)
-    array([ 0.,  1.,  2.,  3.,  6.,  7.,  8.,  9., 10., 11.])
+    array([ 0.,  1.,  2.,  6.,  7.,  8.,  9., 10., 11.])
     """
 
     def pmf(self, y):

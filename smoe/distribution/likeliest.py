@@ -2,54 +2,50 @@
 
 import numpy as np
 
-from smoe.distribution.nodes import WIDEST, integer_range
+from smoe.distribution.nodes import integer_groups
 from smoe.distribution.peaks import searched_modes, searched_regions
 
 __all__ = ["likeliest", "likeliest_sets"]
 
-_CHUNK = 32
 _ROUNDING = 1e-14  # a sum of probabilities that misses the coverage by less has reached it
 
 
 def likeliest(components):
     """Return the most likely number of each row, (m,); of equally likely ones the smallest."""
-    out, narrow = np.empty(len(components)), _is_narrow(components)
-    for rows in _groups(narrow):
-        y, logpmf = _enumerated(components.rows(rows))
-        out[rows] = np.take_along_axis(y, logpmf.argmax(axis=1)[:, None], axis=1)[:, 0]
-    for rows in _groups(~narrow):
-        out[rows] = np.round(searched_modes(_Steps(components.rows(rows))))
+    out = np.empty(len(components))
+    for rows, nodes, complete in integer_groups([components]):
+        part = components.rows(rows)
+        out[rows] = _highest(part, nodes) if complete else np.round(searched_modes(_Steps(part)))
     return out
 
 
 def likeliest_sets(components, coverage):
     """Return runs (n_runs, 2) of numbers row after row, their number for each row, and the least probability, (m,)."""
-    narrow, found = _is_narrow(components), [None] * len(components)
-    for rows in _groups(narrow):
-        for row, *of_row in zip(rows, *_enumerated(components.rows(rows)), strict=True):
-            found[row] = _smallest_set(*of_row, coverage)
-    for rows in _groups(~narrow):
-        for row, *of_row in zip(rows, *_searched_sets(components.rows(rows), coverage), strict=True):
-            found[row] = tuple(of_row)
+    found = [None] * len(components)
+    for rows, nodes, complete in integer_groups([components]):
+        part = components.rows(rows)
+        sets = _smallest_sets(part, nodes, coverage) if complete else _searched_sets(part, coverage)
+        for row, one in zip(rows, sets, strict=True):
+            found[row] = one
     runs, level = zip(*found, strict=True)
     return np.concatenate(runs), np.array([len(run) for run in runs]), np.array(level)
 
 
-def _is_narrow(components):
-    low, high = integer_range([components])
-    return high - low < WIDEST
+def _enumerated(components, nodes):
+    """Return whole numbers (m, g) and the logarithms of their probabilities, of repeated ones minus infinity."""
+    y, weight = nodes([components], None)
+    return y, np.where(weight > 0, components.logpdf_at(y), -np.inf)
 
 
-def _groups(chosen):
-    rows = np.flatnonzero(chosen)
-    return [rows[low : low + _CHUNK] for low in range(0, len(rows), _CHUNK)]
+def _highest(components, nodes):
+    y, logpmf = _enumerated(components, nodes)
+    return np.take_along_axis(y, logpmf.argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
-def _enumerated(components):
-    """Return consecutive numbers (m, g) between far tails, and the logarithms of their probabilities."""
-    low, high = integer_range([components])
-    y = low[:, None] + np.arange(int((high - low).max()) + 1)
-    return y, components.logpdf_at(y)
+def _smallest_sets(components, nodes, coverage):
+    """Yield for each row the runs of the likeliest numbers (n_runs, 2), and the least probability among them."""
+    for y, logpmf in zip(*_enumerated(components, nodes), strict=True):
+        yield _smallest_set(y, logpmf, coverage)
 
 
 def _smallest_set(y, logpmf, coverage):
@@ -65,10 +61,10 @@ def _smallest_set(y, logpmf, coverage):
 
 
 def _searched_sets(components, coverage):
-    """Return the same for rows of very many numbers: lists of runs, and densities at their ends."""
+    """Return the same for rows of very many numbers, with densities at the runs' ends."""
     edges, count, level = searched_regions(_Steps(components), coverage)
     runs = np.column_stack([np.ceil(edges[:, 0]), np.floor(edges[:, 1])])
-    return np.split(runs, np.cumsum(count)[:-1]), level
+    return zip(np.split(runs, np.cumsum(count)[:-1]), level, strict=True)
 
 
 class _Steps:

@@ -7,7 +7,7 @@ from scipy.special import roots_legendre
 
 from smoe.distribution.quantiles import integer_quantiles
 
-__all__ = ["grid_of", "integer_range", "panel_rule", "row_sums", "WIDEST"]
+__all__ = ["grid_of", "integer_groups", "panel_rule", "row_sums"]
 
 _NODES = 8  # Gauss-Legendre nodes of a panel
 # Panel edges around each normal, in its standard deviations. What is outside weighs less than 1e-22.
@@ -17,7 +17,7 @@ _NORMAL = np.concatenate([-_NORMAL[::-1], [0.0], _NORMAL])
 _TAILS = np.array([0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0.01, 3e-3, 1e-3, 3e-4, 1e-4])
 _TAILS = np.concatenate([_TAILS, 10.0 ** -np.arange(5, 15), 10.0 ** -np.arange(16, 22, 2)])
 _FAR = 1e-18  # tail beyond which whole numbers are left out
-WIDEST = 2**14  # whole numbers of a row that are visited one by one; of more, as many as a quadrature needs
+_WIDEST = 2**14  # whole numbers of a row that are visited one by one; of more, as many as a quadrature needs
 _CHUNK = 32  # rows at a time: bounds the memory and stays in the cache
 _NUMBERS = 2**18  # of a chunk
 
@@ -37,7 +37,7 @@ def row_sums(several, function, cut=None):
     """
     out = np.empty(len(several[0]))
     whole = several[0].support.kind == "integers"
-    for rows, nodes in _integer_groups(several) if whole else _real_groups(several):
+    for rows, nodes, _ in integer_groups(several) if whole else _real_groups(several):
         parts = [one.rows(rows) for one in several]
         out[rows] = function(rows, parts, *nodes(parts, None if cut is None else cut[rows]))
     return out
@@ -45,7 +45,7 @@ def row_sums(several, function, cut=None):
 
 def _real_groups(several):
     for low in range(0, len(several[0]), _CHUNK):
-        yield np.arange(low, min(low + _CHUNK, len(several[0]))), _real_nodes
+        yield np.arange(low, min(low + _CHUNK, len(several[0]))), _real_nodes, False
 
 
 def _real_nodes(several, cut):
@@ -145,31 +145,31 @@ def _finite(s):
 # Whole numbers --------------------------------------------------------------------------------------------------------
 
 
-def integer_range(several):
+def _integer_range(several):
     """Return the smallest and the largest whole number between far tails of several mixtures, (m,)."""
     far = np.full(len(several[0]), _FAR)
     low = np.min([integer_quantiles(one, far) for one in several], axis=0)
     return low, np.max([integer_quantiles(one, far, True) for one in several], axis=0)
 
 
-def _integer_groups(several):
-    """Yield rows that need about as many whole numbers, and the rule for them."""
-    low, high = integer_range(several)
+def integer_groups(several):
+    """Yield rows that need about as many whole numbers, the rule for them, and whether it visits all."""
+    low, high = _integer_range(several)
     width = high - low + 1.0
     order = np.argsort(width, kind="stable")
-    narrow = order[width[order] <= WIDEST]
+    narrow = order[width[order] <= _WIDEST]
     while len(narrow):
         size = max(1, int(_NUMBERS // width[narrow[:_CHUNK]].max()))
         rows, narrow = narrow[:size], narrow[size:]
-        yield rows, _all_nodes
-    wide = order[~(width[order] <= WIDEST)]
+        yield rows, _all_nodes, True
+    wide = order[~(width[order] <= _WIDEST)]
     for start in range(0, len(wide), _CHUNK):
-        yield wide[start : start + _CHUNK], _wide_nodes
+        yield wide[start : start + _CHUNK], _wide_nodes, False
 
 
 def _all_nodes(several, _cut):
     """Return all whole numbers that matter, with weight zero where a row needs fewer than others."""
-    low, high = integer_range(several)
+    low, high = _integer_range(several)
     y = low[:, None] + np.arange(int((high - low).max()) + 1)
     there = y <= high[:, None]
     return np.where(there, y, low[:, None]), there.astype(float)

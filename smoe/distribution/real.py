@@ -15,7 +15,7 @@ from smoe.validation import check_level
 
 __all__ = ["RealMixture"]
 
-_CHUNK = 128  # rows whose modes and regions are searched at a time
+_CHUNK = 512  # rows whose modes and regions are searched at a time
 
 
 class RealMixture(LineMixture, kind="real"):
