@@ -159,6 +159,11 @@ class Blocks:
         out.n_threads = n_threads
         return out
 
+    def select(self, rows):
+        """Return the blocks of some rows (a slice, indices or a mask), without response and weights."""
+        out = type(self)(self.model, self.source.X[rows], None, None, self.scaling)
+        return out.shared_by(self.n_threads)
+
     @property
     def only(self):
         """The block of all rows if they are one block, for those who can do more with it than visit it."""

@@ -75,11 +75,11 @@ class FittedMixture:
         """Variances of the experts, (n_experts,)."""
         return self.params_.expert.variance
 
-    def _blocks(self, X, y=None, sample_weight=None):
+    def _blocks(self, X, y=None, sample_weight=None, copy=False):
         """Validate new data and return its blocks, in the user's units."""
         check_is_fitted(self)
         if y is None:
-            X, weight = validate_data(self, X, reset=False, dtype=ACCEPTED["dtype"]), None
+            X, weight = validate_data(self, X, reset=False, dtype=ACCEPTED["dtype"], copy=copy), None
         else:
             X, y = validate_data(self, X, y, reset=False, **ACCEPTED)
             y = check_response(y)
@@ -120,13 +120,19 @@ class FittedMixture:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Copied: later changes of X do not change the distributions. (The methods of the estimator that answer at
+            once do not copy.)
 
         Returns
         -------
         ConditionalMixture
-            With ``mean``, ``std``, ``pdf``, ``cdf``, ``ppf``, ``interval``, ``hdr``, ``mode``, ``sample`` and more.
+            With ``mean``, ``std``, ``pdf``, ``cdf``, ``ppf``, ``interval``, ``hdr``, ``mode``, ``sample`` and more, as
+            the kind of response has them; ``mixture[i]`` are those of some rows.
         """
-        blocks = self._blocks(X)
+        return self._distribution(X, copy=True)
+
+    def _distribution(self, X, copy=False):
+        blocks = self._blocks(X, copy=copy)
         return ConditionalMixture(self._model, self.params_, blocks)
 
     def predict_quantiles(self, X, q):
@@ -136,24 +142,26 @@ class FittedMixture:
         ----------
         X : array-like of shape (n_samples, n_features)
         q : float or array-like of shape (n_q,)
-            Levels between 0 and 1, the same for every row; 0 and 1 give minus infinity and infinity.
+            Levels between 0 and 1, the same for every row; 0 and 1 give the ends of the support, which for normal
+            experts are minus infinity and infinity.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_q)
-            Solutions of the sum over experts of gate probability times distribution function = q.
+            Solutions of the sum over experts of gate probability times distribution function = q; for families of whole
+            numbers the smallest number at which the sum is at least q.
         """
         levels = check_floats(q, "q")
         if levels.ndim > 1:
             raise ValueError(f"q must be a number or have shape (n_q,), got {levels.shape}.")
-        return self.predict_distribution(X).ppf(levels if levels.ndim == 0 else levels[None, :])
+        return self._distribution(X).ppf(levels if levels.ndim == 0 else levels[None, :])
 
     def predict_interval(self, X, coverage=0.95):
         """Return the equal-tailed interval that holds y given x with probability ``coverage``, (n_samples, 2).
 
         Where y given x has several modes, ``predict_distribution(X).hdr(coverage)`` is smaller.
         """
-        return self.predict_distribution(X).interval(coverage)
+        return self._distribution(X).interval(coverage)
 
     def gate_proba(self, X):
         """Return the gate's probability of each expert, (n_samples, n_experts)."""
@@ -190,10 +198,13 @@ class FittedMixture:
     def score_samples(self, X, y=None):
         """Return the log density (natural logarithm) of each row, (n_samples,).
 
-        Without y the density at ``predict(X)`` is returned, a measure of how sharp the prediction is.
+        Without y the density at ``predict(X)`` is returned, a measure of how sharp the prediction is, which responses
+        that are not real numbers do not have.
         """
         if y is None:
-            mixture = self.predict_distribution(X)
+            mixture = self._distribution(X)
+            if mixture.kind != "real":
+                raise ValueError(f"pass y: the density at the mean says nothing where responses are {mixture.kind}.")
             return mixture.logpdf(mixture.mean())
         return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[2], self.params_)
 
@@ -224,4 +235,4 @@ class FittedMixture:
 
     def sample(self, X, random_state=None):
         """Draw one response for each row of X, (n_samples,)."""
-        return self.predict_distribution(X).sample(random_state=random_state)
+        return self._distribution(X).sample(random_state=random_state)

@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 import naive
+from families import FAMILIES
+from smoe import MoERegressor
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS
 from smoe.features import Rows, design
@@ -16,8 +18,18 @@ from smoe.scaling import Scaling
 
 SMOOTH = [name for name in GATES if GATES[name]().smooth]
 INFORMED = [name for name in SMOOTH if hasattr(GATES[name](), "information")]
-PAIRS = [(gate, expert) for gate in GATES for expert in EXPERTS]
-SMOOTH_PAIRS = [(gate, expert) for gate in INFORMED for expert in EXPERTS]
+BATTERY = [*EXPERTS, *FAMILIES]  # families that are tested: those of smoe, and some that only tests have
+OTHERS = [("softmax", name) for name in FAMILIES if name != "multinomial"]  # means of classes are not numbers
+# Every gate with one family, every family with one gate: gates and families do not know each other.
+WITH_SOFTMAX = [("softmax", name) for name in EXPERTS if name != "gaussian"]
+PAIRS = [(gate, "gaussian") for gate in GATES] + WITH_SOFTMAX
+ALL_PAIRS = PAIRS + OTHERS
+SMOOTH_PAIRS = [(gate, "gaussian") for gate in INFORMED] + WITH_SOFTMAX + OTHERS
+
+
+def expert_of(name):
+    """A family of smoe or of the tests."""
+    return EXPERTS[name]() if name in EXPERTS else FAMILIES[name]()
 
 
 def lower_of(family):
@@ -63,7 +75,7 @@ class Problem:
     def __init__(self, gate, expert, n=40, k=3, d=2, seed=0, spread=1.0, weighted=False):
         rng = np.random.default_rng(seed)
         self.rng, self.k, self.d = rng, k, d
-        self.model = MixtureOfExperts(GATES[gate](), EXPERTS[expert]())
+        self.model = MixtureOfExperts(GATES[gate](), expert_of(expert))
         self.X = rng.uniform(-1, 1, (n, d))
         self.truth = MoEParams(
             random_gate(self.model.gate, k, d, rng, spread), random_expert(self.model.expert, k, d, rng, spread)
@@ -91,6 +103,16 @@ class Problem:
 
     def loglik(self, params):
         return self.twin.loglik(params, self.X, self.y, self.weight)
+
+
+def wearing(expert, params, X):
+    """An estimator that answers as if it had been fitted with these experts and a gate that prefers none."""
+    k = len(params[0])
+    y = np.random.default_rng(0).normal(size=len(X))
+    model = quietly(MoERegressor(k, random_state=0, max_iter=1).fit, X, y)
+    gate = model.gate_.init_params(k, X.shape[1])
+    model.expert_, model.params_ = expert, MoEParams(gate, params)
+    return model
 
 
 def twin(model):
@@ -133,9 +155,9 @@ def quietly(fit, *args, **kwargs):
         return fit(*args, **kwargs)
 
 
-def distribution_function(log_density, centre, sd, n=40001, reach=15.0):
+def distribution_function(log_density, centre, sd, low=-np.inf, n=40001, reach=15.0):
     """Integrate a density over a grid: the distribution function as a callable, and its value at the far end."""
-    grid = np.linspace(centre - reach * sd, centre + reach * sd, n)
+    grid = np.linspace(max(centre - reach * sd, low + 1e-9 * sd), centre + reach * sd, n)
     density = np.exp(log_density(grid))
     total = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
     return (lambda y: np.interp(y, grid, total)), total[-1]

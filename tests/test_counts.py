@@ -143,8 +143,8 @@ def test_it_is_an_estimator_like_any_other():
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda X, y: (X, y - 100), "y: Poisson takes whole numbers at least 0; .* of 300 rows do not hold such"),
-        (lambda X, y: (X, y + 0.5), "y: Poisson takes whole numbers at least 0; 300 of 300 rows"),
+        (lambda X, y: (X, y - 100), "y: Poisson takes whole numbers of at least 0; .* of 300 rows do not hold such"),
+        (lambda X, y: (X, y + 0.5), "y: Poisson takes whole numbers of at least 0; 300 of 300 rows"),
         (lambda X, y: (X.assign(time=0.0), y), "exposure_feature='time' must be positive"),
     ],
 )

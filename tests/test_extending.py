@@ -14,7 +14,7 @@ from scipy import stats
 from contract import test_experts as experts_battery
 from contract import test_gates as gates_battery
 from contract import test_mixture as mixture_battery
-from helpers import INFORMED, PAIRS, SMOOTH, SMOOTH_PAIRS
+from helpers import ALL_PAIRS, BATTERY, INFORMED, SMOOTH, SMOOTH_PAIRS
 from smoe import MoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import EXPERTS, GaussianExpertParams
@@ -30,10 +30,9 @@ from quadratic_gate import QuadraticGate, QuadraticGateParams  # noqa: E402
 from similar_slopes import SimilarSlopes  # noqa: E402
 from student_t_expert import StudentTExpert  # noqa: E402
 
-REGISTERED = (GATES, SMOOTH, INFORMED, EXPERTS, PAIRS, SMOOTH_PAIRS)
-# One M-step with weights is a step up and not the maximum; what is beyond the grids of these tests is not negligible.
+REGISTERED = (GATES, SMOOTH, INFORMED, BATTERY, ALL_PAIRS, SMOOTH_PAIRS)
+# What is beyond the grids of these tests is not negligible.
 NOT_FOR_T = (
-    "test_m_step_is_the_maximum",
     "test_sample_follows_the_density",
     "test_cdf_is_the_integral_of_the_density",
     "test_mean_and_std_are_those_of_the_density",
@@ -174,7 +173,7 @@ def test_a_family_of_forty_lines_fits():
     wanted = np.log((model.gate_proba(X) * law.pmf(y[:, None])).sum(axis=1)).sum()
     assert model.converged_ and model.loglik_ == pytest.approx(wanted, rel=1e-10)
     assert np.isfinite(np.concatenate([*map(np.ravel, model.standard_errors_.expert)])).all()
-    with pytest.raises(ValueError, match="y: Geometric takes whole numbers at least 0; 1 of 1500 rows"):
+    with pytest.raises(ValueError, match="y: Geometric takes whole numbers of at least 0; 1 of 1500 rows"):
         model.fit(X, np.append(y[:-1], 0.5))
 
 

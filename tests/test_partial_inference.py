@@ -13,6 +13,7 @@ from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.blocks import Blocks
 from smoe.datasets import load_ethanol, make_moe
 from smoe.experts import EXPERTS, GaussianExpertParams
+from smoe.fields import Entry
 from smoe.gates import GATES, LinearGateParams, TopKGate
 from smoe.gates.top_k_moves import kept_moves
 from smoe.inference import covariance
@@ -68,7 +69,9 @@ def test_singular_directions_are_named(moe):
     gate = LinearGateParams(coef[twice], intercept[twice] + np.log([2.0, 1.0, 1.0]))
     params = MoEParams(gate, type(expert)(*(field[twice] for field in expert)))
     blocks = Blocks(fit._model, moe.data, moe.target, None, Scaling.identity([0], [0]))
-    names = [f"{side} {k}: {e}" for side, es in (("gate", "ab"), ("expert", "abv")) for k in range(3) for e in es]
+    names = [
+        Entry(side, k, e, (), None, e) for side, es in (("gate", "ab"), ("expert", "abv")) for k in range(3) for e in es
+    ]
     found = covariance(fit._model, blocks, params, Certificate(False, "singular", False, True), names)
     errors = found.standard_errors
     assert_close(permute(errors.expert, [0]), permute(fit.standard_errors_.expert, [0]), rtol=1e-5)

@@ -5,7 +5,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from helpers import quietly
+from families import Line, MultinomialExpert, PoissonExpert
+from helpers import quietly, wearing
 from smoe import SoftmaxMoERegressor
 from smoe.datasets import load_faithful, make_moe
 from smoe.plots import plot_fit
@@ -68,3 +69,21 @@ def test_polars_frames_keep_their_names():
     frame = pl.DataFrame({"a": moe.data[:, 0], "b": moe.data[:, 1]})
     model = quietly(SoftmaxMoERegressor(2, random_state=0).fit, frame, moe.target)
     assert plot_fit(model, frame, moe.target, feature="b").axes[1].get_xlabel() == "b"
+
+
+def test_bands_of_counts_are_steps():
+    X = np.linspace(0, 2, 60)[:, None]
+    model = wearing(PoissonExpert(), Line(np.array([[1.0], [0.5]]), np.array([0.0, 2.0])), X)
+    top = plot_fit(model, X, model.sample(X, random_state=0)).axes[0]
+    grid = top.lines[-1].get_xdata()
+    low, high = model.predict_interval(grid[:, None], 0.9).T
+    drawn = np.unique(top.collections[0].get_paths()[0].vertices[:, 1])
+    np.testing.assert_array_equal(drawn, np.unique([low, high]))
+    np.testing.assert_allclose(top.lines[-1].get_ydata(), model.predict(grid[:, None]))
+
+
+def test_classes_are_not_drawn():
+    X = np.linspace(0, 2, 60)[:, None]
+    model = wearing(MultinomialExpert(), Line(np.zeros((1, 2, 1)), np.zeros((1, 2))), X)
+    with pytest.raises(ValueError, match="plot_fit draws responses that are numbers; those of .* are classes"):
+        plot_fit(model, X, np.zeros(60))

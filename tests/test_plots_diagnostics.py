@@ -6,7 +6,15 @@ from scipy.stats import binom, norm
 
 from smoe import SoftmaxMoERegressor
 from smoe.datasets import load_engel
-from smoe.plots import plot_diagnostics, plot_expert_load, plot_pit, plot_residual_qq, plot_residuals
+from smoe.diagnostics import Rootogram
+from smoe.plots import (
+    plot_diagnostics,
+    plot_expert_load,
+    plot_pit,
+    plot_residual_qq,
+    plot_residuals,
+    plot_rootogram,
+)
 from smoe.plots.diagnostics import _qq_band
 
 
@@ -71,6 +79,18 @@ def test_residuals_and_their_quantiles(diagnosis):
 def test_load(diagnosis):
     heights = [bar.get_height() for bar in plot_expert_load(diagnosis).patches]
     np.testing.assert_allclose(heights, [*diagnosis.load / 235, *diagnosis.first])
+
+
+def test_bars_hang_from_what_is_expected():
+    found = Rootogram(np.array([0.0, 2.0, 4.0, 6.0]), np.array([9.0, 4.0, 0.0]), np.array([8.0, 5.5, 1.2]))
+    ax = plot_rootogram(found)
+    bars = [patch for patch in ax.patches if np.isclose(patch.get_width(), 1.8)]
+    top = [bar.get_y() for bar in bars]
+    np.testing.assert_allclose(top, np.sqrt(found.expected))
+    np.testing.assert_allclose([bar.get_height() for bar in bars], -np.sqrt(found.observed))
+    np.testing.assert_allclose([bar.get_x() + 0.9 for bar in bars], [0.5, 2.5, 4.5])
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), np.column_stack([[0.5, 2.5, 4.5], np.sqrt(found.expected)]))
+    assert sorted(labels(ax)) == ["expected", "observed"]
 
 
 def test_all_of_it(diagnosis):

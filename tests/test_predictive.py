@@ -5,11 +5,12 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kstest, norm
+from scipy.stats import kstest, norm, poisson
 from sklearn.exceptions import NotFittedError
 
 import smoe.fitted
-from helpers import Problem, interrupt_of_compiled_code, quietly
+from families import Line, PoissonExpert
+from helpers import Problem, interrupt_of_compiled_code, quietly, wearing
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import make_moe
 from smoe.distribution import ConditionalMixture
@@ -113,6 +114,36 @@ def test_data_frames_integers_and_one_row(moe):
     one = model.predict_distribution(frame.iloc[[7]])
     np.testing.assert_array_equal(one.hdr(0.9).of(0), regions.of(7))
     assert one.interval(0.9).shape == (1, 2) and one.mode().shape == (1,)
+
+
+@pytest.mark.parametrize("kind", [np.array, pd.DataFrame, np.asfortranarray])
+def test_later_changes_of_X_change_nothing(moe, kind):
+    model = SoftmaxMoERegressor(2, n_init=3, random_state=0)
+    X = kind(moe.data.copy())
+    mixture = quietly(model.fit, X, moe.target).predict_distribution(X)
+    before = mixture.mean()
+    X[:] = 7.0
+    np.testing.assert_array_equal(mixture.mean(), before)
+    np.testing.assert_array_equal(mixture[3:5].interval(0.9), mixture.interval(0.9)[3:5])
+
+
+def test_estimators_of_counts_answer_in_whole_numbers():
+    X = np.linspace(-1, 1, 40)[:, None]
+    params = Line(np.array([[1.0], [-0.5]]), np.array([0.0, 3.0]))
+    model = wearing(PoissonExpert(), params, X)
+    law = [poisson(np.exp(params.coef[k, 0] * X[:, 0] + params.intercept[k])) for k in range(2)]
+
+    def cdf(y):
+        return 0.5 * (law[0].cdf(y) + law[1].cdf(y))
+
+    q = np.array([0.05, 0.3, 0.5, 0.95])
+    found = model.predict_quantiles(X, q)
+    assert found.shape == (40, 4) and np.all(found == np.floor(found))
+    for level, y in zip(q, found.T, strict=True):
+        assert np.all(cdf(y) >= level - 1e-14) and np.all(cdf(y - 1) < level)
+    np.testing.assert_array_equal(model.predict_interval(X, 0.9), found[:, [0, 3]])
+    with pytest.raises(ValueError, match="pass y: the density at the mean says nothing where responses are integers"):
+        model.score_samples(X)
 
 
 def test_draws_follow_the_distribution(fitted, moe):

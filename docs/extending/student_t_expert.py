@@ -26,6 +26,8 @@ class StudentTExpert(GaussianExpert):
     Chamroukhi, F. (2016). Robust mixture of experts modeling using the t distribution. Neural Networks 79, 20-36.
     """
 
+    exact_m_step = False  # a step up, with weights from the parameters before it
+
     def __init__(self, df=5.0, variance_floor=1e-8):
         super().__init__(variance_floor)
         self.df = df

@@ -17,7 +17,7 @@ _MIXED = 0.9  # larger entropies are reported
 def problems_of(model, found, X):
     """Return the problems of a `Diagnosis` as a list of sentences."""
     names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(model.n_features_in_)])
-    return [*_problems_of_fit(model, found), *_problems_of_residuals(found), *_patterns(found, X, names)]
+    return [*_problems_of_fit(model, found), *_problems_of_residuals(model, found), *_patterns(found, X, names)]
 
 
 def _problems_of_fit(model, found):
@@ -38,9 +38,13 @@ def _problems_of_fit(model, found):
         yield "x and y hardly tell which expert a row comes from: the experts overlap, fewer may do (n_experts_test)."
 
 
-def _problems_of_residuals(found):
+def _problems_of_residuals(model, found):
     """Say how the residuals' distribution departs from what the model implies."""
     r, n = found.residuals, len(found.residuals)
+    if missing := int(np.isnan(r).sum()):
+        family = type(model.expert_).__name__
+        yield f"the residuals of {missing} rows are NaN: {family}.cdf is not a number at y, or below it."
+        return
     if (p := found.uniformity[1]) < _LEVEL:
         yield f"PIT values are not uniform (p = {p:.1g}): more experts or columns, or another family."
     if n >= _FEWEST and varies(r):
@@ -59,7 +63,7 @@ def _patterns(found, X, names):
     """Say with what the residuals or their size change: the fitted mean, or a column of X."""
     r, n = found.residuals, len(found.residuals)
     n_groups = min(n // _FEWEST, _MOST_GROUPS)
-    if n_groups < 2:
+    if n_groups < 2 or np.isnan(r).any():
         return
     candidates = {"the fitted mean": found.fitted, **{f"column {a}": x for a, x in zip(names, X.T, strict=True)}}
     groups = {a: np.array_split(np.argsort(x, kind="stable"), n_groups) for a, x in candidates.items() if varies(x)}

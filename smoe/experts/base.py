@@ -53,6 +53,18 @@ class Expert(BaseEstimator):
         Fields whose over-specified estimates are slower than those of the others.
     exact_m_step : bool
         Whether ``m_step`` is the maximiser; else EM shortens the experts' step, too, where it does not climb.
+
+    Notes
+    -----
+    What predictive distributions ask of a family depends on ``support.kind``:
+
+    * "real", "integers": what is listed above. ``log_prob`` and ``cdf`` are asked within the support only, of whole
+      numbers if these are meant;
+    * "classes": y holds codes 0, 1, ..., and ``class_log_proba(rows, params)`` returns the log probabilities of all
+      classes, (n_experts, n_classes, m). No ``mean``, ``variance``, ``cdf`` or ``ppf`` is asked for;
+    * "vectors": y is (q, m). ``mean`` is (n_experts, q, m), ``variance`` are covariance matrices (n_experts, q, q, m),
+      ``sample`` returns (q, m); ``normal`` returns mean and covariance matrices if the densities are normal, which
+      marginal and conditional distributions need. No ``cdf`` or ``ppf`` is asked for.
     """
 
     fields = {}
@@ -66,11 +78,6 @@ class Expert(BaseEstimator):
         """What summaries call it."""
         return type(self).__name__
 
-    @property
-    def discrete(self):
-        """Whether y takes whole numbers only."""
-        return self.support.kind == "integers"
-
     def check(self):
         """Raise ValueError or TypeError for settings that make no sense."""
 
@@ -80,7 +87,7 @@ class Expert(BaseEstimator):
 
     def check_response(self, y):
         """Raise ValueError unless every response lies in the support."""
-        wrong = self.support.violations(y)
+        wrong = ~self.support.contains(y)
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
             raise ValueError(

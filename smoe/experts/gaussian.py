@@ -81,6 +81,8 @@ class GaussianExpert(Expert):
     array([[0., 2.]])
     """
 
+    exact_m_step = True
+
     def __init__(self, variance_floor=1e-8):
         self.variance_floor = variance_floor
 

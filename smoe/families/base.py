@@ -21,7 +21,16 @@ class Support(NamedTuple):
     closed : tuple of two bool
         Whether y may equal them.
     kind : {"real", "integers", "classes", "vectors"}
-        What y is; it chooses the class of the predictive distribution.
+        What y is; it chooses the class of predictive distributions (`smoe.distribution.DISTRIBUTIONS`).
+
+    Examples
+    --------
+    >>> from smoe.families import Support
+    >>> counts = Support(0.0, closed=(True, False), kind="integers")
+    >>> counts.contains([-1.0, 0.0, 1.5, 2.0])
+    array([False,  True, False,  True])
+    >>> print(counts)
+    whole numbers of at least 0
     """
 
     low: float = -math.inf
@@ -29,17 +38,23 @@ class Support(NamedTuple):
     closed: tuple = (False, False)
     kind: str = "real"
 
-    def violations(self, y):
-        """Return which values of y (a mask) lie outside."""
-        above = y >= self.low if self.closed[0] else y > self.low
-        below = y <= self.high if self.closed[1] else y < self.high
-        wrong = ~(above & below)
-        return wrong | (y != np.floor(y)) if self.kind == "integers" else wrong
+    @property
+    def bounded(self):
+        """Whether there is a real number outside."""
+        return self.kind == "integers" or self.low > -math.inf or self.high < math.inf
+
+    def contains(self, y):
+        """Return whether numbers y lie in the support, an array of y's shape."""
+        y = np.asarray(y, dtype=float)
+        whole = self.kind == "integers"
+        left, right = (closed or whole for closed in self.closed)
+        inside = ((y >= self.low) if left else (y > self.low)) & ((y <= self.high) if right else (y < self.high))
+        return inside & np.isfinite(y) & (np.floor(y) == y) if whole else inside
 
     def __str__(self):
         kind = "whole numbers" if self.kind == "integers" else "numbers"
-        low = "" if self.low == -math.inf else f" {'at least' if self.closed[0] else 'above'} {self.low:g}"
-        high = "" if self.high == math.inf else f" {'at most' if self.closed[1] else 'below'} {self.high:g}"
+        low = "" if self.low == -math.inf else f" {'of at least' if self.closed[0] else 'above'} {self.low:g}"
+        high = "" if self.high == math.inf else f" {'of at most' if self.closed[1] else 'below'} {self.high:g}"
         return f"{kind}{low}{' and' if low and high else ''}{high}"
 
 

@@ -8,7 +8,7 @@ from scipy.stats import binom, norm
 from smoe.plots._axes import legend_above
 from smoe.validation import check_level, check_number
 
-__all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals"]
+__all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals", "plot_rootogram"]
 
 _DATA, _MODEL, _BAND = "C0", "0.15", "0.85"
 _POINTS = 4000  # that are drawn; more make heavy files and black clouds
@@ -94,6 +94,7 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     """Draw the histogram of the PIT values, flat if the model is right.
 
     A hump says that the predictive distribution is too wide, a bowl that it is too narrow, a slope that it is biased.
+    The PIT values of whole numbers are randomised (`smoe.diagnostics.diagnose`), and flat as others are.
 
     Parameters
     ----------
@@ -233,6 +234,52 @@ def plot_expert_load(diagnosis, ax=None):
         ylim=(0, None),
         xlim=k.mean() + max(len(k), 3) * np.array([-0.5, 0.5]),
     )
+    legend_above(ax, ncols=2)
+    return ax
+
+
+def plot_rootogram(rootogram, ax=None):
+    """Draw observed counts hanging from expected ones, on the scale of square roots.
+
+    Bars end at zero where both agree. One that ends above zero says that the model expects more than there is, one that
+    ends below that it expects fewer. On this scale deviations of all counts are comparable: under the model nearly all
+    ends lie within one of zero (grey).
+
+    Parameters
+    ----------
+    rootogram : Rootogram
+        Of `smoe.diagnostics.rootogram`.
+    ax : matplotlib Axes, default=None
+        New ones when None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    References
+    ----------
+    Kleiber, C. and Zeileis, A. (2016). Visualizing count data regressions using rootograms. The American Statistician
+    70, 296-303.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from smoe.diagnostics import Rootogram
+    >>> from smoe.plots import plot_rootogram
+    >>> counts = Rootogram(np.array([0.0, 1.0, 2.0, 3.0]), np.array([9, 4, 2.0]), np.array([8.0, 5.5, 1.2]))
+    >>> plot_rootogram(counts).get_ylabel()
+    'square root of the number of rows'
+    """
+    ax = _axes(ax)
+    ax.use_sticky_edges = False  # bars stand on what is expected, which would be the axis' end
+    edges, (observed, expected) = rootogram.edges, np.sqrt([rootogram.observed, rootogram.expected])
+    width = np.diff(edges)
+    centre = edges[:-1] + 0.5 * (width - 1.0)
+    ax.axhspan(-1.0, 1.0, color=_BAND, lw=0, zorder=0)
+    ax.bar(centre, -observed, 0.9 * width, expected, color=_DATA, alpha=0.7, label="observed", zorder=1)
+    ax.plot(centre, expected, "o-", color="C1", ms=3, lw=1.5, label="expected", zorder=2)
+    ax.axhline(0.0, color=_MODEL, lw=1, zorder=3)
+    ax.set(xlabel="y", ylabel="square root of the number of rows")
     legend_above(ax, ncols=2)
     return ax
 

@@ -33,6 +33,15 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     -------
     matplotlib Figure
 
+    Raises
+    ------
+    ValueError
+        The family's responses are not numbers; or the column is not named, or unknown.
+
+    Notes
+    -----
+    Lines are means, of every expert and of all together. The band of whole numbers is drawn as the steps that it has.
+
     Examples
     --------
     >>> from smoe import SoftmaxMoERegressor
@@ -44,6 +53,8 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     ['y', 'gate probability']
     """
     estimator = check_mixture(estimator, "estimator")
+    if (kind := estimator.expert_.support.kind) not in ("real", "integers"):
+        raise ValueError(f"plot_fit draws responses that are numbers; those of {estimator.expert_!r} are {kind}.")
     names = list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(estimator.n_features_in_)]))
     x_name, y_name = "x" if len(names) == 1 and names == ["x0"] else None, getattr(y, "name", None) or "y"
     column = _column(feature, names)
@@ -88,7 +99,9 @@ def _grid_rows(X, values, column):
 
 def _draw_fit(axis, estimator, x, y, grid, rows, coverage, colours):
     low, high = estimator.predict_interval(rows, coverage).T
-    axis.fill_between(grid, low, high, color="0.88", label=f"{100 * coverage:g} % prediction band", zorder=0)
+    step = "mid" if estimator.expert_.support.kind == "integers" else None
+    label = f"{100 * coverage:g} % prediction band"
+    axis.fill_between(grid, low, high, color="0.88", label=label, zorder=0, step=step)
     axis.scatter(x, np.asarray(y), s=14, color="0.35", alpha=0.7, linewidths=0, label="data")
     proba, lines = estimator.gate_proba(rows), estimator.expert_predict(rows)
     for k, colour in enumerate(colours):

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.blocks import Blocks
-from smoe.experts import EXPERTS, Expert
+from smoe.experts import resolve_expert
 from smoe.fields import check_part, expand, n_features_of
 from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
@@ -164,14 +164,16 @@ class Truth:
 
 def _resolved_model(model):
     """Return a MixtureOfExperts of clones."""
-    if isinstance(model, tuple | list):
+    if isinstance(model, MixtureOfExperts):
+        gate, expert = model.gate, model.expert
+    elif isinstance(model, tuple | list):
         if len(model) != 2:
             raise ValueError(f"model as a pair must be (gate, expert), got {len(model)} entries.")
         gate, expert = model
     else:
         gate, expert = model, "gaussian"
     gate = resolve(gate, GATES, Gate, "gate" if isinstance(model, tuple | list) else "model")
-    return MixtureOfExperts(gate, resolve(expert, EXPERTS, Expert, "expert"))
+    return MixtureOfExperts(gate, resolve_expert(expert))
 
 
 def _checked_params(model, params):
