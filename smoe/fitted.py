@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from smoe._kernels._jit import interruptible
 from smoe._kernels.posterior import entropies
@@ -12,12 +12,9 @@ from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture
 from smoe.mixture import MixtureOfExperts
 from smoe.scaling import Scaling
-from smoe.validation import check_floats, check_response, check_weights
+from smoe.validation import MISSING, check_floats, check_n_jobs, check_rows, check_weights
 
-__all__ = ["ACCEPTED", "ExpertLoad", "FittedMixture"]
-
-# y of two columns passes, to be refused in our own words.
-ACCEPTED = {"dtype": np.float64, "y_numeric": True, "multi_output": True}
+__all__ = ["ExpertLoad", "FittedMixture"]
 
 
 class ExpertLoad(NamedTuple):
@@ -75,17 +72,13 @@ class FittedMixture:
         """Variances of the experts, (n_experts,)."""
         return self.params_.expert.variance
 
-    def _blocks(self, X, y=None, sample_weight=None):
+    def _blocks(self, X, y=MISSING, sample_weight=None, copy=False):
         """Validate new data and return its blocks, in the user's units."""
         check_is_fitted(self)
-        if y is None:
-            X, weight = validate_data(self, X, reset=False, dtype=ACCEPTED["dtype"]), None
-        else:
-            X, y = validate_data(self, X, y, reset=False, **ACCEPTED)
-            y = check_response(y)
-            weight = check_weights(sample_weight, len(y))
+        X, y = check_rows(self, X, y, reset=False, copy=copy)
+        weight = None if y is None else check_weights(sample_weight, len(y))
         scaling = Scaling.identity(self.gate_columns_, self.expert_columns_)
-        return Rows(self._model, X, y, weight, scaling).shared_by(effective_n_jobs(self.n_jobs))
+        return Rows(self._model, X, y, weight, scaling).shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))
 
     def predict(self, X, return_std=False):
         """Return the mean of y given x, and on request its standard deviation.
@@ -117,9 +110,13 @@ class FittedMixture:
         Returns
         -------
         ConditionalMixture
-            With ``mean``, ``std``, ``pdf``, ``cdf``, ``ppf``, ``interval``, ``hdr``, ``mode``, ``sample`` and more.
+            With ``mean``, ``std``, ``pdf``, ``cdf``, ``ppf``, ``interval``, ``hdr``, ``mode``, ``sample`` and more. It
+            has rows of its own: what becomes of X afterwards does not matter to it.
         """
-        blocks = self._blocks(X)
+        return self._distribution(X, copy=True)
+
+    def _distribution(self, X, copy=False):
+        blocks = self._blocks(X, copy=copy)
         return ConditionalMixture(self._model, self.params_, blocks)
 
     def predict_quantiles(self, X, q):
@@ -139,14 +136,14 @@ class FittedMixture:
         levels = check_floats(q, "q")
         if levels.ndim > 1:
             raise ValueError(f"q must be a number or have shape (n_q,), got {levels.shape}.")
-        return self.predict_distribution(X).ppf(levels if levels.ndim == 0 else levels[None, :])
+        return self._distribution(X).ppf(levels if levels.ndim == 0 else levels[None, :])
 
     def predict_interval(self, X, coverage=0.95):
         """Return the equal-tailed interval that holds y given x with probability ``coverage``, (n_samples, 2).
 
         Where y given x has several modes, ``predict_distribution(X).hdr(coverage)`` is smaller.
         """
-        return self.predict_distribution(X).interval(coverage)
+        return self._distribution(X).interval(coverage)
 
     def gate_proba(self, X):
         """Return the gate's probability of each expert, (n_samples, n_experts)."""
@@ -181,13 +178,21 @@ class FittedMixture:
         return ExpertLoad(first, (proba > 0).mean(axis=1), proba.mean(axis=1), dead)
 
     def score_samples(self, X, y=None):
-        """Return the log density (natural logarithm) of each row, (n_samples,).
+        """Return the log density (natural logarithm) of y given x for each row, (n_samples,).
 
-        Without y the density at ``predict(X)`` is returned, a measure of how sharp the prediction is.
+        Raises
+        ------
+        ValueError
+            There is no y. The density has none without it, and a pipeline never passes one on: ask its last step,
+            ``pipeline[-1].score_samples(pipeline[:-1].transform(X), y)``. How sharp predictions are is for
+            ``predict_distribution`` to say, by ``std()`` or ``interval``.
         """
         if y is None:
-            mixture = self.predict_distribution(X)
-            return mixture.logpdf(mixture.mean())
+            raise ValueError(
+                "y is None: score_samples(X, y) is the log density of y given x. Pipelines pass no y: call it on the "
+                "last step, pipeline[-1].score_samples(pipeline[:-1].transform(X), y). For how sharp predictions are "
+                "see predict_distribution(X).std()."
+            )
         return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[2], self.params_)
 
     def loglik(self, X, y, sample_weight=None):
@@ -217,4 +222,4 @@ class FittedMixture:
 
     def sample(self, X, random_state=None):
         """Draw one response for each row of X, (n_samples,)."""
-        return self.predict_distribution(X).sample(random_state=random_state)
+        return self._distribution(X).sample(random_state=random_state)

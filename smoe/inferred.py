@@ -14,7 +14,7 @@ from smoe.inference.delta import delta_method, mean_interval, normal_quantile
 from smoe.inference.names import entry_names, is_bounded
 from smoe.inference.summary import Summary, coefficient_table
 from smoe.inference.wald import wald_test
-from smoe.params import flatten
+from smoe.params import flatten, n_experts_of
 from smoe.scaling import standardise
 from smoe.search import agreement
 from smoe.validation import check_groups, check_level
@@ -282,8 +282,9 @@ class InferredMixture(FittedMixture):
         found = self._covariance if covariance is None else self._chosen(covariance)
         bounded = is_bounded(found.names, self.gate_, self.expert_)
         table = coefficient_table(flatten(self.params_), flatten(found.standard_errors), bounded, coverage)
-        several = "s" if self.n_experts > 1 else ""
-        title = f"{self.n_experts} {type(self.expert_).__name__}{several} behind a {type(self.gate_).__name__}"
+        n_experts = n_experts_of(self.params_)
+        several = "s" if n_experts > 1 else ""
+        title = f"{n_experts} {type(self.expert_).__name__}{several} behind a {type(self.gate_).__name__}"
         return Summary(title, self._facts(found.kind), self._parameter_names(names), table, coverage, found.reason)
 
     def diagnose(self, X, y, random_state=None):
@@ -345,7 +346,7 @@ class InferredMixture(FittedMixture):
 
 
 def _check_kind(kind, X, y, groups):
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
     if (X is None) != (y is None) or (X is None and kind != "observed"):
         raise ValueError(f"kind={kind!r} needs both X and y of the fit, which estimators do not keep.")

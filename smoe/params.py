@@ -40,7 +40,11 @@ def _is_model(params):
 
 
 def _parts(params):
-    return params if _is_model(params) else (params,)
+    parts = params if _is_model(params) else (params,)
+    for part in parts:
+        if not hasattr(part, "_fields"):
+            raise TypeError(f"params must be MoEParams or a named tuple of arrays, got {part!r}.")
+    return parts
 
 
 @lru_cache(maxsize=256)
@@ -51,7 +55,10 @@ def _layout(parts):
     """
     places, start = [], 0
     for shapes in parts:
-        n_rows = next(shape[0] for shape in shapes if shape)
+        sizes = {shape[0] for shape in shapes if shape}
+        if len(sizes) != 1:
+            raise ValueError(f"params must have the experts on axis 0 of every field, got the shapes {list(shapes)}.")
+        [n_rows] = sizes
         widths = [math.prod(shape[1:]) if shape else 0 for shape in shapes]
         table = start + np.arange(n_rows * sum(widths)).reshape(n_rows, -1)
         start += table.size
@@ -74,7 +81,10 @@ def flatten(params):
     """
     parts = _parts(params)
     fields = [field for part in parts for field in part]
-    return np.concatenate(fields, axis=None, dtype=float)[_layout_of(parts)[1]]
+    try:
+        return np.concatenate(fields, axis=None, dtype=float)[_layout_of(parts)[1]]
+    except TypeError:
+        raise TypeError(f"params must hold arrays of numbers, got {params!r}.") from None
 
 
 def unflatten(flat, like):
@@ -86,6 +96,9 @@ def unflatten(flat, like):
     like : MoEParams or a part of it
     """
     parts = _parts(like)
+    flat = np.asarray(flat, dtype=float)
+    if flat.shape != (n := sum(np.size(field) for part in parts for field in part),):
+        raise ValueError(f"flat must have shape ({n},), one number for each entry of like, got {flat.shape}.")
     fields = iter([flat[place] if place.ndim else np.asarray(flat[place]) for place in _layout_of(parts)[0]])
     out = [type(part)(*islice(fields, len(part))) for part in parts]
     return MoEParams(*out) if _is_model(like) else out[0]
@@ -99,9 +112,12 @@ def permute(params, order):
     params : MoEParams or a part of it
     order : sequence of int
     """
-    if _is_model(params):
-        return MoEParams(permute(params.gate, order), permute(params.expert, order))
-    return type(params)(*(np.asarray(a)[order] if np.ndim(a) else a for a in params))
+    parts, order = _parts(params), np.asarray(order)
+    n = len(parts[-1][0])
+    if order.ndim != 1 or order.dtype.kind not in "iu" or not np.all((order >= -n) & (order < n)):
+        raise ValueError(f"order must hold numbers of experts from 0 to {n - 1}, got {order.tolist()!r}.")
+    parts = [type(part)(*(np.asarray(a)[order] if np.ndim(a) else a for a in part)) for part in parts]
+    return MoEParams(*parts) if _is_model(params) else parts[0]
 
 
 def tree_sum(parts):

@@ -2,7 +2,8 @@
 
 import numpy as np
 from scipy.special import ndtri_exp
-from sklearn.utils import check_random_state
+
+from smoe.validation import check_generator
 
 __all__ = ["quantile_residuals", "varies"]
 
@@ -19,11 +20,11 @@ def quantile_residuals(distribution, y, discrete=False, random_state=None):
     y : array of shape (n_samples,)
     discrete : bool, default=False
         Whether y takes whole numbers only: PIT values are then drawn between the tails at y - 1 and at y.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
     """
     tails = distribution.logcdf(y), distribution.logsf(y)
     if discrete:
-        position = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4)).random(len(y))
+        position = check_generator(random_state).random(len(y))
         before = distribution.logcdf(y - 1.0), distribution.logsf(y - 1.0)
         with np.errstate(divide="ignore"):
             at, off = np.log(position), np.log1p(-position)

@@ -1,12 +1,11 @@
 """The distribution of y given x under a mixture of experts, for many rows at once."""
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from smoe.distribution.components import Components
 from smoe.distribution.regions import HighestDensityRegions
 from smoe.params import n_experts_of
-from smoe.validation import check_floats, check_level, check_number
+from smoe.validation import check_floats, check_generator, check_level, check_number
 
 __all__ = ["ConditionalMixture"]
 
@@ -172,13 +171,13 @@ class ConditionalMixture:
         ----------
         size : int or None, default=None
             Draws for each row; None for one, without an axis for it.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, Generator, RandomState or None, default=None
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, size)
         """
-        rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
+        rng = check_generator(random_state)
         model, alone = self._model, self._blocks.shared_by(1)  # one stream, whatever the number of threads
         if size is None:
             return alone.map(lambda block, params: model.sample(block, params, rng)[0], self._params)

@@ -1,8 +1,11 @@
 """Highest-density regions: several intervals per row, as many as each row needs."""
 
+import numbers
 from typing import NamedTuple
 
 import numpy as np
+
+from smoe.validation import check_floats
 
 __all__ = ["HighestDensityRegions"]
 
@@ -41,7 +44,12 @@ class HighestDensityRegions(NamedTuple):
 
     def of(self, i):
         """Return the intervals of row i, (its number of intervals, 2)."""
-        i = range(len(self.level))[i]
+        n = len(self.level)
+        if not isinstance(i, numbers.Integral) or isinstance(i, bool | np.bool_):
+            raise TypeError(f"i must be the number of a row, an integer; got {i!r}.")
+        if not -n <= i < n:
+            raise IndexError(f"i={i}: there are rows 0 to {n - 1}.")
+        i = i % n
         return self.edges[self.start[i] : self.start[i + 1]]
 
     @property
@@ -67,7 +75,9 @@ class HighestDensityRegions(NamedTuple):
 
     def contains(self, y):
         """Return whether y (n_samples,) lies in the region of its row, (n_samples,)."""
-        y = np.asarray(y, dtype=float)
+        y = check_floats(y, "y")
+        if np.isnan(y).any():
+            raise ValueError("y contains NaN.")
         if y.shape != self.level.shape:
             raise ValueError(f"y must have shape {self.level.shape}, one value per row, got {y.shape}.")
         hit = (self.edges[:, 0] <= y[self.rows]) & (y[self.rows] <= self.edges[:, 1])

@@ -86,7 +86,7 @@ class GaussianExpert(Expert):
     @property
     def lower(self):
         """The variances are bounded below by the floor."""
-        return {"variance": self.variance_floor}
+        return {"variance": float(self.variance_floor)}
 
     def check(self):
         """Refuse a floor that is no positive number."""

@@ -6,7 +6,7 @@ from smoe._kernels.posterior import softmax
 from smoe._kernels.relaxed_top_k import add_relaxed_covariance, pull_relaxed, relax
 from smoe._kernels.top_k import gather, keep_chosen, top_k_experts
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
-from smoe.validation import check_number
+from smoe.validation import check_choice, check_number
 
 __all__ = ["RelaxedTopKGate", "TopKGate"]
 
@@ -80,8 +80,7 @@ class TopKGate(LinearGate):
         check_number(self.top_k, "top_k", 1, integer=True)
         if self.top_k > n_experts:
             raise ValueError(f"top_k={self.top_k} is larger than n_experts={n_experts}.")
-        if self.rank_by not in ("score", "slope"):
-            raise ValueError(f"rank_by={self.rank_by!r} is not known; choose 'score' or 'slope'.")
+        check_choice(self.rank_by, "rank_by", ("score", "slope"))
         check_number(self.balance, "balance", 0.0)
 
     def n_selected(self, n_experts):

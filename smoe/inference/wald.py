@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
+from smoe.inference.covariance import Covariance
 from smoe.params import flatten
-from smoe.validation import check_floats
+from smoe.validation import check_floats, check_instance
 
 __all__ = ["WaldTest", "equal_coefficients", "no_effect", "restriction_matrix", "wald_test"]
 
@@ -108,9 +109,13 @@ def equal_coefficients(covariance, i, j, part="expert"):
         The experts.
     part : {"expert", "gate"}, default="expert"
     """
+    _check(covariance, part)
+    n = len(covariance.params.expert[0])
+    for argument, k in (("i", i), ("j", j)):
+        if not isinstance(k, numbers.Integral):
+            raise TypeError(f"{argument} must be the number of an expert, an integer; got {k!r}.")
     first, second = (_slopes(covariance, part, lambda k, e=e: k == e) for e in (i, j))
     if i == j or not first or not second:
-        n = len(covariance.params.expert[0])
         raise ValueError(f"i={i!r} and j={j!r} must be two different experts of 0 to {n - 1}, with slopes.")
     return [{a: 1.0, b: -1.0} for a, b in zip(first, second, strict=True)]
 
@@ -125,6 +130,7 @@ def no_effect(covariance, column, part="gate"):
         Name of the covariate: "x0", "x1", ... for data without names.
     part : {"gate", "expert"}, default="gate"
     """
+    _check(covariance, part)
     free = np.array(covariance.names)[covariance.change.any(axis=1)]
     found = [name for name in _slopes(covariance, part) if name.endswith(f": {column}") and name in free]
     if not found:
@@ -132,10 +138,14 @@ def no_effect(covariance, column, part="gate"):
     return found
 
 
+def _check(covariance, part):
+    check_instance(covariance, Covariance, "covariance", "what model.covariance(...) returns")
+    if not isinstance(part, str) or part not in ("gate", "expert"):
+        raise ValueError(f"part must be 'gate' or 'expert', got {part!r}.")
+
+
 def _slopes(covariance, part, wanted=lambda k: True):
     """Names of the slopes of the gate or of the experts, expert by expert."""
-    if part not in ("gate", "expert"):
-        raise ValueError(f"part must be 'gate' or 'expert', got {part!r}.")
     k, d = np.shape(getattr(covariance.params, part).coef)
     own = [[name for name in covariance.names if name.startswith(f"{part} {e}: ")][:d] for e in range(k)]
     return [name for e in range(k) if wanted(e) for name in own[e]]

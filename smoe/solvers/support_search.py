@@ -14,6 +14,7 @@ from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
 from smoe.solvers.gate_steps import newton_gate_step
 from smoe.solvers.newton import Newton
+from smoe.validation import check_number, own_generator
 
 __all__ = ["SupportSearch"]
 
@@ -56,8 +57,8 @@ class SupportSearch(Solver):
         The search ends after this many idle rounds.
     gain : float, default=0.01
         A round that raises the log-likelihood by less is idle.
-    random_state : int, default=0
-        Draws the lines.
+    random_state : int, Generator, RandomState or None, default=0
+        Draws the lines. A Generator or RandomState stays where it stands: every start gets the same lines.
 
     Examples
     --------
@@ -81,6 +82,13 @@ class SupportSearch(Solver):
         self.gain = gain
         self.random_state = random_state
 
+    def check(self):
+        super().check()
+        check_number(self.n_lines, "n_lines", 1, integer=True)
+        check_number(self.patience, "patience", 1, integer=True)
+        check_number(self.gain, "gain", 0.0)
+        own_generator(self.random_state)
+
     def screen(self, model, sample, params):
         """A short look at a start: dense EM, then a few rounds of lines on the exact likelihood."""
         if model.gate.top_k >= n_experts_of(params):
@@ -102,7 +110,7 @@ class SupportSearch(Solver):
                 return EM(self.max_iter, self.tol).solve(model, blocks, params)
             return EMNewton(self.max_iter, self.tol).solve(model._replace(gate=SoftmaxGate()), blocks, params)
         trace, left = [blocks.sum(model.loglik, params)], self.max_iter - 2  # two rounds are left for the polish
-        rng = np.random.default_rng(self.random_state)
+        rng = own_generator(self.random_state)
         rows = blocks.representatives(_ROWS, rng)
         best, left = self._descend(model, rows, params, _ANNEAL, left)
         if not rows.complete:  # what few rows have shaped roughly, all rows shape finely
@@ -127,7 +135,7 @@ class SupportSearch(Solver):
 
         A round has ``thorough`` times as many lines as usual.
         """
-        rng, block, idle = np.random.default_rng(self.random_state), rows.block, 0
+        rng, block, idle = own_generator(self.random_state), rows.block, 0
         trace = [rows.sum(model.loglik, params)]
         while len(trace) <= n_rounds and idle < self.patience:
             begin = _sharpened(model.gate, block.gate_Z, params)
