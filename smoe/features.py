@@ -49,7 +49,10 @@ def choose_columns(spec, X, names, n_features, argument):
         spec = [spec]
     if isinstance(spec, list | tuple) and len({_kind(entry) for entry in spec}) > 1:
         raise ValueError(f"{argument} must hold indices, names or booleans, not several of these, got {spec!r}.")
-    chosen = np.asarray(spec)
+    try:
+        chosen = np.asarray(spec)
+    except ValueError:
+        raise ValueError(f"{argument} must be one list of columns, got {spec!r}.") from None
     if chosen.ndim != 1:
         raise ValueError(f"{argument} must be one list of columns, got an array of shape {chosen.shape}.")
     if chosen.size == 0:

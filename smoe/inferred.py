@@ -21,6 +21,7 @@ from smoe.validation import check_groups, check_level
 
 __all__ = ["InferredMixture"]
 
+_LARGEST_SQUARED = 1e100  # total weight whose square, times that of a score, is a float64
 _NOT_THE_FIT = 1e-5  # score norm per row, in units of the fit, on rows that are not those of the fit
 
 
@@ -102,6 +103,11 @@ class InferredMixture(FittedMixture):
         if X is None:
             return self._covariance
         blocks, codes = self._fitted_blocks(X, y, sample_weight, groups)
+        if kind == "cluster" and blocks.total_weight > _LARGEST_SQUARED:
+            raise ValueError(
+                f"sample_weight must add up to less than {_LARGEST_SQUARED:.0e}, whose squares a clustered covariance "
+                f"needs, got {blocks.total_weight:.3g}."
+            )
         model, names = self._model, self._covariance.names
         params = blocks.scaling.from_units(model, self.params_)
         if self.converged_:
@@ -312,7 +318,7 @@ class InferredMixture(FittedMixture):
         """Names of the entries in flat order, with these names for the columns of X."""
         if names is None:
             names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
-        if isinstance(names, str | dict) or np.shape(names) != (self.n_features_in_,):
+        if not isinstance(names, list | tuple | np.ndarray) or len(names) != self.n_features_in_ or np.ndim(names[0]):
             raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
         gate, expert = ([str(names[j]) for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
         return entry_names(self.params_, gate, expert)

@@ -87,6 +87,13 @@ def flatten(params):
         raise TypeError(f"params must hold arrays of numbers, got {params!r}.") from None
 
 
+def _array(values, argument, dtype=float):
+    try:
+        return np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{argument} must be one array of numbers, got {values!r}.") from None
+
+
 def unflatten(flat, like):
     """Undo `flatten`: parameters shaped as ``like`` from a vector in flat order.
 
@@ -96,7 +103,7 @@ def unflatten(flat, like):
     like : MoEParams or a part of it
     """
     parts = _parts(like)
-    flat = np.asarray(flat, dtype=float)
+    flat = _array(flat, "flat")
     if flat.shape != (n := sum(np.size(field) for part in parts for field in part),):
         raise ValueError(f"flat must have shape ({n},), one number for each entry of like, got {flat.shape}.")
     fields = iter([flat[place] if place.ndim else np.asarray(flat[place]) for place in _layout_of(parts)[0]])
@@ -112,7 +119,7 @@ def permute(params, order):
     params : MoEParams or a part of it
     order : sequence of int
     """
-    parts, order = _parts(params), np.asarray(order)
+    parts, order = _parts(params), _array(order, "order", None)
     n = len(parts[-1][0])
     if order.ndim != 1 or order.dtype.kind not in "iu" or not np.all((order >= -n) & (order < n)):
         raise ValueError(f"order must hold numbers of experts from 0 to {n - 1}, got {order.tolist()!r}.")

@@ -86,11 +86,11 @@ class GaussianExpert(Expert):
     @property
     def lower(self):
         """The variances are bounded below by the floor."""
-        return {"variance": float(self.variance_floor)}
+        return {"variance": self.variance_floor}
 
     def check(self):
         """Refuse a floor that is no positive number."""
-        check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny)
+        check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny, high=1e6)
 
     def init_params(self, n_experts, n_features):
         """Return flat lines through zero with variance one."""

@@ -75,7 +75,7 @@ def restriction_matrix(restriction, names):
         return np.array([_named_row({row: 1.0} if isinstance(row, str) else row, names) for row in rows])
     try:
         R = np.atleast_2d(np.asarray(rows, dtype=float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"R must be a matrix, names of parameters or dicts of them, got {restriction!r}.") from None
     if R.ndim != 2 or R.shape[1] != len(names) or not len(R):
         raise ValueError(

@@ -177,6 +177,8 @@ def plot_residuals(diagnosis, x=None, name=None, ax=None):
     """
     _check(diagnosis)
     values, n = diagnosis.residuals, len(diagnosis.residuals)
+    if name is not None:
+        check_instance(name, str, "name")
     name = name or ("fitted mean" if x is None else "x")
     x = diagnosis.fitted if x is None else check_floats(x, "x")
     if x.shape != (n,):

@@ -1,7 +1,9 @@
 """Choose the number of experts by a criterion along a growing path of fits."""
 
+import itertools
 import numbers
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -233,10 +235,21 @@ def _checked_folds(cv):
     """Return a splitter, or the number of folds that are to be drawn."""
     if isinstance(cv, numbers.Integral):
         return KFold(cv).n_splits
+    if isinstance(cv, bytes) or isinstance(cv, Iterable) and not hasattr(cv, "split"):
+        cv = [_pair(entry) for entry in cv]
     try:
         return check_cv(cv)
     except ValueError:
         raise ValueError(f"cv must be an integer, a splitter or an iterable of splits, got {cv!r}.") from None
+
+
+def _pair(entry):
+    """Return the rows to fit to and those held out."""
+    if isinstance(entry, tuple | list) and len(entry) == 2:
+        pair = tuple(np.asarray(rows, dtype=None if len(rows) else int) for rows in entry if isinstance(rows, Iterable))
+        if len(pair) == 2 and all(rows.ndim == 1 and rows.dtype.kind in "iub" for rows in pair):
+            return pair
+    raise TypeError(f"cv must yield pairs of two arrays of row numbers, to fit to and to hold out; got {entry!r}.")
 
 
 def _drawn(folds, rng):
@@ -248,9 +261,7 @@ def _drawn(folds, rng):
 def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
     """Return minus twice the held-out log-likelihood of each size, scaled to all rows."""
     weight = check_weights(sample_weight, len(y))
-    parts = list(folds.split(X, y))
-    if not parts:
-        raise ValueError("cv yields no folds.")
+    parts = _parts(folds, X, y)
     train = [tuple(_rows(data, rows) for data in (X, y, weight)) for rows, _ in parts]
     total, mass = np.zeros(len(sizes)), 0.0
     for fits, rows, (_, test) in zip(fresh_fits(estimator, sizes, train, n_jobs), train, parts, strict=True):
@@ -261,6 +272,17 @@ def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
     if not mass:
         raise ValueError("cv holds out no rows of positive weight.")
     return -2.0 * weight.sum() * total / mass
+
+
+def _parts(folds, X, y):
+    """Return pairs of rows to fit to and rows held out."""
+    parts = list(folds.split(X, y))
+    if not parts:
+        raise ValueError("cv yields no folds.")
+    for rows in itertools.chain(*parts):
+        if len(rows) and not -len(y) <= np.min(rows) <= np.max(rows) < len(y):
+            raise ValueError(f"cv yields rows from {np.min(rows)} to {np.max(rows)}, but there are {len(y)} rows.")
+    return parts
 
 
 def _rows(data, rows):

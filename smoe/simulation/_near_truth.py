@@ -47,13 +47,13 @@ def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05, extra=No
     check_number(n_experts, "n_experts", 1, integer=True)
     check_number(n, "n", 1, integer=True)
     for name, sd in (("gate_sd", gate_sd), ("expert_sd", expert_sd)):
-        check_number(sd, name, 0.0)
+        check_number(sd, name, 0.0, high=100.0)
     rng, n_true = check_generator(rng, "rng"), truth.n_experts
     if n_experts < n_true:
         raise ValueError(f"n_experts={n_experts}: a start near the truth needs at least its {n_true} experts.")
     if extra is None:
         extra = rng.integers(n_true, size=n_experts - n_true)
-    if np.shape(extra) != (n_experts - n_true,):
+    if not isinstance(extra, list | tuple | np.ndarray) or len(extra) != n_experts - n_true:
         raise ValueError(f"extra={extra!r}: n_experts={n_experts} is {n_experts - n_true} more than the truth has.")
     for i in extra:
         check_index(i, "extra", n_true, "the truth", "expert")

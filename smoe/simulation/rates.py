@@ -73,6 +73,8 @@ class StudyResult:
 
     def __init__(self, records, settings=None):
         self.records = sorted(_checked(records), key=lambda record: record.address)
+        if settings is not None:
+            check_instance(settings, dict, "settings")
         self.settings = settings or {}
 
     @classmethod

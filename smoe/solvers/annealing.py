@@ -74,7 +74,7 @@ class Annealing(Solver):
     def _run(self, model, blocks, params):
         self.check_gate(model.gate)
         target = params.gate.temperature
-        for tau in np.geomspace(self.tau_start, target, self.n_stages + 1)[:-1]:
+        for tau in np.geomspace(float(self.tau_start), target, self.n_stages + 1)[:-1]:
             stage = model._replace(gate=model.gate.at_temperature(tau))
             params = MoEParams(params.gate._replace(temperature=np.array(tau)), params.expert)
             params = EM(self.n_em, 0.0).solve(stage, blocks, params).params

@@ -9,6 +9,8 @@ from smoe.validation.scalars import check_number
 
 __all__ = ["check_callable", "check_experts", "check_instance", "check_mixture", "check_n_jobs", "check_nested"]
 
+_MOST_JOBS = 10_000
+
 
 def check_instance(value, kind, argument, hint=""):
     """Raise TypeError unless the value is of this class; ``hint`` says where one comes from."""
@@ -54,8 +56,10 @@ def check_n_jobs(n_jobs):
         return None
     if not isinstance(n_jobs, numbers.Integral) or isinstance(n_jobs, bool | np.bool_):
         raise TypeError(f"n_jobs must be an integer or None, got {n_jobs!r}.")
-    if n_jobs == 0:
-        raise ValueError("n_jobs must not be 0: give a number of threads or processes, or -1 for one per core.")
+    if n_jobs == 0 or abs(n_jobs) > _MOST_JOBS:
+        raise ValueError(
+            f"n_jobs must be a number of threads or processes up to {_MOST_JOBS}, or -1 for one per core; got {n_jobs}."
+        )
     return int(n_jobs)
 
 

@@ -1,12 +1,13 @@
 """Rows: X with its response, weights, groups."""
 
 import numbers
+import warnings
 
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
 from smoe.validation.response import check_response
-from smoe.validation.scalars import refuse_masked
+from smoe.validation.scalars import check_number, refuse_masked
 
 __all__ = ["MISSING", "check_groups", "check_rows", "check_weights"]
 
@@ -34,11 +35,33 @@ def check_rows(estimator, X, y=MISSING, **settings):
     refuse_masked(X, "X")
     _refuse_repeated_names(X)
     if y is MISSING:
-        return validate_data(estimator, X, dtype=np.float64, **settings), None
+        return _validated(estimator, X, **settings), None
     if y is None and not settings.get("reset", True):
         raise ValueError("y is None: pass the response, one number for each row of X.")
     y = None if y is None else check_response(y)  # scikit-learn has words of its own for a fit without y
-    return validate_data(estimator, X, y, dtype=np.float64, **settings)
+    return _validated(estimator, X, y, **settings)
+
+
+def _validated(estimator, X, *y, **settings):
+    """Let scikit-learn look at X; say whose fault it is where NumPy fails to make numbers of it."""
+    try:
+        return validate_data(estimator, X, *y, dtype=np.float64, **settings)
+    except (TypeError, ValueError, OverflowError) as error:
+        if type(error) in (TypeError, ValueError, OverflowError) and (why := _no_numbers(X)):
+            kind = TypeError if type(error) is TypeError else ValueError
+            raise kind(f"X must be an array of numbers, (n_samples, n_features): {why}.") from None
+        raise
+
+
+def _no_numbers(values):
+    """Return why NumPy makes no floats of values, or nothing if it does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # complex numbers have an error of their own
+        try:
+            np.asarray(values, dtype=float)
+        except (TypeError, ValueError, OverflowError) as error:
+            return str(error)
+    return ""
 
 
 def _refuse_repeated_names(X):
@@ -63,11 +86,11 @@ def check_weights(sample_weight, n_samples):
         return np.broadcast_to(1.0, n_samples)  # takes no memory
     refuse_masked(sample_weight, "sample_weight")
     if isinstance(sample_weight, numbers.Real):
+        check_number(sample_weight, "sample_weight", 0.0)
         sample_weight = np.full(n_samples, float(sample_weight))
-    try:
-        weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    except TypeError:
-        raise TypeError(f"sample_weight must be numbers, one per row, got {sample_weight!r}.") from None
+    if why := _no_numbers(sample_weight):
+        raise ValueError(f"sample_weight must be numbers, one per row: {why}.")
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}.")
     tiny = np.finfo(float).tiny
