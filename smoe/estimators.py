@@ -195,6 +195,15 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     def set_params(self, **params):
         """Set parameters by name, those of objects as ``gate__top_k``.
 
+        Parameters
+        ----------
+        **params : dict
+            New values by name.
+
+        Returns
+        -------
+        self
+
         Raises
         ------
         ValueError

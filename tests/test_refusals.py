@@ -126,7 +126,7 @@ def test_the_status_of_a_collapsed_fit_names_the_response():
 
 def test_groups_without_a_label():
     dates = pd.to_datetime([None, "2020"] * (N // 2))
-    words = "groups has missing labels"
+    words = "groups has NaN or NaT"
     refused(ValueError, words, fitted().covariance, "cluster", X, Y, groups=dates)
     refused(ValueError, words, bootstrap, fitted(), X, Y, 2, "case", groups=dates)
 

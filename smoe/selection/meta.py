@@ -70,6 +70,15 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     def set_params(self, **params):
         """Set parameters by name, those of the estimator as ``estimator__n_init``.
 
+        Parameters
+        ----------
+        **params : dict
+            New values by name.
+
+        Returns
+        -------
+        self
+
         Raises
         ------
         ValueError

@@ -4,6 +4,7 @@ import numbers
 import warnings
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
 from smoe.validation.response import check_response
@@ -47,7 +48,8 @@ def _validated(estimator, X, *y, **settings):
     try:
         return validate_data(estimator, X, *y, dtype=np.float64, **settings)
     except (TypeError, ValueError, OverflowError) as error:
-        if type(error) in (TypeError, ValueError, OverflowError) and (why := _no_numbers(X)):
+        plain = type(error) in (TypeError, ValueError, OverflowError) and not issparse(X)
+        if plain and (why := _no_numbers(X)):
             kind = TypeError if type(error) is TypeError else ValueError
             raise kind(f"X must be an array of numbers, (n_samples, n_features): {why}.") from None
         raise
@@ -116,7 +118,7 @@ def check_groups(groups, n_samples):
         raise ValueError(f"groups must have shape ({n_samples},), a label for each row, got {groups.shape}.")
     kind = groups.dtype.kind
     if kind == "f" and np.isnan(groups).any() or kind in "mM" and np.isnat(groups).any():
-        raise ValueError("groups has missing labels (NaN, NaT); give every row a label, or leave the rows out.")
+        raise ValueError("groups has NaN or NaT; give every row a label, or leave the rows out.")
     try:
         return np.unique(groups, return_inverse=True)[1]
     except TypeError as error:
