@@ -2,9 +2,10 @@
 
 import csv
 import math
-import os
 
 import numpy as np
+
+from smoe.validation import check_path
 
 __all__ = ["read_columns"]
 
@@ -43,8 +44,7 @@ def read_columns(path, y, x=None):
     >>> X.shape, y[:2], names
     ((235, 1), array([255.8..., 310.9...]), ['income'])
     """
-    if not isinstance(path, str | os.PathLike):  # an integer would be a file descriptor, and closed in the end
-        raise TypeError(f"path must be a string or a path, got {path!r}.")
+    check_path(path)
     with open(path, newline="", encoding="utf-8-sig") as file:
         lines = csv.reader(file)
         try:

@@ -231,6 +231,7 @@ def simulations():
     yield "ConvergenceStudy.run", quiet(lambda n_jobs: small.run(n_jobs)), {"n_jobs": 1}
     yield "ConvergenceStudy.run_cell", quiet(small.run_cell), {"n": 20, "replication": 0}
     yield "StudyResult", simulation.StudyResult, {"records": RECORDS}
+    yield "StudyResult.from_store", simulation.StudyResult.from_store, {"path": "nowhere.jsonl"}
     yield "StudyResult.where", RESULT.where, {"keep": bool}
     yield "StudyResult.with_losses", RESULT.with_losses, {"losses": "D1", "truth": TRUTH}
     yield "StudyResult.values", RESULT.values, {"loss": "D1"}

@@ -5,10 +5,12 @@ purpose: by a ``raise`` in smoe or in scikit-learn's validation, with a message 
 must be. (Some of the values make sense to some arguments; what a call then returns is for other tests.)
 """
 
+import importlib
 import inspect
 import linecache
 import math
 import os
+import re
 import traceback
 
 import numpy as np
@@ -17,6 +19,7 @@ import sklearn
 
 import smoe
 from doors import GROUPS
+from smoe import distribution, simulation
 
 ROOTS = [os.path.dirname(module.__file__) for module in (smoe, sklearn)]
 
@@ -110,3 +113,28 @@ def answers(name, function, good, only=None):
 @pytest.mark.parametrize("group", GROUPS)
 def test_what_is_refused_is_refused_on_purpose(group):
     assert not (found := [line for case in group() for line in answers(*case)]), "\n".join(found)
+
+
+MODULES = (
+    "datasets diagnostics distribution inference plots selection simulation simulation.papers solvers starts tables"
+)
+# What users are given, or write themselves, and do not call with arguments of their own.
+MADE = "BootstrapResult Covariance DeltaMethod Dendrogram Diagnosis LikelihoodRatioTest NExpertsTest Reduced Selection "
+MADE += "SlopeHeuristic Summary WaldTest ConditionalMixture HighestDensityRegions DensityError Rate Record Store "
+MADE += "Certificate Fit Solver Start Task certify covariance plt "
+MADE += "Elemental KMeans RandomPartition"  # by their names
+SHARED = "get_metadata_routing get_params set_params set_fit_request set_predict_request set_score_request"
+
+
+def test_nothing_public_is_left_out():
+    known = {word for group in GROUPS for name, *_ in group() for word in re.split(r"[ .]", name)}
+    for module in (smoe, *(importlib.import_module(f"smoe.{name}") for name in MODULES.split())):
+        callables = {name for name in module.__all__ if callable(getattr(module, name))}
+        assert not callables - known - {*MADE.split()}, module
+    for kind in (smoe.MoERegressor, distribution.ConditionalMixture, simulation.StudyResult, simulation.Truth):
+        for name, method in inspect.getmembers(
+            kind, lambda member: inspect.isfunction(member) or inspect.ismethod(member)
+        ):
+            taken = [p for p in inspect.signature(method).parameters.values() if p.name not in ("self", "cls", "deep")]
+            if not name.startswith("_") and name not in SHARED.split() and taken:
+                assert name in known, f"{kind.__name__}.{name}"

@@ -10,7 +10,7 @@ from smoe.simulation.cells import Record, as_params
 from smoe.simulation.losses import evaluate, resolve_losses, scalars
 from smoe.simulation.store import read_store
 from smoe.simulation.truth import Truth
-from smoe.validation import check_callable, check_generator, check_instance, check_level, check_number
+from smoe.validation import check_callable, check_generator, check_instance, check_level, check_number, check_path
 
 __all__ = ["Rate", "StudyResult"]
 
@@ -86,6 +86,7 @@ class StudyResult:
         ValueError
             The file is not a study's.
         """
+        check_path(path)
         settings, records = read_store(path)
         return cls(records, settings)
 

@@ -7,6 +7,7 @@ from smoe.validation.objects import (
     check_mixture,
     check_n_jobs,
     check_nested,
+    check_path,
 )
 from smoe.validation.params import check_fields, check_params
 from smoe.validation.randomness import check_generator, check_seed, own_generator
@@ -31,6 +32,7 @@ __all__ = [
     "check_nested",
     "check_number",
     "check_params",
+    "check_path",
     "check_response",
     "check_rows",
     "check_seed",

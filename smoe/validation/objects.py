@@ -1,13 +1,22 @@
 """Objects: of the right kind, fitted, and with settings that belong to them."""
 
 import numbers
+import os
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.validation.scalars import check_number
 
-__all__ = ["check_callable", "check_experts", "check_instance", "check_mixture", "check_n_jobs", "check_nested"]
+__all__ = [
+    "check_callable",
+    "check_experts",
+    "check_instance",
+    "check_mixture",
+    "check_n_jobs",
+    "check_nested",
+    "check_path",
+]
 
 _MOST_JOBS = 10_000
 
@@ -18,6 +27,12 @@ def check_instance(value, kind, argument, hint=""):
         got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
         hint = f": {hint}" if hint else ""
         raise TypeError(f"{argument} must be of the class {kind.__name__}, got {got}{hint}.")
+
+
+def check_path(path, argument="path"):
+    """Raise TypeError unless this is a string or a path; an integer would be a file descriptor."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{argument} must be a string or a path, got {path!r}.")
 
 
 def check_callable(value, argument, what):
