@@ -1,13 +1,11 @@
 """The scikit-learn shell: validate, resolve names to objects, search, store."""
 
 import warnings
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from threadpoolctl import threadpool_limits
 
 from smoe._kernels._jit import interruptible, must_compile
@@ -15,7 +13,6 @@ from smoe._kernels.posterior import entropies, posterior
 from smoe.blocks import Blocks
 from smoe.experts import resolve_expert
 from smoe.features import choose_columns, choose_roles
-from smoe.fitted import ACCEPTED
 from smoe.gates import GATES, Gate
 from smoe.inference import covariance
 from smoe.inferred import InferredMixture
@@ -26,7 +23,16 @@ from smoe.scaling import standardise
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
-from smoe.validation import check_experts, check_number, check_response, check_weights
+from smoe.validation import (
+    check_experts,
+    check_generator,
+    check_n_jobs,
+    check_nested,
+    check_number,
+    check_rows,
+    check_weights,
+    remark_on_response,
+)
 
 __all__ = ["MoERegressor"]
 
@@ -75,7 +81,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     variance_floor : float or None, default=None
         Smallest variance of an expert as a share of the variance of y; None leaves it to the family (1e-8). The
         likelihood is unbounded without one. A fit that ends on the floor is not converged and says so.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Draws the starts. They do not depend on the order of the rows, nor on whether a row is repeated or weighted.
     n_jobs : int or None, default=None
         Number of threads: they take one start each, or, from 50,000 rows on, share the rows of one fit at a time.
@@ -203,6 +209,26 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.verbose = verbose
         self.warm_start = warm_start
 
+    def set_params(self, **params):
+        """Set parameters by name, those of objects as ``gate__top_k``.
+
+        Parameters
+        ----------
+        **params : dict
+            New values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            No such parameter, or one of an object where there is but a name.
+        """
+        check_nested(self, params)
+        return super().set_params(**params)
+
     def fit(self, X, y, sample_weight=None):
         """Fit by maximum likelihood.
 
@@ -228,6 +254,13 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         ConvergenceWarning
             The fit is not a certified maximum; ``status_`` says why.
         """
+        with _all_or_nothing(self):
+            scaling, certificate = self._fitted(X, y, sample_weight)
+        self._warn(scaling, certificate)
+        return self
+
+    def _fitted(self, X, y, sample_weight):
+        """Check everything and climb; return the working coordinates and the certificate."""
         previous = getattr(self, "params_", None)
         original = X
         X, y, weight = self._validated(X, y, sample_weight)
@@ -240,27 +273,25 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
             print("smoe: compiling for this machine, once; this takes half a minute or more", flush=True)
         n_threads = n_sharing(len(X), self.n_jobs)
         with interruptible(), threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
-            scaling, certificate = self._climb(X, y, weight, start, n_init, n_threads)
-        self._warn(scaling, certificate)
-        return self
+            return self._climb(X, y, weight, start, n_init, n_threads)
 
     def _climb(self, X, y, weight, start, n_init, n_threads):
         """Search and store; return the working coordinates and the certificate."""
         model, columns = self._model, (self.gate_columns_, self.expert_columns_)
         scaling = standardise(model, X, y, weight, *columns, n_threads=n_threads)
         blocks = Blocks(model, X, y, weight, scaling, self.roles_).shared_by(n_threads)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
+        rng = check_generator(self.random_state)
         task = Task(model, None, self.n_experts, scaling)
         fit, certificate, self.starts_ = search(
             task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
         )
+        certificate = _with_remark(certificate, model, fit, y)
         self._store(blocks, fit, certificate)
         return scaling, certificate
 
     def _validated(self, X, y, sample_weight):
         """Return X, y and weights without rows of weight zero."""
-        X, y = validate_data(self, X, y, ensure_min_samples=2, **ACCEPTED)
-        y = check_response(y)
+        X, y = check_rows(self, X, y, ensure_min_samples=2)
         weight = check_weights(sample_weight, len(y))
         used = weight > 0
         if not used.all():
@@ -280,6 +311,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.gate_.check(self.n_experts)
         self.penalties_ = self._resolved_penalties()
         self.solver_ = self._resolved_solver()
+        self.solver_.check()
+        check_n_jobs(self.n_jobs)
         start = resolve_start(self.start)
         if self.warm_start and previous is not None and self._fits(previous):
             start = FromParams(previous)
@@ -361,6 +394,25 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                 )
         if not certificate.valid:
             warnings.warn(f"not a certified maximum: {certificate.status}", ConvergenceWarning, stacklevel=3)
+
+
+@contextmanager
+def _all_or_nothing(estimator):
+    """Leave an estimator as it was if its fit fails: what it has learnt of new data would not belong to its old fit."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _with_remark(certificate, model, fit, y):
+    """Add to the status of a collapsed fit what may be behind it: a response that is not continuous."""
+    collapsed = model.expert.support.kind == "real" and model.expert.at_bound(fit.params.expert).any()
+    remark = remark_on_response(y) if collapsed else ""
+    return certificate._replace(status=f"{certificate.status}; {remark}") if remark else certificate
 
 
 def _stable_order(model, blocks, params):

@@ -130,10 +130,15 @@ def choose_columns(spec, X, names, n_features, argument, without=()):
     if spec is None:
         return np.setdiff1d(np.arange(n_features), np.asarray(without, dtype=int))
     if isinstance(spec, slice):
-        return np.arange(n_features)[spec]
+        return _from_slice(spec, n_features, argument)
     if isinstance(spec, str | numbers.Integral):
         spec = [spec]
-    chosen = np.asarray(spec)
+    if isinstance(spec, list | tuple) and len({_kind(entry) for entry in spec}) > 1:
+        raise ValueError(f"{argument} must hold indices, names or booleans, not several of these, got {spec!r}.")
+    try:
+        chosen = np.asarray(spec)
+    except ValueError:
+        raise ValueError(f"{argument} must be one list of columns, got {spec!r}.") from None
     if chosen.ndim != 1:
         raise ValueError(f"{argument} must be one list of columns, got an array of shape {chosen.shape}.")
     if chosen.size == 0:
@@ -151,6 +156,21 @@ def choose_columns(spec, X, names, n_features, argument, without=()):
     return columns
 
 
+def _kind(entry):
+    """What an entry of a list says: NumPy would make numbers of booleans, and names of numbers."""
+    for kind in (str, bool | np.bool_, numbers.Integral):
+        if isinstance(entry, kind):
+            return kind
+    return type(entry)
+
+
+def _from_slice(spec, n_features, argument):
+    try:
+        return np.arange(n_features)[spec]
+    except (TypeError, ValueError):
+        raise ValueError(f"{argument}={spec!r} must be a slice of indices with a step other than 0.") from None
+
+
 def _from_mask(mask, n_features, argument):
     if len(mask) != n_features:
         raise ValueError(f"{argument} is a mask of {len(mask)} columns, but X has {n_features}.")
@@ -160,7 +180,7 @@ def _from_mask(mask, n_features, argument):
 def _from_indices(indices, n_features, argument):
     if np.any(indices < -n_features) or np.any(indices >= n_features):
         raise ValueError(f"{argument}={indices.tolist()} is out of range: X has {n_features} columns.")
-    return indices % n_features
+    return indices.astype(np.int64) % n_features  # kernels are compiled for each kind of array
 
 
 def _from_names(chosen, names, argument):

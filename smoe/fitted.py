@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from smoe._kernels._jit import interruptible
 from smoe._kernels.posterior import entropies
@@ -12,12 +12,9 @@ from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture
 from smoe.mixture import MixtureOfExperts
 from smoe.scaling import Scaling
-from smoe.validation import check_floats, check_response, check_weights
+from smoe.validation import MISSING, check_floats, check_n_jobs, check_rows, check_weights
 
-__all__ = ["ACCEPTED", "ExpertLoad", "FittedMixture"]
-
-# y of two columns passes, to be refused in our own words.
-ACCEPTED = {"dtype": np.float64, "y_numeric": True, "multi_output": True}
+__all__ = ["ExpertLoad", "FittedMixture"]
 
 
 class ExpertLoad(NamedTuple):
@@ -75,20 +72,17 @@ class FittedMixture:
         """Variances of the experts, (n_experts,)."""
         return self.params_.expert.variance
 
-    def _blocks(self, X, y=None, sample_weight=None, copy=False):
+    def _blocks(self, X, y=MISSING, sample_weight=None, copy=False):
         """Validate new data and return its blocks, in the user's units."""
         check_is_fitted(self)
-        if y is None:
-            X, weight = validate_data(self, X, reset=False, dtype=ACCEPTED["dtype"], copy=copy), None
-        else:
-            X, y = validate_data(self, X, y, reset=False, **ACCEPTED)
-            y = check_response(y)
-            weight = check_weights(sample_weight, len(y))
-        scaling = Scaling.identity(self.gate_columns_, self.expert_columns_)
+        X, y = check_rows(self, X, y, reset=False, copy=copy)
+        weight = None if y is None else check_weights(sample_weight, len(y))
         self.roles_.check(X, self._column_names())
         if y is not None:
             self.expert_.check_response(y)
-        return Rows(self._model, X, y, weight, scaling, self.roles_).shared_by(effective_n_jobs(self.n_jobs))
+        scaling = Scaling.identity(self.gate_columns_, self.expert_columns_)
+        blocks = Rows(self._model, X, y, weight, scaling, self.roles_)
+        return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))
 
     def _column_names(self):
         """Names of the columns of X."""
@@ -127,7 +121,8 @@ class FittedMixture:
         -------
         ConditionalMixture
             With ``mean``, ``std``, ``pdf``, ``cdf``, ``ppf``, ``interval``, ``hdr``, ``mode``, ``sample`` and more, as
-            the kind of response has them; ``mixture[i]`` are those of some rows.
+            the kind of response has them; ``mixture[i]`` are those of some rows. It has rows of its own:
+            what becomes of X afterwards does not matter to it.
         """
         return self._distribution(X, copy=True)
 
@@ -196,16 +191,21 @@ class FittedMixture:
         return ExpertLoad(first, (proba > 0).mean(axis=1), proba.mean(axis=1), dead)
 
     def score_samples(self, X, y=None):
-        """Return the log density (natural logarithm) of each row, (n_samples,).
+        """Return the log density (natural logarithm) of y given x for each row, (n_samples,).
 
-        Without y the density at ``predict(X)`` is returned, a measure of how sharp the prediction is, which responses
-        that are not real numbers do not have.
+        Raises
+        ------
+        ValueError
+            There is no y. The density has none without it, and a pipeline never passes one on: ask its last step,
+            ``pipeline[-1].score_samples(pipeline[:-1].transform(X), y)``. How sharp predictions are is for
+            ``predict_distribution`` to say, by ``std()`` or ``interval``.
         """
         if y is None:
-            mixture = self._distribution(X)
-            if mixture.kind != "real":
-                raise ValueError(f"pass y: the density at the mean says nothing where responses are {mixture.kind}.")
-            return mixture.logpdf(mixture.mean())
+            raise ValueError(
+                "y is None: score_samples(X, y) is the log density of y given x. Pipelines pass no y: call it on the "
+                "last step, pipeline[-1].score_samples(pipeline[:-1].transform(X), y). For how sharp predictions are "
+                "see predict_distribution(X).std()."
+            )
         return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[2], self.params_)
 
     def loglik(self, X, y, sample_weight=None):

@@ -14,13 +14,14 @@ from smoe.inference.covariance import KINDS, Covariance, covariance
 from smoe.inference.delta import delta_method, mean_interval, normal_quantile
 from smoe.inference.summary import Summary, coefficient_table
 from smoe.inference.wald import wald_test
-from smoe.params import flatten
+from smoe.params import flatten, n_experts_of
 from smoe.scaling import standardise
 from smoe.search import agreement
 from smoe.validation import check_groups, check_level
 
 __all__ = ["InferredMixture"]
 
+_LARGEST_SQUARED = 1e100  # total weight whose square, times that of a score, is a float64
 _NOT_THE_FIT = 1e-5  # score norm per row, in units of the fit, on rows that are not those of the fit
 
 
@@ -102,6 +103,11 @@ class InferredMixture(FittedMixture):
         if X is None:
             return self._covariance
         blocks, codes = self._fitted_blocks(X, y, sample_weight, groups)
+        if kind == "cluster" and blocks.total_weight > _LARGEST_SQUARED:
+            raise ValueError(
+                f"sample_weight must add up to less than {_LARGEST_SQUARED:.0e}, whose squares a clustered covariance "
+                f"needs, got {blocks.total_weight:.3g}."
+            )
         model, named = self._model, self._covariance.entries
         params = blocks.scaling.from_units(model, self.params_)
         if self.converged_:
@@ -284,8 +290,8 @@ class InferredMixture(FittedMixture):
         fields = self._model.fields
         bounded = np.array([getattr(fields, entry.part)[entry.field].bounded for entry in named])
         table = coefficient_table(flatten(self.params_), flatten(found.standard_errors), bounded, coverage)
-        several = "s" if self.n_experts > 1 else ""
-        title = f"{self.n_experts} {self.expert_.name}{several} behind a {type(self.gate_).__name__}"
+        n_experts = n_experts_of(self.params_)
+        title = f"{n_experts} {self.expert_.name}{'s' if n_experts > 1 else ''} behind a {type(self.gate_).__name__}"
         return Summary(title, self._facts(found.kind), named, table, coverage, found.reason)
 
     def diagnose(self, X, y, random_state=None):
@@ -313,7 +319,7 @@ class InferredMixture(FittedMixture):
         """The entries of the parameters in flat order, with these names for the columns of X."""
         if names is None:
             names = self._column_names()
-        if isinstance(names, str | dict) or np.shape(names) != (self.n_features_in_,):
+        if not isinstance(names, list | tuple | np.ndarray) or len(names) != self.n_features_in_ or np.ndim(names[0]):
             raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
         gate, expert = ([str(names[j]) for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
         model, params = self._model, self.params_
@@ -351,7 +357,7 @@ class InferredMixture(FittedMixture):
 
 
 def _check_kind(kind, X, y, groups):
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
     if (X is None) != (y is None) or (X is None and kind != "observed"):
         raise ValueError(f"kind={kind!r} needs both X and y of the fit, which estimators do not keep.")

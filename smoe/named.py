@@ -306,7 +306,8 @@ class DenseToSparseMoERegressor(MoERegressor):
             anneal = Annealing(*anneal, solver=solver)
         if not isinstance(anneal, Annealing):
             raise TypeError(f"anneal must be None, (tau_start, n_stages) or an Annealing object, got {self.anneal!r}.")
-        anneal.check(self.gate_)
+        anneal.check()
+        anneal.check_gate(self.gate_)
         return anneal
 
     @property

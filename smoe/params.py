@@ -63,7 +63,11 @@ def _is_model(params):
 
 
 def _parts(params):
-    return params if _is_model(params) else (params,)
+    parts = params if _is_model(params) else (params,)
+    for part in parts:
+        if not hasattr(part, "_fields"):
+            raise TypeError(f"params must be MoEParams or a named tuple of arrays, got {part!r}.")
+    return parts
 
 
 @lru_cache(maxsize=256)
@@ -99,7 +103,17 @@ def flatten(params):
     """
     parts = _parts(params)
     fields = [field for part in parts for field in part]
-    return np.concatenate(fields, axis=None, dtype=float)[_layout_of(parts)[1]]
+    try:
+        return np.concatenate(fields, axis=None, dtype=float)[_layout_of(parts)[1]]
+    except TypeError:
+        raise TypeError(f"params must hold arrays of numbers, got {params!r}.") from None
+
+
+def _array(values, argument, dtype=float):
+    try:
+        return np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{argument} must be one array of numbers, got {values!r}.") from None
 
 
 def unflatten(flat, like):
@@ -111,6 +125,9 @@ def unflatten(flat, like):
     like : MoEParams or a part of it
     """
     parts = _parts(like)
+    flat = _array(flat, "flat")
+    if flat.shape != (n := sum(np.size(field) for part in parts for field in part),):
+        raise ValueError(f"flat must have shape ({n},), one number for each entry of like, got {flat.shape}.")
     fields = iter([flat[place] if place.ndim else np.asarray(flat[place]) for place in _layout_of(parts)[0]])
     out = [type(part)(*islice(fields, len(part))) for part in parts]
     return MoEParams(*out) if _is_model(like) else out[0]
@@ -165,10 +182,12 @@ def permute(params, order):
     params : MoEParams or a part of it
     order : sequence of int
     """
-    if _is_model(params):
-        return MoEParams(permute(params.gate, order), permute(params.expert, order))
-    rows = n_rows(params)
-    return type(params)(*(np.asarray(a)[order] if np.shape(a)[:1] == (rows,) else a for a in params))
+    parts, order = _parts(params), _array(order, "order", None)
+    n = n_rows(parts[-1])
+    if order.ndim != 1 or order.dtype.kind not in "iu" or not np.all((order >= -n) & (order < n)):
+        raise ValueError(f"order must hold numbers of experts from 0 to {n - 1}, got {order.tolist()!r}.")
+    parts = [type(p)(*(np.asarray(a)[order] if np.shape(a)[:1] == (n,) else a for a in p)) for p in parts]
+    return MoEParams(*parts) if _is_model(params) else parts[0]
 
 
 def tree_sum(parts):

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from smoe.validation import check_path
+
 __all__ = ["read_columns"]
 
 
@@ -42,6 +44,7 @@ def read_columns(path, y, x=None):
     >>> X.shape, y[:2], names
     ((235, 1), array([255.8..., 310.9...]), ['income'])
     """
+    check_path(path)
     with open(path, newline="", encoding="utf-8-sig") as file:
         lines = csv.reader(file)
         try:

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from helpers import quietly
+from helpers import for_check, quietly
 from smoe import MoERegressorSelect, SoftmaxMoERegressor
 from smoe.datasets import load_faithful, make_moe
 from smoe.diagnostics import diagnose
@@ -39,7 +39,7 @@ def fitted(data):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks([MoERegressorSelect(SoftmaxMoERegressor(n_init=3, max_iter=30), n_experts=(1, 2))])
 def test_scikit_learn_checks(estimator, check):
-    check(estimator)
+    check(for_check(estimator, check))
 
 
 def test_the_best_estimator_answers(data, fitted):

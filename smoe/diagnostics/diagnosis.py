@@ -11,7 +11,7 @@ from smoe.diagnostics.residuals import quantile_residuals, varies
 from smoe.distribution import ConditionalMixture
 from smoe.search import agreement
 from smoe.solvers.certificate import usage
-from smoe.validation import check_mixture
+from smoe.validation import check_generator, check_mixture
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -110,7 +110,7 @@ def diagnose(model, X, y, random_state=None):
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
         The data of the fit, or better others.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Draws the randomised residuals of families of whole numbers: with the same seed the same residuals, row by row.
         Other families need none.
 
@@ -150,10 +150,10 @@ def diagnose(model, X, y, random_state=None):
     <BLANKLINE>
     no problem found
     """
-    model = check_mixture(model)
+    model, rng = check_mixture(model), check_generator(random_state)
     blocks, mixture, params = model._blocks(X, y), model._model, model.params_
     distribution = ConditionalMixture(mixture, params, blocks)
-    pit, residuals = quantile_residuals(distribution, blocks.source.y, random_state)
+    pit, residuals = quantile_residuals(distribution, blocks.source.y, rng)
     load, separated = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
     n_finished, n_agree, n_higher = agreement(model.starts_, model.loglik_)
@@ -175,7 +175,7 @@ def diagnose(model, X, y, random_state=None):
         status=model.status_,
         problems=[],
     )
-    found.problems.extend(problems_of(model, found, blocks.source.X))
+    found.problems.extend(problems_of(model, found, blocks.source.X, blocks.source.y))
     return found
 
 
@@ -202,7 +202,7 @@ def _collapsed(model, y):
     expert, params, largest = model.expert_, model.params_.expert, max(np.abs(y).max(), np.finfo(float).tiny)
     scale = largest * (y / largest).std()  # squares may leave float64
     if scale == 0:
-        return np.zeros(model.n_experts, dtype=bool)
+        return np.zeros(len(params[0]), dtype=bool)
     d = len(model.expert_columns_)
     return expert.at_bound(expert.unscale(params, np.zeros(d), np.ones(d), 0.0, 1.0 / scale))
 

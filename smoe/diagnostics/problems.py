@@ -4,6 +4,7 @@ import numpy as np
 from scipy.stats import kruskal, kurtosistest, norm, skewtest
 
 from smoe.diagnostics.residuals import varies
+from smoe.validation import remark_on_response
 
 __all__ = ["problems_of"]
 
@@ -14,10 +15,17 @@ _ALONE = 0.5  # smaller shares of agreeing starts are reported
 _MIXED = 0.9  # larger entropies are reported
 
 
-def problems_of(model, found, X):
+def problems_of(model, found, X, y):
     """Return the problems of a `Diagnosis` as a list of sentences."""
     names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(model.n_features_in_)])
-    return [*_problems_of_fit(model, found), *_problems_of_residuals(model, found), *_patterns(found, X, names)]
+    fit, residuals = _problems_of_fit(model, found), _problems_of_residuals(model, found)
+    return [*_problems_of_response(model, y), *fit, *residuals, *_patterns(found, X, names)]
+
+
+def _problems_of_response(model, y):
+    """Say so if the response is not what the experts are for."""
+    if model.expert_.support.kind == "real" and (remark := remark_on_response(y)):
+        yield f"{remark}."
 
 
 def _problems_of_fit(model, found):

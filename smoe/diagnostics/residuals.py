@@ -2,7 +2,8 @@
 
 import numpy as np
 from scipy.special import ndtri_exp
-from sklearn.utils import check_random_state
+
+from smoe.validation import check_generator
 
 __all__ = ["quantile_residuals", "varies"]
 
@@ -18,7 +19,7 @@ def quantile_residuals(distribution, y, random_state=None):
         Of y given x, one for each row. Of whole numbers the PIT values are drawn between the distribution function at
         y - 1 and that at y.
     y : array of shape (n_samples,)
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Draws them.
 
     Raises
@@ -30,8 +31,7 @@ def quantile_residuals(distribution, y, random_state=None):
         raise ValueError(f"quantile residuals need responses that are numbers; this family's are {distribution.kind}.")
     tails = distribution.logcdf(y), distribution.logsf(y)
     if distribution.kind == "integers":
-        seed = check_random_state(random_state).randint(2**31, size=4)
-        position = np.random.default_rng([*seed, 1]).random(len(y))  # not the stream that `sample` draws y from
+        position = check_generator(random_state).spawn(1)[0].random(len(y))  # not the stream that `sample` draws y from
         before = distribution.logcdf(y - 1.0), distribution.logsf(y - 1.0)
         with np.errstate(divide="ignore"):
             at, off = np.log(position), np.log1p(-position)

@@ -1,11 +1,10 @@
 """The distributions of y given x under a mixture of experts, for many rows at once."""
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from smoe.distribution.components import Components
 from smoe.params import n_experts_of
-from smoe.validation import check_floats, check_level, check_number
+from smoe.validation import check_floats, check_generator, check_level, check_number
 
 __all__ = ["DISTRIBUTIONS", "ConditionalMixture", "LineMixture"]
 
@@ -115,7 +114,7 @@ class ConditionalMixture:
         ndarray of shape (n_samples,) or (n_samples, size)
             Vectors have their coordinates on one more axis, the last.
         """
-        rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
+        rng = check_generator(random_state)
         model, alone = self._model, self._blocks.shared_by(1)  # one stream, whatever the number of threads
         if size is None:
             return alone.map(lambda block, params: model.sample(block, params, rng)[0], self._params).T

@@ -1,5 +1,6 @@
 """Highest-density regions: several intervals or runs of whole numbers per row, as many as each row needs."""
 
+import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,12 @@ class HighestDensityRegions(NamedTuple):
 
     def of(self, i):
         """Return the intervals of row i, (its number of intervals, 2)."""
-        i = range(len(self.level))[i]
+        n = len(self.level)
+        if not isinstance(i, numbers.Integral) or isinstance(i, bool | np.bool_):
+            raise TypeError(f"i must be the number of a row, an integer; got {i!r}.")
+        if not -n <= i < n:
+            raise IndexError(f"i={i}: there are rows 0 to {n - 1}.")
+        i = i % n
         return self.edges[self.start[i] : self.start[i + 1]]
 
     @property

@@ -97,7 +97,7 @@ class GaussianExpert(Expert):
 
     def check(self):
         """Refuse a floor that is no positive number."""
-        check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny)
+        check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny, high=1e6)
 
     def init_params(self, n_experts, n_features):
         """Return flat lines through zero with variance one."""

@@ -12,7 +12,9 @@ from smoe.gates.activations import resolve_activation
 from smoe.gates.base import Gate, LinearGate
 from smoe.validation import check_number
 
-__all__ = ["ActivationDenseToSparseGate", "TemperatureGateParams"]
+__all__ = ["HOTTEST", "ActivationDenseToSparseGate", "TemperatureGateParams"]
+
+HOTTEST = 1e100  # the largest temperature, and one over the smallest: their squares are still numbers
 
 
 class TemperatureGateParams(NamedTuple):
@@ -98,7 +100,7 @@ class ActivationDenseToSparseGate(Gate):
         if self.learns and self.temperature != "learn":
             raise ValueError(f"temperature must be a positive number or 'learn', got {self.temperature!r}.")
         if not self.learns:
-            check_number(self.temperature, "temperature", np.finfo(float).tiny)
+            check_number(self.temperature, "temperature", 1.0 / HOTTEST, high=HOTTEST)
 
     @property
     def remark(self):

@@ -9,7 +9,7 @@ from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k_moves import best_of_lines, kept_moves, sharpened
 from smoe.penalties.uneven_use import UnevenUse
-from smoe.validation import check_number
+from smoe.validation import check_choice, check_number
 
 __all__ = ["RelaxedTopKGate", "TopKGate"]
 
@@ -84,8 +84,7 @@ class TopKGate(LinearGate):
         check_number(self.top_k, "top_k", 1, integer=True)
         if self.top_k > n_experts:
             raise ValueError(f"top_k={self.top_k} is larger than n_experts={n_experts}.")
-        if self.rank_by not in ("score", "slope"):
-            raise ValueError(f"rank_by={self.rank_by!r} is not known; choose 'score' or 'slope'.")
+        check_choice(self.rank_by, "rank_by", ("score", "slope"))
         check_number(self.balance, "balance", 0.0)
 
     def n_selected(self, n_experts):

@@ -15,7 +15,7 @@ from smoe.inference.matching import match_experts
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.scaling import Scaling, standardise
-from smoe.validation import check_groups, check_mixture, check_number
+from smoe.validation import check_choice, check_groups, check_mixture, check_n_jobs, check_number, check_seed
 
 __all__ = ["bootstrap"]
 
@@ -60,7 +60,7 @@ def bootstrap(
         Labels of groups (clusters) that are drawn whole, for rows that depend on one another; ``kind="case"`` only.
     match : {"responsibilities", "parameters"}, default="responsibilities"
         How experts are matched.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Replicate i depends on this and on i alone: not on ``n_jobs``, nor on ``n_resamples``.
     n_jobs : int or None, default=None
         Number of processes (joblib). Refits take milliseconds at a few thousand rows, starting processes seconds.
@@ -103,8 +103,9 @@ def bootstrap(
     """
     model = check_mixture(model)
     check_number(n_resamples, "n_resamples", 1, integer=True)
-    _check_choice(kind, "kind", _KINDS)
-    _check_choice(match, "match", _MATCHES)
+    check_choice(kind, "kind", _KINDS)
+    check_choice(match, "match", _MATCHES)
+    seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
     loglik_where_fitted(model, "model", X, y, sample_weight)
     data = model._blocks(X, y, sample_weight).source
     X, y, weight = np.asarray(data.X), data.y, data.weight
@@ -114,7 +115,7 @@ def bootstrap(
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
     scaling = standardise(model._model, X, y, weight, model.gate_columns_, model.expert_columns_)
     resamples = Resamples(model, X, y, weight, scaling, draw, match)
-    refits = replicate(resamples.run, n_resamples, random_state, n_jobs)
+    refits = replicate(resamples.run, n_resamples, seed, n_jobs)
     result = _result(model, kind, refits)
     if result.n_failed:
         warnings.warn(_complaint(result), ConvergenceWarning, stacklevel=2)
@@ -210,8 +211,3 @@ def _group_labels(groups, kind, n_samples):
     if index.min() == index.max():
         raise ValueError("groups: all rows are in one group; there must be several to draw from.")
     return index
-
-
-def _check_choice(value, argument, choices):
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{argument}={value!r} is not known; choose {' or '.join(map(repr, choices))}.")

@@ -1,8 +1,20 @@
 """What several pictures share."""
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
 
-__all__ = ["legend_above", "new_axes"]
+__all__ = ["check_axes", "legend_above", "new_axes"]
+
+
+def check_axes(axes, n, argument="axes"):
+    """Return n matplotlib axes as a list. Raise TypeError or ValueError for anything else."""
+    many = list(np.ravel(np.asarray(axes, dtype=object)))
+    if not all(isinstance(ax, Axes) for ax in many):
+        raise TypeError(f"{argument} must be matplotlib axes, {n} of them, got {axes!r}.")
+    if len(many) != n:
+        raise ValueError(f"{argument} must be {n} matplotlib axes, got {len(many)}.")
+    return many
 
 
 def new_axes():

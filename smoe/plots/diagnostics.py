@@ -5,8 +5,9 @@ import numpy as np
 from scipy.special import betainc, betaincinv
 from scipy.stats import binom, norm
 
-from smoe.plots._axes import legend_above
-from smoe.validation import check_level, check_number
+from smoe.diagnostics import Diagnosis
+from smoe.plots._axes import check_axes, legend_above
+from smoe.validation import check_floats, check_instance, check_level, check_number
 
 __all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals", "plot_rootogram"]
 
@@ -47,7 +48,7 @@ def plot_residual_qq(diagnosis, coverage=0.95, ax=None):
     >>> plot_residual_qq(model.diagnose(X, y)).get_ylabel()
     'quantile residual'
     """
-    check_level(coverage, "coverage")
+    _check(diagnosis), check_level(coverage, "coverage")
     ax = _axes(ax)
     values = np.sort(diagnosis.residuals)
     n = len(values)
@@ -125,7 +126,7 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     >>> plot_pit(model.diagnose(X, y)).get_xlabel()
     'PIT value'
     """
-    check_level(coverage, "coverage")
+    _check(diagnosis), check_level(coverage, "coverage")
     n = len(diagnosis.pit)
     n_bins = int(np.clip(n // 40, 5, 20)) if n_bins is None else n_bins
     check_number(n_bins, "n_bins", 1, integer=True)
@@ -175,9 +176,12 @@ def plot_residuals(diagnosis, x=None, name=None, ax=None):
     >>> plot_residuals(model.diagnose(X, y), X[:, 0], "waiting").get_xlabel()
     'waiting'
     """
+    _check(diagnosis)
     values, n = diagnosis.residuals, len(diagnosis.residuals)
+    if name is not None:
+        check_instance(name, str, "name")
     name = name or ("fitted mean" if x is None else "x")
-    x = diagnosis.fitted if x is None else np.asarray(x, dtype=float)
+    x = diagnosis.fitted if x is None else check_floats(x, "x")
     if x.shape != (n,):
         raise ValueError(f"x must have one number per residual, shape ({n},), got {x.shape}.")
     ax = _axes(ax)
@@ -223,6 +227,7 @@ def plot_expert_load(diagnosis, ax=None):
     >>> plot_expert_load(model.diagnose(X, y)).get_xlabel()
     'expert'
     """
+    _check(diagnosis)
     ax = _axes(ax)
     k, n = np.arange(len(diagnosis.load)), len(diagnosis.pit)
     ax.bar(k - 0.2, diagnosis.load / n, 0.4, color="C0", label="responsible for")
@@ -309,9 +314,10 @@ def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
     >>> len(plot_diagnostics(model.diagnose(X, y)).axes)
     4
     """
+    _check(diagnosis), check_level(coverage, "coverage")
     if axes is None:
-        axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")[1].ravel()
-    qq, against, pit, load = axes
+        axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")[1]
+    qq, against, pit, load = check_axes(axes, 4)
     plot_residual_qq(diagnosis, coverage, qq)
     plot_residuals(diagnosis, ax=against)
     plot_pit(diagnosis, coverage=coverage, ax=pit)
@@ -319,5 +325,9 @@ def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
     return qq.figure
 
 
+def _check(diagnosis):
+    check_instance(diagnosis, Diagnosis, "diagnosis", "pass model.diagnose(X, y)")
+
+
 def _axes(ax):
-    return plt.subplots(figsize=(5, 4), layout="constrained")[1] if ax is None else ax
+    return plt.subplots(figsize=(5, 4), layout="constrained")[1] if ax is None else check_axes(ax, 1, "ax")[0]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from smoe.plots._axes import legend_above, new_axes
-from smoe.validation import check_mixture
+from smoe.plots._axes import check_axes, legend_above, new_axes
+from smoe.validation import check_level, check_mixture
 
 __all__ = ["plot_fit"]
 
@@ -55,15 +55,15 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     estimator = check_mixture(estimator, "estimator")
     if (kind := estimator.expert_.support.kind) not in ("real", "integers"):
         raise ValueError(f"plot_fit draws responses that are numbers; those of {estimator.expert_!r} are {kind}.")
+    for name, level in (("coverage", coverage), ("mean_coverage", 0.5 if mean_coverage is None else mean_coverage)):
+        check_level(level, name)
     names = list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(estimator.n_features_in_)]))
     x_name, y_name = "x" if len(names) == 1 and names == ["x0"] else None, getattr(y, "name", None) or "y"
     column = _column(feature, names)
     estimator.score_samples(X, y)  # says what is wrong with them
     values = np.asarray(X, dtype=float)
     grid, rows = _grid_rows(X, values, column)
-    if axes is None:
-        axes = new_axes()
-    top, bottom = axes
+    top, bottom = new_axes() if axes is None else check_axes(axes, 2)
     colours = [f"C{k}" for k in range(estimator.n_experts)]
     _draw_fit(top, estimator, values[:, column], y, grid, rows, coverage, colours)
     if mean_coverage is not None:
@@ -77,9 +77,9 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
 def _column(feature, names):
     if feature is None and len(names) == 1:
         return 0
-    if feature in names:
+    if isinstance(feature, str) and feature in names:
         return names.index(feature)
-    if isinstance(feature, int | np.integer) and 0 <= feature < len(names):
+    if isinstance(feature, int | np.integer) and not isinstance(feature, bool) and 0 <= feature < len(names):
         return int(feature)
     raise ValueError(f"feature={feature!r}: choose the column for the horizontal axis, one of {names} or its index.")
 

@@ -1,11 +1,13 @@
 """Losses of a convergence study against the number of rows."""
 
+from collections.abc import Iterable
 from itertools import groupby
 
 import numpy as np
 
-from smoe.plots._axes import legend_above, new_axes
-from smoe.validation import check_level
+from smoe.plots._axes import check_axes, legend_above, new_axes
+from smoe.simulation import StudyResult
+from smoe.validation import check_instance, check_level, check_number
 
 __all__ = ["plot_rates"]
 
@@ -52,12 +54,18 @@ def plot_rates(result, losses=None, theory=None, center="median", n_min=None, ba
     >>> [axis.get_ylabel() for axis in figure.axes]
     ['median loss', 'share of fits']
     """
+    check_instance(result, StudyResult, "result", "what a study's run() returns")
+    if losses is not None and not (isinstance(losses, Iterable) and all(isinstance(loss, str) for loss in losses)):
+        raise TypeError(f"losses must be names of losses, got {losses!r}.")
     losses = result.losses if losses is None else [losses] if isinstance(losses, str) else list(losses)
     if not losses:
         raise ValueError("losses: there is none to draw; run the study with losses, or see StudyResult.with_losses.")
     slopes = theory if isinstance(theory, dict) else dict.fromkeys(losses, theory)
+    for slope in slopes.values():
+        if slope is not None:
+            check_number(slope, "theory", -np.inf)
     tail = (1.0 - check_level(band, "band")) / 2.0
-    top, bottom = new_axes() if axes is None else axes
+    top, bottom = new_axes() if axes is None else check_axes(axes, 2)
     for k, loss in enumerate(losses):
         rate = result.rate(loss, center, n_min)
         _draw_loss(top, result.values(loss), tail, rate, f"C{k}")

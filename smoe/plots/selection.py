@@ -1,11 +1,15 @@
 """How many experts: the path of a selection, and the dendrogram of one over-fitted mixture."""
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from scipy.cluster import hierarchy
 
-from smoe.plots._axes import legend_above
+from smoe.plots._axes import check_axes, legend_above
+from smoe.selection import Dendrogram, Selection
+from smoe.validation import check_choice, check_instance
 
 __all__ = ["plot_dendrogram", "plot_selection"]
 
@@ -44,10 +48,13 @@ def plot_selection(selection, criteria=("aic", "bic", "icl"), axes=None):
     ['above its minimum', 'log-likelihood']
     """
     selection = getattr(selection, "selection_", selection)
-    table = selection.table
-    if axes is None:
-        axes = _two_panels(share=True)
-    top, bottom = axes
+    check_instance(selection, Selection, "selection", "what select_n_experts returns")
+    if isinstance(criteria, str) or not isinstance(criteria, Iterable):
+        raise TypeError(f"criteria must be a sequence of names, got {criteria!r}.")
+    table, criteria = selection.table, list(criteria)
+    for name in criteria:
+        check_choice(name, "criteria", [name for name in _NAMES if name in (*table, selection.criterion)])
+    top, bottom = _two_panels(share=True) if axes is None else check_axes(axes, 2)
     names = [name for name in criteria if name != selection.criterion]
     curves = {_NAMES[name]: table[name] for name in names}
     curves[_NAMES.get(selection.criterion, selection.criterion)] = table["criterion"]
@@ -94,9 +101,8 @@ def plot_dendrogram(tree, axes=None):
     >>> [axis.get_ylabel() for axis in plot_dendrogram(dendrogram(model, moe.data, moe.target)).axes]
     ['height', 'log-likelihood']
     """
-    if axes is None:
-        axes = _two_panels(share=False)
-    top, bottom = axes
+    check_instance(tree, Dendrogram, "tree", "what smoe.selection.dendrogram returns")
+    top, bottom = _two_panels(share=False) if axes is None else check_axes(axes, 2)
     linkage, first = tree.linkage, len(tree.levels)
     heights = np.concatenate([[0.0], linkage[:, 2], [1.1 * linkage[-1, 2]]])
     cut = 0.5 * (heights[first - tree.n_experts] + heights[first - tree.n_experts + 1])

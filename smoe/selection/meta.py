@@ -5,7 +5,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.named import SoftmaxMoERegressor
-from smoe.selection.select import select_n_experts
+from smoe.selection.select import check_estimator, select_n_experts
+from smoe.validation import check_nested
 
 __all__ = ["MoERegressorSelect"]
 
@@ -28,7 +29,7 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Smaller is better, see `select_n_experts`.
     cv : int, splitter or iterable, default=5
         Folds of the criterion "cv".
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
     n_jobs : int or None, default=None
         Number of threads for the fits from fresh starts.
@@ -66,6 +67,26 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
+    def set_params(self, **params):
+        """Set parameters by name, those of the estimator as ``estimator__n_init``.
+
+        Parameters
+        ----------
+        **params : dict
+            New values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            No such parameter, or one of the estimator where that is None.
+        """
+        check_nested(self, params)
+        return super().set_params(**params)
+
     def fit(self, X, y, sample_weight=None):
         """Fit every number of experts and keep the best.
 
@@ -90,7 +111,7 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ConvergenceWarning
             Fits that are no certified maxima.
         """
-        estimator = SoftmaxMoERegressor() if self.estimator is None else clone(self.estimator)
+        estimator = SoftmaxMoERegressor() if self.estimator is None else clone(check_estimator(self.estimator))
         self.selection_ = select_n_experts(
             estimator,
             X,

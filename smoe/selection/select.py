@@ -1,20 +1,21 @@
 """Choose the number of experts by a criterion along a growing path of fits."""
 
+import itertools
 import numbers
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, check_cv
-from sklearn.utils import check_random_state, indexable
-from sklearn.utils.validation import validate_data
+from sklearn.utils import indexable
 
-from smoe.fitted import ACCEPTED, FittedMixture
+from smoe.fitted import FittedMixture
 from smoe.selection.criteria import CRITERIA, information_criteria, slope_heuristic
 from smoe.selection.path import fresh_fits, grown
-from smoe.validation import check_weights
+from smoe.validation import check_floats, check_generator, check_n_jobs, check_rows, check_weights
 
 __all__ = ["Selection", "select_n_experts"]
 
@@ -104,7 +105,7 @@ def select_n_experts(
     sample_weight : array-like of shape (n_samples,), default=None
     cv : int, splitter or iterable, default=5
         Folds of the criterion "cv". An int means that many folds of shuffled rows.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
     n_jobs : int or None, default=None
         Number of threads for the fits from fresh starts.
@@ -144,20 +145,21 @@ def select_n_experts(
     >>> found.n_experts_, found.table["df"]
     (2, (3, 8, 13))
     """
-    if not isinstance(estimator, FittedMixture):
-        raise TypeError(f"estimator must be a mixture of experts such as MoERegressor, got {estimator!r}.")
+    check_estimator(estimator)
     check_criterion(criterion)
+    check_n_jobs(n_jobs)
+    n_rows = len(check_rows(clone(estimator), X, y, ensure_min_samples=2)[0])
     X, y = indexable(X, y)
-    n_rows = len(validate_data(clone(estimator), X, y, ensure_min_samples=2, **ACCEPTED)[0])
     sizes = check_sizes(n_experts, n_rows, sample_weight)
-    rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
+    rng = check_generator(random_state)
+    folds = _checked_folds(cv) if criterion == "cv" else None
     if estimator.random_state is None:
         estimator = clone(estimator).set_params(random_state=int(rng.integers(2**31)))
     [fits] = fresh_fits(estimator, sizes, [(X, y, sample_weight)], n_jobs)
     path = grown(fits, X, y, sample_weight, rng)
     table = _tabulate(path, X, y, sample_weight)
     if criterion == "cv":
-        values = _cross_validated(estimator, sizes, X, y, sample_weight, _folds(cv, y, rng), rng, n_jobs)
+        values = _cross_validated(estimator, sizes, X, y, sample_weight, _drawn(folds, rng), rng, n_jobs)
     else:
         values = _values(criterion, table, path, X, y, sample_weight)
     table["criterion"] = tuple(_checked(values))
@@ -165,6 +167,13 @@ def select_n_experts(
     _warn(table, chosen)
     name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
     return Selection(chosen, name, table, tuple(path))
+
+
+def check_estimator(estimator):
+    """Return an estimator of mixtures of experts, fitted or not. Raise TypeError for anything else."""
+    if not isinstance(estimator, FittedMixture):
+        raise TypeError(f"estimator must be a mixture of experts such as MoERegressor, got {estimator!r}.")
+    return estimator
 
 
 def check_sizes(n_experts, n_rows, sample_weight):
@@ -193,7 +202,7 @@ def check_sizes(n_experts, n_rows, sample_weight):
 
 def check_criterion(criterion):
     """Refuse an unknown criterion."""
-    if not callable(criterion) and criterion not in CRITERIA:
+    if not callable(criterion) and not (isinstance(criterion, str) and criterion in CRITERIA):
         raise ValueError(f"criterion={criterion!r} is not known; choose one of {', '.join(CRITERIA)}, or a callable.")
 
 
@@ -209,24 +218,50 @@ def _tabulate(path, X, y, sample_weight):
 def _values(criterion, table, path, X, y, sample_weight):
     if callable(criterion):
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return [float(criterion(fit, X, y, **weights)) for fit in path]
+        return [_number(criterion(fit, X, y, **weights)) for fit in path]
     if criterion in ("slope", "jump"):
         return slope_heuristic(table["loglik"], table["df"], criterion).values.tolist()
     return table[criterion]
 
 
-def _folds(cv, y, rng):
+def _number(value):
+    number = check_floats(value, "what criterion returns")
+    if number.size != 1:
+        raise TypeError(f"what criterion returns must be one number, got {value!r}.")
+    return number.item()
+
+
+def _checked_folds(cv):
+    """Return a splitter, or the number of folds that are to be drawn."""
     if isinstance(cv, numbers.Integral):
-        cv = KFold(cv, shuffle=True, random_state=int(rng.integers(2**31)))
-    return check_cv(cv)
+        return KFold(cv).n_splits
+    if isinstance(cv, bytes) or isinstance(cv, Iterable) and not hasattr(cv, "split"):
+        cv = [_pair(entry) for entry in cv]
+    try:
+        return check_cv(cv)
+    except ValueError:
+        raise ValueError(f"cv must be an integer, a splitter or an iterable of splits, got {cv!r}.") from None
+
+
+def _pair(entry):
+    """Return the rows to fit to and those held out."""
+    if isinstance(entry, tuple | list) and len(entry) == 2:
+        pair = tuple(np.asarray(rows, dtype=None if len(rows) else int) for rows in entry if isinstance(rows, Iterable))
+        if len(pair) == 2 and all(rows.ndim == 1 and rows.dtype.kind in "iub" for rows in pair):
+            return pair
+    raise TypeError(f"cv must yield pairs of two arrays of row numbers, to fit to and to hold out; got {entry!r}.")
+
+
+def _drawn(folds, rng):
+    if isinstance(folds, numbers.Integral):
+        return KFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    return folds
 
 
 def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
     """Return minus twice the held-out log-likelihood of each size, scaled to all rows."""
     weight = check_weights(sample_weight, len(y))
-    parts = list(folds.split(X, y))
-    if not parts:
-        raise ValueError("cv yields no folds.")
+    parts = _parts(folds, X, y)
     train = [tuple(_rows(data, rows) for data in (X, y, weight)) for rows, _ in parts]
     total, mass = np.zeros(len(sizes)), 0.0
     for fits, rows, (_, test) in zip(fresh_fits(estimator, sizes, train, n_jobs), train, parts, strict=True):
@@ -237,6 +272,17 @@ def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
     if not mass:
         raise ValueError("cv holds out no rows of positive weight.")
     return -2.0 * weight.sum() * total / mass
+
+
+def _parts(folds, X, y):
+    """Return pairs of rows to fit to and rows held out."""
+    parts = list(folds.split(X, y))
+    if not parts:
+        raise ValueError("cv yields no folds.")
+    for rows in itertools.chain(*parts):
+        if len(rows) and not -len(y) <= np.min(rows) <= np.max(rows) < len(y):
+            raise ValueError(f"cv yields rows from {np.min(rows)} to {np.max(rows)}, but there are {len(y)} rows.")
+    return parts
 
 
 def _rows(data, rows):

@@ -8,7 +8,7 @@ import numpy as np
 from smoe.params import MoEParams
 from smoe.selection.pooling import loads, one_per_group, pooled_experts, pooled_gate, pooled_params
 from smoe.selection.working import Working, at_params, working
-from smoe.validation import check_mixture, check_number
+from smoe.validation import check_choice, check_mixture, check_number
 
 __all__ = ["Dendrogram", "dendrogram"]
 
@@ -154,8 +154,7 @@ def dendrogram(model, X, y, sample_weight=None, *, dissimilarity="information", 
     model = check_mixture(model)
     if model.n_experts < 2:
         raise ValueError("model has one expert: a dendrogram needs at least two, better twice as many as expected.")
-    if not isinstance(dissimilarity, str) or dissimilarity not in _DISSIMILARITIES:
-        raise ValueError(f"dissimilarity={dissimilarity!r} is not known; choose one of {list(_DISSIMILARITIES)}.")
+    check_choice(dissimilarity, "dissimilarity", _DISSIMILARITIES)
     if omega is not None:
         check_number(omega, "omega", 0.0)
     work = working(model, X, y, sample_weight)

@@ -19,6 +19,7 @@ from smoe.scaling import standardise
 from smoe.simulation.losses import FAILED, evaluate
 from smoe.solvers import Solver, certify
 from smoe.starts import FromParams, Task
+from smoe.validation import check_floats, check_instance
 
 __all__ = ["Cells", "Record", "as_params"]
 
@@ -95,11 +96,21 @@ def as_params(parameters, model):
     -------
     MoEParams
     """
+    check_instance(model, MixtureOfExperts, "model")
     parts = {}
     for side, family in (("gate", model.gate), ("expert", model.expert)):
-        kind = type(family.init_params(1, 1))
-        parts[side] = kind(*(np.asarray(parameters[side][name], dtype=float) for name in kind._fields))
+        parts[side] = _part(parameters, side, type(family.init_params(1, 1)))
     return MoEParams(**parts)
+
+
+def _part(parameters, side, kind):
+    part = parameters.get(side) if isinstance(parameters, dict) else None
+    if not isinstance(part, dict) or not set(kind._fields) <= set(part):
+        raise ValueError(
+            f"parameters must be those of a Record of this model, with {side}: {', '.join(kind._fields)}; "
+            f"got {parameters!r}."
+        )
+    return kind(*(check_floats(part[name], f"parameters: {side} {name}") for name in kind._fields))
 
 
 class Outcome(NamedTuple):

@@ -8,7 +8,7 @@ from smoe.blocks import Blocks
 from smoe.distribution.components import Components
 from smoe.distribution.nodes import panel_rule, row_sums
 from smoe.simulation.truth import Truth
-from smoe.validation import check_number
+from smoe.validation import check_choice, check_generator, check_instance, check_number
 
 __all__ = ["DensityError", "density_error"]
 
@@ -48,7 +48,7 @@ def density_error(fitted, truth, *, model=None, distance="hellinger", n_covariat
         Hellinger distance or total variation.
     n_covariates : int, default=None
         Number of covariates, None for a rule of some 150 to 300 nodes, or for 1,000 draws.
-    rng : numpy.random.Generator, default=None
+    rng : Generator, RandomState or int, default=None
         Draws the covariates; needed where they have several columns or are a callable's.
 
     Returns
@@ -87,8 +87,8 @@ def density_error(fitted, truth, *, model=None, distance="hellinger", n_covariat
     >>> density_error(normal(1.0, 1.0), truth).value  # sqrt(1 - exp(-1/8))
     0.3427...
     """
-    if distance not in ("hellinger", "tv"):
-        raise ValueError(f"distance={distance!r} is not known; choose 'hellinger' or 'tv'.")
+    check_instance(truth, Truth, "truth")
+    check_choice(distance, "distance", ("hellinger", "tv"))
     if n_covariates is not None:
         check_number(n_covariates, "n_covariates", 1, integer=True)
     other = Truth(truth.model if model is None else model, fitted, truth.covariates)
@@ -112,9 +112,9 @@ def _covariates(truth, other, n_covariates, rng):
     if truth.n_features == 1 and truth.covariate_law is not None:
         u, weight = _levels(truth, other, n_covariates)
         return truth.covariate_law.ppf(u)[:, None], weight
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy generator to draw these covariates, got {rng!r}.")
-    return truth.draw_covariates(n_covariates or _DRAWS, rng), None
+    if rng is None:
+        raise TypeError("rng must be a numpy generator to draw these covariates, got None.")
+    return truth.draw_covariates(n_covariates or _DRAWS, check_generator(rng, "rng")), None
 
 
 def _levels(truth, other, n_covariates):

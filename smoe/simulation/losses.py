@@ -38,7 +38,7 @@ def resolve_losses(losses):
     if not isinstance(losses, Iterable):
         raise TypeError(f"losses must be a dict of callables, a list of names or a name, got {losses!r}.")
     if not isinstance(losses, dict):
-        losses = {name: name for name in losses}
+        losses = {_checked_name(name): name for name in losses}
     return {_checked_name(name): _resolved(name, loss) for name, loss in losses.items()}
 
 

@@ -21,7 +21,7 @@ from smoe.simulation.store import Store
 from smoe.solvers import Solver
 from smoe.solvers.base import check_supports
 from smoe.starts import FromParams, Task
-from smoe.validation import check_number
+from smoe.validation import check_n_jobs, check_number, check_path
 
 __all__ = ["ConvergenceStudy"]
 
@@ -188,6 +188,9 @@ class ConvergenceStudy:
         UserWarning
             A fit or a loss raised an error.
         """
+        n_jobs = check_n_jobs(n_jobs)
+        if store is not None:
+            check_path(store, "store")
         with contextlib.ExitStack() as stack:
             disk = None if store is None else stack.enter_context(Store(store, self.settings))
             known = {} if disk is None else {record.address: record for record in disk.records}
@@ -251,7 +254,10 @@ def _warn_of_failures(records):
 
 
 def _checked_sizes(sizes):
-    sizes = list(np.atleast_1d(sizes).tolist())
+    try:
+        sizes = np.atleast_1d(sizes).tolist()
+    except ValueError:
+        raise TypeError(f"sizes must be a sequence of integers, got {sizes!r}.") from None
     if not sizes:
         raise ValueError("sizes is empty: give at least one number of rows.")
     for n in sizes:

@@ -1,18 +1,17 @@
 """A known mixture of experts that data are drawn from."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from smoe.blocks import Blocks
 from smoe.experts import resolve_expert
-from smoe.fields import check_part, expand, n_features_of
+from smoe.fields import expand, n_features_of
 from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
 from smoe.simulation._covariates import resolve_covariates
 from smoe.simulation.settings import described
-from smoe.validation import check_number
+from smoe.validation import check_floats, check_generator, check_mixture, check_number, check_params, check_response
 
 __all__ = ["Truth"]
 
@@ -59,10 +58,10 @@ class Truth:
 
     def __init__(self, model, params, covariates="uniform"):
         self.model = _resolved_model(model)
-        self.params = _checked_params(self.model, params)
+        self.params = check_params(self.model, params)
         self.covariates = covariates
         self._covariates = resolve_covariates(covariates)
-        if covariates == "grid":
+        if isinstance(covariates, str) and covariates == "grid":
             self.draw_covariates(1, None)  # refuses more than one feature at once
 
     @classmethod
@@ -87,7 +86,7 @@ class Truth:
         >>> Truth.from_estimator(fitted, stats.norm(71, 14))
         Truth(SoftmaxGate(), GaussianExpert(), n_experts=2, n_features=1)
         """
-        check_is_fitted(estimator, "params_")
+        estimator = check_mixture(estimator, "estimator")
         params, d = estimator.params_, estimator.n_features_in_
         gate = expand(params.gate, estimator.gate_.fields, estimator.gate_columns_, d)
         expert = expand(params.expert, estimator.expert_.fields, estimator.expert_columns_, d)
@@ -110,7 +109,9 @@ class Truth:
 
     def draw_covariates(self, n, rng):
         """Draw x, (n, n_features)."""
-        X = np.asarray(self._covariates.draw(n, self.n_features, rng), dtype=float)
+        check_number(n, "n", 1, integer=True)
+        rng = check_generator(rng, "rng")
+        X = check_floats(self._covariates.draw(n, self.n_features, rng), "covariates: what they draw")
         if X.shape != (n, self.n_features):
             raise ValueError(f"covariates must give an array of shape {(n, self.n_features)}, got {X.shape}.")
         return X
@@ -122,23 +123,24 @@ class Truth:
         ----------
         n : int
             Number of rows.
-        rng : numpy.random.Generator
+        rng : Generator, RandomState, int or None
+            A generator goes on from where it stands.
 
         Returns
         -------
         X : ndarray of shape (n, n_features)
         y : ndarray of shape (n,)
         """
-        check_number(n, "n", 1, integer=True)
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy generator, such as numpy.random.default_rng(0), got {rng!r}.")
+        rng = check_generator(rng, "rng")
         X = self.draw_covariates(n, rng)
         y = Blocks.plain(self.model, X).map(lambda b, p: self.model.sample(b, p, rng)[0], self.params)
         return X, y
 
     def loglik(self, X, y):
         """Return the truth's log-likelihood (natural logarithm, total over rows); a fit below it is no maximum."""
-        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
+        X, y = check_floats(X, "X"), check_response(y)
+        if np.isnan(X).any():
+            raise ValueError("X contains NaN.")
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ValueError(f"X must have shape (n, {self.n_features}), got {X.shape}.")
         if y.shape != (len(X),):
@@ -174,17 +176,3 @@ def _resolved_model(model):
         gate, expert = model, "gaussian"
     gate = resolve(gate, GATES, Gate, "gate" if isinstance(model, tuple | list) else "model")
     return MixtureOfExperts(gate, resolve_expert(expert))
-
-
-def _checked_params(model, params):
-    """Return the parameters as float arrays; refuse what does not belong to the model."""
-    if not isinstance(params, MoEParams):
-        raise TypeError(f"params must be MoEParams(gate, expert), got {type(params).__name__}.")
-    for side, part in params._asdict().items():
-        if not hasattr(part, "_fields"):
-            raise TypeError(f"params.{side} must be a named tuple of arrays, got {type(part).__name__}.")
-    k, d = n_experts_of(params), n_features_of(params.expert, model.expert.fields)
-    model.gate.check(k)
-    model.expert.check()
-    parts = zip(params, model.init_params(k, d, d), model.fields, params._fields, strict=True)
-    return MoEParams(*(check_part(part, wanted, fields, f"params.{side}") for part, wanted, fields, side in parts))

@@ -53,10 +53,14 @@ class Solver(BaseEstimator):
         ``converged`` says that the score norm per row, in the coordinates of ``model.chart``, is at most ``tol``;
         whether that is a maximum is for `smoe.solvers.certify` to say.
         """
-        check_number(self.max_iter, "max_iter", 0, integer=True)
-        check_number(self.tol, "tol", 0.0)
+        self.check()
         check_supports(self, model)
         return self._run(model, blocks, params)
+
+    def check(self):
+        """Raise ValueError or TypeError for settings that make no sense."""
+        check_number(self.max_iter, "max_iter", 0, integer=True)
+        check_number(self.tol, "tol", 0.0)
 
 
 def check_supports(solver, model):

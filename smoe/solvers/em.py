@@ -8,9 +8,11 @@ from smoe import fused
 from smoe.mixture import Statistics
 from smoe.solvers.base import Fit, Solver, score_norm, summarise
 from smoe.solvers.em_step import em_step
+from smoe.validation import check_number
 
 __all__ = ["EM"]
 
+_MOST_HALVINGS = 1000  # half of a half ... is zero after so many
 _SLACK = 1e-13  # relative rounding of a sum over rows: a fall within it is no fall
 
 
@@ -55,6 +57,10 @@ class EM(Solver):
         self.max_iter = max_iter
         self.tol = tol
         self.n_halvings = n_halvings
+
+    def check(self):
+        super().check()
+        check_number(self.n_halvings, "n_halvings", 0, integer=True, high=_MOST_HALVINGS)
 
     def _run(self, model, blocks, params):
         params, stats, trace = self.climb(model, blocks, params)

@@ -8,6 +8,7 @@ from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
 from smoe.solvers.em_step import em_step
 from smoe.solvers.newton import Newton
+from smoe.validation import check_number, own_generator
 
 __all__ = ["SupportSearch"]
 
@@ -48,8 +49,8 @@ class SupportSearch(Solver):
         The search ends after this many idle rounds.
     gain : float, default=0.01
         A round that raises the log-likelihood by less is idle.
-    random_state : int, default=0
-        Draws the lines.
+    random_state : int, Generator, RandomState or None, default=0
+        Draws the lines. A Generator or RandomState stays where it stands: every start gets the same lines.
 
     Examples
     --------
@@ -73,6 +74,13 @@ class SupportSearch(Solver):
         self.gain = gain
         self.random_state = random_state
 
+    def check(self):
+        super().check()
+        check_number(self.n_lines, "n_lines", 1, integer=True)
+        check_number(self.patience, "patience", 1, integer=True)
+        check_number(self.gain, "gain", 0.0)
+        own_generator(self.random_state)
+
     def screen(self, model, sample, params):
         """A short look at a start: dense EM, then a few rounds of lines on the exact likelihood."""
         dense = model._replace(gate=model.gate.dense())
@@ -94,7 +102,7 @@ class SupportSearch(Solver):
             dense = model._replace(gate=model.gate.dense(), penalties=model.active_penalties)
             return EMNewton(self.max_iter, self.tol).solve(dense, blocks, params)
         trace, left = [_objective(model, blocks, params)], self.max_iter - 2  # two rounds are left for the polish
-        rng = np.random.default_rng(self.random_state)
+        rng = own_generator(self.random_state)
         rows = blocks.representatives(_ROWS, rng)
         best, left = self._descend(model, rows, params, _ANNEAL, left)
         if not rows.complete:  # what few rows have shaped roughly, all rows shape finely
@@ -119,7 +127,7 @@ class SupportSearch(Solver):
 
         A round has ``thorough`` times as many lines as usual.
         """
-        rng, block, idle = np.random.default_rng(self.random_state), rows.block, 0
+        rng, block, idle = own_generator(self.random_state), rows.block, 0
         trace = [_objective(model, rows, params)]
         while len(trace) <= n_rounds and idle < self.patience:
             begin = model.gate.sharpened(block.gate_Z, params.gate)

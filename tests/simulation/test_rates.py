@@ -112,7 +112,7 @@ def test_losses_of_zero():
         ({"confidence": [0.5, 0.9]}, ValueError, "confidence must be one number"),
         ({"center": ["mean"]}, ValueError, "center must be 'median' or 'mean'"),
         ({"n_boot": 0}, ValueError, "n_boot"),
-        ({"random_state": None}, TypeError, "random_state"),
+        ({"random_state": "0"}, TypeError, "random_state"),
     ],
 )
 def test_bad_arguments(arguments, error, message):

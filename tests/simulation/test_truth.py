@@ -214,8 +214,8 @@ def test_bad_temperature():
 
 def test_bad_draws(rng):
     truth = Truth("softmax", T0)
-    with pytest.raises(TypeError, match="rng must be a numpy generator"):
-        truth.draw(10, 0)
+    with pytest.raises(TypeError, match="rng must be an int, a numpy Generator"):
+        truth.draw(10, "0")
     with pytest.raises(ValueError, match="n must be an integer of at least 1"):
         truth.draw(0, rng)
     with pytest.raises(ValueError, match=r"covariates must give an array of shape \(4, 1\), got \(4, 2\)"):
