@@ -309,11 +309,8 @@ class InferredMixture(FittedMixture):
 
     def _parameter_names(self, names=None):
         """Names of the entries in flat order, with these names for the columns of X."""
-        if names is None:
-            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
-        if isinstance(names, str | dict) or np.shape(names) != (self.n_features_in_,):
-            raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
-        gate, expert = ([str(names[j]) for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
+        names = self._column_names(names)
+        gate, expert = ([names[j] for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
         return entry_names(self.params_, gate, expert)
 
     def _chosen(self, covariance):
