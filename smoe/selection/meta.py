@@ -107,7 +107,10 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
-        """Return the best estimator's ``predict``: its mean of y given x, or what is asked for in its place."""
+        """Return the best estimator's mean of y given x; with ``return_std`` its standard deviation too.
+
+        ``quantiles`` or ``coverage`` ask for quantiles or an interval instead, as in ``MoERegressor.predict``.
+        """
         check_is_fitted(self)
         return self.best_estimator_.predict(X, return_std, quantiles=quantiles, coverage=coverage)
 
