@@ -393,7 +393,10 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                     stacklevel=3,
                 )
         if not certificate.valid:
-            warnings.warn(f"not a certified maximum: {certificate.status}", ConvergenceWarning, stacklevel=3)
+            message = (
+                f"not a certified maximum: {certificate.status} (what to do: see the guide's page on the certificate)"
+            )
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from smoe._kernels.posterior import entropies
 from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture
 from smoe.mixture import MixtureOfExperts
+from smoe.profile import profile
 from smoe.scaling import Scaling
 from smoe.validation import MISSING, check_floats, check_n_jobs, check_rows, check_weights
 
@@ -84,25 +85,46 @@ class FittedMixture:
         blocks = Rows(self._model, X, y, weight, scaling, self.roles_)
         return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))
 
-    def _column_names(self):
-        """Names of the columns of X."""
-        return getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
+    def _column_names(self, names=None):
+        """Return these names for the columns of X, or those of the data, or x0, x1, ..."""
+        if names is None:
+            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
+        if not isinstance(names, list | tuple | np.ndarray) or len(names) != self.n_features_in_ or np.ndim(names[0]):
+            raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
+        return [str(name) for name in names]
 
-    def predict(self, X, return_std=False):
-        """Return the mean of y given x, and on request its standard deviation.
+    def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
+        """Return the mean of y given x; on request its standard deviation too, or quantiles or an interval instead.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         return_std : bool, default=False
             Also return the standard deviation of y given x: within and between the experts.
+        quantiles : float or array-like of shape (n_q,), default=None
+            Return these quantiles in place of the mean, as ``predict_quantiles`` does. A pipeline has ``predict``
+            only: ``pipeline.predict(X, quantiles=0.9)``.
+        coverage : float or None, default=None
+            Return the interval that holds y with this probability in place of the mean, as ``predict_interval`` does.
 
         Returns
         -------
         mean : ndarray of shape (n_samples,)
+            Or the quantiles, (n_samples,) or (n_samples, n_q), or the interval, (n_samples, 2).
         std : ndarray of shape (n_samples,)
             Only with ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            More than one of ``return_std``, ``quantiles`` and ``coverage`` is asked for.
         """
+        if bool(return_std) + (quantiles is not None) + (coverage is not None) > 1:
+            raise ValueError("predict: ask for one of return_std, quantiles and coverage at a time.")
+        if quantiles is not None:
+            return self.predict_quantiles(X, quantiles)
+        if coverage is not None:
+            return self.predict_interval(X, coverage)
         blocks = self._blocks(X)
         if not return_std:
             return blocks.map(self._model.mean, self.params_)
@@ -167,11 +189,18 @@ class FittedMixture:
         return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[1], self.params_).T
 
     def expert_predict(self, X):
-        """Return the mean of each expert, (n_samples, n_experts)."""
+        """Return the mean of y under each expert, (n_samples, n_experts).
+
+        Not to be confused with ``predict_expert``, which says which expert the gate prefers.
+        """
         return self._blocks(X).map(lambda b, p: self.expert_.mean(b.rows, p.expert), self.params_).T
 
     def predict_expert(self, X):
-        """Return the index of the expert that the gate prefers, (n_samples,)."""
+        """Return the index of the expert that the gate prefers, (n_samples,): the class of a row before y is seen.
+
+        Not to be confused with ``expert_predict``, the mean of y under each expert. With y seen the class is
+        ``responsibilities(X, y).argmax(axis=1)``.
+        """
         return self.gate_proba(X).argmax(axis=1)
 
     def expert_load(self, X):
@@ -189,6 +218,54 @@ class FittedMixture:
         first = np.bincount(proba.argmax(axis=0), minlength=len(proba)) / len(blocks)
         dead = np.flatnonzero(proba.sum(axis=1) < 1.0)
         return ExpertLoad(first, (proba > 0).mean(axis=1), proba.mean(axis=1), dead)
+
+    def expert_profile(self, X, y=None, names=None):
+        """Return who lives where: the share of each expert, and means and spreads of the columns inside it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), default=None
+            With it rows are weighted by ``responsibilities(X, y)``, without it by ``gate_proba(X)``.
+        names : list of str or None, default=None
+            What to call the columns of X; None for their names in the data, or else x0, x1, ...
+
+        Returns
+        -------
+        ExpertProfile
+            ``print`` it, or take ``to_frame()``.
+
+        Examples
+        --------
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_faithful
+        >>> X, y = load_faithful(return_X_y=True)
+        >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+        >>> print(model.expert_profile(X, names=["waiting"]))
+                    all rows     expert 0   expert 1
+        share              1        0.355      0.645
+        waiting  70.9 (13.6)  54.5 (5.79)  80 (6.02)
+        """
+        proba = self.gate_proba(X) if y is None else self.responsibilities(X, y)
+        names = self._column_names(names)
+        return profile(proba, check_rows(self, X, reset=False)[0], names)
+
+    def standardised_gate_coef(self, X):
+        """Return the gate's slopes per standard deviation of each column over these rows, comparable across columns.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that the standard deviations are taken from, mostly those of the fit.
+
+        Returns
+        -------
+        ndarray of shape (n_experts, n_gate_features)
+            Log odds against the last expert; its row is zero.
+        """
+        check_is_fitted(self)
+        X = check_rows(self, X, reset=False)[0]
+        return self.gate_coef_ * np.array([X[:, j].std() for j in self.gate_columns_])
 
     def score_samples(self, X, y=None):
         """Return the log density (natural logarithm) of y given x for each row, (n_samples,).

@@ -317,11 +317,8 @@ class InferredMixture(FittedMixture):
 
     def _entries(self, names=None):
         """The entries of the parameters in flat order, with these names for the columns of X."""
-        if names is None:
-            names = self._column_names()
-        if not isinstance(names, list | tuple | np.ndarray) or len(names) != self.n_features_in_ or np.ndim(names[0]):
-            raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
-        gate, expert = ([str(names[j]) for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
+        names = self._column_names(names)
+        gate, expert = ([names[j] for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
         model, params = self._model, self.params_
         return [
             *entries("gate", params.gate, model.gate.fields, gate),

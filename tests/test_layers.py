@@ -17,9 +17,9 @@ LAYERS = [
     {"fused"},
     {"mixture"},
     {"scaling", "blocks", "starts", "solvers", "search"},
-    {"inference", "distribution", "diagnostics", "fitted", "inferred"},
+    {"inference", "distribution", "diagnostics", "fitted", "inferred", "profile"},
     {"estimators", "named", "datasets", "simulation"},
-    {"selection"},
+    {"selection", "metrics"},
     {"plots", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -99,6 +99,24 @@ def test_all_of_it(diagnosis):
     assert labels(figure.axes[0])[0] == labels(figure.axes[2])[0] == "80 % band"
 
 
+def test_an_estimator_is_diagnosed():
+    X, y = load_engel(return_X_y=True)
+    model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    expected, figure = plot_diagnostics(model.diagnose(X, y), coverage=0.8), plot_diagnostics(model, X, y, coverage=0.8)
+    for one, other in zip(expected.axes, figure.axes, strict=True):
+        assert labels(one) == labels(other)
+        for a, b in zip(one.lines, other.lines, strict=True):
+            np.testing.assert_array_equal(a.get_xydata(), b.get_xydata())
+    for wrong in ((model,), (model, X), (X, X, y)):
+        with pytest.raises(TypeError, match="takes a Diagnosis.*or a fitted estimator with X and y"):
+            plot_diagnostics(*wrong)
+
+
+def test_bars_have_their_numbers(diagnosis):
+    texts = [text.get_text() for text in plot_expert_load(diagnosis).texts]
+    assert texts == [f"{share:.2f}" for share in [*diagnosis.load / 235, *diagnosis.first]]
+
+
 def test_many_residuals_are_thinned_but_not_in_the_tails(diagnosis):
     values = np.random.default_rng(0).normal(size=20_000)
     many = type(diagnosis)(**{**vars(diagnosis), "residuals": values, "fitted": values, "pit": norm.cdf(values)})

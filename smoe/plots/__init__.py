@@ -5,6 +5,7 @@ try:
 except ImportError as error:
     raise ImportError("smoe.plots needs matplotlib: pip install smoe[plots]") from error
 
+from smoe.plots.coefficients import plot_coefficients
 from smoe.plots.diagnostics import (
     plot_diagnostics,
     plot_expert_load,
@@ -18,6 +19,7 @@ from smoe.plots.rates import plot_rates
 from smoe.plots.selection import plot_dendrogram, plot_selection
 
 __all__ = [
+    "plot_coefficients",
     "plot_dendrogram",
     "plot_diagnostics",
     "plot_expert_load",

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-__all__ = ["check_axes", "legend_above", "new_axes"]
+__all__ = ["check_axes", "expert_styles", "legend_above", "new_axes"]
 
 
 def check_axes(axes, n, argument="axes"):
@@ -15,6 +15,19 @@ def check_axes(axes, n, argument="axes"):
     if len(many) != n:
         raise ValueError(f"{argument} must be {n} matplotlib axes, got {len(many)}.")
     return many
+
+
+_FEW = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito: all eyes tell them apart
+_DASHES = ("-", (0, (6, 2)), (0, (6, 2, 1.5, 2)), (0, (5, 1, 1, 1, 1, 1)))  # and these in grey print
+
+
+def expert_styles(n_experts):
+    """Return colour and dashes of the line of each expert; no two are the same."""
+    if n_experts <= len(_FEW):
+        colours = _FEW[:n_experts]
+    else:
+        colours = 0.85 * plt.get_cmap("turbo")(np.linspace(0.03, 0.97, n_experts))[:, :3]  # dark enough for white paper
+    return [{"color": c, "ls": _DASHES[k % len(_DASHES)]} for k, c in enumerate(colours)]
 
 
 def new_axes():

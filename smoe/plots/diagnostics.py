@@ -11,7 +11,7 @@ from smoe.validation import check_floats, check_instance, check_level, check_num
 
 __all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals", "plot_rootogram"]
 
-_DATA, _MODEL, _BAND = "C0", "0.15", "0.85"
+_DATA, _OTHER, _MODEL, _BAND = "#0072B2", "#E69F00", "0.15", "0.85"
 _POINTS = 4000  # that are drawn; more make heavy files and black clouds
 _ORDERS, _SIMULATIONS = 200, 1000  # order statistics and samples that the simultaneous band is found from
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -135,7 +135,7 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     low, high = binom.ppf([tail, 1.0 - tail], n, 1.0 / n_bins) * n_bins / n
     density = np.histogram(diagnosis.pit, n_bins, (0.0, 1.0))[0] * n_bins / n
     ax.axhspan(low, high, color=_BAND, lw=0, label=f"{100 * coverage:g} % band")
-    ax.stairs(density, np.linspace(0.0, 1.0, n_bins + 1), color=_DATA, lw=2, label="PIT values")
+    ax.stairs(density, np.linspace(0.0, 1.0, n_bins + 1), baseline=None, color=_DATA, lw=2, label="PIT values")
     ax.axhline(1.0, color=_MODEL, lw=1, label="model")
     ax.set(xlabel="PIT value", ylabel="density", xlim=(0, 1), ylim=(0, None))
     legend_above(ax, ncols=3)
@@ -190,7 +190,7 @@ def plot_residuals(diagnosis, x=None, name=None, ax=None):
     place, lines = _running_quantiles(x, values)
     for k, (level, line) in enumerate(zip(_QUANTILES, lines, strict=True)):
         labels = ("10, 50, 90 % quantiles", "model") if k == 0 else (None, None)
-        ax.plot(place, line, color="C1", lw=2, label=labels[0])
+        ax.plot(place, line, color=_OTHER, lw=2, label=labels[0])
         ax.axhline(norm.ppf(level), color=_MODEL, lw=1, ls="--", label=labels[1])
     ax.set(xlabel=name, ylabel="quantile residual")
     legend_above(ax, ncols=3)
@@ -230,13 +230,17 @@ def plot_expert_load(diagnosis, ax=None):
     _check(diagnosis)
     ax = _axes(ax)
     k, n = np.arange(len(diagnosis.load)), len(diagnosis.pit)
-    ax.bar(k - 0.2, diagnosis.load / n, 0.4, color="C0", label="responsible for")
-    ax.bar(k + 0.2, diagnosis.first, 0.4, color="C1", label="first choice of the gate")
+    size = "small" if len(k) <= 6 else "xx-small"
+    for bars in (
+        ax.bar(k - 0.2, diagnosis.load / n, 0.4, color=_DATA, label="responsible for"),
+        ax.bar(k + 0.2, diagnosis.first, 0.4, color=_OTHER, hatch="//", ec="white", label="first choice of the gate"),
+    ):
+        ax.bar_label(bars, fmt="{:.2f}", fontsize=size, padding=1, rotation=0 if len(k) <= 6 else 90)
     ax.set(
         xlabel="expert",
         ylabel="share of rows",
         xticks=k,
-        ylim=(0, None),
+        ylim=(0, 1.12 * max(0.01, *diagnosis.load / n, *diagnosis.first)),
         xlim=k.mean() + max(len(k), 3) * np.array([-0.5, 0.5]),
     )
     legend_above(ax, ncols=2)
@@ -282,19 +286,24 @@ def plot_rootogram(rootogram, ax=None):
     centre = edges[:-1] + 0.5 * (width - 1.0)
     ax.axhspan(-1.0, 1.0, color=_BAND, lw=0, zorder=0)
     ax.bar(centre, -observed, 0.9 * width, expected, color=_DATA, alpha=0.7, label="observed", zorder=1)
-    ax.plot(centre, expected, "o-", color="C1", ms=3, lw=1.5, label="expected", zorder=2)
+    ax.plot(centre, expected, "o-", color=_OTHER, ms=3, lw=1.5, label="expected", zorder=2)
     ax.axhline(0.0, color=_MODEL, lw=1, zorder=3)
     ax.set(xlabel="y", ylabel="square root of the number of rows")
     legend_above(ax, ncols=2)
     return ax
 
 
-def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
+def plot_diagnostics(diagnosis, X=None, y=None, coverage=0.95, axes=None):
     """Draw all of it: residuals against normal quantiles and against the mean, PIT values, use of the experts.
 
     Parameters
     ----------
-    diagnosis : Diagnosis
+    diagnosis : Diagnosis or MoERegressor
+        What ``diagnose`` has returned, or a fitted estimator, which is asked for it: ``plot_diagnostics(model, X, y)``
+        as in ``plot_fit``.
+    X : array-like of shape (n_samples, n_features), default=None
+    y : array-like of shape (n_samples,), default=None
+        Rows for an estimator. A `Diagnosis` has its own: behind it these two places are for ``coverage`` and ``axes``.
     coverage : float, default=0.95
         Of the bands.
     axes : sequence of four matplotlib Axes, default=None
@@ -304,6 +313,11 @@ def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
     -------
     matplotlib Figure
 
+    Raises
+    ------
+    TypeError
+        An estimator without X and y, or something else that cannot be diagnosed.
+
     Examples
     --------
     >>> from smoe import SoftmaxMoERegressor
@@ -311,10 +325,19 @@ def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
     >>> from smoe.plots import plot_diagnostics
     >>> X, y = load_faithful(return_X_y=True)
     >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
-    >>> len(plot_diagnostics(model.diagnose(X, y)).axes)
+    >>> len(plot_diagnostics(model, X, y).axes)
     4
     """
-    _check(diagnosis), check_level(coverage, "coverage")
+    if isinstance(diagnosis, Diagnosis):
+        coverage, axes = (coverage if X is None else X), (axes if y is None else y)
+    elif X is None or y is None or not hasattr(diagnosis, "diagnose"):
+        raise TypeError(
+            "plot_diagnostics takes a Diagnosis, as model.diagnose(X, y) returns it, or a fitted estimator with X and "
+            f"y; got {type(diagnosis).__name__}."
+        )
+    else:
+        diagnosis = diagnosis.diagnose(X, y)
+    check_level(coverage, "coverage")
     if axes is None:
         axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")[1]
     qq, against, pit, load = check_axes(axes, 4)

@@ -127,10 +127,13 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self.n_experts_ = self.selection_.n_experts_
         return self
 
-    def predict(self, X, return_std=False):
-        """Return the best estimator's mean of y given x, with ``return_std`` also its standard deviation."""
+    def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
+        """Return the best estimator's mean of y given x; with ``return_std`` its standard deviation too.
+
+        ``quantiles`` or ``coverage`` ask for quantiles or an interval instead, as in ``MoERegressor.predict``.
+        """
         check_is_fitted(self)
-        return self.best_estimator_.predict(X, return_std=return_std)
+        return self.best_estimator_.predict(X, return_std, quantiles=quantiles, coverage=coverage)
 
     def __getattr__(self, name):
         """Look up in the best estimator what this class does not have."""
