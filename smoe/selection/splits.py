@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from smoe.chance import merit
 from smoe.params import MoEParams, n_experts_of, permute
 from smoe.selection.working import working
 from smoe.solvers import EM
-from smoe.solvers.base import merit
 
 __all__ = ["duplicated", "embedded", "proposed_splits", "split_starts"]
 
@@ -32,7 +32,7 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
     best = {}
     for i in range(n_experts_of(params)):
         starts = list(proposed_splits(model, sample.block, params, i, rng))
-        merits = [merit(model, look(model, sample, start)) for start in starts]
+        merits = [merit(model, sample, look(model, sample, start)) for start in starts]
         first = max(range(len(starts)), key=merits.__getitem__)
         best[i] = merits[first], starts[first]
     leaders = sorted(best.values(), key=lambda pair: pair[0], reverse=True)[:n_best]

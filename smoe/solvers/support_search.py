@@ -5,11 +5,12 @@ import numpy as np
 from smoe._kernels.designs import predictors
 from smoe._kernels.line_search import search_lines
 from smoe._kernels.top_k import gather, top_k_experts
+from smoe.chance import merit
 from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
 from smoe.params import MoEParams, n_experts_of
-from smoe.solvers.base import Fit, Solver, merit, summarise
+from smoe.solvers.base import Fit, Solver, summarise
 from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
 from smoe.solvers.gate_steps import newton_gate_step
@@ -94,7 +95,7 @@ class SupportSearch(Solver):
             return EM(0, 0.0).solve(model, sample, params)
         begins = (params, _anneal(model, sample, params, _COOL))
         fits = [self._refine(model, sample, begin, n_rounds=4, n_em=2) for begin in begins]
-        return max(fits, key=lambda fit: merit(model, fit))
+        return max(fits, key=lambda fit: merit(model, sample, fit))
 
     def _run(self, model, blocks, params):
         if model.gate.top_k >= n_experts_of(params):  # every expert is always selected: a softmax gate
@@ -119,7 +120,7 @@ class SupportSearch(Solver):
             return params, left
         begins = (params, _anneal(model, rows, params, schedule))
         fits = [self._refine(model, rows, begin, n_rounds=min(4, left)) for begin in begins]
-        best = max(fits, key=lambda fit: merit(model, fit))
+        best = max(fits, key=lambda fit: merit(model, rows, fit))
         return best.params, left - best.n_iter
 
     def _refine(self, model, rows, params, n_rounds, n_em=3, thorough=1):
