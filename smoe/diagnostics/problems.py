@@ -4,6 +4,7 @@ import numpy as np
 from scipy.stats import kruskal, kurtosistest, norm, skewtest
 
 from smoe.diagnostics.residuals import varies
+from smoe.solvers.certificate import atom_of
 
 __all__ = ["problems_of"]
 
@@ -14,10 +15,12 @@ _ALONE = 0.5  # smaller shares of agreeing starts are reported
 _MIXED = 0.9  # larger entropies are reported
 
 
-def problems_of(model, found, X):
+def problems_of(model, found, X, y):
     """Return the problems of a `Diagnosis` as a list of sentences."""
     names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(model.n_features_in_)])
-    return [*_problems_of_fit(model, found), *_problems_of_residuals(found), *_patterns(found, X, names)]
+    atom = atom_of(y)
+    told = [f"{atom}: no density fits that, model these rows apart."] if atom else []
+    return [*_problems_of_fit(model, found), *told, *_problems_of_residuals(found), *_patterns(found, X, names)]
 
 
 def _problems_of_fit(model, found):
@@ -26,6 +29,9 @@ def _problems_of_fit(model, found):
         yield f"the fit is not a certified maximum: {found.status}. Standard errors and tests need one."
     for k in np.flatnonzero(found.collapsed):
         yield f"expert {k} has collapsed on few rows (variance on its floor): use fewer experts or more starts."
+    for one in found.checked:
+        if not one.passed:
+            yield f"expert {one.expert} rests on {one.rows:.1f} rows and gains no more than a chance line: use fewer experts."
     for k in np.flatnonzero(found.load < 1.0):
         yield f"expert {k} is responsible for less than one row: use fewer experts."
     if found.separated and "separates" not in found.status:

@@ -17,7 +17,8 @@ class TopKGate(LinearGate):
     .. math:: \pi_i(x) = \frac{\exp(s_i)\, 1\{i \in S(x)\}}{\sum_{j \in S(x)} \exp(s_j)},
               \qquad s_i = \beta_{1i}^\top x + \beta_{0i}
 
-    where S(x) are the ``top_k`` experts of highest rank, ties going to the expert of lower index. With ``top_k=1``
+    where S(x) are the ``top_k`` experts of highest rank. Ties go to the larger score, then to the lower index: ranks by
+    slope tie wherever all features are zero, and numbering the experts anew must not change the density there. With ``top_k=1``
     every row is routed to one expert: a partition by a multiclass linear separator, one regression per region. With
     ``top_k`` equal to the number of experts this is the softmax gate.
 
@@ -95,7 +96,19 @@ class TopKGate(LinearGate):
     def chosen(self, Z, params):
         """Return the experts of each row, (top_k, m), and all scores, (n_experts, m)."""
         scores = super().scores(Z, params)
-        return top_k_experts(self.ranking(scores, params), self.n_selected(len(scores))), scores
+        ranks, top_k = self.ranking(scores, params), self.n_selected(len(scores))
+        if self.rank_by == "score":
+            return top_k_experts(ranks, top_k), scores
+        first = self.tie_order(params)
+        return first[top_k_experts(ranks[first], top_k)], scores
+
+    def tie_order(self, params):
+        """Return the experts in the order in which equal ranks are resolved, (n_experts,).
+
+        Where slopes tie, the larger score is the larger intercept.
+        """
+        n_experts = len(params.intercept)
+        return np.arange(n_experts) if self.rank_by == "score" else np.argsort(-params.intercept, kind="stable")
 
     def scores(self, Z, params):
         """Return the scores of the experts chosen, -inf for the others."""

@@ -59,7 +59,9 @@ class Selection:
         return pd.DataFrame(self.table).set_index("n_experts")
 
     def __str__(self):
-        lines = [f"{'k':>3}{'loglik':>14}{'df':>5}{'price':>9}{'AIC':>13}{'BIC':>13}{'ICL':>13}{self.criterion:>13}  certificate"]
+        lines = [
+            f"{'k':>3}{'loglik':>14}{'df':>5}{'price':>9}{'AIC':>13}{'BIC':>13}{'ICL':>13}{self.criterion:>13}  certificate"
+        ]
         for k, loglik, df, price, aic, bic, icl, _, status, value in zip(*self.table.values(), strict=True):
             mark = "<" if k == self.n_experts_ else " "
             lines.append(

@@ -47,6 +47,7 @@ def proposed_splits(model, block, params, i, rng):
     directions = rng.normal(size=(_DIRECTIONS if len(features) else 0, len(features)))
     start = duplicated(params, i)
     for key in [residual, np.abs(residual), *(directions @ features)]:
+        key = key.astype(np.float32)  # rounding must not tell equal values apart
         upper = key > _median(key, resp[i] * block.weight)
         halves = np.concatenate([resp, (resp[i] * upper)[None]])
         halves[i] *= ~upper
@@ -68,6 +69,7 @@ def _apart(gate, i, rng):
 
 
 def _median(values, weight):
+    """The weighted median."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weight[order])
     return values[order[min(np.searchsorted(cumulative, 0.5 * cumulative[-1]), len(order) - 1)]]

@@ -84,6 +84,12 @@ class Certificate(NamedTuple):
             reasons=reasons,
         )
 
+    def lost(self, reported, found):
+        """Return what is left of the verdict where parameters in the user's units do not hold what was found."""
+        words = f"parameters in the units of X and y have the log-likelihood {reported:.6g}, the fit {found:.6g}"
+        reasons = (*self.reasons, Reason(f"{words}: centre and scale X and y"))
+        return self._replace(valid=False, flat=False, status=_said(reasons), reasons=reasons)
+
 
 def certify(model, blocks, fit, tol):
     """Return the `Certificate` of a fit: score norm, curvature, collapse, emptiness and separation are looked at.
@@ -116,7 +122,9 @@ def certify(model, blocks, fit, tol):
         reasons.append(Reason(f"fewer rows ({blocks.n_distinct}) than free parameters ({chart.n_free})"))
     if not degenerate:
         checked = _checked(model, blocks, fit, load, price)
-        reasons += [Reason(f"expert {{}} may be a chance line: {one}", (one.expert,)) for one in checked if not one.passed]
+        reasons += [
+            Reason(f"expert {{}} may be a chance line: {one}", (one.expert,)) for one in checked if not one.passed
+        ]
     doubtful = not all(one.passed for one in checked)
     stationary, shape, groups = fit.score_norm <= max(tol, _VANISHING), [], None
     if not degenerate and model.gate.smooth:

@@ -131,7 +131,7 @@ class SupportSearch(Solver):
         rng, block, idle = np.random.default_rng(self.random_state), rows.block, 0
         trace = [rows.sum(model.loglik, params)]
         while len(trace) <= n_rounds and idle < self.patience:
-            begin = _sharpened(model.gate, block.gate_Z, params)
+            begin = _first_in_ties(model, rows, _sharpened(model.gate, block.gate_Z, params))
             log_density = model.expert.log_prob(block.expert_Z, block.y, begin.expert)
             gate = _search_lines(model.gate, block, log_density, begin.gate, thorough * self.n_lines, rng)
             end, loglik = _climb_piece(model, rows, MoEParams(gate, begin.expert), n_em)
@@ -152,7 +152,7 @@ class SupportSearch(Solver):
             climb = Newton(50, self.tol) if newton else EM(50, self.tol, n_halvings=2)
             step = climb._run(model, blocks, params)
             params = step.params if step.loglik >= trace[-1] or model.gate.balance else params
-        params = self._settled(model, blocks, params)
+        params = _midway(model, blocks, self._settled(model, blocks, params))
         stats = blocks.sum(model.statistics, params)
         trace = trace if params is begin else [*trace, stats.loglik]
         score = stats.score(model.expert, params)
@@ -176,6 +176,29 @@ class SupportSearch(Solver):
             status = f"score norm per row of the experts {norm:.1e} > {self.tol:.1e}"
             return {"converged": False, "status": status}
         return {"converged": True, "status": "converged (no line of the support search raises the log-likelihood)"}
+
+
+def _midway(model, blocks, params):
+    """Put the boundaries of a partition midway between the rows next to them, so that rounding does not move a row.
+
+    With one expert per row nothing but the partition matters, and intercepts can be shifted between two rows.
+    """
+    if model.gate.top_k > 1 or model.gate.rank_by == "slope" or model.gate.balance:
+        return params
+    gate = params.gate._replace(intercept=params.gate.intercept.copy())
+    for k in range(len(gate.intercept)):
+        lead = blocks.map(_lead, gate, k)
+        inside, outside = lead[lead >= 0], lead[lead < 0]
+        if len(inside) and len(outside):
+            gate.intercept[k] -= 0.5 * (inside.min() + outside.max())
+    moved = params._replace(gate=gate)
+    return moved if blocks.sum(model.loglik, moved) == blocks.sum(model.loglik, params) else params
+
+
+def _lead(block, gate, k):
+    """How far the score of expert k is above the largest of the others, row by row."""
+    scores = predictors(gate.coef, gate.intercept, block.gate_Z)
+    return scores[k] - np.delete(scores, k, axis=0).max(axis=0)
 
 
 class _HeldGate(TopKGate):
@@ -244,12 +267,27 @@ def _sharpened(gate, Z, params):
     return params._replace(gate=LinearGateParams(*(field / gap for field in params.gate)))
 
 
+def _first_in_ties(model, rows, params):
+    """With one expert per row and ranks by slope, intercepts only say who wins ties: let each expert try."""
+    if model.gate.top_k > 1 or model.gate.rank_by == "score" or model.gate.balance:
+        return params
+    best, loglik = params, rows.sum(model.loglik, params)
+    for k in range(n_experts_of(params)):
+        intercept = best.gate.intercept.copy()
+        intercept[k] = intercept.max() + np.ptp(intercept) + 1.0
+        rival = params._replace(gate=params.gate._replace(intercept=intercept))
+        if (value := rows.sum(model.loglik, rival)) > loglik:
+            best, loglik = rival, value
+    return best
+
+
 def _search_lines(gate, block, log_density, params, n_lines, rng):
     """Return gate parameters of higher exact log-likelihood, or the same.
 
     A line moves one expert's row of the gate in a random direction that moves no boundary at up to d rows close to one.
     """
-    lines = np.column_stack(params)
+    order = gate.tie_order(params)
+    lines, log_density = np.column_stack(params)[order], np.ascontiguousarray(log_density[order])
     n_experts, p = lines.shape
     draws = (
         rng.integers(n_experts, size=n_lines),
@@ -259,5 +297,6 @@ def _search_lines(gate, block, log_density, params, n_lines, rng):
     )
     reach = _REACH * np.std(lines @ block.gate_Z) if gate.top_k == 1 else _REACH
     settings = gate.top_k, p - (gate.rank_by == "slope"), float(gate.balance), float(reach)
-    search_lines(lines, block.gate_Z, np.ascontiguousarray(log_density), block.weight, *settings, *draws)
+    search_lines(lines, block.gate_Z, log_density, block.weight, *settings, *draws)
+    lines = lines[np.argsort(order)]
     return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())
