@@ -275,7 +275,7 @@ def _slices(n, width, most):
 def _thinned(key, weight):
     """Return the indices of a million or so of distinct rows, and weights that make up for the others.
 
-    A row is drawn by the value of its key alone, with a probability in proportion to its weight; heavy ones are certain.
+    A row is drawn by the value of its key alone, with a probability in proportion to its weight, heavy ones for sure.
     """
     share = _SORTED / weight.sum()
     parts = [slice(low, low + _LONG) for low in range(0, len(key), _LONG)]

@@ -52,8 +52,8 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
 
     Fits are ordered by `smoe.chance.preference`: degenerate ends (a variance on its floor, an empty expert), whose
     log-likelihoods can be arbitrarily high, lose to any regular one, and experts on few rows are charged what chance
-    lines gain. As long as all that was finished is degenerate, the next starts are finished. One proposal only is finished without screening. Threads take one start each, unless they share the
-    rows (``blocks.shared_by``).
+    lines gain. As long as all that was finished is degenerate, the next starts are finished. One proposal only is
+    finished without screening. Threads take one start each, unless they share the rows (``blocks.shared_by``).
     """
     run = Parallel(1 if blocks.n_threads > 1 else effective_n_jobs(n_jobs), prefer="threads")
     return _search(run, task, blocks, start, n_init, solver, tol, rng, verbose)

@@ -31,7 +31,8 @@ def _problems_of_fit(model, found):
         yield f"expert {k} has collapsed on few rows (variance on its floor): use fewer experts or more starts."
     for one in found.checked:
         if not one.passed:
-            yield f"expert {one.expert} rests on {one.rows:.1f} rows and gains no more than a chance line: use fewer experts."
+            which = f"expert {one.expert} rests on {one.rows:.1f} rows"
+            yield f"{which} and gains no more than a chance line: use fewer experts."
     for k in np.flatnonzero(found.load < 1.0):
         yield f"expert {k} is responsible for less than one row: use fewer experts."
     if found.separated and "separates" not in found.status:

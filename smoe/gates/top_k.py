@@ -18,9 +18,9 @@ class TopKGate(LinearGate):
               \qquad s_i = \beta_{1i}^\top x + \beta_{0i}
 
     where S(x) are the ``top_k`` experts of highest rank. Ties go to the larger score, then to the lower index: ranks by
-    slope tie wherever all features are zero, and numbering the experts anew must not change the density there. With ``top_k=1``
-    every row is routed to one expert: a partition by a multiclass linear separator, one regression per region. With
-    ``top_k`` equal to the number of experts this is the softmax gate.
+    slope tie wherever all features are zero, and numbering the experts anew must not change the density there. With
+    ``top_k=1`` every row is routed to one expert: a partition by a multiclass linear separator, one regression per
+    region. With ``top_k`` equal to the number of experts this is the softmax gate.
 
     The likelihood is piecewise smooth, with jumps where a row changes its experts; solvers that need derivatives
     refuse it, `smoe.solvers.SupportSearch` fits it. Not identified: one vector added to every slope and one number to

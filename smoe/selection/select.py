@@ -59,14 +59,12 @@ class Selection:
         return pd.DataFrame(self.table).set_index("n_experts")
 
     def __str__(self):
-        lines = [
-            f"{'k':>3}{'loglik':>14}{'df':>5}{'price':>9}{'AIC':>13}{'BIC':>13}{'ICL':>13}{self.criterion:>13}  certificate"
-        ]
+        heads = "".join(f"{name:>13}" for name in ("AIC", "BIC", "ICL", self.criterion))
+        lines = [f"{'k':>3}{'loglik':>14}{'df':>5}{'price':>9}{heads}  certificate"]
         for k, loglik, df, price, aic, bic, icl, _, status, value in zip(*self.table.values(), strict=True):
             mark = "<" if k == self.n_experts_ else " "
-            lines.append(
-                f"{k:>3}{loglik:>14.3f}{df:>5}{price:>9.2f}{aic:>13.3f}{bic:>13.3f}{icl:>13.3f}{value:>13.3f}{mark} {status}"
-            )
+            criteria = f"{aic:>13.3f}{bic:>13.3f}{icl:>13.3f}{value:>13.3f}"
+            lines.append(f"{k:>3}{loglik:>14.3f}{df:>5}{price:>9.2f}{criteria}{mark} {status}")
         return "\n".join(lines)
 
 
@@ -97,8 +95,9 @@ def select_n_experts(
     n_experts : iterable of int, default=range(1, 7)
         Numbers of experts to compare.
     criterion : {"bic", "aic", "icl", "cv", "slope", "jump"} or callable, default="bic"
-        - "bic": :math:`-2\ell + \mathrm{df} \log n` plus twice the price of experts on few rows, see Notes; "aic": :math:`-2\ell + 2\,\mathrm{df}`; "icl": BIC plus twice the
-          entropy of the responsibilities, which asks for experts that do not overlap;
+        - "bic": :math:`-2\ell + \mathrm{df} \log n` plus twice the price of experts on few rows, see Notes; "aic":
+          :math:`-2\ell + 2\,\mathrm{df}`; "icl": BIC plus twice the entropy of the responsibilities, which asks for
+          experts that do not overlap;
         - "cv": minus twice the held-out log-likelihood, scaled to all rows;
         - "slope", "jump": :math:`-2\ell + 4 \hat\kappa\, \mathrm{df}` with a constant from the data, see
           `slope_heuristic`; needs at least five sizes;

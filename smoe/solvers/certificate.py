@@ -143,7 +143,7 @@ def certify(model, blocks, fit, tol):
 
 
 class _Shares(NamedTuple):
-    """What each expert is responsible for, in rows and in weight, and on how many rows the gate hesitates between two."""
+    """What experts are responsible for, in rows and in weight, and on how many rows the gate hesitates between two."""
 
     rows: np.ndarray
     weight: np.ndarray
