@@ -2,6 +2,7 @@
 
 import copy
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -216,8 +217,7 @@ class Blocks:
     def representatives(self, size, rng):
         """Return at most ``size`` distinct rows that stand for all, weighted, as a `OneBlock`."""
         rows, weight = self.representative_rows(size, rng)
-        complete = np.isclose(weight.sum(), self.total_weight) and (len(rows) < size or len(self) <= size)
-        return OneBlock(self.source.take(rows, weight), complete)
+        return OneBlock(self.source.take(rows, weight), complete=len(rows) == self.n_distinct)
 
     def representative_rows(self, size, rng):
         """Return indices and weights of at most ``size`` distinct rows that stand for all.
@@ -226,7 +226,7 @@ class Blocks:
         ``size`` remain, a systematic sample by weight is drawn along that order. Neither the order of the rows nor the
         difference between repeating and weighting a row matters.
         """
-        rows, weight = self._distinct
+        rows, weight = self._distinct[:2]
         if len(rows) > size:
             cumulative = np.cumsum(weight) / weight.sum()
             position = (np.arange(size) + rng.random()) / size
@@ -234,16 +234,59 @@ class Blocks:
             rows = rows[np.minimum(picked, len(rows) - 1)]
         return rows, weight.astype(float)
 
+    @property
+    def n_distinct(self):
+        """The number of distinct rows."""
+        return self._distinct.n_rows
+
+    def unit_of(self, block):
+        """Return what each row of a block counts in distinct rows: one over the number of rows equal to it."""
+        unit = self._distinct.unit
+        return np.broadcast_to(1.0, len(block)) if unit is None else unit[block.low : block.high]
+
     @cached_property
     def _distinct(self):
         """Distinct rows in an order of their own, or of very many a part that does not depend on their order."""
-        key = self.map(_projection, None)
-        rows = _thinned(key)
-        key = key[rows]
-        order = np.argsort(key)
-        key, rows = key[order], rows[order]
-        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-        return rows[first], np.add.reduceat(self.source.weight[rows], first)
+        key, weight, rows, unit = self.map(_projection, None), self.source.weight, None, None
+        if len(key) <= _SORTED or _repeats(key):
+            order = np.argsort(key)
+            first, unit = _runs(key, order)
+            rows, weight = order[first], np.add.reduceat(weight[order], first)
+            key = key[rows]
+        n_rows = len(key)
+        if n_rows > _SORTED:
+            kept, weight = _thinned(key, weight)
+            order = np.argsort(key[kept])
+            rows, weight = (kept if rows is None else rows[kept])[order], weight[order]
+        return Distinct(rows, weight, n_rows, unit)
+
+
+class Distinct(NamedTuple):
+    """Distinct rows (indices) with their weights, how many there are in all, and one over each row's multiplicity.
+
+    The last is None if no row is repeated. Of more than a million rows as many are drawn.
+    """
+
+    rows: np.ndarray
+    weight: np.ndarray
+    n_rows: int
+    unit: np.ndarray | None
+
+
+def _repeats(key):
+    key = np.sort(key)
+    return bool(np.any(key[1:] == key[:-1]))
+
+
+def _runs(key, order):
+    """Return where runs of equal keys begin in this order, and one over the length of each row's run, or None."""
+    sorted_key = key[order]
+    first = np.flatnonzero(np.concatenate([[True], sorted_key[1:] != sorted_key[:-1]]))
+    if len(first) == len(key):
+        return first, None
+    length, unit = np.diff(first, append=len(key)), np.empty(len(key))
+    unit[order] = np.repeat(1.0 / length, length)
+    return first, unit
 
 
 def _slices(n, width, most):
@@ -252,14 +295,17 @@ def _slices(n, width, most):
     return [slice(low, min(low + size, n)) for low in range(0, n, size)]
 
 
-def _thinned(key):
-    """Return the indices of all rows, or of a million or so, drawn by the value of their key alone."""
-    if len(key) <= _SORTED:
-        return np.arange(len(key))
-    largest = np.uint64(2**64 * (_SORTED / len(key)) * 0.999)
-    low = [slice(start, start + _LONG) for start in range(0, len(key), _LONG)]
+def _thinned(key, weight):
+    """Return the indices of a million or so of distinct rows, and weights that make up for the others.
+
+    A row is drawn by the value of its key alone, with a probability in proportion to its weight, heavy ones for sure.
+    """
+    share = _SORTED / weight.sum()
+    parts = [slice(low, low + _LONG) for low in range(0, len(key), _LONG)]
     with np.errstate(over="ignore"):
-        return np.concatenate([s.start + np.flatnonzero(key[s].view(np.uint64) * _MIX < largest) for s in low])
+        drawn = [(key[s].view(np.uint64) * _MIX) * 2.0**-64 < weight[s] * share for s in parts]
+    kept = np.concatenate([s.start + np.flatnonzero(d) for s, d in zip(parts, drawn, strict=True)])
+    return kept, np.maximum(weight[kept], 1.0 / share)
 
 
 class OneBlock:
@@ -267,7 +313,7 @@ class OneBlock:
 
     def __init__(self, block, complete=True):
         self.block, self.complete, self.total_weight = block, complete, float(block.weight.sum())
-        self.only = block
+        self.only, self.scaling, self.n_distinct = block, block.source.scaling, len(block)
 
     def __len__(self):
         return len(self.block)
@@ -275,6 +321,10 @@ class OneBlock:
     def sum(self, visit, params, *args):
         """Visit the block."""
         return visit(self.block, params, *args)
+
+    def unit_of(self, block):
+        """Every row counts as one."""
+        return np.broadcast_to(1.0, len(block))
 
     def representatives(self, size, rng):
         """Return itself: its rows are distinct already."""

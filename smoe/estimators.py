@@ -19,7 +19,7 @@ from smoe.inferred import InferredMixture
 from smoe.params import copies, flatten, permute
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.scaling import standardise
+from smoe.scaling import Scaling, standardise
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
@@ -31,10 +31,11 @@ from smoe.validation import (
     check_number,
     check_rows,
     check_weights,
-    remark_on_response,
 )
 
 __all__ = ["MoERegressor"]
+
+_ALIKE = 1e-6  # difference per row of log-likelihoods in working and in the user's units that is rounding
 
 
 class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
@@ -285,9 +286,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         fit, certificate, self.starts_ = search(
             task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
         )
-        certificate = _with_remark(certificate, model, fit, y)
-        self._store(blocks, fit, certificate)
-        return scaling, certificate
+        return scaling, self._store(blocks, fit, certificate)
 
     def _validated(self, X, y, sample_weight):
         """Return X, y and weights without rows of weight zero."""
@@ -361,11 +360,13 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
 
     def _store(self, blocks, fit, certificate):
         model, scaling = self._model, blocks.scaling
-        order, entropy = _stable_order(model, blocks, fit.params)
-        params = permute(fit.params, order)
-        params = params._replace(gate=model.gate.canonical(params.gate))
         offset = scaling.loglik_offset(blocks.total_weight)
-        self.params_ = scaling.to_user(model, params)
+        order, entropy = _stable_order(model, blocks, fit.params)
+        order, params, self.params_, loglik = self._reported(blocks, fit, order, offset)
+        certificate = certificate.permuted(order)
+        if not abs(loglik + offset - fit.loglik) <= _ALIKE * blocks.total_weight:
+            certificate = certificate.lost(loglik, fit.loglik - offset)
+            fit = fit._replace(loglik=loglik + offset)
         self.loglik_ = float(fit.loglik - offset)
         self.trace_ = fit.trace - offset
         self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
@@ -379,8 +380,30 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.aic_ = 2.0 * self.n_parameters_ - 2.0 * self.loglik_
         self.bic_ = self.n_parameters_ * np.log(self.n_samples_) - 2.0 * self.loglik_
         self.icl_ = self.bic_ + 2.0 * entropy
-        self._certificate = certificate.permuted(order)
+        self._certificate = certificate
         self._covariance = covariance(model, blocks, params, self._certificate, self._entries())
+        return certificate
+
+    def _reported(self, blocks, fit, order, offset):
+        """Return the experts' order, the parameters in it (working and user's units), and their log-likelihood.
+
+        Where rows lie on the boundaries of a gate that jumps, numbering the experts anew may change the density: then
+        they stay in the order in which they were found.
+        """
+        model, scaling, source = self._model, blocks.scaling, blocks.source
+        units = Scaling.identity(self.gate_columns_, self.expert_columns_)
+        rows = Blocks(model, source.X, source.y, source.weight, units, source.roles).shared_by(blocks.n_threads)
+
+        def reported(order):
+            params = permute(fit.params, order)
+            params = params._replace(gate=model.gate.canonical(params.gate))
+            user = scaling.to_user(model, params)
+            return order, params, user, rows.sum(model.loglik, user)
+
+        found = reported(order)
+        if model.gate.smooth or abs(found[-1] + offset - fit.loglik) <= _ALIKE:
+            return found
+        return min(found, reported(np.arange(len(order))), key=lambda one: abs(one[-1] + offset - fit.loglik))
 
     def _warn(self, scaling, certificate):
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
@@ -409,13 +432,6 @@ def _all_or_nothing(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
-
-
-def _with_remark(certificate, model, fit, y):
-    """Add to the status of a collapsed fit what may be behind it: a response that is not continuous."""
-    collapsed = model.expert.support.kind == "real" and model.expert.at_bound(fit.params.expert).any()
-    remark = remark_on_response(y) if collapsed else ""
-    return certificate._replace(status=f"{certificate.status}; {remark}") if remark else certificate
 
 
 def _stable_order(model, blocks, params):

@@ -211,7 +211,8 @@ class FittedMixture:
         ExpertLoad
             ``first``: share of rows on which the expert is the gate's first choice; ``selected``: share of rows on
             which its probability is not zero; ``mass``: its mean probability, all (n_experts,); ``dead``: indices of
-            the experts whose probabilities add up to less than one row.
+            the experts whose probabilities add up to less than one row (rows of equal X count each: they may differ
+            in y).
         """
         blocks = self._blocks(X)
         proba = blocks.map(self._model.gate_proba, self.params_)

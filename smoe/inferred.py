@@ -294,14 +294,14 @@ class InferredMixture(FittedMixture):
         title = f"{n_experts} {self.expert_.name}{'s' if n_experts > 1 else ''} behind a {type(self.gate_).__name__}"
         return Summary(title, self._facts(found.kind), named, table, coverage, found.reason)
 
-    def diagnose(self, X, y, random_state=None):
+    def diagnose(self, X, y, random_state=None, *, sample_weight=None):
         """Return residuals, PIT values and what they, the experts and the starts say about the fit.
 
         See `smoe.diagnostics.diagnose`.
         """
         from smoe.diagnostics import diagnose  # only for those who ask
 
-        return diagnose(self, X, y, random_state)
+        return diagnose(self, X, y, random_state, sample_weight=sample_weight)
 
     def _facts(self, kind):
         """What stands above the table."""

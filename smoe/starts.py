@@ -88,7 +88,8 @@ class Elemental(Start):
     def _element(self, features, size, n_terms, weight, rng):
         centre = _draw(weight, rng)
         distance = ((features - features[:, [centre]]) ** 2).sum(axis=0)
-        neighbours = np.sort(np.argpartition(distance, size - 1)[:size])
+        # Equal distances must not be told apart by rounding: in single precision they are ties, which row order breaks.
+        neighbours = np.sort(np.argsort(distance.astype(np.float32), kind="stable")[:size])
         return rng.choice(neighbours, n_terms, replace=False)
 
 

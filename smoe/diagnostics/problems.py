@@ -34,6 +34,10 @@ def _problems_of_fit(model, found):
         yield f"the fit is not a certified maximum: {found.status}. Standard errors and tests need one."
     for k in np.flatnonzero(found.collapsed):
         yield f"expert {k} has collapsed on few rows (variance on its floor): use fewer experts or more starts."
+    for one in found.checked:
+        if not one.passed:
+            which = f"expert {one.expert} rests on {one.rows:.1f} rows"
+            yield f"{which} and gains no more than a chance line: use fewer experts."
     for k in np.flatnonzero(found.load < 1.0):
         yield f"expert {k} is responsible for less than one row: use fewer experts."
     if found.separated and "separates" not in found.status:

@@ -157,6 +157,15 @@ class Expert(BaseEstimator):
         """Return parameters with one expert per group: the load-weighted mean of its members."""
         return averaged(params, self.fields, groups, load)
 
+    def chance_terms(self, n_features):
+        """Return how many coefficients an expert's mean has, or None.
+
+        A number says that the density grows without bound as an expert passes through few rows, as where a dispersion
+        can vanish; experts on few rows are then charged what a line through the best-fitting rows gains by chance, see
+        `smoe.chance`. None says that densities are bounded.
+        """
+        return None
+
     def mean_of(self, rows, params, chosen):
         """Return the means of each row's chosen experts, (top_k, m)."""
         return np.take_along_axis(self.mean(rows, params), chosen, axis=0)

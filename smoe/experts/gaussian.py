@@ -99,6 +99,10 @@ class GaussianExpert(Expert):
         """Refuse a floor that is no positive number."""
         check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny, high=1e6)
 
+    def chance_terms(self, n_features):
+        """Return the number of slopes, and the intercept."""
+        return n_features + 1
+
     def init_params(self, n_experts, n_features):
         """Return flat lines through zero with variance one."""
         return GaussianExpertParams(np.zeros((n_experts, n_features)), np.zeros(n_experts), np.ones(n_experts))

@@ -7,7 +7,7 @@ from smoe._kernels.relaxed_top_k import add_relaxed_covariance, pull_relaxed, re
 from smoe._kernels.top_k import gather, keep_chosen, top_k_experts
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
-from smoe.gates.top_k_moves import best_of_lines, kept_moves, sharpened
+from smoe.gates.top_k_moves import best_of_lines, kept_moves, midway, sharpened, tie_winners
 from smoe.penalties.uneven_use import UnevenUse
 from smoe.validation import check_choice, check_number
 
@@ -22,9 +22,10 @@ class TopKGate(LinearGate):
     .. math:: \pi_i(x) = \frac{\exp(s_i)\, 1\{i \in S(x)\}}{\sum_{j \in S(x)} \exp(s_j)},
               \qquad s_i = \beta_{1i}^\top x + \beta_{0i}
 
-    where S(x) are the ``top_k`` experts of highest rank, ties going to the expert of lower index. With ``top_k=1``
-    every row is routed to one expert: a partition by a multiclass linear separator, one regression per region. With
-    ``top_k`` equal to the number of experts this is the softmax gate.
+    where S(x) are the ``top_k`` experts of highest rank. Ties go to the larger score, then to the lower index: ranks by
+    slope tie wherever all features are zero, and numbering the experts anew must not change the density there. With
+    ``top_k=1`` every row is routed to one expert: a partition by a multiclass linear separator, one regression per
+    region. With ``top_k`` equal to the number of experts this is the softmax gate.
 
     The likelihood is piecewise smooth, with jumps where a row changes its experts; solvers that need derivatives
     refuse it, `smoe.solvers.SupportSearch` fits it. Not identified: one vector added to every slope and one number to
@@ -98,7 +99,19 @@ class TopKGate(LinearGate):
     def chosen(self, Z, params):
         """Return the experts of each row, (top_k, m), and all scores, (n_experts, m)."""
         scores = super().scores(Z, params)
-        return top_k_experts(self.ranking(scores, params), self.n_selected(len(scores))), scores
+        ranks, top_k = self.ranking(scores, params), self.n_selected(len(scores))
+        if self.rank_by == "score":
+            return top_k_experts(ranks, top_k), scores
+        first = self.tie_order(params)
+        return first[top_k_experts(ranks[first], top_k)], scores
+
+    def tie_order(self, params):
+        """Return the experts in the order in which equal ranks are resolved, (n_experts,).
+
+        Where slopes tie, the larger score is the larger intercept.
+        """
+        n_experts = len(params.intercept)
+        return np.arange(n_experts) if self.rank_by == "score" else np.argsort(-params.intercept, kind="stable")
 
     def scores(self, Z, params):
         """Return the scores of the experts chosen, -inf for the others."""
@@ -151,6 +164,14 @@ class TopKGate(LinearGate):
     def sharpened(self, Z, params):
         """Return the same choices of experts at a scale of the scores at which a relaxed gate of width one is wide."""
         return sharpened(self, Z, params)
+
+    def midway(self, params, blocks):
+        """Return the same partition with boundaries midway between the rows next to them."""
+        return midway(self, params, blocks)
+
+    def tie_winners(self, params):
+        """Return parameters in which one expert after the other wins ties, where nothing but that depends on them."""
+        return tie_winners(self, params)
 
     def search_lines(self, block, log_density, params, n_lines, rng):
         """Return parameters of higher exact log-likelihood along random lines, or the same."""

@@ -8,7 +8,7 @@ from smoe._kernels.line_search import search_lines
 from smoe._kernels.top_k import gather, top_k_experts
 from smoe.gates.base import LinearGate, LinearGateParams
 
-__all__ = ["best_of_lines", "kept_moves", "sharpened"]
+__all__ = ["best_of_lines", "kept_moves", "midway", "sharpened", "tie_winners"]
 
 _REACH = 30.0  # how far a line goes, in root mean square change of the score (top_k = 1: in spreads of the scores)
 _TIED = 1e-12  # relative gap of ranks that is rounding
@@ -62,12 +62,50 @@ def sharpened(gate, Z, params):
     return LinearGateParams(*(field / gap for field in params))
 
 
+def midway(gate, params, blocks):
+    """Return the same partition with boundaries midway between the rows next to them.
+
+    With one expert per row nothing but the partition matters, and intercepts can be shifted between two rows.
+    """
+    if gate.top_k > 1 or gate.rank_by == "slope":
+        return params
+    params = params._replace(intercept=params.intercept.copy())
+    for k in range(len(params.intercept)):
+        lead = blocks.map(_lead, params, k)
+        inside, outside = lead[lead >= 0], lead[lead < 0]
+        if len(inside) and len(outside):
+            params.intercept[k] -= 0.5 * (inside.min() + outside.max())
+    return params
+
+
+def _lead(block, params, k):
+    """How far the score of expert k is above the largest of the others, row by row."""
+    scores = predictors(params.coef, params.intercept, block.gate_Z)
+    return scores[k] - np.delete(scores, k, axis=0).max(axis=0)
+
+
+def tie_winners(gate, params):
+    """Return parameters in which one expert after the other wins ties.
+
+    With one expert per row and ranks by slope, intercepts say that and nothing else.
+    """
+    if gate.top_k > 1 or gate.rank_by == "score":
+        return []
+    out = []
+    for k in range(len(params.intercept)):
+        intercept = params.intercept.copy()
+        intercept[k] = intercept.max() + np.ptp(intercept) + 1.0
+        out.append(params._replace(intercept=intercept))
+    return out
+
+
 def best_of_lines(gate, block, log_density, params, n_lines, rng):
     """Return gate parameters of higher exact log-likelihood, or the same.
 
     A line moves one expert's row of the gate in a random direction that moves no boundary at up to d rows close to one.
     """
-    lines = np.column_stack(params)
+    order = gate.tie_order(params)
+    lines, log_density = np.column_stack(params)[order], np.ascontiguousarray(log_density[order])
     n_experts, p = lines.shape
     draws = (
         rng.integers(n_experts, size=n_lines),
@@ -77,5 +115,6 @@ def best_of_lines(gate, block, log_density, params, n_lines, rng):
     )
     reach = _REACH * np.std(lines @ block.gate_Z) if gate.top_k == 1 else _REACH
     settings = gate.top_k, p - (gate.rank_by == "slope"), float(gate.balance), float(reach)
-    search_lines(lines, block.gate_Z, np.ascontiguousarray(log_density), block.weight, *settings, *draws)
+    search_lines(lines, block.gate_Z, log_density, block.weight, *settings, *draws)
+    lines = lines[np.argsort(order)]
     return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())

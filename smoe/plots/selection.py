@@ -170,6 +170,7 @@ def _two_panels(share):
 def _path(axis, sizes, values, good, label, style):
     """A line with full markers where fits are certified, hollow ones elsewhere."""
     values = np.asarray(values, dtype=float)
+    values = np.where(np.isfinite(values), values, np.nan)  # an infinite price is left out
     axis.plot(sizes, values, marker="o", ms=6, label=label, **style)
     hollow = {"color": style["color"], "zorder": style.get("zorder", 2) + 0.5}
     axis.plot(sizes[~good], values[~good], "o", ms=6, mfc="white", **hollow)

@@ -24,8 +24,9 @@ class SlopeHeuristic(NamedTuple):
 
 
 def information_criteria(model, X, y, sample_weight):
-    """Return AIC, BIC and ICL of a fit on its own data."""
-    bic = -2.0 * model.loglik_ + model.n_parameters_ * np.log(model.n_samples_)
+    """Return AIC, BIC and ICL of a fit on its own data; the last two charge for chance lines (see `smoe.chance`)."""
+    price = 2.0 * model._certificate.price
+    bic = -2.0 * model.loglik_ + model.n_parameters_ * np.log(model.n_samples_) + price
     entropy = model.icl(X, y, sample_weight) - model.bic(X, y, sample_weight)
     return -2.0 * model.loglik_ + 2.0 * model.n_parameters_, bic, bic + entropy
 

@@ -19,7 +19,7 @@ from smoe.validation import check_floats, check_generator, check_n_jobs, check_r
 
 __all__ = ["Selection", "select_n_experts"]
 
-_COLUMNS = ("n_experts", "loglik", "df", "aic", "bic", "icl", "converged", "status")
+_COLUMNS = ("n_experts", "loglik", "df", "price", "aic", "bic", "icl", "converged", "status")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +37,10 @@ class Selection:
     criterion : str
         Name of the criterion.
     table : dict of str to tuple
-        Columns ``n_experts``, ``loglik``, ``df`` (free parameters), ``aic``, ``bic``, ``icl``, ``converged`` (whether
-        the fit is a certified maximum), ``status`` (or why not) and ``criterion``. Criteria are smaller for better
-        models.
+        Columns ``n_experts``, ``loglik``, ``df`` (free parameters), ``price`` (log-likelihood that the best chance
+        lines on as few rows as some of the experts would gain, beyond BIC's own charge), ``aic``, ``bic`` and ``icl``
+        (both include twice the price), ``converged`` (whether the fit is a certified maximum), ``status`` (or why not)
+        and ``criterion``. Criteria are smaller for better models.
     """
 
     n_experts_: int
@@ -59,12 +60,12 @@ class Selection:
         return pd.DataFrame(self.table).set_index("n_experts")
 
     def __str__(self):
-        lines = [f"{'k':>3}{'loglik':>14}{'df':>5}{'AIC':>13}{'BIC':>13}{'ICL':>13}{self.criterion:>13}  certificate"]
-        for k, loglik, df, aic, bic, icl, _, status, value in zip(*self.table.values(), strict=True):
+        heads = "".join(f"{name:>13}" for name in ("AIC", "BIC", "ICL", self.criterion))
+        lines = [f"{'k':>3}{'loglik':>14}{'df':>5}{'price':>9}{heads}  certificate"]
+        for k, loglik, df, price, aic, bic, icl, _, status, value in zip(*self.table.values(), strict=True):
             mark = "<" if k == self.n_experts_ else " "
-            lines.append(
-                f"{k:>3}{loglik:>14.3f}{df:>5}{aic:>13.3f}{bic:>13.3f}{icl:>13.3f}{value:>13.3f}{mark} {status}"
-            )
+            criteria = f"{aic:>13.3f}{bic:>13.3f}{icl:>13.3f}{value:>13.3f}"
+            lines.append(f"{k:>3}{loglik:>14.3f}{df:>5}{price:>9.2f}{criteria}{mark} {status}")
         return "\n".join(lines)
 
 
@@ -95,8 +96,9 @@ def select_n_experts(
     n_experts : iterable of int, default=range(1, 7)
         Numbers of experts to compare.
     criterion : {"bic", "aic", "icl", "cv", "slope", "jump"} or callable, default="bic"
-        - "bic": :math:`-2\ell + \mathrm{df} \log n`; "aic": :math:`-2\ell + 2\,\mathrm{df}`; "icl": BIC plus twice the
-          entropy of the responsibilities, which asks for experts that do not overlap;
+        - "bic": :math:`-2\ell + \mathrm{df} \log n` plus twice the price of experts on few rows, see Notes; "aic":
+          :math:`-2\ell + 2\,\mathrm{df}`; "icl": BIC plus twice the entropy of the responsibilities, which asks for
+          experts that do not overlap;
         - "cv": minus twice the held-out log-likelihood, scaled to all rows;
         - "slope", "jump": :math:`-2\ell + 4 \hat\kappa\, \mathrm{df}` with a constant from the data, see
           `slope_heuristic`; needs at least five sizes;
@@ -127,6 +129,13 @@ def select_n_experts(
 
     Notes
     -----
+    Among n rows some few always lie almost on a line. BIC and ICL charge an expert on N distinct rows, with q
+    coefficients, for what the best such line gains by chance, if that is more than they charge for it anyway:
+
+    .. math:: \max\Big(0,\; \frac{N}{N - q} \Big(q \log \frac{e n}{N} + 5\Big) - \frac{q + 2}{2} \log n\Big),
+
+    which is infinite for :math:`N \le q`, and nothing for one expert alone.
+
     The log-likelihood of a sparse gate that ranks by slope and selects several experts may fall: no such mixture
     contains the smaller ones.
 
@@ -162,7 +171,7 @@ def select_n_experts(
         values = _cross_validated(estimator, sizes, X, y, sample_weight, _drawn(folds, rng), rng, n_jobs)
     else:
         values = _values(criterion, table, path, X, y, sample_weight)
-    table["criterion"] = tuple(_checked(values))
+    table["criterion"] = tuple(_checked(values, priced=criterion in ("bic", "icl")))
     chosen = sizes[int(np.argmin(values))]
     _warn(table, chosen)
     name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
@@ -208,8 +217,8 @@ def check_criterion(criterion):
 
 def _tabulate(path, X, y, sample_weight):
     rows = [
-        (fit.n_experts, fit.loglik_, fit.n_parameters_, *information_criteria(fit, X, y, sample_weight))
-        + (fit.converged_, fit.status_)
+        (fit.n_experts, fit.loglik_, fit.n_parameters_, fit._certificate.price)
+        + (*information_criteria(fit, X, y, sample_weight), fit.converged_, fit.status_)
         for fit in path
     ]
     return dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
@@ -292,8 +301,9 @@ def _rows(data, rows):
     return data[rows] if hasattr(data, "shape") else np.asarray(data)[rows]
 
 
-def _checked(values):
-    if not np.all(np.isfinite(values)):
+def _checked(values, priced):
+    """Return the values as floats; those with a price may be infinite."""
+    if np.any(np.isnan(values)) or not (priced or np.all(np.isfinite(values))):
         raise ValueError(f"the criterion must be a finite number for every number of experts, got {list(values)}.")
     return map(float, values)
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from smoe.chance import merit
 from smoe.params import MoEParams, n_experts_of, permute
 from smoe.selection.working import working
 from smoe.solvers import EM
-from smoe.solvers.base import merit
 
 __all__ = ["duplicated", "embedded", "proposed_splits", "split_starts"]
 
@@ -31,7 +31,7 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
     best = {}
     for i in range(n_experts_of(params)):
         starts = list(proposed_splits(model, sample.block, params, i, rng))
-        merits = [merit(model, look(model, sample, start)) for start in starts]
+        merits = [merit(model, sample, look(model, sample, start)) for start in starts]
         first = max(range(len(starts)), key=merits.__getitem__)
         best[i] = merits[first], starts[first]
     leaders = sorted(best.values(), key=lambda pair: pair[0], reverse=True)[:n_best]
@@ -46,6 +46,7 @@ def proposed_splits(model, block, params, i, rng):
     directions = rng.normal(size=(_DIRECTIONS if len(features) else 0, len(features)))
     start = duplicated(model, params, i)
     for key in [residual, np.abs(residual), *(directions @ features)]:
+        key = key.astype(np.float32)  # rounding must not tell equal values apart
         upper = key > _median(key, resp[i] * block.weight)
         halves = np.concatenate([resp, (resp[i] * upper)[None]])
         halves[i] *= ~upper
@@ -60,6 +61,7 @@ def proposed_splits(model, block, params, i, rng):
 
 
 def _median(values, weight):
+    """The weighted median."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weight[order])
     return values[order[min(np.searchsorted(cumulative, 0.5 * cumulative[-1]), len(order) - 1)]]

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from smoe.params import MoEParams
 from smoe.validation import check_number
 
-__all__ = ["Fit", "Solver", "check_supports", "merit", "score_norm", "summarise"]
+__all__ = ["Fit", "Solver", "check_supports", "score_norm", "summarise"]
 
 
 class Fit(NamedTuple):
@@ -77,13 +77,6 @@ def check_supports(solver, model):
             f"{name} cannot fit {type(model.gate).__name__} with {type(model.expert).__name__}: "
             f"it needs {', '.join(missing)}. LBFGS needs derivatives of first order only."
         )
-
-
-def merit(model, fit):
-    """Order of preference among fits: regular before collapsed, then by log-likelihood."""
-    value = fit.loglik if fit.objective is None else fit.objective
-    loglik = value if np.isfinite(value) else -np.inf
-    return not model.expert.at_bound(fit.params.expert).any(), loglik
 
 
 def score_norm(model, params, score, total_weight):

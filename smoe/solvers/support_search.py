@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from smoe.chance import merit
 from smoe.params import MoEParams, n_experts_of
-from smoe.solvers.base import Fit, Solver, merit, summarise
+from smoe.solvers.base import Fit, Solver, summarise
 from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
 from smoe.solvers.em_step import em_step
@@ -95,7 +96,7 @@ class SupportSearch(Solver):
             return EM(0, 0.0).solve(model, sample, params)
         begins = (params, _anneal(model, sample, params, _COOL))
         fits = [self._refine(model, sample, begin, n_rounds=4, n_em=2) for begin in begins]
-        return max(fits, key=lambda fit: merit(model, fit))
+        return max(fits, key=lambda fit: merit(model, sample, fit))
 
     def _run(self, model, blocks, params):
         if _selects_all(model, params):  # every expert is always selected: a softmax gate
@@ -119,7 +120,7 @@ class SupportSearch(Solver):
             return params, left
         begins = (params, _anneal(model, rows, params, schedule))
         fits = [self._refine(model, rows, begin, n_rounds=min(4, left)) for begin in begins]
-        best = max(fits, key=lambda fit: merit(model, fit))
+        best = max(fits, key=lambda fit: merit(model, rows, fit))
         return best.params, left - best.n_iter
 
     def _refine(self, model, rows, params, n_rounds, n_em=3, thorough=1):
@@ -130,9 +131,9 @@ class SupportSearch(Solver):
         rng, block, idle = own_generator(self.random_state), rows.block, 0
         trace = [_objective(model, rows, params)]
         while len(trace) <= n_rounds and idle < self.patience:
-            begin = model.gate.sharpened(block.gate_Z, params.gate)
+            begin = _best_of_ties(model, rows, params)
             log_density = model.expert.log_prob(block.rows, params.expert)
-            gate = model.gate.search_lines(block, log_density, begin, thorough * self.n_lines, rng)
+            gate = model.gate.search_lines(block, log_density, begin.gate, thorough * self.n_lines, rng)
             end, value = _climb_piece(model, rows, MoEParams(gate, params.expert), n_em)
             idle = 0 if value > trace[-1] + self.gain else idle + 1
             if value >= trace[-1]:
@@ -151,7 +152,7 @@ class SupportSearch(Solver):
             climb = Newton(50, self.tol) if newton else EM(50, self.tol, n_halvings=2)
             step = climb._run(model, blocks, params)
             params = step.params if step.objective >= trace[-1] else params
-        params = self._settled(model, blocks, params)
+        params = _midway(model, blocks, self._settled(model, blocks, params))
         stats = blocks.sum(model.statistics, params)
         trace = trace if params is begin else [*trace, model.objective(params, stats, blocks.total_weight)]
         score = model.score(params, stats, blocks.total_weight)
@@ -175,6 +176,23 @@ class SupportSearch(Solver):
             status = f"score norm per row of the experts {norm:.1e} > {self.tol:.1e}"
             return {"converged": False, "status": status}
         return {"converged": True, "status": "converged (no line of the support search raises the log-likelihood)"}
+
+
+def _midway(model, blocks, params):
+    """Put the boundaries of a partition midway between the rows next to them, so that rounding does not move a row."""
+    if model.active_penalties:
+        return params
+    moved = params._replace(gate=model.gate.midway(params.gate, blocks))
+    return moved if blocks.sum(model.loglik, moved) == blocks.sum(model.loglik, params) else params
+
+
+def _best_of_ties(model, rows, params):
+    """Let each expert win the rows on which ranks tie, and return the best."""
+    params = params._replace(gate=model.gate.sharpened(rows.block.gate_Z, params.gate))
+    rivals = [params._replace(gate=gate) for gate in model.gate.tie_winners(params.gate)]
+    if model.active_penalties or not rivals:
+        return params
+    return max([params, *rivals], key=lambda rival: rows.sum(model.loglik, rival))
 
 
 def _selects_all(model, params):

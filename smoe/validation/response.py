@@ -11,7 +11,7 @@ _FAMILY = "Gaussian experts are for continuous responses"
 _OTHERS = "counts and classes need a family of their own"
 _KINDS = {"b": "booleans", "U": "strings", "S": "strings", "M": "dates", "m": "durations", "V": "records"}
 _FEW = 10  # distinct values: a response with so few is not continuous
-_OFTEN = 0.2  # share of the rows that have one value of an otherwise continuous response
+_FEWEST, _SHARE, _RATIO = 5, 0.02, 2.0  # rows, share of them, and times the next most frequent: a value stands out
 
 
 def check_response(y):
@@ -85,7 +85,7 @@ def remark_on_response(y, family=_FAMILY):
     most = int(count.argmax())
     if len(values) <= _FEW and len(y) > 2 * len(values):
         what = f"y takes {len(values)} value" + "s" * (len(values) > 1)
-    elif len(values) > _FEW and count[most] >= _OFTEN * len(y):
+    elif len(values) > _FEW and count[most] >= max(_FEWEST, _SHARE * len(y), _RATIO * np.sort(count)[-2]):
         what = f"{count[most]} of {len(y)} responses are exactly {values[most]:g}"
     else:
         return ""
