@@ -7,7 +7,7 @@ import numpy as np
 from smoe._kernels.designs import standard_rows
 from smoe._kernels.moments import weighted_grams
 from smoe.params import MoEParams
-from smoe.threads import spread
+from smoe.threads import driving, spread
 
 __all__ = ["Scaling", "View", "standardise"]
 
@@ -146,6 +146,7 @@ def _view(X, weight, columns, centred, n_threads):
     return View(columns[kept], shift[kept], scale[kept], kept)
 
 
+@driving
 def standardise(X, y, weight, gate_columns, expert_columns, centred=True, n_threads=1):
     """Return the working coordinates of a fit.
 

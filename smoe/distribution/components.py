@@ -39,7 +39,13 @@ class Components:
     def normal(self):
         """Means and standard deviations (n_experts, m) of normal experts, None for another family."""
         parts = self.expert.normal(self.Z, self.params)
-        return None if parts is None else tuple(np.ascontiguousarray(part) for part in parts)
+        if parts is None:
+            return None
+        if not all(np.isfinite(part).all() for part in (self.proba, *parts)):
+            raise ValueError(
+                "X has values so large that the gate's scores or the experts' means leave the range of float64."
+            )
+        return tuple(np.ascontiguousarray(part) for part in parts)
 
     def _needs_normal(self, what):
         if self.normal is None:
@@ -122,5 +128,7 @@ class Components:
         """Return edges (n_intervals, 2) row after row, their number for each row, and the densities there, (m,)."""
         drop = 0.5 * ndtri(0.5 * (1.0 - coverage)) ** 2  # from the tail: 1 + coverage may round to 2
         edges, count, level = normal_regions(*self._needs_normal("the highest-density region"), coverage, drop)
+        if np.isnan(level).any():
+            raise ArithmeticError("the highest-density region of a row was not found.")
         there = np.arange(edges.shape[1]) < count[:, None]
         return edges.transpose(2, 1, 0)[there], count, np.exp(level)
