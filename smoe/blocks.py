@@ -11,7 +11,7 @@ from smoe._kernels.designs import standard_values
 from smoe.features import Roles, Rows
 from smoe.params import tree_sum
 from smoe.scaling import Scaling
-from smoe.threads import spread
+from smoe.threads import driving, spread
 
 __all__ = ["Block", "Blocks", "OneBlock"]
 
@@ -185,6 +185,7 @@ class Blocks:
             self._cache[rows.start] = self.take(rows)
         return self._cache[rows.start]
 
+    @driving
     def sum(self, visit, params, *args):
         """Do one pass: add up ``visit(block, params, *args)`` over the blocks, in an order that is always the same."""
 
@@ -202,6 +203,7 @@ class Blocks:
             total = part if total is None else tree_sum([total, part])
         return total
 
+    @driving
     def map(self, visit, params, *args):
         """Visit every block and join the arrays (..., m) along the rows."""
 

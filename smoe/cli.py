@@ -1,4 +1,4 @@
-"""The command line: ``python -m smoe list | run | plot | fit``. Mistakes get one line on stderr and exit code 2."""
+"""The command line: ``python -m smoe list | run | plot | fit | warm-up``. Mistakes: one line on stderr, exit code 2."""
 
 import argparse
 import json
@@ -52,9 +52,9 @@ def _run_command(arguments):
     try:
         arguments.command(arguments)
     except SystemError as error:
-        from smoe._kernels._jit import raise_interrupt
+        from smoe._kernels._signals import raise_cause
 
-        raise_interrupt(error)
+        raise_cause(error)
         raise
 
 
@@ -75,11 +75,12 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser():
     parser = _Parser(prog="smoe", description="Statistical mixtures of experts.", allow_abbrev=False)
-    commands = parser.add_subparsers(metavar="{list,run,plot,fit}", required=True)
+    commands = parser.add_subparsers(metavar="{list,run,plot,fit,warm-up}", required=True)
     _add_list(commands)
     _add_run(commands)
     _add_plot(commands)
     _add_fit(commands)
+    _add(commands, "warm-up", _warm_up, "Compile everything common for this machine, ahead of the first fit.")
     return parser
 
 
@@ -344,3 +345,15 @@ def _fit_figure(plots, model, X, y, names, y_name):
     figure.axes[0].set_ylabel(y_name)
     figure.axes[1].set_xlabel(names[0] if len(names) == 1 else f"{names[0]} (others at their medians)")
     return figure
+
+
+# warm-up --------------------------------------------------------------------------------------------------------------
+
+
+def _warm_up(arguments):
+    from smoe._kernels._cache import directory
+    from smoe.warm_up import warm_up
+
+    for name, seconds in warm_up():
+        print(f"{name:<40} {seconds:6.1f} s", flush=True)
+    print(f"kept in {directory()}" if directory() else "kept nowhere: set NUMBA_CACHE_DIR to a directory for it")

@@ -1,15 +1,13 @@
 """The scikit-learn shell: validate, resolve names to objects, search, store."""
 
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
-from smoe._kernels._jit import interruptible, must_compile
-from smoe._kernels.posterior import entropies, posterior
+from smoe._kernels.posterior import entropies
 from smoe.blocks import Blocks
 from smoe.experts import resolve_expert
 from smoe.features import choose_columns, choose_roles
@@ -23,6 +21,7 @@ from smoe.scaling import Scaling, standardise
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
+from smoe.threads import driving
 from smoe.validation import (
     check_experts,
     check_generator,
@@ -88,7 +87,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         Number of threads: they take one start each, or, from 50,000 rows on, share the rows of one fit at a time.
         Results do not depend on it.
     verbose : int, default=0
-        Print what became of the starts, and that kernels are being compiled where that happens.
+        Print what became of the starts.
     warm_start : bool, default=False
         Begin from the parameters of the last fit where their shapes agree.
 
@@ -270,12 +269,9 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.roles_.check(X, self._column_names())
         self.expert_.check_response(y)
         self.expert_ = self.expert_.bind(y)
-        if self.verbose and must_compile(posterior):
-            print("smoe: compiling for this machine, once; this takes half a minute or more", flush=True)
-        n_threads = n_sharing(len(X), self.n_jobs)
-        with interruptible(), threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
-            return self._climb(X, y, weight, start, n_init, n_threads)
+        return self._climb(X, y, weight, start, n_init, n_sharing(len(X), self.n_jobs))
 
+    @driving
     def _climb(self, X, y, weight, start, n_init, n_threads):
         """Search and store; return the working coordinates and the certificate."""
         model, columns = self._model, (self.gate_columns_, self.expert_columns_)

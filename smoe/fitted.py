@@ -6,7 +6,6 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted
 
-from smoe._kernels._jit import interruptible
 from smoe._kernels.posterior import entropies
 from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture
@@ -28,17 +27,26 @@ class ExpertLoad(NamedTuple):
 
 
 class Rows(Blocks):
-    """Blocks of a user's rows: an interrupt of compiled code comes out as one, whatever is asked of them."""
+    """Blocks of a user's rows: where X is so large that float64 ends, an error says so instead of NaN."""
 
     def map(self, visit, params, *args):
         """Visit every block and join the arrays along the rows."""
-        with interruptible():
-            return super().map(visit, params, *args)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _checked(super().map(visit, params, *args))
 
     def sum(self, visit, params, *args):
         """Add up over the blocks."""
-        with interruptible():
-            return super().sum(visit, params, *args)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _checked(super().sum(visit, params, *args))
+
+
+def _checked(found):
+    if isinstance(found, float | np.ndarray) and np.isnan(found).any():
+        raise ValueError(
+            "X has values so large that the gate's scores or the experts' means leave the range of float64; look for "
+            "wrong units, or for codes of missing values."
+        )
+    return found
 
 
 class FittedMixture:
@@ -186,7 +194,7 @@ class FittedMixture:
 
     def responsibilities(self, X, y):
         """Return the probability of each expert given x and y, (n_samples, n_experts)."""
-        return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[1], self.params_).T
+        return self._blocks(X, y).map(self._model.responsibilities, self.params_).T
 
     def expert_predict(self, X):
         """Return the mean of y under each expert, (n_samples, n_experts).

@@ -41,18 +41,17 @@ def _arguments(block, params):
     return *lines, *block.source.raw, block.low, block.high, *views, scaling.y_shift, 1.0 / scaling.y_scale
 
 
-def _shaped(model, sums):
+def _shaped(model, sums, gate_information=True):
     loglik, gram, cross, score, gate_pairs = sums
     stats = GaussianStats(gram, cross[:, :-1].copy(), cross[:, -1].copy(), gram[:, -1, -1].copy())
     score = LinearGateParams(score[:, :-1], score[:, -1])
-    return loglik, stats, score, model.gate.assembled(gate_pairs, len(cross))
+    return loglik, stats, score, model.gate.assembled(gate_pairs, len(cross)) if gate_information else None
 
 
 def statistics(model, block, params, gate_information=True):
     """Return log-likelihood, sufficient statistics, the gate's score and its information, or None in its place."""
     sums = linear_gaussian.run(*_arguments(block, params), gate_information, False)[:5]
-    found = _shaped(model, sums)
-    return found if gate_information else (*found[:3], None)
+    return _shaped(model, sums, gate_information)
 
 
 def climb(model, block, params, n_iter, n_halvings, slack):

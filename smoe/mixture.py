@@ -14,6 +14,9 @@ from smoe.params import Chart, MoEParams, chart_of, coordinates, flatten, fold, 
 __all__ = ["Curvature", "MixtureOfExperts", "Statistics"]
 
 
+_SHRINK = -600  # a power of two that keeps distances from leaving float64
+
+
 class Statistics(NamedTuple):
     """What one pass adds up at given parameters; everything belongs to those parameters."""
 
@@ -61,6 +64,15 @@ class MixtureOfExperts(NamedTuple):
         loglik = np.empty(scores.shape[1])
         posterior(scores, log_density, proba, resp, loglik)
         return proba, resp, loglik
+
+    def responsibilities(self, block, params):
+        """Return the responsibilities alone, (n_experts, m), also where y is so far away that no density is left."""
+        proba, resp, loglik = self.posterior(block, params)
+        lost = np.flatnonzero(loglik == -np.inf)
+        normal = self.expert.normal(block.rows.take(lost), params.expert) if len(lost) else None
+        if normal is not None:
+            resp[:, lost] = _nearest(proba[:, lost], *normal, block.y[lost])
+        return resp
 
     def gate_proba(self, block, params):
         """Return the gate's probabilities, (n_experts, m)."""
@@ -215,6 +227,19 @@ class MixtureOfExperts(NamedTuple):
         label = (rng.random(cumulative.shape[1]) * cumulative[-1] >= cumulative).sum(axis=0)
         label = np.minimum(label, len(cumulative) - 1)
         return self.expert.sample(block.rows, label, params.expert, rng), label
+
+
+def _nearest(proba, mean, sd, y):
+    """Return responsibilities (n_experts, m) of normal experts for responses at which all their densities underflow.
+
+    There the nearest expert in its own standard deviations has all, or of equally near ones that whose mean lies
+    towards y.
+    """
+    distance = np.where(proba > 0, np.abs(np.ldexp(y, _SHRINK) - np.ldexp(mean, _SHRINK)) / sd, np.inf)
+    nearest = distance == distance.min(axis=0)
+    towards = np.where(nearest, np.sign(y) * mean, -np.inf)
+    share = proba * (nearest & (towards == towards.max(axis=0)))
+    return share / share.sum(axis=0)
 
 
 def _symmetric(gate, cross, expert):

@@ -9,7 +9,7 @@ from smoe._kernels.designs import standard_rows
 from smoe._kernels.moments import weighted_grams
 from smoe.fields import expand, restrict
 from smoe.params import MoEParams
-from smoe.threads import spread
+from smoe.threads import driving, spread
 
 __all__ = ["Scaling", "View", "standardise"]
 
@@ -152,6 +152,7 @@ def _view(X, weight, columns, centred, n_threads):
     return View(columns[kept], shift[kept], scale[kept], kept)
 
 
+@driving
 def standardise(model, X, y, weight, gate_columns, expert_columns, n_threads=1):
     """Return the working coordinates of a fit of this model.
 

@@ -14,6 +14,7 @@ _ROOT_TWO = math.sqrt(2.0)
 _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 _STEP = 1e-9
 EPS = 2.0**-52
+MOST_STEPS = 4096  # of any iteration: halving gets from one end of float64 to the other in 2,100
 
 
 @kernel
@@ -81,7 +82,9 @@ def _solve(table, n, p, low, high):
     """Return the root of F(y) = p in [low, high], from the right: there one expert's tail is often all of F."""
     unit = np.min(table[SD, :n])
     y, step, before, last = high, high - low, high - low, not low < high
-    while not last:
+    for _ in range(MOST_STEPS):
+        if last:
+            break
         value, slope = _excess(table, n, y, p)
         if value < 0.0:
             low = y

@@ -55,7 +55,13 @@ class Components:
     def normal(self):
         """Means and standard deviations (n_experts, m) of normal experts, None for another family."""
         parts = self.expert.normal(self.data, self.params)
-        return None if parts is None else tuple(np.ascontiguousarray(part) for part in parts)
+        if parts is None:
+            return None
+        if not all(np.isfinite(part).all() for part in (self.proba, *parts)):
+            raise ValueError(
+                "X has values so large that the gate's scores or the experts' means leave the range of float64."
+            )
+        return tuple(np.ascontiguousarray(part) for part in parts)
 
     @cached_property
     def mean(self):

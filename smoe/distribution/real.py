@@ -141,5 +141,7 @@ def _regions(components, coverage):
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
     drop = 0.5 * ndtri(0.5 * (1.0 - coverage)) ** 2  # from the tail: 1 + coverage may round to 2
     edges, count, level = normal_regions(components.proba, *components.normal, coverage, drop)
+    if np.isnan(level).any():
+        raise ArithmeticError("the highest-density region of a row was not found.")
     there = np.arange(edges.shape[1]) < count[:, None]
     return edges.transpose(2, 1, 0)[there], count, np.exp(level)

@@ -1,13 +1,12 @@
 """The contract of a gate: scores, their pullback, and what the density does not depend on."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from smoe._kernels.designs import predictors
-from smoe._kernels.moments import covariance_weights, weighted_grams
+from smoe._kernels.moments import covariance_weights, spread_pairs, weighted_grams
 from smoe.fields import Field, averaged, n_features_of
 from smoe.params import flatten, n_rows, permute
 
@@ -160,16 +159,6 @@ class LinearGateParams(NamedTuple):
     intercept: np.ndarray
 
 
-@lru_cache
-def _pairs(n_experts):
-    """The matrix that makes symmetric ones with rows summing to zero from their pairs i < j in row-major order."""
-    first, second = np.triu_indices(n_experts, 1)
-    pair, out = np.arange(len(first)), np.zeros((n_experts, n_experts, len(first)))
-    out[first, second, pair] = out[second, first, pair] = 1.0
-    out[first, first, pair] = out[second, second, pair] = -1.0
-    return out.reshape(n_experts**2, -1)
-
-
 class LinearGate(Gate):
     """What gates with scores b1_i'x + b0_i share; the last expert's row is pinned to zero."""
 
@@ -212,9 +201,7 @@ class LinearGate(Gate):
 
         Adding one number to every score changes nothing, so the blocks of the pairs give those of the diagonal.
         """
-        p = grams.shape[-1]
-        blocks = (_pairs(n_experts) @ grams.reshape(-1, p * p)).reshape(n_experts, n_experts, p, p)
-        return blocks.transpose(0, 2, 1, 3).reshape(n_experts * p, -1)
+        return spread_pairs(grams, n_experts)
 
     def free(self, params):
         """Every row but the last."""

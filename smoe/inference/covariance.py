@@ -8,6 +8,7 @@ from smoe.inference.directions import is_partly_known, root_n_directions
 from smoe.inference.rows import cluster_products, score_products
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.solvers.certificate import LARGEST, SINGULAR
+from smoe.threads import driving
 
 __all__ = ["KINDS", "Covariance", "covariance"]
 
@@ -84,6 +85,7 @@ class Covariance:
         return np.where(lost, np.nan, error * unit)
 
 
+@driving
 def covariance(model, blocks, params, certificate, entries, kind="observed", groups=None):
     r"""Return the `Covariance` of estimates, from the rows that they were fitted to.
 

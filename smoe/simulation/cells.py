@@ -2,16 +2,13 @@
 
 import time
 import warnings
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from joblib import parallel_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import ThreadpoolController
 
-from smoe._kernels._jit import raise_interrupt
 from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
@@ -19,6 +16,7 @@ from smoe.scaling import standardise
 from smoe.simulation.losses import FAILED, evaluate
 from smoe.solvers import Solver, certify
 from smoe.starts import FromParams, Task
+from smoe.threads import blas_controller, driving
 from smoe.validation import check_floats, check_instance
 
 __all__ = ["Cells", "Record", "as_params"]
@@ -167,12 +165,12 @@ class Cells(NamedTuple):
         except MemoryError:
             raise
         except Exception as error:
-            raise_interrupt(error)
             return Outcome(None, np.nan, np.nan, 0, False, f"{FAILED}{type(error).__name__}: {error}")
         params, loglik, score_norm, iterations, converged, status = outcome
         return Outcome(params, float(loglik), float(score_norm), int(iterations), bool(converged), status)
 
 
+@driving
 def fit_with_solver(solver, model, X, y, start):
     """Return the `Outcome` of a solver from parameters in the user's units, without an estimator around it."""
     columns = np.arange(X.shape[1])
@@ -199,16 +197,10 @@ def fit_with_estimator(estimator, n_experts, X, y, start, seed):
 def run_batch(cells, addresses):
     """Return the records of some cells and the seconds that they took, on one thread."""
     clock = time.perf_counter()
-    with warnings.catch_warnings(), _controller().limit(limits=1), parallel_config(backend="sequential"):
+    with warnings.catch_warnings(), blas_controller().limit(limits=1), parallel_config(backend="sequential"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # each record has its status
         records = [cells.run(n, replication) for n, replication in addresses]
     return records, time.perf_counter() - clock
-
-
-@cache
-def _controller():
-    """Return the switch of the threads of linear algebra; finding the libraries takes milliseconds."""
-    return ThreadpoolController()
 
 
 def _lists(params):
