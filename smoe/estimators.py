@@ -220,12 +220,12 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
             print("smoe: compiling for this machine, once; this takes half a minute or more", flush=True)
         n_threads = n_sharing(len(X), self.n_jobs)
         with interruptible(), threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
-            scaling, certificate = self._climb(X, y, weight, start, n_init, n_threads)
-        self._warn(scaling, certificate)
+            scaling = self._climb(X, y, weight, start, n_init, n_threads)
+        self._warn(scaling)
         return self
 
     def _climb(self, X, y, weight, start, n_init, n_threads):
-        """Search and store; return the working coordinates and the certificate."""
+        """Search and store; return the working coordinates."""
         model, columns = self._model, (self.gate_columns_, self.expert_columns_)
         scaling = standardise(X, y, weight, *columns, centred=model.gate.centred, n_threads=n_threads)
         blocks = Blocks(model, X, y, weight, scaling).shared_by(n_threads)
@@ -235,7 +235,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
             task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
         )
         self._store(blocks, fit, certificate)
-        return scaling, certificate
+        return scaling
 
     def _validated(self, X, y, sample_weight):
         """Return X, y and weights without rows of weight zero."""
@@ -306,7 +306,6 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.trace_ = fit.trace - offset
         self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
         self.converged_ = certificate.valid
-        self.status_ = f"{certificate.status}; {model.gate.remark}" if model.gate.remark else certificate.status
         self.n_parameters_ = model.chart(params).n_free
         n_gate = model.gate_chart(params.gate).n_free
         share = model.gate.n_selected(self.n_experts) / self.n_experts
@@ -315,10 +314,11 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.aic_ = 2.0 * self.n_parameters_ - 2.0 * self.loglik_
         self.bic_ = self.n_parameters_ * np.log(self.n_samples_) - 2.0 * self.loglik_
         self.icl_ = self.bic_ + 2.0 * entropy
-        self._certificate = certificate.permuted(order)
-        self._covariance = covariance(model, blocks, params, self._certificate, self._parameter_names())
+        self._covariance = covariance(model, blocks, params, certificate, self._parameter_names())
+        self._certificate = certificate.named(self._covariance.separation)
+        self.status_ = "; ".join(filter(None, [self._certificate.status, model.gate.remark]))
 
-    def _warn(self, scaling, certificate):
+    def _warn(self, scaling):
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
             if not view.kept.all():
                 columns = getattr(self, f"{side}_columns_")[~view.kept].tolist()
@@ -328,8 +328,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                     ConvergenceWarning,
                     stacklevel=3,
                 )
-        if not certificate.valid:
-            warnings.warn(f"not a certified maximum: {certificate.status}", ConvergenceWarning, stacklevel=3)
+        if not self.converged_:
+            warnings.warn(f"not a certified maximum: {self._certificate.status}", ConvergenceWarning, stacklevel=3)
 
 
 def _stable_order(model, blocks, params):
