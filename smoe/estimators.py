@@ -273,7 +273,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
 
     @driving
     def _climb(self, X, y, weight, start, n_init, n_threads):
-        """Search and store; return the working coordinates and the certificate."""
+        """Search and store; return the working coordinates."""
         model, columns = self._model, (self.gate_columns_, self.expert_columns_)
         scaling = standardise(model, X, y, weight, *columns, n_threads=n_threads)
         blocks = Blocks(model, X, y, weight, scaling, self.roles_).shared_by(n_threads)
@@ -367,7 +367,6 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.trace_ = fit.trace - offset
         self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
         self.converged_ = certificate.valid
-        self.status_ = f"{certificate.status}; {model.remark}" if model.remark else certificate.status
         self.n_parameters_ = model.chart(params).n_free
         n_gate = model.gate_chart(params.gate).n_free
         share = model.gate.n_selected(self.n_experts) / self.n_experts
@@ -376,9 +375,10 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.aic_ = 2.0 * self.n_parameters_ - 2.0 * self.loglik_
         self.bic_ = self.n_parameters_ * np.log(self.n_samples_) - 2.0 * self.loglik_
         self.icl_ = self.bic_ + 2.0 * entropy
-        self._certificate = certificate
-        self._covariance = covariance(model, blocks, params, self._certificate, self._entries())
-        return certificate
+        self._covariance = covariance(model, blocks, params, certificate, self._entries())
+        self._certificate = certificate.named(self._covariance.separation)
+        self.status_ = "; ".join(filter(None, [self._certificate.status, model.remark]))
+        return self._certificate
 
     def _reported(self, blocks, fit, order, offset):
         """Return the experts' order, the parameters in it (working and user's units), and their log-likelihood.
@@ -401,7 +401,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
             return found
         return min(found, reported(np.arange(len(order))), key=lambda one: abs(one[-1] + offset - fit.loglik))
 
-    def _warn(self, scaling, certificate):
+    def _warn(self, scaling):
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
             if not view.kept.all():
                 columns = getattr(self, f"{side}_columns_")[~view.kept].tolist()
@@ -411,9 +411,9 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                     ConvergenceWarning,
                     stacklevel=3,
                 )
-        if not certificate.valid:
+        if not self.converged_:
             message = (
-                f"not a certified maximum: {certificate.status} (what to do: see the guide's page on the certificate)"
+                f"not a certified maximum: {self._certificate.status} (what to do: see the guide's page on the certificate)"
             )
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
 

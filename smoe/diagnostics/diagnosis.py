@@ -162,7 +162,7 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     blocks, mixture, params = _used(model, model._blocks(X, y, sample_weight)), model._model, model.params_
     distribution = ConditionalMixture(mixture, params, blocks)
     pit, residuals = quantile_residuals(distribution, blocks.source.y, rng)
-    load, separated = usage(mixture, blocks, params)
+    load, groups = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
     n_finished, n_agree, n_higher = agreement(model.starts_, model.loglik_)
     found = Diagnosis(
@@ -175,7 +175,7 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
         mass=mass,
         first=first,
         collapsed=_collapsed(model, blocks.source.y),
-        separated=separated and model.gate_.smooth,
+        separated=groups is not None and model.gate_.smooth,
         entropy=entropy,
         n_finished=n_finished,
         n_agree=n_agree,

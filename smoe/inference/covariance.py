@@ -1,10 +1,11 @@
 """Covariance of the estimates: from the observed information, robust to a wrong model, or to dependence in groups."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from smoe.inference.directions import is_partly_known, root_n_directions
+from smoe.inference.directions import root_n_directions, separation
 from smoe.inference.rows import cluster_products, score_products
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.solvers.certificate import LARGEST, SINGULAR
@@ -37,6 +38,10 @@ class Covariance:
         Orthonormal directions in these coordinates that the data do not determine.
     jumps : ndarray of shape (n_free, n_jumps)
         Orthonormal directions along which the likelihood jumps (the gate's, if it is top-K).
+    separation : str
+        Along which columns and between which experts the gate separates the data, in words, or nothing.
+    remarks : tuple of str
+        What else its name says: weights, the number of groups, a correction.
     """
 
     kind: str
@@ -47,9 +52,16 @@ class Covariance:
     factor: np.ndarray
     null: np.ndarray
     jumps: np.ndarray
+    separation: str = ""
+    remarks: tuple = ()
 
     def __repr__(self):
-        return f"Covariance({self.kind!r}, {len(self.entries)} entries)"
+        return f"Covariance({self.kind!r}, {', '.join([f'{len(self.entries)} entries', *self.remarks])})"
+
+    @property
+    def label(self):
+        """What the standard errors come from, in words."""
+        return ", ".join(["observed information" if self.kind == "observed" else self.kind, *self.remarks])
 
     @property
     def names(self):
@@ -119,26 +131,32 @@ def covariance(model, blocks, params, certificate, entries, kind="observed", gro
     """
     chart, user = model.chart(params), blocks.scaling.to_user(model, params)
     change = _change(model, blocks.scaling, chart, params)
-    reason = _nothing_known(model, params, certificate, chart)
-    if not reason:
-        curvature = blocks.sum(model.curvature, params)
-        information = chart.information(model.information(params, curvature, blocks.total_weight), params)
-        reason = "" if np.isfinite(information).all() else "the observed information is not finite: rescale the data"
-    if reason:
-        everything = np.eye(chart.n_free), np.zeros((chart.n_free, 0))
-        return Covariance(kind, entries, reason, user, change, np.zeros((chart.n_free, 0)), *everything)
-    basis, null, jumps, note = root_n_directions(model, blocks, params, chart, certificate)
-    factor, singular = _inverse_root(information, basis)
+    nothing, every = np.zeros((chart.n_free, 0)), np.eye(chart.n_free)
+    bare = partial(Covariance, kind, entries, params=user, change=change)
+    unknown = partial(bare, factor=nothing, null=every, jumps=nothing)
+    if reason := _nothing_known(model, certificate, chart):
+        return unknown(reason)
+    curvature = blocks.sum(model.curvature, params)
+    information = chart.information(model.information(params, curvature, blocks.total_weight), params)
+    if not np.isfinite(information).all():
+        return unknown("the observed information is not finite: rescale the data")
+    along = root_n_directions(model, blocks, params, chart, curvature, certificate)
+    if certificate.separates and not along.diverging.shape[1]:
+        return unknown(f"not a certified maximum: {certificate.status}")
+    words = separation(along.diverging, change, user, entries) if certificate.separates else ""
+    factor, singular = _inverse_root(information, along.known)
     if kind != "observed":
         products = score_products if kind == "sandwich" else cluster_products
         factor = _sandwich(factor, chart.information(products(model, blocks, params, groups), params))
-    found = Covariance(kind, entries, "", user, change, factor, np.hstack([null, singular]), jumps)
-    return _with_reason(found, note, model, blocks.scaling, singular)
+    lost = np.hstack([along.lost, singular])
+    null = np.hstack([along.diverging, lost])
+    found = bare("", factor=factor, null=null, jumps=along.jumps, separation=words)
+    return _with_reason(found, "; ".join(filter(None, [words, along.note])), model, blocks.scaling, lost)
 
 
-def _nothing_known(model, params, certificate, chart):
+def _nothing_known(model, certificate, chart):
     """Say why there is no covariance at all, or nothing."""
-    if not (certificate.valid or (certificate.flat and is_partly_known(chart, params, certificate))):
+    if not (certificate.valid or certificate.flat):
         return f"not a certified maximum: {certificate.status}"
     for penalty in model.active_penalties:
         if penalty.moves_estimates:

@@ -1,21 +1,27 @@
 """Which directions of the parameters are estimated at the root-n rate, with a normal limit."""
 
+from typing import NamedTuple
+
 import numpy as np
-from scipy.linalg import block_diag, null_space
+from scipy.linalg import block_diag, null_space, orth
+from scipy.sparse.csgraph import connected_components
 
 from smoe.params import copies, flatten, n_experts_of
+from smoe.solvers.certificate import SEPARATES, usage
+from smoe.solvers.separation import Limit, diverging, n_free_gate, newton_step, without_rows
 
-__all__ = ["is_partly_known", "root_n_directions"]
+__all__ = ["Directions", "root_n_directions", "separation"]
+
+_APART = 1e-6  # share of a direction that is rounding
 
 
-def root_n_directions(model, blocks, params, chart, certificate):
-    r"""Return bases of directions: estimated at the root-n rate, not estimated, and along which the likelihood jumps.
+def root_n_directions(model, blocks, params, chart, curvature, certificate):
+    r"""Return the `Directions`: estimated at the root-n rate, not estimated, and along which the likelihood jumps.
 
-    All are in the chart's coordinates, (n_free, n_directions), and come with a note in words. A smooth gate that does
-    not separate the data leaves every direction to the information matrix.
+    A smooth gate that does not separate the data leaves every direction to the information matrix.
 
-    A gate that separates has no finite maximum: what divides groups of experts is known in the limit and its
-    coefficients are not estimated, while the experts are, and the gate's differences within a group.
+    A gate that separates has no finite maximum: it is known in the limit where it divides the rows, and the
+    coefficients along the directions that diverge are not estimated, while the experts are, and all else in the gate.
 
     A top-K gate has a likelihood that jumps where two experts i and j change places at the edge of the support. The
     data locate such a jump at the rate 1/n, so that for root-n purposes the boundary
@@ -30,19 +36,31 @@ def root_n_directions(model, blocks, params, chart, certificate):
     Chernozhukov, V. and Hong, H. (2004). Likelihood estimation and inference in a class of nonregular econometric
     models. Econometrica 72, 1445-1480.
     """
-    n_gate, every = _n_free_gate(chart, params), np.eye(chart.n_free)
-    if certificate.groups is not None:
-        null = every[:, :n_gate] @ _between(certificate.groups, n_gate)
-        return null_space(null.T), null, every[:, :0], _SEPARATED
+    n_gate, every = n_free_gate(chart, params), np.eye(chart.n_free)
+    none = every[:, :0]
+    if certificate.separates:
+        limit = _limit(model, blocks, params, chart, curvature)
+        null, lost = diverging(model, blocks, chart, limit), without_rows(model, blocks, chart, limit)
+        return Directions(null_space(np.hstack([null, lost]).T), null, lost, none, _SEPARATED)
     n_experts = n_experts_of(params)
     if model.gate.smooth or model.gate.n_selected(n_experts) == n_experts:
-        return every, every[:, :0], every[:, :0], ""
+        return Directions(every, none, none, none, "")
     free = model.gate.kept_moves(params.gate, blocks)
     basis = block_diag(free, np.eye(chart.n_free - n_gate))
-    return basis, every[:, :0], every[:, :n_gate], _JUMPS
+    return Directions(basis, none, none, every[:, :n_gate], _JUMPS)
 
 
-_SEPARATED = "the gate separates the data: it is known in the limit, coefficients that diverge have no standard error"
+class Directions(NamedTuple):
+    """Bases in the chart's coordinates, (n_free, n_directions), and a note in words."""
+
+    known: np.ndarray  # estimated at the root-n rate, if there is information
+    diverging: np.ndarray  # where a gate separates the data
+    lost: np.ndarray  # about which nothing is known in the limit of such a gate
+    jumps: np.ndarray  # along which the likelihood jumps
+    note: str
+
+
+_SEPARATED = "the gate is known in the limit, what diverges has no standard error"
 
 _JUMPS = (
     "top-K: the likelihood jumps where experts change places, and boundaries converge at the rate 1/n without a normal "
@@ -50,22 +68,51 @@ _JUMPS = (
 )
 
 
-def _n_free_gate(chart, params):
-    return int(chart.free[: flatten(params.gate).size].sum())
+def _limit(model, blocks, params, chart, curvature):
+    total = blocks.total_weight
+    gradient = chart.gradient(model.score(params, curvature, total), params)
+    step = newton_step(chart.information(model.information(params, curvature, total), params), gradient)
+    return Limit.of(params, chart, step, usage(model, blocks, params)[1])
 
 
-def is_partly_known(chart, params, certificate):
-    """Whether the gate is linear in what divides its groups, or divides each expert from each other."""
-    groups, k, width = certificate.groups, n_experts_of(params), copies(params.gate).shape[1]
-    return groups is None or len(set(groups)) == k or _n_free_gate(chart, params) == (k - 1) * width
+def separation(null, change, params, entries):
+    """Say in words along which columns, and between which experts, a gate diverges.
 
-
-def _between(groups, n_gate):
-    """Return an orthonormal basis of the free gate entries' moves that a separating gate is indifferent to.
-
-    Groups of experts move together; the group of the last expert, whose row is pinned, stays.
+    Parameters
+    ----------
+    null : array of shape (n_free, n_directions)
+        The directions, in the chart's coordinates.
+    change : array of shape (n_entries, n_free)
+        What these do to the entries of the parameters.
+    params : MoEParams
+    entries : list of smoe.fields.Entry
     """
-    if len(set(groups)) == len(groups):
-        return np.eye(n_gate)
-    own = np.array([groups[:-1] == g for g in set(groups) - {groups[-1]}], dtype=float)
-    return np.kron(own / np.linalg.norm(own, axis=1)[:, None], np.eye(n_gate // (len(groups) - 1))).T
+    (k, width), directions = copies(params.gate).shape, null.shape[1]
+    d, n_lines = width - 1, k * width  # flat order: expert by expert, the intercept last
+    if directions in (0, (k - 1) * width) or len(flatten(params.gate)) < n_lines:
+        return SEPARATES
+    unit = np.linalg.norm(change[:n_lines], axis=1)
+    moves = orth(change[:n_lines] @ null / np.where(unit > 0, unit, 1.0)[:, None])
+    projector = (moves @ moves.T).reshape(k, d + 1, k, d + 1)
+    coupled = np.sqrt((projector**2).sum(axis=(0, 2)))
+    columns = np.flatnonzero(np.diag(coupled) > _APART)
+    n_parts, parts = connected_components(coupled[np.ix_(columns, columns)] > _APART)
+    terms = [entry.label for entry in entries[: d + 1]]
+    words = [_along(terms, columns[parts == i], projector) for i in range(n_parts)]
+    what = "that coefficient diverges" if len(columns) == 1 and directions == 1 else "those coefficients diverge"
+    return f"gate separates the data {' and '.join(words)}: {what}"
+
+
+def _along(terms, columns, projector):
+    """Name columns that diverge together, and the experts, in brackets those that move together."""
+    k, d = len(projector), len(terms) - 1
+    rows = projector[:, columns].reshape(k, -1)
+    alike = np.abs(rows[:, None] - rows).max(axis=2) <= _APART
+    together = [np.flatnonzero(alike[i]) for i in range(k) if alike[i].argmax() == i]
+    experts = [str(one[0]) if len(one) == 1 else f"({', '.join(map(str, one))})" for one in together]
+    named = [f"`{terms[j]}`" if j < d else "the intercept" for j in columns]
+    return f"along {_joined(named)} between experts {_joined(experts)}"
+
+
+def _joined(words):
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

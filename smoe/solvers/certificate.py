@@ -3,23 +3,22 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components
 
 from smoe.chance import Load, prices
 from smoe.params import flatten, permute
+from smoe.solvers.separation import Limit, diverging, newton_step, undecided_groups
 from smoe.validation import remark_on_response
 
-__all__ = ["Certificate", "Checked", "certify", "usage"]
+__all__ = ["SEPARATES", "Certificate", "Checked", "certify", "usage"]
 
 _PSD = 1e-9  # per row and in natural units: a curvature below minus this is a saddle
 SINGULAR = 1e-11  # share of the largest curvature that is rounding
 _VANISHING = 1e-6  # a score norm per row at which a gate that still grows has saturated
-_UNDECIDED = 0.05  # rows: what a gate that separates leaves undecided, by far
 _LONG_STEP = 1e-2  # relative to the gate's size
-_ROUNDING = 1e-16
+_UNMOVED = 1e-3  # logits: a shorter step moves no row
 LARGEST = 1000  # with more free parameters than this the curvature is not looked at
 
-_SEPARATES = "gate separates the data: its coefficients diverge while the log-likelihood converges"
+SEPARATES = "gate separates the data: its coefficients diverge while the log-likelihood converges"
 _SINGULAR = "singular information: probably more experts than the data support"
 
 
@@ -60,14 +59,14 @@ class Certificate(NamedTuple):
     ``checked`` what was found out about each of them.
 
     ``flat`` says that all that is wrong are directions that the data do not determine: singular information, or a gate
-    that separates; ``groups`` are then the experts' groups (n_experts,) between which it hesitates on no row.
+    that separates all rows or some, which ``separates`` says.
     """
 
     valid: bool
     status: str
     degenerate: bool
     flat: bool = False
-    groups: np.ndarray | None = None
+    separates: bool = False
     price: float = 0.0
     checked: tuple = ()
     reasons: tuple = ()
@@ -77,12 +76,13 @@ class Certificate(NamedTuple):
         name = np.argsort(order)
         checked = sorted(one._replace(expert=int(name[one.expert])) for one in self.checked)
         reasons = tuple(one._replace(experts=tuple(sorted(name[list(one.experts)]))) for one in self.reasons)
-        return self._replace(
-            status=_said(reasons) or self.status,
-            groups=None if self.groups is None else self.groups[order],
-            checked=tuple(checked),
-            reasons=reasons,
-        )
+        return self._replace(status=_said(reasons) or self.status, checked=tuple(checked), reasons=reasons)
+
+    def named(self, separation):
+        """Return the same with words for what separates that name columns and experts."""
+        words = separation or SEPARATES
+        reasons = tuple(one._replace(words=words) if one.words == SEPARATES else one for one in self.reasons)
+        return self._replace(status=_said(reasons) or self.status, reasons=reasons)
 
     def lost(self, reported, found):
         """Return what is left of the verdict where parameters in the user's units do not hold what was found."""
@@ -129,17 +129,17 @@ def certify(model, blocks, fit, tol):
     stationary, shape, groups = fit.score_norm <= max(tol, _VANISHING), [], None
     if not degenerate and model.gate.smooth:
         if stationary and not model.active_penalties:
-            groups = _undecided_groups(overlap)
+            groups = undecided_groups(overlap)
         if groups is not None:
-            shape = [_SEPARATES]
+            shape = [SEPARATES]
         elif chart.n_free <= LARGEST:
             shape = _curvature_reasons(model, blocks, fit, chart, stationary)
-    flat = stationary and not few and not doubtful and (groups is not None or shape == [_SINGULAR])
+    separates = shape == [SEPARATES]
+    flat = stationary and not few and not doubtful and (separates or shape == [_SINGULAR])
     reasons = tuple(reasons + [Reason(words) for words in shape])
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
-    status = _said(reasons) or fit.status + unseen
-    total = float(price.excess.sum())
-    return Certificate(not reasons, status, degenerate, flat, groups, total, checked, reasons)
+    status, total = _said(reasons) or fit.status + unseen, float(price.excess.sum())
+    return Certificate(not reasons, status, degenerate, flat, separates, total, checked, reasons)
 
 
 class _Shares(NamedTuple):
@@ -202,12 +202,10 @@ def _curvature_reasons(model, blocks, fit, chart, stationary):
     values, vectors = np.linalg.eigh(hessian)
     if values[0] < -_PSD:
         return [f"saddle point: the observed information has the eigenvalue {values[0]:.1e} per row"]
-    step = vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), _ROUNDING * values[-1]))
-    if stationary and _gate_grows(params, chart, step):
-        return [model.gate.diagnosis(params.gate) or _SEPARATES]
-    if values[0] <= SINGULAR * values[-1]:
-        return [_SINGULAR]
-    return []
+    singular, step = values[0] <= SINGULAR * values[-1], newton_step(hessian, gradient)
+    if stationary and (_gate_grows(params, chart, step) or _some_diverge(model, blocks, params, chart, step, singular)):
+        return [model.gate.diagnosis(params.gate) or SEPARATES]
+    return [_SINGULAR] if singular else []
 
 
 def _gate_grows(params, chart, step):
@@ -219,20 +217,15 @@ def _gate_grows(params, chart, step):
     return gate > max(_LONG_STEP * np.linalg.norm(flatten(params.gate)), 10.0 * expert)
 
 
-def _undecided_groups(overlap):
-    """Return the groups of experts between which no row is undecided, or None if there is but one.
-
-    Two experts are linked when the rows on which the gate hesitates between them add up to something; experts at
-    opposite ends may be linked through others. Between groups that are not linked the gate still wants to grow.
-    """
-    linked = overlap > _UNDECIDED
-    if linked.all():
-        return None
-    n_groups, groups = connected_components(linked)
-    return groups if n_groups > 1 else None
+def _some_diverge(model, blocks, params, chart, step, singular):
+    """Whether the gate separates some rows; they are looked at only if there is a sign of it."""
+    longest = np.linalg.norm(step) * np.sqrt(len(blocks))  # no standardised column has a larger value
+    if not singular and longest <= _UNMOVED:
+        return False
+    return diverging(model, blocks, chart, Limit.of(params, chart, step)).shape[1] > 0
 
 
 def usage(model, blocks, params):
-    """Return how the experts share any rows: the rows of each, and whether the gate separates them."""
+    """Return how the experts share any rows: the rows of each, and the groups that the gate separates, or None."""
     rows, _, overlap = blocks.sum(_shares, params, model, blocks)
-    return rows, _undecided_groups(overlap) is not None
+    return rows, undecided_groups(overlap)
