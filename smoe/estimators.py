@@ -21,7 +21,7 @@ from smoe.inference import covariance
 from smoe.inferred import InferredMixture
 from smoe.params import permute
 from smoe.registry import resolve
-from smoe.scaling import standardise
+from smoe.scaling import working_coordinates
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
@@ -227,7 +227,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     def _climb(self, X, y, weight, start, n_init, n_threads):
         """Search and store; return the working coordinates and the certificate."""
         model, columns = self._model, (self.gate_columns_, self.expert_columns_)
-        scaling = standardise(X, y, weight, *columns, centred=model.gate.centred, n_threads=n_threads)
+        scaling = working_coordinates(model, X, y, weight, *columns, n_threads)
         blocks = Blocks(model, X, y, weight, scaling).shared_by(n_threads)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
         task = Task(model, None, self.n_experts, scaling)
@@ -298,7 +298,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         model, scaling = self._model, blocks.scaling
         order, entropy = _stable_order(model, blocks, fit.params)
         params = permute(fit.params, order)
-        params = params._replace(gate=model.gate.canonical(params.gate))
+        params = scaling.canonical(model, params)
         offset = blocks.total_weight * np.log(scaling.y_scale)
         user = scaling.to_units(model, params)
         self.params_ = user._replace(gate=model.gate.canonical(user.gate))

@@ -15,7 +15,7 @@ from smoe.inference.names import entry_names, is_bounded
 from smoe.inference.summary import Summary, coefficient_table
 from smoe.inference.wald import wald_test
 from smoe.params import flatten
-from smoe.scaling import standardise
+from smoe.scaling import working_coordinates
 from smoe.search import agreement
 from smoe.validation import check_groups, check_level
 
@@ -335,7 +335,7 @@ class InferredMixture(FittedMixture):
             X, y, weight, codes = X[used], y[used], weight[used], None if codes is None else codes[used]
         if codes is not None and codes.min() == codes.max():
             raise ValueError("groups: all rows are in one group; a clustered covariance needs many.")
-        scaling = standardise(X, y, weight, self.gate_columns_, self.expert_columns_, centred=self.gate_.centred)
+        scaling = working_coordinates(self._model, X, y, weight, self.gate_columns_, self.expert_columns_)
         return Blocks(self._model, X, y, weight, scaling), codes
 
     def _warn_uncertified(self):

@@ -37,10 +37,14 @@ class Expert(BaseEstimator):
         Fields of the parameters that are bounded below, with their bound.
     discrete : bool
         Whether y takes whole numbers only.
+    linear : bool
+        Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
+        columns.
     """
 
     lower = {}
     discrete = False
+    linear = False
 
     def check(self):
         """Raise ValueError or TypeError for settings that make no sense."""

@@ -80,6 +80,8 @@ class GaussianExpert(Expert):
     array([[0., 2.]])
     """
 
+    linear = True
+
     def __init__(self, variance_floor=1e-8):
         self.variance_floor = variance_floor
 

@@ -66,6 +66,7 @@ class ActivationDenseToSparseGate(Gate):
 
     lower = {"temperature": 0.0}
     centred = False
+    linear = True
 
     def __init__(self, activation="sigmoid", temperature="learn"):
         self.activation = activation

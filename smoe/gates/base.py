@@ -33,6 +33,9 @@ class Gate(BaseEstimator):
         Name of the solver that ``solver="auto"`` means.
     centred : bool
         Whether a shift of X can be undone by the parameters, so that fits may work on centred columns.
+    linear : bool
+        Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
+        columns. A gate that declares it leaves its slopes in ``coef`` to them.
     """
 
     lower = {}
@@ -41,6 +44,7 @@ class Gate(BaseEstimator):
     balance = 0.0
     default_solver = "em_newton"
     centred = True
+    linear = False
 
     def check(self, n_experts):
         """Raise ValueError or TypeError for settings that make no sense with this many experts."""

@@ -14,7 +14,7 @@ from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.matching import match_experts
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
 from smoe.params import MoEParams, flatten, unflatten
-from smoe.scaling import Scaling, standardise
+from smoe.scaling import Scaling, working_coordinates
 from smoe.validation import check_groups, check_mixture, check_number
 
 __all__ = ["bootstrap"]
@@ -112,7 +112,7 @@ def bootstrap(
     if not model.converged_:
         message = f"bootstrap of a fit that is not a certified maximum: {model.status_}"
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
-    scaling = standardise(X, y, weight, model.gate_columns_, model.expert_columns_, centred=model.gate_.centred)
+    scaling = working_coordinates(model._model, X, y, weight, model.gate_columns_, model.expert_columns_)
     resamples = Resamples(model, X, y, weight, scaling, draw, match)
     refits = replicate(resamples.run, n_resamples, random_state, n_jobs)
     result = _result(model, kind, refits)

@@ -15,7 +15,7 @@ from smoe._kernels._jit import raise_interrupt
 from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
-from smoe.scaling import standardise
+from smoe.scaling import working_coordinates
 from smoe.simulation.losses import FAILED, evaluate
 from smoe.solvers import Solver, certify
 from smoe.starts import FromParams, Task
@@ -165,7 +165,7 @@ class Cells(NamedTuple):
 def fit_with_solver(solver, model, X, y, start):
     """Return the `Outcome` of a solver from parameters in the user's units, without an estimator around it."""
     columns = np.arange(X.shape[1])
-    scaling = standardise(X, y, np.ones(len(y)), columns, columns, centred=model.gate.centred)
+    scaling = working_coordinates(model, X, y, np.ones(len(y)), columns, columns)
     blocks = Blocks(model, X, y, None, scaling)
     begin = FromParams(start).propose(Task(model, None, n_experts_of(start), scaling), None)
     fit = solver.solve(model, blocks, begin)
