@@ -255,12 +255,12 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
             The fit is not a certified maximum; ``status_`` says why.
         """
         with _all_or_nothing(self):
-            scaling, certificate = self._fitted(X, y, sample_weight)
-        self._warn(scaling, certificate)
+            scaling = self._fitted(X, y, sample_weight)
+        self._warn(scaling)
         return self
 
     def _fitted(self, X, y, sample_weight):
-        """Check everything and climb; return the working coordinates and the certificate."""
+        """Check everything and climb; return the working coordinates."""
         previous = getattr(self, "params_", None)
         original = X
         X, y, weight = self._validated(X, y, sample_weight)
@@ -282,7 +282,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         fit, certificate, self.starts_ = search(
             task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
         )
-        return scaling, self._store(blocks, fit, certificate)
+        self._store(blocks, fit, certificate)
+        return scaling
 
     def _validated(self, X, y, sample_weight):
         """Return X, y and weights without rows of weight zero."""
@@ -378,7 +379,6 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self._covariance = covariance(model, blocks, params, certificate, self._entries())
         self._certificate = certificate.named(self._covariance.separation)
         self.status_ = "; ".join(filter(None, [self._certificate.status, model.remark]))
-        return self._certificate
 
     def _reported(self, blocks, fit, order, offset):
         """Return the experts' order, the parameters in it (working and user's units), and their log-likelihood.
@@ -391,8 +391,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         rows = Blocks(model, source.X, source.y, source.weight, units, source.roles).shared_by(blocks.n_threads)
 
         def reported(order):
-            params = permute(fit.params, order)
-            params = params._replace(gate=model.gate.canonical(params.gate))
+            params = scaling.canonical(model, permute(fit.params, order))
             user = scaling.to_user(model, params)
             return order, params, user, rows.sum(model.loglik, user)
 
@@ -412,9 +411,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                     stacklevel=3,
                 )
         if not self.converged_:
-            message = (
-                f"not a certified maximum: {self._certificate.status} (what to do: see the guide's page on the certificate)"
-            )
+            advice = "what to do: see the guide's page on the certificate"
+            message = f"not a certified maximum: {self._certificate.status} ({advice})"
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Entry", "Field", "averaged", "check_part", "entries", "expand", "n_features_of", "restrict"]
+__all__ = ["Entry", "Field", "averaged", "check_part", "entries", "expand", "map_features", "n_features_of", "restrict"]
 
 _TINY = 1e-300
 
@@ -127,15 +127,12 @@ def expand(params, fields, columns, n_features):
     n_features : int
     """
 
-    def widened(field, array):
-        view = field.moved(array)
-        if view is None:
-            return array
+    def widened(view):
         out = np.zeros((*view.shape[:-1], n_features))
         out[..., columns] = view
-        return np.ascontiguousarray(np.moveaxis(out, -1, field.feature_axis))
+        return out
 
-    return _by_field(widened, params, fields)
+    return map_features(params, fields, widened)
 
 
 def averaged(params, fields, groups, load):
@@ -157,12 +154,19 @@ def averaged(params, fields, groups, load):
 
 def restrict(params, fields, columns):
     """Return parameters for these of the features alone."""
+    return map_features(params, fields, lambda view: view[..., columns])
 
-    def narrowed(field, array):
+
+def map_features(params, fields, function):
+    """Return the parameters with a function applied to every array that has features, these on its last axis."""
+
+    def mapped(field, array):
         view = field.moved(array)
-        return array if view is None else np.ascontiguousarray(np.moveaxis(view[..., columns], -1, field.feature_axis))
+        if view is None:
+            return array
+        return np.ascontiguousarray(np.moveaxis(function(view), -1, field.feature_axis))
 
-    return _by_field(narrowed, params, fields)
+    return _by_field(mapped, params, fields)
 
 
 def n_features_of(params, fields):

@@ -1,14 +1,19 @@
-"""The coordinates that fits work in: centred and scaled columns, without those that repeat what is there already."""
+"""The coordinates that fits work in: centred and scaled columns, without those that repeat what is there already.
+
+Columns that are nearly collinear are made uncorrelated too: X and X A then give the same fit.
+"""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
-from smoe._kernels.designs import standard_rows
+from smoe._kernels.designs import rotate, standard_rows
 from smoe._kernels.moments import weighted_grams
-from smoe.fields import expand, restrict
+from smoe.fields import expand, map_features, restrict
 from smoe.params import MoEParams
+from smoe.rotation import is_well_conditioned, triangular
 from smoe.threads import driving, spread
 
 __all__ = ["Scaling", "View", "standardise"]
@@ -16,29 +21,55 @@ __all__ = ["Scaling", "View", "standardise"]
 _BLOCK = 16384
 _SHARED = 12  # columns from which threads gain: with fewer they wait for one another (measured)
 _CONSTANT = 1e-13  # spread, relative to the largest value, that is rounding and no information
-_ALIASED = 1e-11  # share of a column's variance that the columns before it leave unexplained
+_DOUBLE = 1e-13  # rounding of a column, relative to its size: with less, its coefficient cannot hold three digits
+_SINGLE = float(np.finfo(np.float32).eps)  # the same, if its numbers were rounded to float32
+_GLANCE = 64  # rows that tell most columns which are not
+_NONE = np.zeros((0, 0))
 
 
 class View(NamedTuple):
-    """How the gate or the experts see X: the columns used, their shift and scale.
+    """How the gate or the experts see X: the columns used, their shift and scale, and their rotation.
 
     ``kept`` says which of the chosen features these columns are; the others are aliased (constant, or linear
-    combinations of earlier ones) and get coefficient zero.
+    combinations of earlier ones) and get coefficient zero. ``rotation`` is None if the standardised columns z are well
+    conditioned, else an upper triangular R with z = R'q and working coordinates q that are uncorrelated.
     """
 
     columns: np.ndarray
     shift: np.ndarray
     scale: np.ndarray
     kept: np.ndarray
+    rotation: np.ndarray | None = None
 
     def design(self, X, low, high):
         """Return working coordinates and a row of ones, (n_features + 1, high - low), of these rows of X."""
-        return standard_rows(X, low, high, self.columns, self.shift, 1.0 / self.scale)
+        columns, shift, inverse, factor = self.raw
+        Z = standard_rows(X, low, high, columns, shift, inverse)
+        rotate(Z, factor, Z.shape[1])
+        return Z
 
     @property
     def raw(self):
-        """What a kernel needs to make the design: columns, shift and one over scale."""
-        return self.columns, self.shift, 1.0 / self.scale
+        """What a kernel needs to make the design: columns, shift, one over scale, and the rotation (or no numbers)."""
+        return self.columns, self.shift, 1.0 / self.scale, _NONE if self.rotation is None else self.rotation
+
+    def to_units(self, part, params, *y_units):
+        """Return a gate's or experts' parameters in the user's units from those in working coordinates."""
+        if self.rotation is not None:
+            params = map_features(params, part.fields, self._unrotated)
+        return expand(part.unscale(params, self.shift, self.scale, *y_units), part.fields, self.kept, len(self.kept))
+
+    def _unrotated(self, slopes):
+        flat = slopes.reshape(-1, slopes.shape[-1])
+        return solve_triangular(self.rotation, flat.T).T.reshape(slopes.shape)
+
+    def from_units(self, part, params, *y_units):
+        """Undo `to_units`, with the shift and the scale of the way back."""
+        params = restrict(params, part.fields, self.kept)
+        params = part.unscale(params, -self.shift / self.scale, 1.0 / self.scale, *y_units)
+        if self.rotation is None:
+            return params
+        return map_features(params, part.fields, lambda a: a @ self.rotation.T)
 
 
 class Scaling(NamedTuple):
@@ -51,12 +82,8 @@ class Scaling(NamedTuple):
 
     def to_units(self, model, params):
         """Return parameters in the user's units from parameters in working coordinates."""
-        gate = model.gate.unscale(params.gate, self.gate.shift, self.gate.scale)
-        expert = model.expert.unscale(params.expert, self.expert.shift, self.expert.scale, self.y_shift, self.y_scale)
-        return MoEParams(
-            expand(gate, model.gate.fields, self.gate.kept, len(self.gate.kept)),
-            expand(expert, model.expert.fields, self.expert.kept, len(self.expert.kept)),
-        )
+        expert = self.expert.to_units(model.expert, params.expert, self.y_shift, self.y_scale)
+        return MoEParams(self.gate.to_units(model.gate, params.gate), expert)
 
     def to_user(self, model, params):
         """Return parameters in the user's units and in the gate's canonical form."""
@@ -69,14 +96,20 @@ class Scaling(NamedTuple):
 
     def from_units(self, model, params):
         """Return parameters in working coordinates from parameters in the user's units."""
-        g, e = self.gate, self.expert
-        gate = restrict(params.gate, model.gate.fields, g.kept)
-        expert = restrict(params.expert, model.expert.fields, e.kept)
-        back = -self.y_shift / self.y_scale, 1.0 / self.y_scale
-        return MoEParams(
-            model.gate.unscale(gate, -g.shift / g.scale, 1.0 / g.scale),
-            model.expert.unscale(expert, -e.shift / e.scale, 1.0 / e.scale, *back),
-        )
+        y_units = -self.y_shift / self.y_scale, 1.0 / self.y_scale
+        expert = self.expert.from_units(model.expert, params.expert, *y_units)
+        return MoEParams(self.gate.from_units(model.gate, params.gate), expert)
+
+    def canonical(self, model, params):
+        """Return the parameters with a gate that is canonical here and, as far as signs go, in the user's units.
+
+        Shifts and scales leave signs as they are, rotations do not.
+        """
+        gate = model.gate.canonical(params.gate)
+        if self.gate.rotation is not None and not model.gate.centred:
+            user = model.gate.canonical(self.gate.to_units(model.gate, gate))
+            gate = self.gate.from_units(model.gate, user)
+        return params._replace(gate=gate)
 
     @classmethod
     def identity(cls, gate_columns, expert_columns):
@@ -90,15 +123,15 @@ def _plain_view(columns):
     return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
 
 
-def _visited(visit, X, columns, weight, shift, unit, n_threads):
-    """Return visit(Z, share) block by block: (X - shift) / unit by columns and a row of ones; shares of weight."""
+def _visited(visit, X, weight, view, n_threads):
+    """Return visit(Z, share) block by block: the view's design and shares of weight."""
     total = weight.sum()
 
     def one(low):
         high = min(low + _BLOCK, len(X))
-        return visit(standard_rows(X, low, high, columns, shift, 1.0 / unit), weight[low:high] / total)
+        return visit(view.design(X, low, high), weight[low:high] / total)
 
-    return list(spread(one, range(0, len(X), _BLOCK), n_threads if len(columns) >= _SHARED else 1))
+    return list(spread(one, range(0, len(X), _BLOCK), n_threads if len(view.columns) >= _SHARED else 1))
 
 
 def _size(Z, share):
@@ -110,62 +143,90 @@ def _gram(Z, share):
     return weighted_grams(share[None], Z)[0]
 
 
+def _singles(Z, _share):
+    """Whether each column holds float32 numbers only; whether some have all their digits; whether all are integers."""
+    with np.errstate(over="ignore", under="ignore"):
+        single = Z[:-1].astype(np.float32)
+    full = (single.view(np.int32) & 1).any(axis=1)
+    integer = (single == np.rint(single)) & (np.abs(single) < 2**24)
+    return np.array([(single == Z[:-1]).all(axis=1), full, integer.all(axis=1)])
+
+
+def _is_single(X, columns, weight):
+    """Return which columns were rounded to float32: numbers of up to 24 bits that use them all, and no integers."""
+    at_first, _, _ = _singles(_plain_view(columns).design(X, 0, min(_GLANCE, len(X))), None)
+    if not at_first.any():
+        return at_first
+    seen = _visited(_singles, X, weight, _plain_view(columns[at_first]), 1)
+    fits, full, integer = (np.array(found) for found in zip(*seen, strict=True))
+    at_first[at_first] = fits.all(axis=0) & full.any(axis=0) & ~integer.all(axis=0)
+    return at_first
+
+
 def _mean_and_scale(X, weight, columns, centred=True, n_threads=1):
     """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
 
-    That is the Gram matrix of the standardised columns. No value overflows.
+    That is the Gram matrix of the standardised columns, and their sizes in the same units. No value overflows.
     """
-    zero, one = np.zeros(len(columns)), np.ones(len(columns))
-    sizes = _visited(_size, X, columns, weight, zero, one, n_threads)
+    plain, zero = _plain_view(columns), np.zeros(len(columns))
+    sizes = _visited(_size, X, weight, plain, n_threads)
     largest, mean = np.max([size[0] for size in sizes], axis=0), sum(size[1] for size in sizes)
     unit = np.where(largest > 0, largest, 1.0)
-    gram = sum(_visited(_gram, X, columns, weight, mean, unit, n_threads))
+    gram = sum(_visited(_gram, X, weight, plain._replace(shift=mean, scale=unit), n_threads))
     mean = mean / unit
     rest = gram[:-1, -1]  # rounding of the mean
     gram, mean = gram[:-1, :-1] - np.outer(rest, rest), mean + rest
     sd = np.sqrt(np.maximum(gram.diagonal(), 0.0))
-    constant = sd <= _CONSTANT
+    size, constant = np.hypot(mean, sd), sd <= _CONSTANT
     if not centred:
         gram = gram + np.outer(mean, mean)
         sd = np.where(constant, np.sqrt(gram.diagonal()), sd)
         constant, mean = largest == 0, zero
-    return unit * mean, unit * sd, constant, gram / np.outer(*2 * [np.where(constant, 1.0, sd)])
+    own = np.where(constant, 1.0, sd)
+    return unit * mean, unit * sd, constant, gram / np.outer(own, own), size / own
 
 
-def _independent(gram):
-    """Return which columns, in order, are not linear combinations of those before them (Cholesky, row by row)."""
-    d = len(gram)
-    kept, factor = np.zeros(d, dtype=bool), np.zeros((d, d))
-    for j in range(d):
-        done = np.flatnonzero(kept)
-        for i in done:
-            factor[j, i] = (gram[j, i] - factor[j, done[done < i]] @ factor[i, done[done < i]]) / factor[i, i]
-        left = gram[j, j] - factor[j, done] @ factor[j, done]
-        if left > _ALIASED * max(gram[j, j], 1e-300):
-            kept[j], factor[j, j] = True, np.sqrt(left)
-    return kept
+def _view(X, weight, columns, centred, linear, n_threads):
+    shift, scale, constant, gram, size = _mean_and_scale(X, weight, columns, centred, n_threads)
+    view = View(columns[~constant], shift[~constant], scale[~constant], ~constant)
+    gram = gram[np.ix_(view.kept, view.kept)]
+    noise = np.where(_is_single(X, view.columns, weight), _SINGLE, _DOUBLE) * size[~constant]
+    if is_well_conditioned(gram, noise):
+        return view
+
+    def rotated_gram(left, factor):
+        part = view._replace(**_taken(view, left), rotation=factor)
+        found = sum(_visited(_gram, X, weight, part, n_threads))
+        rest = centred * found[:-1, -1]  # rounding of the mean
+        return found[:-1, :-1] - np.outer(rest, rest)
+
+    left, factor = triangular(gram, noise, rotated_gram)
+    kept = np.flatnonzero(view.kept)[left]
+    view = view._replace(**_taken(view, left), kept=np.isin(np.arange(len(columns)), kept))
+    return view._replace(rotation=factor) if linear and not is_well_conditioned(factor.T @ factor) else view
 
 
-def _view(X, weight, columns, centred, n_threads):
-    shift, scale, constant, gram = _mean_and_scale(X, weight, columns, centred, n_threads)
-    kept = _independent(gram) & ~constant
-    return View(columns[kept], shift[kept], scale[kept], kept)
+def _taken(view, left):
+    return {name: getattr(view, name)[left] for name in ("columns", "shift", "scale")}
 
 
 @driving
 def standardise(model, X, y, weight, gate_columns, expert_columns, n_threads=1):
     """Return the working coordinates of a fit of this model.
 
+    ``centred`` says whether the gate's columns may be shifted, ``linear`` whether those of the gate, and those of the
+    experts, may be replaced by linear combinations.
+
     Raises
     ------
     ValueError
         The spread of y, or of a column, is not a number that float64 can square.
     """
-    centred = model.gate.centred
+    centred, linear = model.gate.centred, (model.gate.linear, model.expert.linear)
     y_shift, y_scale = _units_of_response(model.expert.units, y, weight, n_threads)
-    gate = _view(X, weight, gate_columns, centred, n_threads)
-    same = centred and np.array_equal(gate_columns, expert_columns)
-    expert = gate if same else _view(X, weight, expert_columns, True, n_threads)
+    expert = _view(X, weight, expert_columns, True, linear[1], n_threads)
+    same = np.array_equal(gate_columns, expert_columns) and centred and (linear[0] or expert.rotation is None)
+    gate = expert if same else _view(X, weight, gate_columns, centred, linear[0], n_threads)
     return Scaling(gate, expert, y_shift, y_scale)
 
 
@@ -173,7 +234,7 @@ def _units_of_response(units, y, weight, n_threads):
     """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone."""
     if units == "none":
         return 0.0, 1.0
-    shift, scale, constant, _ = _mean_and_scale(y[:, None], weight, np.arange(1), n_threads=n_threads)
+    shift, scale, constant, *_ = _mean_and_scale(y[:, None], weight, np.arange(1), n_threads=n_threads)
     if units == "positive":
         return 0.0, shift[0]
     y_shift, y_scale = shift[0], scale[0]

@@ -264,7 +264,7 @@ def test_diagnose_leaves_out_rows_of_weight_zero():
 def blocks_of(X, y, weight=None):
     weight = np.ones(len(y)) if weight is None else weight
     model, columns = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), np.arange(X.shape[1])
-    return Blocks(model, X, y, weight, standardise(X, y, weight, columns, columns))
+    return Blocks(model, X, y, weight, standardise(model, X, y, weight, columns, columns))
 
 
 @pytest.mark.parametrize("n_values", [2, 3])

@@ -51,6 +51,9 @@ class Expert(BaseEstimator):
         What a fit may do to y: shift and scale it, scale it only, or nothing.
     slow_fields : tuple of str
         Fields whose over-specified estimates are slower than those of the others.
+    linear : bool
+        Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
+        columns.
     exact_m_step : bool
         Whether ``m_step`` is the maximiser; else EM shortens the experts' step, too, where it does not climb.
 
@@ -71,6 +74,7 @@ class Expert(BaseEstimator):
     support = Support()
     units = "affine"
     slow_fields = ("intercept",)
+    linear = False
     exact_m_step = True
 
     @property

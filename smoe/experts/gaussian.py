@@ -82,6 +82,7 @@ class GaussianExpert(Expert):
     """
 
     exact_m_step = True
+    linear = True
 
     def __init__(self, variance_floor=1e-8):
         self.variance_floor = variance_floor

@@ -55,6 +55,7 @@ class LinearExpert(Expert):
     array([[1.   , 2.718]])
     """
 
+    linear = True
     exact_m_step = False
 
     def __init__(self, family):

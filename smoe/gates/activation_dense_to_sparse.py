@@ -72,6 +72,7 @@ class ActivationDenseToSparseGate(Gate):
     constant_units = False
     em_leads = False
     n_finished = 8  # short runs say less about where they lead
+    linear = True
 
     def __init__(self, activation="sigmoid", temperature="learn"):
         self.activation = activation

@@ -37,6 +37,9 @@ class Gate(BaseEstimator):
         Whether EM's step for the gate leads back to the ridges that Newton's steps leave.
     n_finished : int
         Starts that the search takes to the end.
+    linear : bool
+        Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
+        columns. A gate that declares it leaves its slopes in ``coef`` to them.
     """
 
     fields = {}
@@ -47,6 +50,7 @@ class Gate(BaseEstimator):
     constant_units = True
     em_leads = True
     n_finished = 5
+    linear = False
 
     def check(self, n_experts):
         """Raise ValueError or TypeError for settings that make no sense with this many experts."""

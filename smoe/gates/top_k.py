@@ -64,6 +64,7 @@ class TopKGate(LinearGate):
     """
 
     smooth = False
+    linear = True
     default_solver = "support_search"
 
     def __init__(self, top_k=2, rank_by="score", balance=0.0):
