@@ -6,6 +6,8 @@ from html import escape
 import numpy as np
 from scipy.stats import norm
 
+from smoe.texts import printable
+
 __all__ = ["COLUMNS", "Summary", "coefficient_table"]
 
 COLUMNS = ("estimate", "std_err", "z", "p_value", "ci_low", "ci_high")
@@ -79,7 +81,9 @@ class Summary:
         rows = {}
         for name, values in zip(self.names, self.table, strict=True):
             part, label = name.split(": ", 1)
-            rows.setdefault(part, []).append((label, [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)]))
+            rows.setdefault(part, []).append(
+                (printable(label), [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)])
+            )
         yield from sorted(rows.items(), key=lambda item: _place(item[0]))
 
     def __str__(self):
@@ -87,7 +91,7 @@ class Summary:
         facts = [*self.header, *([("note", self.notes)] if self.notes else [])]
         width = max(len(name) for name, _ in facts)
         lines = [self.title, "=" * len(self.title), *(f"{name:<{width}}  {value}" for name, value in facts)]
-        label = max(len(name.split(": ", 1)[1]) for name in self.names) + 2
+        label = max(len(printable(name.split(": ", 1)[1])) for name in self.names) + 2
         for part, rows in self._sections():
             lines += ["", f"{part:<{label}}{_line(self._headings())}"]
             lines += [f"  {name:<{label - 2}}{_line(cells)}" for name, cells in rows]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smoe.plots._axes import legend_above, new_axes
+from smoe.plots._axes import legend_above, literal, new_axes
 from smoe.validation import check_mixture
 
 __all__ = ["plot_fit"]
@@ -58,8 +58,8 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     if mean_coverage is not None:
         _draw_mean_band(top, estimator, grid, rows, mean_coverage)
     _draw_gate(bottom, estimator, grid, rows, colours)
-    top.set_ylabel(y_name)
-    bottom.set_xlabel(x_name or names[column])
+    top.set_ylabel(literal(y_name))
+    bottom.set_xlabel(literal(x_name or names[column]))
     return top.figure
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from scipy.cluster import hierarchy
 
-from smoe.plots._axes import legend_above
+from smoe.plots._axes import legend_above, literal
 
 __all__ = ["plot_dendrogram", "plot_selection"]
 
@@ -55,7 +55,7 @@ def plot_selection(selection, criteria=("aic", "bic", "icl"), axes=None):
     for position, (label, values) in enumerate(curves.items()):
         chosen = position == len(curves) - 1
         style = {"color": "k" if chosen else f"C{position}", "lw": 2 if chosen else 1.4, "zorder": 3 if chosen else 2}
-        label = f"{label} (chooses {selection.n_experts_})" if chosen else label
+        label = f"{literal(label)} (chooses {selection.n_experts_})" if chosen else label
         _path(top, sizes, np.subtract(values, min(values)), good, label, style)
     top.set_yscale("symlog", linthresh=_LINEAR, linscale=1.0)
     top.set_ylim(bottom=-0.06 * _LINEAR)
