@@ -17,7 +17,7 @@ import numpy as np
 
 __all__ = ["read_columns"]
 
-_CHUNK = 5000  # rows that are text at a time
+_CHUNK = 1000  # rows that are text at a time
 _DECIMAL = set("0123456789+-.eE \t")  # float() takes more: other scripts' digits, 1_0, nan
 _UNNAMED = re.compile(r"(Unnamed: \d+)?")  # what pandas calls a column without a name when it reads one
 _OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
