@@ -6,6 +6,8 @@ from html import escape
 import numpy as np
 from scipy.stats import norm
 
+from smoe.texts import printable
+
 __all__ = ["COLUMNS", "Summary", "coefficient_table"]
 
 COLUMNS = ("estimate", "std_err", "z", "p_value", "ci_low", "ci_high")
@@ -84,7 +86,7 @@ class Summary:
         rows = {}
         for entry, values in zip(self.entries, self.table, strict=True):
             cells = [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)]
-            rows.setdefault((_place(entry), entry.section), []).append((entry.label, cells))
+            rows.setdefault((_place(entry), entry.section), []).append((printable(entry.label), cells))
         for (_, section), lines in sorted(rows.items(), key=lambda item: item[0]):
             yield section, lines
 
@@ -93,7 +95,7 @@ class Summary:
         facts = [*self.header, *([("note", self.notes)] if self.notes else [])]
         width = max(len(name) for name, _ in facts)
         lines = [self.title, "=" * len(self.title), *(f"{name:<{width}}  {value}" for name, value in facts)]
-        label = max(len(entry.label) for entry in self.entries) + 2
+        label = max(len(printable(entry.label)) for entry in self.entries) + 2
         for part, rows in self._sections():
             lines += ["", f"{part:<{label}}{_line(self._headings())}"]
             lines += [f"  {name:<{label - 2}}{_line(cells)}" for name, cells in rows]

@@ -6,7 +6,7 @@ from scipy.special import betainc, betaincinv
 from scipy.stats import binom, norm
 
 from smoe.diagnostics import Diagnosis
-from smoe.plots._axes import check_axes, legend_above
+from smoe.plots._axes import check_axes, legend_above, literal
 from smoe.validation import check_floats, check_instance, check_level, check_number
 
 __all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals", "plot_rootogram"]
@@ -192,7 +192,7 @@ def plot_residuals(diagnosis, x=None, name=None, ax=None):
         labels = ("10, 50, 90 % quantiles", "model") if k == 0 else (None, None)
         ax.plot(place, line, color=_OTHER, lw=2, label=labels[0])
         ax.axhline(norm.ppf(level), color=_MODEL, lw=1, ls="--", label=labels[1])
-    ax.set(xlabel=name, ylabel="quantile residual")
+    ax.set(xlabel=literal(name), ylabel="quantile residual")
     legend_above(ax, ncols=3)
     return ax
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smoe.plots._axes import check_axes, expert_styles, legend_above, new_axes
+from smoe.plots._axes import check_axes, expert_styles, legend_above, literal, new_axes
 from smoe.plots._curves import OTHERS, Curves, chosen_column, curves
 from smoe.validation import check_level, check_mixture
 
@@ -82,9 +82,11 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     few = len(styles) <= _IN_LEGEND
     if not few:
         _number(top, bottom, found, styles)
-    legend_above(top, ncols=3 if few else 4, title=OTHERS[others].format(names[column]) if len(names) > 1 else None)
-    top.set_ylabel(y_name)
-    bottom.set_xlabel(x_name or names[column])
+    legend_above(
+        top, ncols=3 if few else 4, title=OTHERS[others].format(literal(names[column])) if len(names) > 1 else None
+    )
+    top.set_ylabel(literal(y_name))
+    bottom.set_xlabel(literal(x_name or names[column]))
     return top.figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator
 from scipy.cluster import hierarchy
 
-from smoe.plots._axes import check_axes, expert_styles, legend_above
+from smoe.plots._axes import check_axes, expert_styles, legend_above, literal
 from smoe.selection import Dendrogram, Selection
 from smoe.validation import check_choice, check_instance
 
@@ -65,7 +65,7 @@ def plot_selection(selection, criteria=("aic", "bic", "icl"), axes=None):
     styles.append({"color": "k", "lw": 2, "zorder": 3})
     for style, (label, values) in zip(styles, curves.items(), strict=True):
         chosen = style is styles[-1]
-        label = f"{label} (chooses {selection.n_experts_})" if chosen else label
+        label = f"{literal(label)} (chooses {selection.n_experts_})" if chosen else label
         _path(top, sizes, np.subtract(values, min(values)), good, label, style)
     top.set_yscale("symlog", linthresh=_LINEAR, linscale=1.0)
     top.set_ylim(bottom=-0.06 * _LINEAR)

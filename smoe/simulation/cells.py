@@ -81,6 +81,61 @@ class Record(NamedTuple):
         return not self.loglik >= self.truth_loglik
 
 
+def checked_record(entries, random_state=None):
+    """Return the `Record` of a line of a store.
+
+    Parameters
+    ----------
+    entries : dict
+    random_state : int or None, default=None
+        That of the study, if it is known.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A field is missing or of the wrong type, or the seed is not that of the cell.
+    """
+    record = Record(**entries)
+    wrong = [name for name, fits in _FIELDS.items() if not fits(getattr(record, name))]
+    if wrong:
+        raise TypeError(f"wrong type of {', '.join(wrong)}")
+    first = record.seed[0] if random_state is None and record.seed else random_state
+    if record.seed != [first, record.n, record.replication]:
+        raise ValueError(f"the seed {record.seed} is not that of this cell")
+    return record
+
+
+def _is_integer(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_nested(value):
+    """Whether a value is a number, or a list or dict of such values."""
+    if isinstance(value, dict | list):
+        return all(map(_is_nested, value.values() if isinstance(value, dict) else value))
+    return _is_number(value)
+
+
+_FIELDS = {
+    "n": _is_integer,
+    "replication": _is_integer,
+    "seed": lambda value: isinstance(value, list) and all(map(_is_integer, value)),
+    "parameters": lambda value: value is None or (isinstance(value, dict) and _is_nested(value)),
+    "loglik": _is_number,
+    "truth_loglik": _is_number,
+    "score_norm": _is_number,
+    "iterations": _is_integer,
+    "converged": lambda value: isinstance(value, bool),
+    "status": lambda value: isinstance(value, str),
+    "seconds": _is_number,
+    "losses": lambda value: isinstance(value, dict) and _is_nested(value),
+}
+
+
 def as_params(parameters, model):
     """Return `smoe.params.MoEParams` from the ``parameters`` of a `Record`.
 

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import warnings
+from functools import cached_property
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -12,6 +13,7 @@ from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.scaling import Scaling
 from smoe.simulation._near_truth import near_truth
+from smoe.simulation._probes import probed_losses, probed_start
 from smoe.simulation.cells import Cells, run_batch
 from smoe.simulation.losses import FAILED, evaluate, resolve_losses
 from smoe.simulation.progress import progress_bar
@@ -137,17 +139,21 @@ class ConvergenceStudy:
         elif not isinstance(params, MoEParams) or n_experts_of(params) != n_experts:
             raise ValueError(f"start must return MoEParams of {n_experts} experts, got {params!r}.")
 
-    @property
+    @cached_property
     def settings(self):
-        """What determines the record of a cell, as JSON has it: all arguments but the sizes and replications."""
+        """What determines the record of a cell, as JSON has it: all arguments but the sizes and replications.
+
+        Losses are described by their values on the truth and on parameters near it, starts and covariates that are
+        functions by their name and by what they give.
+        """
         truth, model, fitter, start, losses, random_state, n_experts = self._cells
         return {
             "truth": described(truth.describe()),
             "model": None if model is None else [described(model.gate), described(model.expert)],
-            "fitter": described(fitter),
+            "fitter": described(fitter, () if isinstance(fitter, Solver) else ("random_state",)),  # which cells set
             "n_experts": n_experts,
-            "start": _start_name(start),
-            "losses": sorted(losses),
+            "start": _described_start(start, truth, n_experts),
+            "losses": probed_losses(losses, truth, n_experts),
             "random_state": random_state,
         }
 
@@ -307,5 +313,8 @@ def _resolved_start(start, fitter):
     return start
 
 
-def _start_name(start):
-    return {None: "data", near_truth: "near_truth"}.get(start) or described(start)
+def _described_start(start, truth, n_experts):
+    """Return a name, or for a function what it gives."""
+    if start is None or start is near_truth:
+        return "data" if start is None else "near_truth"
+    return {"start": described(start), "gives": probed_start(start, truth, n_experts)}
