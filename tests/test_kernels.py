@@ -11,7 +11,6 @@ from scipy.stats import norm
 import naive
 from smoe._kernels import elementary
 from smoe._kernels import posterior as kernels
-from smoe._kernels._jit import must_compile
 from smoe._kernels.designs import predictors, standard_rows
 from smoe._kernels.gaussian import gaussian_log_prob
 from smoe._kernels.moments import covariance_weights, weighted_grams
@@ -277,16 +276,3 @@ def test_entropies(m, rng):
     proba, weight = rng.dirichlet([0.1, 1.0, 3.0], m).T.copy(), rng.uniform(size=m)
     proba[0, 0] = 0.0
     np.testing.assert_allclose(kernels.entropies(proba, weight), entr(proba) @ weight, rtol=1e-12, atol=1e-14)
-
-
-def test_must_compile(tmp_path, monkeypatch):
-    class Stats:
-        cache_path = tmp_path
-
-    class Compiled:
-        stats, signatures, py_func = Stats, [], staticmethod(math.exp)
-
-    assert must_compile(Compiled)
-    (tmp_path / "posterior.exp-12.py311.1.nbc").touch()
-    assert not must_compile(Compiled)
-    assert not must_compile(math.exp)
