@@ -205,7 +205,7 @@ def test_merit_of_screened_starts_is_that_of_ends():
     model, blocks, params = working(fit, X, y)
     sample = blocks.representatives(1000, np.random.default_rng(0))
     given = fit._certificate
-    end = type("End", (), {"params": params, "loglik": fit.loglik_})
+    end = type("End", (), {"params": params, "loglik": fit.loglik_, "objective": None})
     wanted = preference(False, fit.loglik_, given.price)
     for rows in (blocks, sample):
         assert merit(model, rows, end) == pytest.approx(wanted, rel=1e-9)

@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import kstest, norm, poisson
 from sklearn.exceptions import NotFittedError
 
-import smoe.fitted
 from families import Line, PoissonExpert
 from helpers import Problem, interrupt_of_compiled_code, quietly, wearing
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
@@ -16,6 +15,7 @@ from smoe.datasets import make_moe
 from smoe.distribution import ConditionalMixture
 from smoe.features import Rows
 from smoe.gates import GATES, SoftmaxGate
+from smoe.validation import rows
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +189,9 @@ def test_threads_and_blocks_change_nothing(fitted, moe):
 
 @pytest.mark.parametrize("method", ["icl", "bic", "score_samples", "predict_interval"])
 def test_rows_are_validated_once(fitted, moe, method, monkeypatch):
-    calls, validate = [], smoe.fitted.validate_data
-    monkeypatch.setattr(smoe.fitted, "validate_data", lambda *a, **k: calls.append(1) or validate(*a, **k))
-    getattr(fitted, method)(*((moe.data, moe.target) if method in ("icl", "bic") else (moe.data,)))
+    calls, validate = [], rows.validate_data
+    monkeypatch.setattr(rows, "validate_data", lambda *a, **k: calls.append(1) or validate(*a, **k))
+    getattr(fitted, method)(*((moe.data,) if method == "predict_interval" else (moe.data, moe.target)))
     assert len(calls) == 1
 
 
@@ -202,7 +202,7 @@ def test_an_interrupt_of_a_prediction_is_an_interrupt(fitted, moe, method, monke
 
     monkeypatch.setattr(SoftmaxGate, "scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        getattr(fitted, method)(*((moe.data, moe.target) if method == "loglik" else (moe.data,)))
+        getattr(fitted, method)(*((moe.data, moe.target) if method in ("loglik", "score_samples") else (moe.data,)))
 
 
 def test_top_k_rows_have_the_selected_experts_only(moe):

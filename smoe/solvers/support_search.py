@@ -152,7 +152,8 @@ class SupportSearch(Solver):
             climb = Newton(50, self.tol) if newton else EM(50, self.tol, n_halvings=2)
             step = climb._run(model, blocks, params)
             params = step.params if step.objective >= trace[-1] else params
-        params = _midway(model, blocks, self._settled(model, blocks, params))
+        if self.max_iter > 0:
+            params = _midway(model, blocks, self._settled(model, blocks, params))
         stats = blocks.sum(model.statistics, params)
         trace = trace if params is begin else [*trace, model.objective(params, stats, blocks.total_weight)]
         score = model.score(params, stats, blocks.total_weight)

@@ -27,7 +27,7 @@ from smoe.experts import Expert, Support
 from smoe.features import Rows, design
 from smoe.gates import SoftmaxGate
 from smoe.mixture import MixtureOfExperts
-from smoe.params import flatten, permute, tree_sum, unflatten
+from smoe.params import chart_of, flatten, permute, tree_sum, unflatten
 
 M = 40
 every = pytest.mark.parametrize("name", BATTERY)
@@ -193,10 +193,10 @@ def test_cdf_of_whole_numbers_is_the_sum_of_the_probabilities(name, rng):
 @every
 def test_classes_have_all_the_probability(name, rng):
     case = asking(make(name, 3, 2, rng), "classes")
-    log_proba = case.expert.class_log_proba(case.Z, case.params)
+    log_proba = case.expert.class_log_proba(Rows(case.Z), case.params)
     np.testing.assert_allclose(np.exp(log_proba).sum(axis=1), 1, rtol=1e-14)
     for c in range(log_proba.shape[1]):
-        found = case.expert.log_prob(case.Z, np.full(M, float(c)), case.params)
+        found = case.expert.log_prob(Rows(case.Z, np.full(M, float(c))), case.params)
         np.testing.assert_allclose(found, log_proba[:, c], rtol=1e-12)
 
 
@@ -225,8 +225,14 @@ def test_normal_parts_are_the_moments(name, rng):
 @every
 @sizes
 def test_m_step_climbs(name, k, d, rng):
+    """A step that is not exact may be too long, and is halved by EM until it climbs."""
     case = make(name, k, d, rng)
-    assert case.expected(case.expert.m_step(case.stats(), case.params)) > case.expected(case.params)
+    chart = chart_of(case.expert, case.params)
+    here = chart.pack(case.params)
+    step = chart.pack(case.expert.m_step(case.stats(), case.params)) - here
+    shares = [1.0] if case.expert.exact_m_step else 0.5 ** np.arange(12)
+    values = [case.expected(chart.unpack(here + t * step)) for t in shares]
+    assert max(values) > case.expected(case.params)
 
 
 @every
@@ -351,6 +357,8 @@ def test_at_bound_names_the_experts(name, rng):
     case = make(name, 3, 2, rng)
     assert not case.expert.at_bound(case.params).any()
     for field, bound in lower_of(case.expert).items():
+        if bound == 0:  # open: nothing lies on it
+            continue
         values = np.array(getattr(case.params, field))
         values[1] = bound
         touching = case.expert.at_bound(case.params._replace(**{field: values}))
@@ -395,8 +403,7 @@ def test_units_are_positive(name, rng):
 def test_an_expert_is_a_recipe(name):
     expert = expert_of(name)
     names = set(inspect.signature(type(expert).__init__).parameters) - {"self", "args", "kwargs"}
-    assert isinstance(expert, Expert) and set(expert.get_params()) == names
-    assert clone(expert).get_params() == expert.get_params()
+    assert isinstance(expert, Expert) and set(expert.get_params(deep=False)) == names
     again = pickle.loads(pickle.dumps(expert))
-    assert type(again) is type(expert) and again.get_params() == expert.get_params()
+    assert type(again) is type(expert) and repr(again) == repr(expert) == repr(clone(expert))
     assert vars(expert) == expert.get_params(deep=False)
