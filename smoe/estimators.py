@@ -18,16 +18,19 @@ from smoe.features import choose_columns
 from smoe.fitted import ACCEPTED
 from smoe.gates import GATES, Gate
 from smoe.inference import covariance
+from smoe.inference.likelihood_ratio import SAME
 from smoe.inferred import InferredMixture
 from smoe.params import permute
 from smoe.registry import resolve
-from smoe.scaling import working_coordinates
+from smoe.scaling import Scaling, working_coordinates
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
 from smoe.validation import check_experts, check_number, check_response, check_weights
 
 __all__ = ["MoERegressor"]
+
+_LOOK = 1e3  # growth of rounding from which parameters in the user's units may say something else than the fit
 
 
 class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
@@ -220,12 +223,13 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
             print("smoe: compiling for this machine, once; this takes half a minute or more", flush=True)
         n_threads = n_sharing(len(X), self.n_jobs)
         with interruptible(), threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
-            scaling, certificate = self._climb(X, y, weight, start, n_init, n_threads)
-        self._warn(scaling, certificate)
+            blocks, certificate = self._climb(X, y, weight, start, n_init, n_threads)
+            held = self._loglik_in_units(blocks)
+        self._warn(blocks.scaling, certificate, held)
         return self
 
     def _climb(self, X, y, weight, start, n_init, n_threads):
-        """Search and store; return the working coordinates and the certificate."""
+        """Search and store; return the rows in working coordinates and the certificate."""
         model, columns = self._model, (self.gate_columns_, self.expert_columns_)
         scaling = working_coordinates(model, X, y, weight, *columns, n_threads)
         blocks = Blocks(model, X, y, weight, scaling).shared_by(n_threads)
@@ -235,7 +239,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
             task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
         )
         self._store(blocks, fit, certificate)
-        return scaling, certificate
+        return blocks, certificate
 
     def _validated(self, X, y, sample_weight):
         """Return X, y and weights without rows of weight zero."""
@@ -318,16 +322,32 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self._certificate = certificate.permuted(order)
         self._covariance = covariance(model, blocks, params, self._certificate, self._parameter_names())
 
-    def _warn(self, scaling, certificate):
+    def _loglik_in_units(self, blocks):
+        """Return the log-likelihood of ``params_``, where rounding may make it another one than that of the fit."""
+        if self.gate_.centred and blocks.scaling.growth < _LOOK:
+            return self.loglik_
+        plain, source = Scaling.identity(self.gate_columns_, self.expert_columns_), blocks.source
+        rows = Blocks(self._model, source.X, source.y, source.weight, plain).shared_by(blocks.n_threads)
+        return float(rows.sum(self._model.loglik, self.params_))
+
+    def _warn(self, scaling, certificate, held):
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
             if not view.kept.all():
-                columns = getattr(self, f"{side}_columns_")[~view.kept].tolist()
+                columns = names[getattr(self, f"{side}_columns_")[~view.kept]].tolist()
                 warnings.warn(
                     f"columns {columns} of X are constant or linear combinations of others: their {side} coefficients "
                     "are not identified and set to zero",
                     ConvergenceWarning,
                     stacklevel=3,
                 )
+        if not abs(held - self.loglik_) <= SAME * max(1.0, abs(held)):
+            warnings.warn(
+                f"params_ cannot hold the fit in the units of the data: its log-likelihood is {self.loglik_:.8g}, that "
+                f"of params_ is {held:.8g}. X or y are far from zero, or columns nearly collinear; centre them",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         if not certificate.valid:
             warnings.warn(f"not a certified maximum: {certificate.status}", ConvergenceWarning, stacklevel=3)
 
