@@ -401,9 +401,10 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         return min(found, reported(np.arange(len(order))), key=lambda one: abs(one[-1] + offset - fit.loglik))
 
     def _warn(self, scaling):
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
             if not view.kept.all():
-                columns = getattr(self, f"{side}_columns_")[~view.kept].tolist()
+                columns = names[getattr(self, f"{side}_columns_")[~view.kept]].tolist()
                 warnings.warn(
                     f"columns {columns} of X are constant or linear combinations of others: their {side} coefficients "
                     "are not identified and set to zero",

@@ -18,8 +18,10 @@ _ROTATE = 1e-4  # see is_well_conditioned
 def is_well_conditioned(gram, noise=0.0):
     """Whether fits may work on the standardised columns themselves, none of which is rounding alone.
 
-    The smallest eigenvalue of their correlations is then more than 1e-4 of the largest. Curvatures are called singular
-    at 1e-11 of the largest, and an expert's directions at 1e-13: columns as they are leave seven digits to the mixture.
+    The smallest eigenvalue of their correlations is then more than 1e-4 of the largest. Measured with two columns, two
+    and three experts and 1,000 rows: fits on the columns themselves need no more iterations down to 3e-4, twice as many
+    at 3e-5, five times as many at 3e-7, and are not certified from 3e-9 on; fits on rotated columns need the same for
+    all. Well-conditioned columns stay as they are, so that results and their speed do.
     """
     if not len(gram):
         return True

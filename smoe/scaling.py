@@ -10,20 +10,16 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from smoe._kernels.designs import rotate, standard_rows
-from smoe._kernels.moments import weighted_grams
+from smoe.columns import are_single, gram, mean_and_scale
 from smoe.fields import expand, map_features, restrict
 from smoe.params import MoEParams
 from smoe.rotation import is_well_conditioned, triangular
-from smoe.threads import driving, spread
+from smoe.threads import driving
 
 __all__ = ["Scaling", "View", "standardise"]
 
-_BLOCK = 16384
-_SHARED = 12  # columns from which threads gain: with fewer they wait for one another (measured)
-_CONSTANT = 1e-13  # spread, relative to the largest value, that is rounding and no information
 _DOUBLE = 1e-13  # rounding of a column, relative to its size: with less, its coefficient cannot hold three digits
 _SINGLE = float(np.finfo(np.float32).eps)  # the same, if its numbers were rounded to float32
-_GLANCE = 64  # rows that tell most columns which are not
 _NONE = np.zeros((0, 0))
 
 
@@ -47,6 +43,12 @@ class View(NamedTuple):
         Z = standard_rows(X, low, high, columns, shift, inverse)
         rotate(Z, factor, Z.shape[1])
         return Z
+
+    def taken(self, left):
+        """Return the view of some of these columns (indices); the others are aliased."""
+        kept = np.zeros(len(self.kept), dtype=bool)
+        kept[np.flatnonzero(self.kept)[left]] = True
+        return View(self.columns[left], self.shift[left], self.scale[left], kept)
 
     @property
     def raw(self):
@@ -111,6 +113,11 @@ class Scaling(NamedTuple):
             gate = self.gate.from_units(model.gate, user)
         return params._replace(gate=gate)
 
+    @property
+    def growth(self):
+        """By how much rounding grows on the way from the user's units to these coordinates."""
+        return max(self.gate.growth, self.expert.growth, abs(self.y_shift) / self.y_scale)
+
     @classmethod
     def identity(cls, gate_columns, expert_columns):
         """Return the coordinates that leave everything in the user's units."""
@@ -123,99 +130,29 @@ def _plain_view(columns):
     return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
 
 
-def _visited(visit, X, weight, view, n_threads):
-    """Return visit(Z, share) block by block: the view's design and shares of weight."""
-    total = weight.sum()
-
-    def one(low):
-        high = min(low + _BLOCK, len(X))
-        return visit(view.design(X, low, high), weight[low:high] / total)
-
-    return list(spread(one, range(0, len(X), _BLOCK), n_threads if len(view.columns) >= _SHARED else 1))
-
-
-def _size(Z, share):
-    """Largest absolute value and mean of each column."""
-    return np.array([np.maximum(Z[:-1].max(axis=1), -Z[:-1].min(axis=1)), Z[:-1] @ share])
-
-
-def _gram(Z, share):
-    return weighted_grams(share[None], Z)[0]
-
-
-def _singles(Z, _share):
-    """Whether each column holds float32 numbers only; whether some have all their digits; whether all are integers."""
-    with np.errstate(over="ignore", under="ignore"):
-        single = Z[:-1].astype(np.float32)
-    full = (single.view(np.int32) & 1).any(axis=1)
-    integer = (single == np.rint(single)) & (np.abs(single) < 2**24)
-    return np.array([(single == Z[:-1]).all(axis=1), full, integer.all(axis=1)])
-
-
-def _is_single(X, columns, weight):
-    """Return which columns were rounded to float32: numbers of up to 24 bits that use them all, and no integers."""
-    at_first, _, _ = _singles(_plain_view(columns).design(X, 0, min(_GLANCE, len(X))), None)
-    if not at_first.any():
-        return at_first
-    seen = _visited(_singles, X, weight, _plain_view(columns[at_first]), 1)
-    fits, full, integer = (np.array(found) for found in zip(*seen, strict=True))
-    at_first[at_first] = fits.all(axis=0) & full.any(axis=0) & ~integer.all(axis=0)
-    return at_first
-
-
-def _mean_and_scale(X, weight, columns, centred=True, n_threads=1):
-    """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
-
-    That is the Gram matrix of the standardised columns, and their sizes in the same units. No value overflows.
-    """
-    plain, zero = _plain_view(columns), np.zeros(len(columns))
-    sizes = _visited(_size, X, weight, plain, n_threads)
-    largest, mean = np.max([size[0] for size in sizes], axis=0), sum(size[1] for size in sizes)
-    unit = np.where(largest > 0, largest, 1.0)
-    gram = sum(_visited(_gram, X, weight, plain._replace(shift=mean, scale=unit), n_threads))
-    mean = mean / unit
-    rest = gram[:-1, -1]  # rounding of the mean
-    gram, mean = gram[:-1, :-1] - np.outer(rest, rest), mean + rest
-    sd = np.sqrt(np.maximum(gram.diagonal(), 0.0))
-    size, constant = np.hypot(mean, sd), sd <= _CONSTANT
-    if not centred:
-        gram = gram + np.outer(mean, mean)
-        sd = np.where(constant, np.sqrt(gram.diagonal()), sd)
-        constant, mean = largest == 0, zero
-    own = np.where(constant, 1.0, sd)
-    return unit * mean, unit * sd, constant, gram / np.outer(own, own), size / own
-
-
 def _view(X, weight, columns, centred, linear, n_threads):
-    shift, scale, constant, gram, size = _mean_and_scale(X, weight, columns, centred, n_threads)
-    view = View(columns[~constant], shift[~constant], scale[~constant], ~constant)
-    gram = gram[np.ix_(view.kept, view.kept)]
-    noise = np.where(_is_single(X, view.columns, weight), _SINGLE, _DOUBLE) * size[~constant]
-    if is_well_conditioned(gram, noise):
+    shift, scale, constant, moments, size = mean_and_scale(X, weight, _plain_view(columns), centred, n_threads)
+    kept = ~constant
+    view, moments = View(columns[kept], shift[kept], scale[kept], kept), moments[np.ix_(kept, kept)]
+    single = are_single(X, weight, _plain_view(view.columns))
+    noise = np.where(single, _SINGLE, _DOUBLE) * size[kept]
+    if is_well_conditioned(moments, noise):
         return view
 
-    def rotated_gram(left, factor):
-        part = view._replace(**_taken(view, left), rotation=factor)
-        found = sum(_visited(_gram, X, weight, part, n_threads))
-        rest = centred * found[:-1, -1]  # rounding of the mean
-        return found[:-1, :-1] - np.outer(rest, rest)
+    def next_gram(left, factor):
+        return gram(X, weight, view.taken(left)._replace(rotation=factor), centred, n_threads)[0]
 
-    left, factor = triangular(gram, noise, rotated_gram)
-    kept = np.flatnonzero(view.kept)[left]
-    view = view._replace(**_taken(view, left), kept=np.isin(np.arange(len(columns)), kept))
+    left, factor = triangular(moments, noise, next_gram)
+    view = view.taken(left)
     return view._replace(rotation=factor) if linear and not is_well_conditioned(factor.T @ factor) else view
-
-
-def _taken(view, left):
-    return {name: getattr(view, name)[left] for name in ("columns", "shift", "scale")}
 
 
 @driving
 def standardise(model, X, y, weight, gate_columns, expert_columns, n_threads=1):
     """Return the working coordinates of a fit of this model.
 
-    ``centred`` says whether the gate's columns may be shifted, ``linear`` whether those of the gate, and those of the
-    experts, may be replaced by linear combinations.
+    Its gate says whether its columns may be shifted, gate and experts whether theirs may be replaced by linear
+    combinations, and the experts what may be done to y.
 
     Raises
     ------
@@ -234,7 +171,7 @@ def _units_of_response(units, y, weight, n_threads):
     """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone."""
     if units == "none":
         return 0.0, 1.0
-    shift, scale, constant, *_ = _mean_and_scale(y[:, None], weight, np.arange(1), n_threads=n_threads)
+    shift, scale, constant, *_ = mean_and_scale(y[:, None], weight, _plain_view(np.arange(1)), n_threads=n_threads)
     if units == "positive":
         return 0.0, shift[0]
     y_shift, y_scale = shift[0], scale[0]

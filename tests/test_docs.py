@@ -45,14 +45,15 @@ PUBLIC = [
 # The rest: their public names are documented where they are exported, or are inner parts.
 INNER = {
     *("cli", "estimators", "fitted", "fused", "inferred", "named"),
-    *("chance", "files", "rotation", "texts", "warm_up"),
+    *("chance", "columns", "files", "rotation", "texts", "warm_up"),
     *("profile", "registry", "scaling", "search", "tables", "threads", "validation", "__main__"),
 }
+# for other modules of smoe
 NOT_DOCUMENTED = {
     "smoe.plots": {"plt"},
     "smoe.starts": {"resolve_start"},
     "smoe.experts": {"resolve_expert"},
-}  # for other modules of smoe
+}
 
 
 def documented():
