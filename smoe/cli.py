@@ -1,4 +1,4 @@
-"""The command line: ``python -m smoe list | run | plot | fit | warm-up``. Mistakes get one line on stderr and exit code 2."""
+"""The command line, ``python -m smoe``: list, run, plot, fit, warm-up. Mistakes get one stderr line and exit code 2."""
 
 import argparse
 import json
@@ -351,9 +351,10 @@ def _fit_figure(plots, model, X, y, names, y_name):
 
 
 def _warm_up(arguments):
-    from smoe._kernels._cache import directory
+    from smoe._kernels._cache import be_silent, directory
     from smoe.warm_up import warm_up
 
+    be_silent()  # the lines below say it
     for name, seconds in warm_up():
         print(f"{name:<40} {seconds:6.1f} s", flush=True)
     print(f"kept in {directory()}" if directory() else "kept nowhere: set NUMBA_CACHE_DIR to a directory for it")

@@ -190,8 +190,8 @@ def normal_regions(weight, mean, sd, coverage, drop):
     """Return the smallest regions that hold this mass of each row's mixture.
 
     ``drop`` is half the square of the standard normal's (1 + coverage) / 2 quantile. Returned are the intervals
-    (2, n_experts, m), the first ``count[i]`` of row i, count (m,), and the log of the density at their edges (m,), NaN where
-    no region was found.
+    (2, n_experts, m), the first ``count[i]`` of row i, count (m,), and the log of the density at their edges (m,), NaN
+    where no region was found.
     """
     n_experts, m = weight.shape
     table, points, stack = np.empty((N_ROWS, n_experts)), np.empty(2 * n_experts + 1), new_stack()
