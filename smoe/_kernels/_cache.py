@@ -17,7 +17,7 @@ from importlib import resources
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache
 
-__all__ = ["KernelCache", "directory", "keep"]
+__all__ = ["KernelCache", "be_silent", "directory", "keep"]
 
 _PAUSE = 5.0  # seconds without compilation after which the user is told again
 
@@ -66,11 +66,12 @@ class KernelCache(NullCache):
             if found is not None:
                 return found
         _tell(self.cache_path)
+        _told.compiling += 1
         return None
 
     def save_overload(self, sig, data):
         """Keep a result where that is possible."""
-        _told.last = time.monotonic()
+        _told.compiling, _told.last = _told.compiling - 1, time.monotonic()
         store = self._store
         if store is None:
             return
@@ -81,26 +82,29 @@ class KernelCache(NullCache):
 
 
 class _told:
-    """When the user was last told, or a kernel was compiled; and which warnings were given."""
+    """How many kernels are being compiled, when the last was done, whether to be silent, and which warnings were given.
 
-    last = -float("inf")
-    warnings = set()
+    Kernels are compiled within the compilation of those that call them.
+    """
+
+    compiling, last, silent, warnings = 0, -float("inf"), False, set()
 
 
+def be_silent():
+    """Say nothing of compilation in this process."""
+    _told.silent = True
+
+
+_WORDS = "smoe: compiling for this machine, once; this may take half a minute (python -m smoe warm-up: all of it)"
 _REMEDY = "set the environment variable NUMBA_CACHE_DIR to a directory that can be written"
 
 
 def _tell(path):
-    """Tell the user on stderr that it will take a while, once in a while."""
-    pause, _told.last = time.monotonic() - _told.last, time.monotonic()
+    """Tell the user on stderr that it will take a while, unless that was said of the kernels just before."""
     if path is None:
         _warn_once(f"smoe compiles for half a minute in every process: its kernels can be kept nowhere; {_REMEDY}")
-    elif pause > _PAUSE:
-        _say("smoe: compiling for this machine, once; this may take half a minute (python -m smoe warm-up: all of it)")
-
-
-def _say(words):
-    print(words, file=sys.stderr, flush=True)
+    elif not (_told.silent or _told.compiling) and time.monotonic() - _told.last > _PAUSE:
+        print(_WORDS, file=sys.stderr, flush=True)
 
 
 def _warn_once(message):
@@ -174,8 +178,9 @@ class _Anywhere:
 @cache
 def _sources():
     """Return a digest of the sources of all kernels."""
-    files = [file for file in resources.files("smoe._kernels").iterdir() if file.name.endswith(".py")]
+    files = {file.name: file for file in resources.files("smoe._kernels").iterdir()}
     digest = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.name):
-        digest.update(file.read_bytes())
+    for name in sorted(files):
+        if name == "_jit.py" or name.endswith(".py") and not name.startswith("_"):
+            digest.update(files[name].read_bytes())
     return digest.hexdigest()
