@@ -13,10 +13,15 @@ import numpy as np
 import pytest
 
 import smoe
+from smoe import SoftmaxMoERegressor
 from smoe.cli import main
+from smoe.experts import GaussianExpert
 from smoe.files import write_whole
-from smoe.simulation import ConvergenceStudy, StudyResult, papers
+from smoe.gates import SoftmaxGate
+from smoe.mixture import MixtureOfExperts
+from smoe.simulation import ConvergenceStudy, StudyResult, Truth, as_params, papers
 from smoe.simulation._plan import SCALES
+from smoe.tables import read_columns
 from smoe.texts import printable
 
 
@@ -152,6 +157,16 @@ def test_tables_of_other_kinds(tmp_path, monkeypatch, capsys):
     options = ["--sep", "tab", "--decimal", ",", "--encoding", "latin-1", "--out", tmp_path, "--format", "svg"]
     assert fit("-", *options) == 0
     assert "y on größe" in capsys.readouterr().out and (tmp_path / "fit.svg").read_text().startswith("<?xml")
+
+
+def test_the_parameters_of_a_fit_come_back(tmp_path):
+    path = table(tmp_path, ["x", "y"])
+    assert fit(path, "--out", tmp_path) == 0
+    numbers, (X, y, _) = json.loads((tmp_path / "fit.json").read_text()), read_columns(path, "y")
+    params = as_params(numbers["params"], MixtureOfExperts(SoftmaxGate(), GaussianExpert()))
+    assert Truth("softmax", params).loglik(X, y) == pytest.approx(numbers["loglik"], rel=1e-12)
+    model = SoftmaxMoERegressor(1, start=params).fit(X, y)
+    assert model.loglik_ == pytest.approx(numbers["loglik"], rel=1e-12)
 
 
 def test_version(capsys):
