@@ -247,7 +247,8 @@ def test_fit_prints_and_writes(tmp_path, capsys):
     model = SoftmaxMoERegressor(2, random_state=1).fit(X, y)
     printed = capsys.readouterr().out
     table = str(model.summary(["income"])).splitlines()
-    assert printed.splitlines()[8 : len(table)] == table[8:] and "  income " in printed
+    assert printed.splitlines()[0] == f"{ENGEL}, 235 rows: foodexp on income"
+    assert printed.splitlines()[10 : 2 + len(table)] == table[8:] and "  income " in printed
     fit = json.loads((out / "fit.json").read_text())
     assert (
         fit["loglik"] == pytest.approx(model.loglik_, rel=1e-12)

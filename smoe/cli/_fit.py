@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from smoe.cli._shared import add_format, add_parser, integer, say, write_json, write_picture
+from smoe.texts import printable
 
 __all__ = ["add_command"]
 
@@ -56,7 +57,10 @@ def _fit(arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the summary has the certificate
         model.fit(X, y)
-    lines = [f"{arguments.data}, {len(y)} rows: {arguments.y} on {', '.join(names)}", "", model.summary(names)]
+    used = printable(
+        f"{arguments.data}, {len(y)} rows: {arguments.y} on {', '.join(name or repr(name) for name in names)}"
+    )
+    lines = [used, "", model.summary(names)]
     try:  # what can be lost is written first
         if arguments.out is not None:
             _write(arguments, model, X, y, names, lines)
@@ -79,7 +83,7 @@ def _names(texts):
     if texts is None:
         return None
     try:
-        return [name for text in texts for row in csv.reader(io.StringIO(text)) for name in row or [""]]
+        return [name for text in texts for row in csv.reader(io.StringIO(text + "\n")) for name in row or [""]]
     except csv.Error as error:
         raise ValueError(f"--x: {error}.") from None
 

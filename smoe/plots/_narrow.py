@@ -13,7 +13,13 @@ __all__ = ["fitting_legend", "label_log_ticks"]
 
 _HANDLE = 3.5  # line and gaps of an entry of a legend, in units of its font
 _NARROW = 250.0  # points: axes from here on down get a smaller font
-_SUBS = ((1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0), tuple(np.arange(1.0, 10.0, 0.5)))
+_SUBS = (
+    (1.0, 3.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+    tuple(np.arange(1.0, 10.0)),
+    tuple(np.arange(1.0, 10.0, 0.5)),
+)
 
 
 def fitting_legend(axis, title=None, ncols=1):

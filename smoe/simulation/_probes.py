@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from smoe._kernels._jit import raise_interrupt
 from smoe.params import flatten
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation.losses import evaluate, scalars
@@ -17,7 +18,7 @@ _SPREAD = 0.1  # of the perturbed truth, on every entry
 
 
 def probed_losses(losses, truth, n_experts):
-    """Return what each loss gives on the truth and on a perturbed one of the fitted number of experts.
+    """Return what each loss gives on the truth and on two perturbed ones, of as many experts and of more.
 
     Parameters
     ----------
@@ -28,10 +29,12 @@ def probed_losses(losses, truth, n_experts):
     Returns
     -------
     dict
-        By loss: the names of its numbers, each with its values at the truth and at the perturbed one; "random" for a
-        loss that gives other numbers the second time.
+        By loss: the names of its numbers, each with its values; "random" for a loss that gives other numbers the
+        second time.
     """
-    tried = truth.params, _perturbed(truth, n_experts)
+    # D1 and D2 are the same but where two experts stand for one.
+    more = max(n_experts, truth.n_experts + 1)
+    tried = truth.params, _perturbed(truth, truth.n_experts), _perturbed(truth, more)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         first, again = (_tried(losses, tried, truth) for _ in range(2))
@@ -45,9 +48,8 @@ def _tried(losses, tried, truth):
 
 def _perturbed(truth, n_experts):
     """Return parameters near the truth; the truth's experts in turn stand for additional ones."""
-    extra = np.arange(max(n_experts - truth.n_experts, 0)) % truth.n_experts
-    rng = np.random.default_rng(0)
-    return near_truth(truth, truth.n_experts + len(extra), 1, rng, _SPREAD, _SPREAD, extra)
+    extra = np.arange(n_experts - truth.n_experts) % truth.n_experts
+    return near_truth(truth, n_experts, 1, np.random.default_rng(0), _SPREAD, _SPREAD, extra)
 
 
 def _numbers(tries):
@@ -56,7 +58,7 @@ def _numbers(tries):
 
 
 def probed_start(start, truth, n_experts):
-    """Return the parameters that a start gives for one state of the generator, as a list.
+    """Return the parameters that a start gives for one state of the generator, as a list; or that it has none.
 
     Parameters
     ----------
@@ -64,4 +66,8 @@ def probed_start(start, truth, n_experts):
     truth : Truth
     n_experts : int
     """
-    return rounded(flatten(start(truth, n_experts, _ROWS, np.random.default_rng(0))))
+    try:
+        return rounded(flatten(start(truth, n_experts, _ROWS, np.random.default_rng(0))))
+    except Exception as error:  # it may be for some sizes only
+        raise_interrupt(error)
+        return type(error).__name__

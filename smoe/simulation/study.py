@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import warnings
-from functools import cached_property
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -66,6 +65,13 @@ class ConvergenceStudy:
     model : MixtureOfExperts or None, default=None
         What a solver fits, None for the truth's model; for instance with more selected experts than the truth has.
 
+    Attributes
+    ----------
+    settings : dict
+        What determines the record of a cell, as JSON has it: all arguments but the sizes and replications. Losses are
+        described by their values on the truth and on parameters near it; starts, and covariates that are functions, by
+        their name and by what they give.
+
     Raises
     ------
     ValueError, TypeError
@@ -122,6 +128,7 @@ class ConvergenceStudy:
         start = _resolved_start(start, fitter)
         self._cells = Cells(truth, model, fitter, start, resolve_losses(losses), int(random_state), n_experts)
         self._try()
+        self.settings = self._described()
 
     def _try(self):
         """Refuse at once losses that fail on the truth itself, and a start that the model cannot take."""
@@ -139,13 +146,8 @@ class ConvergenceStudy:
         elif not isinstance(params, MoEParams) or n_experts_of(params) != n_experts:
             raise ValueError(f"start must return MoEParams of {n_experts} experts, got {params!r}.")
 
-    @cached_property
-    def settings(self):
-        """What determines the record of a cell, as JSON has it: all arguments but the sizes and replications.
-
-        Losses are described by their values on the truth and on parameters near it, starts and covariates that are
-        functions by their name and by what they give.
-        """
+    def _described(self):
+        """Return what determines the record of a cell, as JSON has it."""
         truth, model, fitter, start, losses, random_state, n_experts = self._cells
         return {
             "truth": described(truth.describe()),

@@ -155,6 +155,8 @@ def test_descriptions_tell_truths_apart():
         Truth("softmax", two, stats.multivariate_t([0, 0], np.eye(2), df=3)),
         Truth("softmax", two, stats.multivariate_t([0, 0], np.eye(2), df=4)),
     ]
+    for low in (0.0, 0.1):  # two laws of one name
+        truths.append(Truth("softmax", T0, stats.rv_histogram(([1.0, 2.0], [low, low + 1, low + 2]))()))
     texts = [json.dumps(truth.describe(), sort_keys=True) for truth in truths]
     assert len(set(texts)) == len(texts)
     assert json.dumps(Truth(SoftmaxGate(), T0, stats.beta(2, 3)).describe(), sort_keys=True) == texts[6]
