@@ -89,27 +89,28 @@ def entries(part, params, fields, columns):
     columns : list of str
         Names of the features that it sees.
     """
+    slopes = next((name for name in params._fields if fields[name].feature_axis is not None), None)
     own = [name for name in params._fields if not fields[name].shared]
     common = [name for name in params._fields if fields[name].shared]
     n_experts = len(getattr(params, own[0])) if own else 0
     found = [
-        _entry(part, k, name, index, fields[name], columns)
+        _entry(part, k, name, index, fields[name], columns, name == slopes)
         for k in range(n_experts)
         for name in own
         for index in np.ndindex(np.shape(getattr(params, name))[1:])
     ]
     return found + [
-        _entry(part, None, name, index[1:], fields[name], columns)
+        _entry(part, None, name, index[1:], fields[name], columns, name == slopes)
         for name in common
         for index in np.ndindex(np.shape(getattr(params, name)))
     ]
 
 
-def _entry(part, expert, name, index, field, columns):
-    """Slopes are called after the feature alone, others after their field."""
+def _entry(part, expert, name, index, field, columns, slopes):
+    """Slopes, the first field of features, are called after these alone, other entries after their field."""
     axes = [axis for axis in field.axes if axis != "expert"]
     feature = index[axes.index("feature")] if "feature" in axes else None
-    if name == "coef" and axes == ["feature"]:
+    if slopes and axes == ["feature"]:
         return Entry(part, expert, name, index, feature, str(columns[feature]))
     places = [str(columns[i]) if axis == "feature" else str(i) for axis, i in zip(axes, index, strict=True)]
     return Entry(part, expert, name, index, feature, name + "".join(f"[{place}]" for place in places))

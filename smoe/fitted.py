@@ -56,30 +56,13 @@ class FittedMixture:
     def _model(self):
         return MixtureOfExperts(self.gate_, self.expert_, self.penalties_)
 
-    @property
-    def gate_coef_(self):
-        """Gate slopes, (n_experts, n_gate_features)."""
-        return self.params_.gate.coef
-
-    @property
-    def gate_intercept_(self):
-        """Gate intercepts, (n_experts,)."""
-        return self.params_.gate.intercept
-
-    @property
-    def expert_coef_(self):
-        """Slopes of the experts, (n_experts, n_expert_features)."""
-        return self.params_.expert.coef
-
-    @property
-    def expert_intercept_(self):
-        """Intercepts of the experts, (n_experts,)."""
-        return self.params_.expert.intercept
-
-    @property
-    def expert_variance_(self):
-        """Variances of the experts, (n_experts,)."""
-        return self.params_.expert.variance
+    def __getattr__(self, name):
+        """Return an array of the parameters: ``gate_coef_``, ``expert_intercept_``, ... for every field there is."""
+        side, _, field = name.rstrip("_").partition("_")
+        params = vars(self).get("params_")
+        if params is not None and name.endswith("_") and field in getattr(getattr(params, side, None), "_fields", ()):
+            return getattr(getattr(params, side), field)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _blocks(self, X, y=MISSING, sample_weight=None, copy=False):
         """Validate new data and return its blocks, in the user's units."""
