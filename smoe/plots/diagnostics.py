@@ -303,7 +303,8 @@ def plot_diagnostics(diagnosis, X=None, y=None, coverage=0.95, axes=None):
         as in ``plot_fit``.
     X : array-like of shape (n_samples, n_features), default=None
     y : array-like of shape (n_samples,), default=None
-        Rows for an estimator. A `Diagnosis` has its own: behind it these two places are for ``coverage`` and ``axes``.
+        Rows for an estimator. A ``Diagnosis`` has its own: behind it these two places are for ``coverage`` and
+        ``axes``.
     coverage : float, default=0.95
         Of the bands.
     axes : sequence of four matplotlib Axes, default=None

@@ -16,8 +16,8 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     .. math:: \hat k = \arg\min_k \mathrm{criterion}(k)
 
-    ``fit`` calls `select_n_experts`. What it found predicts: every method and fitted attribute of the best estimator is
-    also one of this, so ``predict_interval``, ``summary``, ``params_`` and the like are there.
+    ``fit`` calls `smoe.selection.select_n_experts`. What it found predicts: every method and fitted attribute of the
+    best estimator is also one of this, so ``predict_interval``, ``summary``, ``params_`` and the like are there.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     n_experts : iterable of int, default=(1, 2, 3, 4, 5, 6)
         Numbers of experts to compare.
     criterion : {"bic", "aic", "icl", "cv", "slope", "jump"} or callable, default="bic"
-        Smaller is better, see `select_n_experts`.
+        Smaller is better, see `smoe.selection.select_n_experts`.
     cv : int, splitter or iterable, default=5
         Folds of the criterion "cv".
     random_state : int, Generator, RandomState or None, default=None
@@ -104,7 +104,7 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            See `select_n_experts`.
+            See `smoe.selection.select_n_experts`.
 
         Warns
         -----
