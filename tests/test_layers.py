@@ -15,7 +15,7 @@ LAYERS = [
     {"gates", "experts"},
     {"fused"},
     {"mixture"},
-    {"scaling", "blocks", "starts", "solvers", "search"},
+    {"scaling", "blocks", "chance", "starts", "solvers", "search"},
     {"inference", "distribution", "diagnostics", "fitted", "inferred"},
     {"estimators", "named", "datasets", "simulation"},
     {"selection"},
