@@ -315,7 +315,7 @@ class OneBlock:
 
     def __init__(self, block, complete=True):
         self.block, self.complete, self.total_weight = block, complete, float(block.weight.sum())
-        self.only, self.scaling, self.n_distinct = block, block.source.scaling, len(block)
+        self.only, self.source, self.scaling, self.n_distinct = block, block.source, block.source.scaling, len(block)
 
     def __len__(self):
         return len(self.block)

@@ -166,7 +166,7 @@ class Expert(BaseEstimator):
 
         A number says that the density grows without bound as an expert passes through few rows, as where a dispersion
         can vanish; experts on few rows are then charged what a line through the best-fitting rows gains by chance, see
-        `smoe.chance`. None says that densities are bounded.
+        `smoe.chance.chance`. None says that densities are bounded.
         """
         return None
 

@@ -24,7 +24,7 @@ class SlopeHeuristic(NamedTuple):
 
 
 def information_criteria(model, X, y, sample_weight):
-    """Return AIC, BIC and ICL of a fit on its own data; the last two charge for chance lines (see `smoe.chance`)."""
+    """Return AIC, BIC and ICL of a fit on its own data; the last two charge for chance lines (see ``smoe.chance``)."""
     price = 2.0 * model._certificate.price
     bic = -2.0 * model.loglik_ + model.n_parameters_ * np.log(model.n_samples_) + price
     entropy = model.icl(X, y, sample_weight) - model.bic(X, y, sample_weight)

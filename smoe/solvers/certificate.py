@@ -55,7 +55,7 @@ class Reason(NamedTuple):
 class Certificate(NamedTuple):
     """The verdict on a fit: ``valid``, the reasons in words, and whether an expert collapsed or is empty.
 
-    ``price`` is what the experts on few rows are charged (see `smoe.chance`), in units of the log-likelihood, and
+    ``price`` is what the experts on few rows are charged (see ``smoe.chance``), in units of the log-likelihood, and
     ``checked`` what was found out about each of them.
 
     ``flat`` says that all that is wrong are directions that the data do not determine: singular information, or a gate
