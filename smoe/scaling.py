@@ -162,9 +162,11 @@ def standardise(model, X, y, weight, gate_columns, expert_columns, n_threads=1):
     centred, linear = model.gate.centred, (model.gate.linear, model.expert.linear)
     y_shift, y_scale = _units_of_response(model.expert.units, y, weight, n_threads)
     expert = _view(X, weight, expert_columns, True, linear[1], n_threads)
-    same = np.array_equal(gate_columns, expert_columns) and centred and (linear[0] or expert.rotation is None)
-    gate = expert if same else _view(X, weight, gate_columns, centred, linear[0], n_threads)
-    return Scaling(gate, expert, y_shift, y_scale)
+    same = centred and np.array_equal(gate_columns, expert_columns)
+    if same and linear[0] == linear[1]:
+        return Scaling(expert, expert, y_shift, y_scale)
+    gate = _view(X, weight, gate_columns, centred, linear[0], n_threads)
+    return Scaling(expert if same and gate.rotation is expert.rotation else gate, expert, y_shift, y_scale)
 
 
 def _units_of_response(units, y, weight, n_threads):
