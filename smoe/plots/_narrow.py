@@ -57,7 +57,7 @@ def label_log_ticks(axis):
     low, high = sorted(axis.get_view_interval())
     axis.set_minor_formatter(NullFormatter())
     if _n_ticks((1.0,), low, high) < 2:
-        enough = (subs for subs in _SUBS if _n_ticks(subs, low, high) > 2)
+        enough = (subs for subs in _SUBS if _n_ticks(subs, low, high) > 1)
         axis.set_major_locator(LogLocator(subs=next(enough, _SUBS[-1])))
         axis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf)))
 
