@@ -14,7 +14,7 @@ from smoe.features import design
 from smoe.gates import ACTIVATIONS, GATES, ActivationDenseToSparseGate, Gate, SoftmaxGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
-from smoe.scaling import Scaling, standardise, working_coordinates
+from smoe.scaling import Scaling, standardise
 
 N = 500
 
@@ -54,7 +54,8 @@ def ill_conditioned(d, condition, rng):
 def view_of(X, weight=None):
     columns = np.arange(X.shape[1])
     y = np.random.default_rng(9).normal(size=len(X))
-    return standardise(X, y, np.ones(len(X)) if weight is None else weight, columns, columns).expert
+    model = MixtureOfExperts(SoftmaxGate(), GaussianExpert())
+    return standardise(model, X, y, np.ones(len(X)) if weight is None else weight, columns, columns).expert
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -217,7 +218,7 @@ def test_units_there_and_back(plane, gate, expert):
     rng = np.random.default_rng(10)
     X = plane[0] @ ill_conditioned(3, 1e4, rng) + 5.0
     model = MixtureOfExperts(GATES[gate](), EXPERTS[expert]())
-    scaling = working_coordinates(model, X, plane[1], np.ones(N), np.arange(3), np.arange(2))
+    scaling = standardise(model, X, plane[1], np.ones(N), np.arange(3), np.arange(2))
     assert scaling.gate.rotation is not None
     params = MoEParams(random_gate(model.gate, 3, 3, rng), random_expert(model.expert, 3, 2, rng))
     user = scaling.to_units(model, params)
@@ -252,14 +253,14 @@ def test_no_rotation_for_those_who_do_not_declare_it(years):
     assert not Gate.linear and not Expert.linear
     t, y = years
     model = MixtureOfExperts(SoftmaxGate(), PlainExpert())
-    scaling = working_coordinates(model, powers(t), y, np.ones(N), np.arange(3), np.arange(3))
+    scaling = standardise(model, powers(t), y, np.ones(N), np.arange(3), np.arange(3))
     assert scaling.gate.rotation is not None and scaling.expert.rotation is None
     assert scaling.expert.kept.all()
 
 
 def test_a_scaling_without_rotation_is_shared(plane):
     model = MixtureOfExperts(SoftmaxGate(), PlainExpert())
-    scaling = working_coordinates(model, plane[0], plane[1], np.ones(N), np.arange(3), np.arange(3))
+    scaling = standardise(model, plane[0], plane[1], np.ones(N), np.arange(3), np.arange(3))
     assert scaling.gate is scaling.expert and isinstance(scaling, Scaling)
 
 
