@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.linalg import block_diag
+from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 
 import naive
@@ -16,7 +18,7 @@ from smoe.experts import EXPERTS, GaussianExpertParams
 from smoe.fields import Entry
 from smoe.gates import GATES, LinearGateParams, TopKGate
 from smoe.gates.top_k_moves import kept_moves
-from smoe.inference import covariance
+from smoe.inference import bootstrap, covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, permute, unflatten
 from smoe.scaling import Scaling
@@ -92,6 +94,155 @@ def test_uncertified_fits_have_no_numbers(moe):
         assert np.isnan(model.wald_test("expert 0: x0").p_value)
     assert any("no Wald test" in str(w.message) for w in record)
     assert "-" in str(model.summary()).split("expert 0")[1]
+
+
+# Gates that separate some rows ----------------------------------------------------------------------------------------
+
+
+class Dummy(NamedTuple):
+    """Two lines, and a dummy of six rows that all belong to the upper one: x is (n, 2), the dummy comes second."""
+
+    X: np.ndarray
+    y: np.ndarray
+
+
+def rare(n=300, gap=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    x, dummy = rng.normal(size=n), (np.arange(n) < 6).astype(float)
+    upper = (rng.random(n) < 1 / (1 + np.exp(-0.3 - 1.2 * x))) | (dummy > 0)
+    y = np.where(upper, gap + x, -gap - 0.5 * x) + 0.5 * rng.normal(size=n)
+    return Dummy(np.column_stack([x, dummy]), y)
+
+
+def limit_loglik(theta, data):
+    """Log-likelihood where the rows of the dummy belong to the upper line; theta is gate, lower line, upper line."""
+    x, dummy = data.X.T
+    log_f = [norm.logpdf(data.y, a * x + b, np.sqrt(v)) for a, b, v in (theta[2:5], theta[5:8])]
+    score = theta[0] * x + theta[1]
+    both = np.logaddexp(score + log_f[0], log_f[1]) - np.logaddexp(score, 0.0)
+    return np.where(dummy > 0, log_f[1], both).sum()
+
+
+@pytest.fixture(scope="module")
+def separated():
+    data = rare()
+    return data, quietly(SoftmaxMoERegressor(2, expert_features=[0], random_state=0).fit, *data)
+
+
+def test_one_dummy_that_separates_takes_its_own_coefficient_only(separated):
+    data, model = separated
+    words = "gate separates the data along `x1` between experts 0 and 1: that coefficient diverges"
+    assert not model.converged_ and model.status_ == words and model.standard_errors_ is None
+    with pytest.warns(ConvergenceWarning, match="not a certified maximum: .*along `x1`"):
+        found = model.covariance()
+    assert found.reason.startswith(words) and "do not determine" not in found.reason
+    known = np.array([0, 2, 6, 7, 8, 9, 10, 11])  # not the dummy's coefficient, nor what is pinned
+    theta = flatten(model.params_)[known]
+    H = -naive.hessian(lambda c: limit_loglik(c.theta, data), Coordinates(theta), step=1e-3)
+    V = np.linalg.inv(H)
+    np.testing.assert_allclose(found.matrix[np.ix_(known, known)], V, rtol=2e-4, atol=1e-7)
+    assert np.isnan(np.delete(flatten(found.standard_errors), known)).all()
+    rows = limit_scores(theta, data, 1e-5)
+    robust = quietly(model.covariance, "sandwich", *data).matrix[np.ix_(known, known)]
+    np.testing.assert_allclose(robust, V @ rows.T @ rows @ V, rtol=1e-3, atol=1e-7)
+
+
+def limit_scores(theta, data, step):
+    """Each row's score by differences, (n, 8)."""
+    out = np.zeros((len(data.y), len(theta)))
+    for i, own in enumerate(Dummy(data.X[[i]], data.y[[i]]) for i in range(len(data.y))):
+        for j, move in enumerate(step * np.eye(len(theta))):
+            out[i, j] = (limit_loglik(theta + move, own) - limit_loglik(theta - move, own)) / (2 * step)
+    return out
+
+
+def test_what_inherits_the_errors_of_a_separated_gate(separated):
+    data, model = separated
+    found = quietly(model.covariance)
+    assert np.isfinite(quietly(model.mean_interval, data.X)).all()  # also where the dummy is one: the limit is known
+    test = quietly(model.wald_test, "gate 0: x0")
+    error = found.standard_errors.gate.coef[0, 0]
+    np.testing.assert_allclose(test.statistic, (model.gate_coef_[0, 0] / error) ** 2, rtol=1e-8)
+    with pytest.warns(ConvergenceWarning) as record:
+        assert np.isnan(model.wald_test("gate 0: x1").p_value)
+    assert any("no Wald test: gate separates the data along `x1`" in str(w.message) for w in record)
+    slope = quietly(model.delta_method, lambda p: p.gate.coef[0])
+    np.testing.assert_allclose(slope.std_err, [error, np.nan], rtol=1e-8)
+    told = model.diagnose(*data).problems[0]
+    assert "along `x1`" in told and "model.covariance() has the standard errors of all else" in told
+    lines = str(model.summary()).split("gate 0")[1].splitlines()
+    assert lines[1].split()[2] != "-" and lines[2].split()[2] == "-"
+    boot = quietly(bootstrap, model, *data, n_resamples=60, random_state=0)
+    spread = boot.standard_errors().expert
+    np.testing.assert_allclose(spread.coef, found.standard_errors.expert.coef, rtol=0.35)
+
+
+def test_directions_that_separate_are_told_apart():
+    """Three experts: no row of the first dummy has a choice, those of the second have one between two experts."""
+    rng = np.random.default_rng(0)
+    n = 600
+    x, a, b = rng.normal(size=n), np.zeros(n), np.zeros(n)
+    a[:8], b[8:20] = 1.0, 1.0
+    label = np.where(rng.random(n) < 1 / (1 + np.exp(-x)), 2, rng.integers(0, 2, n))
+    label[:8], label[8:20] = 0, np.tile([1, 2], 6)
+    y = np.choose(label, [-6 - x, x, 6 + 0.5 * x]) + 0.5 * rng.normal(size=n)
+    frame = pd.DataFrame({"x": x, "a": a, "b": b})
+    model = quietly(SoftmaxMoERegressor(3, expert_features=["x"], random_state=0).fit, frame, y)
+    assert model.status_ == (
+        "gate separates the data along `a` between experts 0, 1 and 2 and along `b` between experts 0 and (1, 2): "
+        "those coefficients diverge"
+    )
+    error = quietly(model.covariance).standard_errors
+    np.testing.assert_array_equal(np.isnan(error.gate.coef[:2]), [[False, True, True], [False, True, False]])
+    assert np.isfinite(flatten(error.expert)).all() and np.isfinite(error.gate.intercept[:2]).all()
+    # six rows of b against six behind two well separated experts: the log odds of one to one, given x
+    assert 0.5 < error.gate.coef[1, 2] < 0.8
+
+
+def test_the_other_coding_of_a_dummy_takes_the_intercept_too():
+    data = rare()
+    X = np.column_stack([data.X[:, 0], 1.0 - data.X[:, 1]])
+    model = quietly(SoftmaxMoERegressor(2, expert_features=[0], random_state=0).fit, X, data.y)
+    assert "along `x1` and the intercept between experts 0 and 1: those coefficients" in model.status_
+    error, other = quietly(model.covariance), quietly(SoftmaxMoERegressor(2, expert_features=[0]).fit, *data)
+    other = quietly(other.covariance).standard_errors
+    np.testing.assert_allclose(error.standard_errors.gate.coef[0], [other.gate.coef[0, 0], np.nan], rtol=1e-5)
+    assert_close(error.standard_errors.expert, other.expert, rtol=1e-5)
+    both = quietly(model.delta_method, lambda p: p.gate.coef[0, 1] + p.gate.intercept[0])
+    np.testing.assert_allclose(both.std_err, other.gate.intercept[0], rtol=1e-5)
+
+
+def test_an_expert_without_a_row_of_the_dummy_has_no_slope_on_it():
+    data = rare()
+    model = quietly(SoftmaxMoERegressor(2, random_state=0).fit, *data)
+    found = quietly(model.covariance)
+    np.testing.assert_array_equal(np.isnan(found.standard_errors.expert.coef), [[False, True], [False, False]])
+    assert np.isfinite(found.standard_errors.expert.intercept).all()
+    assert "do not determine 1 direction(s) which involve expert 0: x1" in found.reason
+
+
+@pytest.mark.parametrize("slope", [-25.0, -60.0, -1e3, -1e6])
+def test_separation_is_seen_however_far_the_gate_has_gone(separated, slope):
+    data, model = separated
+    coef = model.gate_coef_.copy()
+    coef[0, 1] = slope
+    start = model.params_._replace(gate=model.params_.gate._replace(coef=coef))
+    again = quietly(SoftmaxMoERegressor(2, expert_features=[0], start=start).fit, *data)
+    assert again.status_ == model.status_
+    own, wanted = (quietly(m.covariance).standard_errors for m in (again, model))
+    assert_close(own, wanted, rtol=1e-5)
+
+
+def test_a_small_probability_that_is_estimated_is_no_separation():
+    """Expert 0 takes one row in 200: its gate is poorly known, but known."""
+    rng = np.random.default_rng(1)
+    n = 1200
+    x = rng.normal(size=n)
+    lower = (np.arange(n) % 200) == 0
+    y = np.where(lower, -8.0, x) + 0.3 * rng.normal(size=n)
+    model = SoftmaxMoERegressor(2, gate_features=[], random_state=0).fit(x[:, None], y)
+    assert model.converged_
+    np.testing.assert_allclose(model.standard_errors_.gate.intercept[0], np.sqrt(1 / 6 + 1 / 1194), rtol=1e-3)
 
 
 # Top-K gates ----------------------------------------------------------------------------------------------------------

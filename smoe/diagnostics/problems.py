@@ -12,6 +12,7 @@ _LEVEL = 0.005  # p-values below it are reported
 _FEWEST = 20  # rows that tests of the residuals' shape need, or a group of rows
 _MOST_GROUPS = 10
 _ALONE = 0.5  # smaller shares of agreeing starts are reported
+_NEEDED = "Standard errors and tests need one."
 _MIXED = 0.9  # larger entropies are reported
 
 
@@ -31,7 +32,9 @@ def _problems_of_response(model, y):
 def _problems_of_fit(model, found):
     """Say what is wrong with the fit itself."""
     if not model.converged_:
-        yield f"the fit is not a certified maximum: {found.status}. Standard errors and tests need one."
+        flat = model._certificate.flat  # only directions that the data do not determine are wrong
+        rest = "model.covariance() has the standard errors of all else." if flat else _NEEDED
+        yield f"the fit is not a certified maximum: {found.status}. {rest}"
     for k in np.flatnonzero(found.collapsed):
         yield f"expert {k} has collapsed on few rows (variance on its floor): use fewer experts or more starts."
     for one in found.checked:
