@@ -145,10 +145,11 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     Notes
     -----
     Experts are ordered by the mean response of the rows that they are responsible for, smallest first; the order does
-    not depend on the start. Constant columns and columns that are linear combinations of earlier ones get coefficient
-    zero, with a warning. Weights count rows: weight 2 is the row twice. Computations use float64; X is neither changed
-    nor, if it is a float64 array that is contiguous by rows or by columns, copied. Beyond X and y a fit needs a few
-    dozen megabytes, however many rows there are.
+    not depend on the start. Constant columns and columns that are linear combinations of earlier ones, up to rounding,
+    get coefficient zero, with a warning; nearly collinear ones are fitted in uncorrelated combinations of them. Weights
+    count rows: weight 2 is the row twice. Computations use float64; X is neither changed nor, if it is a float64 array
+    that is contiguous by rows or by columns, copied. Beyond X and y a fit needs a few dozen megabytes, however many
+    rows there are.
 
     References
     ----------
@@ -252,7 +253,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            The fit is not a certified maximum; ``status_`` says why.
+            The fit is not a certified maximum; ``status_`` says why. Or columns are aliased, or ``params_`` cannot hold
+            the fit in the units of the data, far from zero.
         """
         with _all_or_nothing(self):
             scaling = self._fitted(X, y, sample_weight)

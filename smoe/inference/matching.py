@@ -17,7 +17,8 @@ def match_experts(model, blocks, reference, params, by="responsibilities"):
 
     with r the responsibilities at the reference and :math:`\tilde r` those at the parameters, or minimises the squared
     differences between the experts' own parameters, each in the reference's natural unit (residual standard deviations
-    for coefficients; logarithms of variances) and in coordinates in which columns have mean zero and variance one.
+    for coefficients; logarithms of variances) and in coordinates in which columns have mean zero and variance one (and,
+    if they are nearly collinear, are uncorrelated).
 
     Parameters
     ----------
