@@ -354,7 +354,8 @@ def _warm_up(arguments):
     from smoe._kernels._cache import be_silent, directory
     from smoe.warm_up import warm_up
 
-    be_silent()  # the lines below say it
+    be_silent()
+    print("compiling for this machine; this may take minutes", flush=True)
     for name, seconds in warm_up():
         print(f"{name:<40} {seconds:6.1f} s", flush=True)
     print(f"kept in {directory()}" if directory() else "kept nowhere: set NUMBA_CACHE_DIR to a directory for it")
