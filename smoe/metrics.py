@@ -9,9 +9,6 @@ from smoe.validation import check_floats, check_response, check_weights
 
 __all__ = ["crps", "crps_scorer", "mean_loglik_scorer", "pinball", "pinball_scorer"]
 
-# For families that are not normal: nodes of Gauss and Legendre's rule in each panel, and where panels begin, as shares
-# of the mass beyond y. Squares of the mass beyond the first are nothing.
-
 
 def mean_loglik_scorer(estimator, X, y, sample_weight=None):
     r"""Return the mean log-likelihood of the rows, greater is better: the log score.

@@ -189,8 +189,8 @@ def distribution_function(log_density, centre, sd, low=-np.inf, n=40001, reach=1
     return (lambda y: np.interp(y, grid, total)), total[-1]
 
 
-def interrupt_of_compiled_code():
-    """The error that comes out of compiled code when Ctrl-C hits it."""
+def interrupt_of_compiled_code(cause=None):
+    """The error that comes out of compiled code when Ctrl-C, or another signal whose handler raises, hits it."""
     inner, outer = SystemError("returned a result with an exception set"), SystemError("the same again")
-    inner.__cause__, outer.__cause__ = KeyboardInterrupt(), inner
+    inner.__cause__, outer.__cause__ = cause or KeyboardInterrupt(), inner
     return outer

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import smoe
+import smoe.warm_up
 from helpers import interrupt_of_compiled_code
 from smoe import SoftmaxMoERegressor
 from smoe.cli import main
 from smoe.datasets import load_engel
+from smoe.gates import GATES
 from smoe.simulation import StudyResult, papers
 from smoe.simulation._plan import SCALES
 from smoe.tables import read_columns
@@ -316,3 +318,18 @@ def test_tables_of_other_kinds(tmp_path):
     with pytest.raises(ValueError, match="not UTF-8"):
         read_columns(table(tmp_path, "a,b\n1,\xe9\n", "latin-1"), "a")
     assert main(["fit", str(tmp_path), "--y", "a"]) == 2
+
+
+# warm-up --------------------------------------------------------------------------------------------------------------
+
+
+def test_warm_up(capsys, monkeypatch):
+    monkeypatch.setattr(smoe.warm_up, "_ESTIMATORS", {"softmax gate": SoftmaxMoERegressor(n_init=2, random_state=0)})
+    assert main(["warm-up"]) == 0
+    first, gate, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("compiling") and gate.split()[:2] == ["softmax", "gate"] and last.startswith("kept ")
+
+
+def test_warm_up_knows_every_gate():
+    kinds = {type(estimator._resolved_gate()) for estimator in smoe.warm_up._ESTIMATORS.values()}
+    assert kinds >= set(GATES.values())

@@ -119,6 +119,29 @@ def test_covariance_weights(k, rng):
     np.testing.assert_allclose(covariance_weights(proba, weight), np.reshape(wanted, (-1, 30)), rtol=1e-14)
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("p", [1, 3])
+def test_information_of_a_linear_gate(k, p, rng):
+    """Sum over rows of w (diag(pi) - pi pi') x zz'."""
+    proba, weight, Z = rng.dirichlet(np.ones(k), 30).T.copy(), rng.uniform(size=30), rng.normal(size=(p, 30))
+    wanted = sum(
+        w * np.kron(np.diag(pi) - np.outer(pi, pi), np.outer(z, z))
+        for pi, w, z in zip(proba.T, weight, Z.T, strict=True)
+    )
+    found = SoftmaxGate().information(Z, None, proba, weight)
+    np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-13)
+
+
+def test_information_is_assembled_for_those_who_ask(monkeypatch, rng):
+    model, X, y = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), rng.normal(size=(30, 1)), rng.normal(size=30)
+    blocks, params = Blocks.plain(model, X, y), model.init_params(3, 1, 1)
+    with_it = blocks.sum(model.statistics, params)
+    monkeypatch.setattr(SoftmaxGate, "assembled", None)
+    without = blocks.sum(model.statistics, params, False)
+    assert without.gate_information is None and with_it.gate_information.shape == (6, 6)
+    assert without.loglik == with_it.loglik
+
+
 @njit(error_model="numpy")
 def log_of(x, out):
     for i in range(len(x)):

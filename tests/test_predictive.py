@@ -6,15 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import kstest, norm, poisson
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from families import Line, PoissonExpert
 from helpers import Problem, interrupt_of_compiled_code, quietly, wearing
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import make_moe
-from smoe.distribution import ConditionalMixture
+from smoe.distribution import ConditionalMixture, HighestDensityRegions
+from smoe.experts import GaussianExpertParams
 from smoe.features import Rows
 from smoe.gates import GATES, SoftmaxGate
+from smoe.gates.base import LinearGateParams
+from smoe.params import MoEParams
 from smoe.validation import rows
 
 
@@ -231,3 +235,51 @@ def test_levels_are_numbers(fitted, moe, wrong):
         fitted.predict_quantiles(moe.data, wrong)
     with pytest.raises(TypeError, match="coverage must be numeric"):
         fitted.predict_interval(moe.data, wrong)
+
+
+def test_responsibilities_where_no_density_is_left(fitted):
+    """The wider expert has the far rows; of equally wide ones that whose mean lies towards them."""
+    X = np.arange(8.0)[:, None]
+    model = quietly(clone(fitted).set_params(n_experts=2, n_init=1).fit, X, np.sin(9 * X[:, 0]))
+    flat = LinearGateParams(np.zeros((2, 1)), np.array([1.0, 0.0]))
+
+    def far(intercept, variance, y):
+        expert = GaussianExpertParams(np.zeros((2, 1)), np.array(intercept), np.array(variance))
+        model.params_ = MoEParams(flat, expert)
+        return model.responsibilities([[0.0]], [y])[0]
+
+    for y in (1e100, 1e160, 1e308, -1e160):
+        np.testing.assert_array_equal(far([1.0, 0.0], [1.0, 4.0], y), [0, 1])
+        np.testing.assert_array_equal(far([1.0, 0.0], [4.0, 1.0], y), [1, 0])
+        np.testing.assert_array_equal(far([1.0, 0.0], [1.0, 1.0], y), [1, 0] if y > 0 else [0, 1])
+    np.testing.assert_allclose(far([1.0, 1.0], [2.0, 2.0], 1e160), model.gate_proba([[0.0]])[0])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda m, X: m.predict(X),
+        lambda m, X: m.predict(X, return_std=True),
+        lambda m, X: m.gate_proba(X),
+        lambda m, X: m.expert_predict(X),
+        lambda m, X: m.responsibilities(X, np.zeros(len(X))),
+        lambda m, X: m.score_samples(X, np.zeros(len(X))),
+        lambda m, X: m.loglik(X, np.zeros(len(X))),
+        lambda m, X: m.predict_interval(X),
+        lambda m, X: m.predict_distribution(X).mode(),
+        lambda m, X: m.predict_distribution(X).hdr(0.9),
+        lambda m, X: m.predict_distribution(X).cdf(0.0),
+        lambda m, X: m.sample(X, random_state=0),
+    ],
+)
+def test_x_beyond_float64_is_an_answer_or_an_error(fitted, moe, ask):
+    """NaN never comes out, and nothing hangs."""
+    for row in ([1.7e308, -1.7e308], [1.7e308, 1.7e308], [-1e308, 0.0], [1e308, -1e307]):
+        X = np.array([row, [0.0, 0.0]])[:, : moe.data.shape[1]]
+        try:
+            found = ask(fitted, X)
+        except ValueError as error:
+            assert str(error).startswith("X has values so large")
+        else:
+            values = found.edges if isinstance(found, HighestDensityRegions) else found
+            assert not np.isnan(np.concatenate([np.ravel(v) for v in np.atleast_1d(values)])).any()

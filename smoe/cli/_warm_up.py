@@ -14,6 +14,7 @@ def _warm_up(arguments):
     from smoe._kernels._cache import directory
     from smoe.warm_up import warm_up
 
+    say("compiling for this machine; this may take minutes")
     for name, seconds in warm_up():
         say(f"{name:<40} {seconds:6.1f} s")
     say(f"kept in {directory()}" if directory() else "kept nowhere: set NUMBA_CACHE_DIR to a directory for it")
