@@ -81,9 +81,9 @@ def choose_roles(X, names, n_features, **specs):
     chosen = {}
     for role, spec in specs.items():
         argument = f"{role}_feature"
+        if not isinstance(spec, str | numbers.Integral | None):
+            raise ValueError(f"{argument} must be None or one column, as an index or a name, got {spec!r}.")
         columns = [None] if spec is None else choose_columns(spec, X, names, n_features, argument)
-        if len(columns) != 1:
-            raise ValueError(f"{argument} must be one column, got {spec!r}.")
         chosen[role] = None if spec is None else int(columns[0])
     taken = [column for column in chosen.values() if column is not None]
     if len(set(taken)) < len(taken):

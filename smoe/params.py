@@ -79,6 +79,8 @@ def _layout(parts):
     places, start = [], 0
     for shapes in parts:
         rows = _n_rows(shapes)
+        if any(shape[:1] not in ((), (1,), (rows,)) for shape in shapes):
+            raise ValueError(f"params must have their experts on axis 0 of every array, got the shapes {shapes}.")
         own = [shape[:1] == (rows,) for shape in shapes]
         widths = [math.prod(shape[1:]) if mine else 0 for shape, mine in zip(shapes, own, strict=True)]
         table = start + np.arange(rows * sum(widths)).reshape(rows, -1)

@@ -136,9 +136,13 @@ CONVENTIONAL = {"X", "y", "sample_weight", "random_state", "rng"}
 CORE = (
     "smoe.blocks.",
     "smoe.experts.",
+    "smoe.families.",
+    "smoe.features.",
+    "smoe.fields.",
     "smoe.gates.",
     "smoe.mixture.",
     "smoe.params.",
+    "smoe.penalties.",
     "smoe.solvers.",
     "smoe.starts.",
 )

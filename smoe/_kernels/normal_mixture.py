@@ -45,10 +45,11 @@ def advance(value, slope, y, low, high, before, unit):
     A Newton step that leaves the bracket, or is not half the last but one (``before``), is no progress: the bracket is
     cut in two. A Newton step far below the unit of length is the last: the next would be its square.
     """
-    newton = y
+    move = 0.0
     if value != 0.0:
-        newton = y - value / slope if slope != 0.0 else np.inf
-    if abs(newton - y) <= _STEP * unit:
+        move = value / slope if slope != 0.0 else np.inf
+    newton = y - move  # may be y by rounding, where y is large beside the unit
+    if abs(move) <= _STEP * unit:
         return min(max(newton, low), high), True
     if low < newton < high and abs(2.0 * value) <= abs(before * slope):
         return newton, False

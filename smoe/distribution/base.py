@@ -190,7 +190,7 @@ class LineMixture(ConditionalMixture):
         """Return values as floats of shape (1,), (n,), (1, g) or (n, g)."""
         n, values = len(self), check_floats(values, name)
         if np.isnan(values).any():
-            raise ValueError(f"{name} contains NaN.")
+            raise ValueError(f"{name} must be numbers, and contains NaN.")
         if values.ndim == 0:
             return values[None]
         if values.ndim == 1 and len(values) != n:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoe.validation import check_floats
+
 __all__ = ["HighestDensityIntegers", "HighestDensityRegions"]
 
 
@@ -23,6 +25,8 @@ class HighestDensityRegions(NamedTuple):
     Examples
     --------
     >>> import numpy as np
+
+    from smoe.validation import check_floats
     >>> from smoe.distribution import HighestDensityRegions
     >>> regions = HighestDensityRegions(np.array([[0.0, 1.0], [0.0, 1.0], [4.0, 5.0]]), np.array([0, 1, 3]), np.ones(2))
     >>> regions.of(1)
@@ -93,6 +97,8 @@ class HighestDensityIntegers(NamedTuple):
     Examples
     --------
     >>> import numpy as np
+
+    from smoe.validation import check_floats
     >>> from smoe.distribution import HighestDensityIntegers
     >>> sets = HighestDensityIntegers(
     ...     np.array([[0.0, 2.0], [0.0, 0.0], [4.0, 6.0]]), np.array([0, 1, 3]), np.full(2, 0.1)
@@ -144,7 +150,7 @@ class HighestDensityIntegers(NamedTuple):
 
 
 def _one_per_row(y, level):
-    y = np.asarray(y, dtype=float)
+    y = check_floats(y, "y")
     if y.shape != level.shape:
         raise ValueError(f"y must have shape {level.shape}, one value per row, got {y.shape}.")
     return y

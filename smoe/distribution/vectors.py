@@ -116,7 +116,7 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         if y.shape not in ((q,), (len(self), q)):
             raise ValueError(f"y must have shape ({q},) or ({len(self)}, {q}), got {y.shape}.")
         if np.isnan(y).any():
-            raise ValueError("y contains NaN.")
+            raise ValueError("y must be numbers, and contains NaN.")
         return np.broadcast_to(y, (len(self), q)).T
 
 

@@ -33,7 +33,7 @@ def chosen_column(feature, names):
     """Return the index of the column on the horizontal axis."""
     if feature is None and len(names) == 1:
         return 0
-    if feature in names:
+    if isinstance(feature, str) and feature in names:
         return names.index(feature)
     if isinstance(feature, int | np.integer) and 0 <= feature < len(names):
         return int(feature)

@@ -333,8 +333,8 @@ def plot_diagnostics(diagnosis, X=None, y=None, coverage=0.95, axes=None):
         coverage, axes = (coverage if X is None else X), (axes if y is None else y)
     elif X is None or y is None or not hasattr(diagnosis, "diagnose"):
         raise TypeError(
-            "plot_diagnostics takes a Diagnosis, as model.diagnose(X, y) returns it, or a fitted estimator with X and "
-            f"y; got {type(diagnosis).__name__}."
+            "diagnosis must be a Diagnosis, as model.diagnose(X, y) returns it, or a fitted estimator with X and y; "
+            f"got {type(diagnosis).__name__}."
         )
     else:
         diagnosis = diagnosis.diagnose(X, y)

@@ -4,7 +4,7 @@ import numpy as np
 
 from smoe.plots._axes import check_axes, expert_styles, legend_above, literal, new_axes
 from smoe.plots._curves import OTHERS, Curves, chosen_column, curves
-from smoe.validation import check_level, check_mixture
+from smoe.validation import check_choice, check_level, check_mixture
 
 __all__ = ["plot_fit"]
 
@@ -69,8 +69,7 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     names = list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(estimator.n_features_in_)]))
     x_name, y_name = "x" if len(names) == 1 and names == ["x0"] else None, getattr(y, "name", None) or "y"
     column = chosen_column(feature, names)
-    if others not in OTHERS:
-        raise ValueError(f"others must be one of {', '.join(map(repr, OTHERS))}, got {others!r}.")
+    check_choice(others, "others", OTHERS)
     check_level(coverage, "coverage")
     estimator.score_samples(X, y)  # says what is wrong with them
     found = curves(estimator, X, column, others, coverage, mean_coverage)

@@ -106,7 +106,7 @@ def _names(labels, known):
 
 def _as_axes(axes):
     """Return one axes in a list, or two."""
-    axes = [axes] if isinstance(axes, Axes) else list(np.ravel(axes))
+    axes = [axes] if isinstance(axes, Axes) else list(np.ravel(np.asarray(axes, dtype=object)))
     if len(axes) not in (1, 2) or not all(isinstance(axis, Axes) for axis in axes):
         raise ValueError(f"axes must be one matplotlib Axes, for the losses, or two, got {axes!r}.")
     return axes

@@ -193,7 +193,7 @@ def skewed_three(n, rng):
          r"params.gate.coef must have shape \(2, 1\), got \(2, 2\)"),
         (("softmax", T0._replace(expert=T0.expert._replace(variance=[0.1, 0.0]))), ValueError,
          "params.expert.variance must be positive"),
-        (("softmax", T0._replace(expert=T0.expert._replace(coef=[1.0, 2.0]))), ValueError,
+        (("softmax", T0._replace(expert=T0.expert._replace(coef=np.ones((2, 2))))), ValueError,
          "params.expert.coef must have shape"),
         (("softmax", T0._replace(gate=T0.gate._replace(intercept=[np.inf, 0]))), ValueError, "must be finite"),
         (("softmax", T0, "cauchy"), ValueError, 'covariates=\'cauchy\' is not known; choose "uniform"'),
