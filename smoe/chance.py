@@ -44,6 +44,17 @@ def excess(rows, n_rows, n_terms):
     r"""Return how far `chance` exceeds what BIC charges for an expert's coefficients, variance and weight.
 
     .. math:: \max\Big(0, \mathrm{chance}(N) - \frac{q + 2}{2} \log n\Big)
+
+    Parameters
+    ----------
+    rows, n_rows, n_terms : float or array, int, int
+        N, n and q, as `chance` takes them.
+
+    Examples
+    --------
+    >>> from smoe.chance import excess
+    >>> excess([5.0, 20.0, 50.0], 100, 2).round(1)
+    array([12.4,  2.1,  0. ])
     """
     return np.maximum(chance(rows, n_rows, n_terms) - 0.5 * (n_terms + 2) * np.log(n_rows), 0.0)
 
@@ -91,6 +102,20 @@ def preference(degenerate, loglik, price):
     """Return what fits are ordered by: neither collapsed nor empty, then a finite price, then the net log-likelihood.
 
     Where all prices are infinite it is the log-likelihood that decides.
+
+    Parameters
+    ----------
+    degenerate : bool
+        Whether a variance is on its floor, or an expert is responsible for less than one row.
+    loglik : float
+    price : float
+        Sum of the experts' `excess`, in units of the log-likelihood.
+
+    Examples
+    --------
+    >>> from smoe.chance import preference
+    >>> preference(False, -100.0, 3.0) > preference(False, -99.0, 12.4) > preference(True, 500.0, 0.0)
+    True
     """
     loglik = loglik if np.isfinite(loglik) else -np.inf
     payable = bool(np.isfinite(price))

@@ -247,8 +247,9 @@ def test_weighted_repeated_and_scaled_rows_get_one_verdict(data, verdict):
     np.testing.assert_allclose(fits[2]._certificate.price, 7 * fits[0]._certificate.price, rtol=1e-5)
     found = [fit.diagnose(*v[:2], sample_weight=v[2]) for fit, v in zip(fits, variants, strict=True)]
     for one in found:
-        np.testing.assert_allclose(one.load, found[0].load, rtol=1e-4)
-        assert one.load.sum() == pytest.approx(len(y))
+        np.testing.assert_allclose(one.distinct, found[0].distinct, rtol=1e-4)
+        assert one.distinct.sum() == pytest.approx(len(y))
+    np.testing.assert_allclose([found[1].load, found[2].load / 7], 2 * [found[0].load], rtol=1e-4)
 
 
 def test_diagnose_leaves_out_rows_of_weight_zero():
@@ -258,6 +259,7 @@ def test_diagnose_leaves_out_rows_of_weight_zero():
     w[3] = 0.0
     found, wanted = fit.diagnose(X, y, sample_weight=w), fit.diagnose(np.delete(X, 3, 0), np.delete(y, 3))
     np.testing.assert_allclose(found.load, wanted.load)
+    np.testing.assert_allclose(found.distinct, wanted.distinct)
     assert len(found.pit) == 129
 
 

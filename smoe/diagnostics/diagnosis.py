@@ -35,7 +35,7 @@ class Diagnosis:
     moments : dict
         Of the residuals: mean, sd, skewness and excess kurtosis (0, 1, 0, 0 under the model).
     load : ndarray of shape (n_experts,)
-        Distinct rows that each expert is responsible for.
+        Rows that each expert is responsible for; weight 2 is the row twice.
     mass : ndarray of shape (n_experts,)
         Mean probability that the gate gives each expert.
     first : ndarray of shape (n_experts,)
@@ -57,6 +57,8 @@ class Diagnosis:
     checked : tuple of Checked
         The fit's experts on few rows: ``expert``, ``rows``, ``n_rows``, ``loss`` (of the log-likelihood without the
         expert), ``chance`` (what few rows of one line gain by chance) and ``passed``.
+    distinct : ndarray of shape (n_experts,)
+        Distinct rows that each expert is responsible for: equal ones count once.
     """
 
     residuals: np.ndarray
@@ -76,6 +78,7 @@ class Diagnosis:
     status: str
     problems: list
     checked: tuple = ()
+    distinct: np.ndarray | None = None
 
     def __repr__(self):
         return f"Diagnosis({len(self.pit)} rows, {len(self.load)} experts, {len(self.problems)} problems)"
@@ -119,8 +122,9 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
         Draws the randomised residuals of families of whole numbers: with the same seed the same residuals, row by row.
         Other families need none.
     sample_weight : array-like of shape (n_samples,), default=None
-        Non-negative weights; rows of weight zero are left out. Loads and the gate's separation count distinct rows, so
-        that a repeated row, one of weight 2 and one of weight 1 are all one row; residuals and their tests are of rows.
+        Non-negative weights, which count rows in ``load``; rows of weight zero are left out. Whether an expert is empty
+        and whether the gate separates is judged on distinct rows, as in the certificate. Residuals and their tests are
+        of rows, whatever their weights.
 
     Returns
     -------
@@ -171,7 +175,8 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
         fitted=distribution.mean(),
         uniformity=_uniformity(pit),
         moments=_moments(residuals),
-        load=load,
+        load=load.weight,
+        distinct=load.rows,
         mass=mass,
         first=first,
         collapsed=_collapsed(model, blocks.source.y),

@@ -41,7 +41,7 @@ def _problems_of_fit(model, found):
         if not one.passed:
             which = f"expert {one.expert} rests on {one.rows:.1f} rows"
             yield f"{which} and gains no more than a chance line: use fewer experts."
-    for k in np.flatnonzero(found.load < 1.0):
+    for k in np.flatnonzero(found.distinct < 1.0):
         yield f"expert {k} is responsible for less than one row: use fewer experts."
     if found.separated and "separates" not in found.status:
         yield "the gate separates these data: its coefficients have no maximum, compare its probabilities instead."

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from smoe._kernels._jit import raise_interrupt
+from smoe._kernels._signals import raise_cause
 from smoe.params import flatten
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation.losses import evaluate, scalars
@@ -69,5 +69,5 @@ def probed_start(start, truth, n_experts):
     try:
         return rounded(flatten(start(truth, n_experts, _ROWS, np.random.default_rng(0))))
     except Exception as error:  # it may be for some sizes only
-        raise_interrupt(error)
+        raise_cause(error)
         return type(error).__name__

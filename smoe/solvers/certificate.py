@@ -46,10 +46,11 @@ class Checked(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why a fit is not certified: words around a place for the experts concerned, if there are any."""
+    """Why a fit is not certified: words, and the experts concerned, if there are any, with words that follow them."""
 
     words: str
     experts: tuple = ()
+    then: str = ""
 
 
 class Certificate(NamedTuple):
@@ -111,7 +112,7 @@ def certify(model, blocks, fit, tol):
     load, weight, overlap = blocks.sum(_shares, fit.params, model, blocks)
     load = Load(load, weight)
     price = prices(model, blocks, load)
-    reasons, checked = _degeneracies(model, blocks, fit.params, load), ()
+    reasons, checked, doubtful = _degeneracies(model, blocks, fit.params, load), (), ()
     degenerate = bool(reasons)
     if not fit.converged:
         diagnosis = model.gate.diagnosis(fit.params.gate)
@@ -120,12 +121,10 @@ def certify(model, blocks, fit, tol):
     few = blocks.n_distinct < chart.n_free
     if few:
         reasons.append(Reason(f"fewer rows ({blocks.n_distinct}) than free parameters ({chart.n_free})"))
-    if not degenerate:
+    if not degenerate and not few:
         checked = _checked(model, blocks, fit, load, price)
-        reasons += [
-            Reason(f"expert {{}} may be a chance line: {one}", (one.expert,)) for one in checked if not one.passed
-        ]
-    doubtful = not all(one.passed for one in checked)
+        doubtful = [one for one in checked if not one.passed]
+        reasons += [Reason("expert ", (one.expert,), f" may be a chance line: {one}") for one in doubtful]
     stationary, shape, groups = fit.score_norm <= max(tol, _VANISHING), [], None
     if not degenerate and model.gate.smooth:
         if stationary and not model.active_penalties:
@@ -157,7 +156,7 @@ def _shares(block, params, model, blocks):
 
 
 def _said(reasons):
-    return "; ".join(words.format(_listed(experts)) if experts else words for words, experts in reasons)
+    return "; ".join(words + _listed(experts) + then for words, experts, then in reasons)
 
 
 def _degeneracies(model, blocks, params, load):
@@ -167,10 +166,10 @@ def _degeneracies(model, blocks, params, load):
     empty = np.flatnonzero(load.rows < 1.0)
     if len(collapsed):
         remark = remark_on_response(blocks.source.y) if model.expert.support.kind == "real" else ""
-        cause = f": {remark}" if remark else ""
-        reasons.append(Reason(f"variance at its floor (expert {{}}){cause}", tuple(collapsed)))
+        then = f"): {remark}" if remark else ")"
+        reasons.append(Reason("variance at its floor (expert ", tuple(collapsed), then))
     if len(empty):
-        reasons.append(Reason("empty expert (expert {} is responsible for less than one row)", tuple(empty)))
+        reasons.append(Reason("empty expert (expert ", tuple(empty), " is responsible for less than one row)"))
     return reasons
 
 
@@ -226,6 +225,6 @@ def _some_diverge(model, blocks, params, chart, step, singular):
 
 
 def usage(model, blocks, params):
-    """Return how the experts share any rows: the rows of each, and the groups that the gate separates, or None."""
-    rows, _, overlap = blocks.sum(_shares, params, model, blocks)
-    return rows, undecided_groups(overlap)
+    """Return how the experts share any rows: the `Load` of each, and the groups that the gate separates, or None."""
+    *load, overlap = blocks.sum(_shares, params, model, blocks)
+    return Load(*load), undecided_groups(overlap)
