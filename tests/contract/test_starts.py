@@ -5,6 +5,7 @@ import pytest
 from sklearn.base import clone
 
 import smoe.blocks
+import smoe.columns
 import smoe.search
 from helpers import SMOOTH, Problem, assert_close, lower_of, quietly
 from smoe import MoERegressor, SoftmaxMoERegressor
@@ -157,7 +158,7 @@ def test_threads_that_share_rows_change_nothing(gate, monkeypatch):
     for size in ("_FEWEST", "_SHORT", "_LONG"):
         monkeypatch.setattr(smoe.blocks, size, 64)
     monkeypatch.setattr(smoe.search, "_SHARED", 100)
-    monkeypatch.setattr(smoe.scaling, "_BLOCK", 64)
+    monkeypatch.setattr(smoe.columns, "_BLOCK", 64)
     moe = make_moe(1000, random_state=1)
     one, two = (
         MoERegressor(2, gate=gate, n_init=4, random_state=0, n_jobs=j).fit(moe.data, moe.target) for j in (1, 2)
