@@ -41,7 +41,7 @@ PUBLIC = [
 # The rest: their public names are documented where they are exported, or are inner parts.
 INNER = {
     *("cli", "estimators", "fitted", "fused", "inferred", "named"),
-    *("registry", "scaling", "search", "tables", "threads", "validation", "__main__"),
+    *("registry", "scaling", "search", "files", "tables", "texts", "threads", "validation", "__main__"),
 }
 NOT_DOCUMENTED = {"smoe.plots": {"plt"}, "smoe.starts": {"resolve_start"}}  # for other modules of smoe
 
