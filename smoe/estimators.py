@@ -25,9 +25,15 @@ from smoe.scaling import standardise
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
-from smoe.validation import check_experts, check_number, check_response, check_weights
+from smoe.validation import check_experts, check_number, check_response, check_weights, may_count_rows
 
 __all__ = ["MoERegressor"]
+
+_NO_COUNTS = (
+    "sample_weight counts rows, and these weights, which add up to {total:g}, cannot be numbers of rows: standard "
+    "errors, AIC and BIC take them for such. For survey weights take covariance('sandwich', X, y, sample_weight=..., "
+    "weights='sampling'), and scale them to add up to the number of rows"
+)
 
 
 class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
@@ -194,7 +200,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; weight 2 equals the row twice, weight 0 equals the row absent.
+            Non-negative weights; weight 2 equals the row twice, weight 0 equals the row absent. Survey weights give
+            the right estimates, and standard errors by ``covariance("sandwich", ..., weights="sampling")``.
 
         Returns
         -------
@@ -210,9 +217,12 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         -----
         ConvergenceWarning
             The fit is not a certified maximum; ``status_`` says why.
+        UserWarning
+            The weights cannot be numbers of rows: they differ, are not whole numbers, and add up to more than four
+            times the number of rows, or to less than a quarter.
         """
         previous = getattr(self, "params_", None)
-        original = X
+        original, self._response = X, _name_of(y)
         X, y, weight = self._validated(X, y, sample_weight)
         self._choose_features(original)
         start, n_init = self._resolve(previous)
@@ -246,6 +256,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         if not used.all():
             X, y, weight = X[used], y[used], weight[used]
         check_experts(self.n_experts, len(y))
+        self._counts_rows = may_count_rows(weight)
         return X, y, weight
 
     def _resolve(self, previous):
@@ -328,8 +339,15 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                     ConvergenceWarning,
                     stacklevel=3,
                 )
+        if not self._counts_rows:
+            warnings.warn(_NO_COUNTS.format(total=self.n_samples_), UserWarning, stacklevel=3)
         if not self.converged_:
             warnings.warn(f"not a certified maximum: {self._certificate.status}", ConvergenceWarning, stacklevel=3)
+
+
+def _name_of(y):
+    """Name of a response that has one: a series, or a frame of one column."""
+    return getattr(y, "name", None) or next(iter(getattr(y, "columns", [])), None)
 
 
 def _stable_order(model, blocks, params):

@@ -14,7 +14,10 @@ __all__ = [
     "check_number",
     "check_response",
     "check_weights",
+    "may_count_rows",
 ]
+
+_FAR = 4.0
 
 
 def check_response(y):
@@ -47,6 +50,17 @@ def check_weights(sample_weight, n_samples):
     if not np.any(weight > 0):
         raise ValueError("sample_weight is zero for every row; at least one must be positive.")
     return weight
+
+
+def may_count_rows(weight):
+    """Whether positive weights may be numbers of rows, or add up to about theirs.
+
+    Standard errors of weights that do neither are wrong by a factor of two or more. Equal weights are left alone.
+    """
+    n, first = len(weight), weight[0]
+    if not weight.strides[0] or n / _FAR <= weight.sum() <= n * _FAR or np.all(weight == first):
+        return True
+    return bool(np.all(weight == np.round(weight)))
 
 
 def check_mixture(model, argument="model"):
@@ -107,5 +121,7 @@ def check_groups(groups, n_samples):
         raise ValueError("groups has NaN; give every row a label, or leave the rows out.")
     try:
         return np.unique(groups, return_inverse=True)[1]
-    except TypeError as error:
-        raise ValueError(f"groups must have labels of one kind, none missing: {error}.") from None
+    except TypeError:
+        raise ValueError(
+            "groups must have labels of one kind, none missing: all text or all numbers; fill or leave out the rest."
+        ) from None
