@@ -29,12 +29,6 @@ from smoe.validation import check_experts, check_number, check_response, check_w
 
 __all__ = ["MoERegressor"]
 
-_NO_COUNTS = (
-    "sample_weight counts rows, and these weights, which add up to {total:g}, cannot be numbers of rows: standard "
-    "errors, AIC and BIC take them for such. For survey weights take covariance('sandwich', X, y, sample_weight=..., "
-    "weights='sampling'), and scale them to add up to the number of rows"
-)
-
 
 class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     r"""Mixture of experts for one response, fitted by maximum likelihood.
@@ -231,7 +225,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         n_threads = n_sharing(len(X), self.n_jobs)
         with interruptible(), threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
             scaling = self._climb(X, y, weight, start, n_init, n_threads)
-        self._warn(scaling)
+        self._warn(scaling, len(X))
         return self
 
     def _climb(self, X, y, weight, start, n_init, n_threads):
@@ -329,7 +323,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self._certificate = certificate.named(self._covariance.separation)
         self.status_ = "; ".join(filter(None, [self._certificate.status, model.gate.remark]))
 
-    def _warn(self, scaling):
+    def _warn(self, scaling, n_rows):
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
             if not view.kept.all():
                 columns = getattr(self, f"{side}_columns_")[~view.kept].tolist()
@@ -340,7 +334,13 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                     stacklevel=3,
                 )
         if not self._counts_rows:
-            warnings.warn(_NO_COUNTS.format(total=self.n_samples_), UserWarning, stacklevel=3)
+            warnings.warn(
+                f"sample_weight counts rows, and these weights, which add up to {self.n_samples_:.6g} on {n_rows} rows, "
+                "cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "
+                "covariance('sandwich', X, y, sample_weight=..., weights='sampling')",
+                UserWarning,
+                stacklevel=3,
+            )
         if not self.converged_:
             warnings.warn(f"not a certified maximum: {self._certificate.status}", ConvergenceWarning, stacklevel=3)
 

@@ -223,7 +223,7 @@ def test_weight_two_is_the_row_twice(moe, kind):
 def survey(moe):
     """Rows that stand for thousands of others each."""
     weight = np.random.default_rng(4).uniform(500.0, 9000.0, len(moe.target))
-    with pytest.warns(UserWarning, match="cannot be numbers of rows"):
+    with pytest.warns(UserWarning, match="on 150 rows, cannot be counts"):
         model = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target, weight)
     return model, weight
 

@@ -91,9 +91,9 @@ class Summary:
          & estimate & std. err. & z & p & [5 \% & 95 \%] \\
         \midrule
         \multicolumn{7}{l}{expert 0} \\
-        waiting & 0.075628 & 0.00221 & 34.22 & $<$ 2e-16 & 0.071993 & 0.079263 \\
-        intercept & $-1.874$ & 0.1596 & $-11.74$ & $<$ 2e-16 & $-2.1365$ & $-1.6115$ \\
-        variance & 0.24467 & 0.02098 & - & - & 0.21249 & 0.28173 \\
+        waiting & 0.075628 & 0.00221 & 34.22 & $<$ 2e-16 & 0.071992 & 0.079264 \\
+        intercept & $-1.874$ & 0.1596 & $-11.75$ & $<$ 2e-16 & $-2.1365$ & $-1.6116$ \\
+        variance & 0.24471 & 0.02098 & - & - & 0.21252 & 0.28178 \\
         \bottomrule
         \end{tabular}
         """
@@ -119,7 +119,7 @@ class Summary:
         expert
           waiting   0.01273 (0.00457)  0.02637 (0.00506)
           intercept     1.342 (0.249)      2.181 (0.407)
-          variance  0.06299 (0.00968)    0.1458 (0.0158)
+          variance  0.06299 (0.00968)    0.1459 (0.0158)
         """
         cells = {}
         for name, values, pinned in zip(self.names, self.table, self._is_pinned(), strict=True):

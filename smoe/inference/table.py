@@ -146,7 +146,7 @@ def compare_fits(models, labels=None):
     >>> print(table.to_frame().loc[[("expert 0", "x0"), ("fit", "log-likelihood")]])
                                 one line       two lines
     expert 0 x0              0.4852 (0.0143)  0.6104 (0.0243)
-    fit      log-likelihood       -1434.005       -1369.561
+    fit      log-likelihood       -1445.675       -1369.561
     """
     if not isinstance(models, list | tuple) or not models:
         raise TypeError(f"models must be a list of fitted models, got {models!r}.")
