@@ -335,8 +335,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                 )
         if not self._counts_rows:
             warnings.warn(
-                f"sample_weight counts rows, and these weights, which add up to {self.n_samples_:.6g} on {n_rows} rows, "
-                "cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "
+                f"sample_weight counts rows, and these weights, which add up to {self.n_samples_:.6g} on {n_rows} "
+                "rows, cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "
                 "covariance('sandwich', X, y, sample_weight=..., weights='sampling')",
                 UserWarning,
                 stacklevel=3,
