@@ -362,9 +362,10 @@ class InferredMixture(FittedMixture):
         return table, found.label, found.reason
 
     def _pinned(self):
-        """Which entries the gate's convention pins, in flat order."""
-        free = flatten(self.gate_.free(self.params_.gate)) > 0
-        return np.concatenate([~free, np.zeros(flatten(self.params_.expert).size, dtype=bool)])
+        """Which entries the gate's convention pins to zero, in flat order; a temperature may be pinned elsewhere."""
+        gate = self.params_.gate
+        zero = (flatten(self.gate_.free(gate)) == 0) & (flatten(gate) == 0)
+        return np.concatenate([zero, np.zeros(flatten(self.params_.expert).size, dtype=bool)])
 
     def diagnose(self, X, y, random_state=None):
         """Return residuals, PIT values and what they, the experts and the starts say about the fit.

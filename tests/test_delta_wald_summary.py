@@ -283,6 +283,9 @@ def test_experts_as_columns(model):
     learned = DenseToSparseMoERegressor(2, activation="tanh", random_state=0)
     shared = quietly(learned.fit, *load_faithful(return_X_y=True)).summary().wide().to_frame()
     assert shared.loc[("gate", "temperature"), "expert 1"] == ""  # one number for all
+    fixed = DenseToSparseMoERegressor(2, temperature=0.5, random_state=0).fit(*load_faithful(return_X_y=True))
+    assert fixed.summary().wide().to_frame().loc[("gate", "temperature"), "expert 0"] == "0.5"
+    assert compare_fits([fixed]).to_frame().loc[("gate", "temperature"), "(1)"] == "0.5"
 
 
 def test_fits_side_by_side(model, moe):
