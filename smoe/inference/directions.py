@@ -101,7 +101,7 @@ def separation(null, change, params, names):
     terms = [name.split(": ", 1)[1] for name in names[: d + 1]]
     words = [_along(terms, columns[parts == i], projector) for i in range(n_parts)]
     what = "that coefficient diverges" if len(columns) == 1 and directions == 1 else "those coefficients diverge"
-    return f"gate separates the data {' and '.join(words)}: {what}"
+    return f"gate separates the data {_joined(words)}: {what}"
 
 
 def _along(terms, columns, projector):
