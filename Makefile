@@ -12,7 +12,8 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
 
 example: .venv/.plots-stamp  ## fit, print and plot a first model
-	@$(BIN)/python examples/plot_engel.py engel.png
+	@$(BIN)/python -c 'import runpy; from matplotlib import pyplot as plt; plt.show = lambda: plt.savefig("engel.png", dpi=150); \
+	  runpy.run_path("examples/first/plot_engel.py"); print("\nThe picture is in engel.png")'
 
 test: lint  ## lint, then run all tests and doctests
 	$(BIN)/python -m pytest

@@ -69,7 +69,7 @@ def main():
         for seed in range(5):
             X, y = draw(n, seed)
             columns = np.arange(1)
-            scaling = standardise(X, y, np.ones(n), columns, columns)
+            scaling = standardise(MODEL, X, y, np.ones(n), columns, columns)
             blocks = CountedBlocks(MODEL, X, y, None, scaling)
             start = scaling.from_units(MODEL, near_truth(3, n, np.random.default_rng(seed)))
             begin = time.perf_counter()

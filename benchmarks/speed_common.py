@@ -119,7 +119,7 @@ def random_problem(n, d, k, seed=0):
 def working(X, y, params, kind=Blocks):
     """Return the rows as the estimators visit them, and the parameters in those coordinates."""
     columns = np.arange(X.shape[1])
-    scaling = standardise(X, y, np.ones(len(y)), columns, columns)
+    scaling = standardise(MODEL, X, y, np.ones(len(y)), columns, columns)
     return kind(MODEL, X, y, None, scaling), scaling.from_units(MODEL, params)
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import smoe
 
-sys.path.append(str(Path(__file__).parent))  # gallery_order.py
+sys.path.append(str(Path(__file__).parent))  # gallery_order.py, nowrap.py
+
+from gallery_order import PARTS  # noqa: E402
 
 project = "smoe"
 author = copyright = "The smoe developers"
@@ -16,13 +18,19 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
     "sphinx_design",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "nowrap",
 ]
-exclude_patterns = ["_build", "auto_examples/**.ipynb", "auto_examples/**.py", "auto_examples/**.md5"]
+exclude_patterns = [
+    "_build",
+    "sg_execution_times.rst",
+    *(f"auto_examples/**.{kind}" for kind in ("ipynb", "py", "md5")),
+]
 templates_path = ["_templates"]
 default_role = "py:obj"
 nitpicky = True
@@ -33,7 +41,16 @@ nitpick_ignore_regex = [
     ("py:class", "NamedTuple|BaseEstimator|RegressorMixin|(np\\.)?ndarray"),
 ]
 
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline", "attrs_block"]
+myst_enable_extensions = [
+    "dollarmath",
+    "amsmath",
+    "colon_fence",
+    "deflist",
+    "attrs_inline",
+    "attrs_block",
+    "substitution",
+]
+myst_substitutions = {"release": release}
 myst_heading_anchors = 3
 
 autosummary_generate = True
@@ -55,11 +72,11 @@ html_static_path = ["_static", str(_mathjax)]
 html_css_files = ["smoe.css"]
 html_favicon = html_logo = "_static/logo.svg"
 html_show_sourcelink = html_copy_source = False
-html_sidebars = {"index": [], "cite": [], "changelog": [], "studies": [], "architecture": []}
+html_sidebars = {page: [] for page in ("index", "install", "faq", "cite", "changelog", "studies", "architecture")}
 html_theme_options = {
     "logo": {"text": "smoe", "alt_text": "smoe: home"},
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "show_toc_level": 2,
     "show_prev_next": True,
     "footer_start": ["copyright"],
@@ -100,6 +117,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": "/plot_",
+    "subsection_order": [*PARTS, "*"],
     "within_subsection_order": "gallery_order.StoryOrder",
     "abort_on_example_error": True,
     "download_all_examples": False,

@@ -1,9 +1,13 @@
-"""The order of the gallery: data first, then gates, then what fits and studies show."""
+"""The order of the gallery: by question, and within each part from the simple to the special."""
 
+PARTS = [f"../examples/{part}" for part in ("first", "trust", "predict", "size", "gates", "rates")]
 STORY = [
-    *("engel", "faithful", "mcycle", "ethanol", "diagnostics"),
-    *("prediction", "gate_regions", "top_k", "temperature", "temperature_ray"),
-    *("over_specification", "choosing_k", "grid_search", "rate_study"),
+    *("engel", "faithful", "mcycle"),
+    *("diagnostics", "ethanol", "over_specification"),
+    "prediction",
+    *("choosing_k", "grid_search"),
+    *("gate_regions", "top_k", "temperature", "temperature_ray"),
+    "rate_study",
 ]
 
 

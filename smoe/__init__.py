@@ -1,8 +1,8 @@
 """smoe: statistical mixtures of experts.
 
 Estimators live here; gates, experts, solvers and starts in modules of their own: ``smoe.gates``, ``smoe.experts``,
-``smoe.solvers``, ``smoe.starts``; how many experts in ``smoe.selection``; data in ``smoe.datasets``, pictures in
-``smoe.plots``.
+``smoe.solvers``, ``smoe.starts``; how many experts in ``smoe.selection``; scores in ``smoe.metrics``; data in
+``smoe.datasets``, pictures in ``smoe.plots``. ``import smoe`` is enough: modules load when they are first used.
 """
 
 from importlib import import_module
@@ -36,12 +36,35 @@ __all__ = [
 ]
 
 
+# Modules for users; the others are inner parts.
+_PUBLIC_MODULES = (
+    "blocks",
+    "datasets",
+    "diagnostics",
+    "distribution",
+    "experts",
+    "features",
+    "gates",
+    "inference",
+    "metrics",
+    "mixture",
+    "params",
+    "plots",
+    "selection",
+    "simulation",
+    "solvers",
+    "starts",
+)
+
+
 def __getattr__(name):
-    """Load estimators when they are first asked for: they need a compiler, which takes a while to import."""
+    """Load estimators and modules when they are first asked for: the compiler they need takes a while to import."""
     if name in __all__:
         return getattr(import_module(_MODULES[name]), name)
+    if name in _PUBLIC_MODULES:
+        return import_module(f"smoe.{name}")
     raise AttributeError(f"module 'smoe' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, *_PUBLIC_MODULES, "__version__"])

@@ -2,14 +2,16 @@
 
 import copy
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from smoe import fused
 from smoe._kernels.designs import standard_values
+from smoe.features import Roles, Rows
 from smoe.params import tree_sum
 from smoe.scaling import Scaling
-from smoe.threads import spread
+from smoe.threads import driving, spread
 
 __all__ = ["Block", "Blocks", "OneBlock"]
 
@@ -18,6 +20,7 @@ _FEWEST, _SHORT, _LONG = 512, 8192, 65536  # rows of a block, long if a visit ke
 _GROUP = 2  # blocks that one thread visits and adds up at a time
 _SORTED = 2**20  # rows that are put in order; of more, as many are drawn first
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number whose multiples spread over all 64 bits
+NO_ROLES = Roles()
 _CACHED = 2**22  # numbers: data up to this size are transformed once instead of at every pass
 
 
@@ -53,9 +56,21 @@ class Block:
 
     @cached_property
     def y(self):
-        """The response in working coordinates, (m,)."""
+        """The response in working coordinates, (m,), or None."""
         scaling = self.source.scaling
+        if self.source.y is None:
+            return None
         return standard_values(self.source.y[self.low : self.high], scaling.y_shift, 1.0 / scaling.y_scale)
+
+    @cached_property
+    def rows(self):
+        """What experts see: design, response, offset and trials."""
+        return Rows(self.expert_Z, self.y, self.offset)
+
+    @cached_property
+    def offset(self):
+        """What is added to the experts' linear predictor, (m,), or None."""
+        return self.source.roles.offset_of(self.source.X[self.low : self.high])
 
     @cached_property
     def weight(self):
@@ -64,21 +79,23 @@ class Block:
 
 
 class Source:
-    """The rows of a data set: X, y, weight, and the working coordinates (scaling).
+    """The rows of a data set: X, y, weight, the working coordinates (scaling), and which columns are no covariates.
 
     X is float64. It is copied only if its numbers do not lie side by side, neither by rows nor by columns.
     """
 
-    def __init__(self, X, y, weight, scaling):
+    def __init__(self, X, y, weight, scaling, roles=NO_ROLES):
+        self.roles = roles
         self.X = X if X.flags.c_contiguous or X.flags.f_contiguous else np.ascontiguousarray(X)
         self.scaling = scaling
-        self.y = np.broadcast_to(0.0, len(X)) if y is None else y
+        self.y = y
         self.weight = np.broadcast_to(1.0, len(X)) if weight is None else weight
 
     def take(self, rows, weight=None):
         """Return a block of these rows alone (indices), with weights of their own if given."""
         weight = self.weight[rows] if weight is None else weight
-        return Block(Source(self.X[rows], self.y[rows], weight, self.scaling), 0, len(rows))
+        y = None if self.y is None else self.y[rows]
+        return Block(Source(self.X[rows], y, weight, self.scaling, self.roles), 0, len(rows))
 
     @cached_property
     def raw(self):
@@ -114,13 +131,15 @@ class Blocks:
         None when only the gate and the experts' means are wanted; weights default to one.
     scaling : Scaling
         The working coordinates.
+    roles : Roles
+        Which columns are an offset or an exposure.
     """
 
     n_threads = 1
 
-    def __init__(self, model, X, y, weight, scaling):
+    def __init__(self, model, X, y, weight, scaling, roles=NO_ROLES):
         n = len(X)
-        self.model, self.scaling, self.source = model, scaling, Source(X, y, weight, scaling)
+        self.model, self.scaling, self.source = model, scaling, Source(X, y, weight, scaling, roles)
         self.total_weight = float(self.source.weight.sum())
         width = len(scaling.gate.columns) + len(scaling.expert.columns) + 4
         self.slices = _slices(n, width, _LONG if fused.pairs(model) else _SHORT)
@@ -140,6 +159,11 @@ class Blocks:
         out = copy.copy(self)
         out.n_threads = n_threads
         return out
+
+    def select(self, rows):
+        """Return the blocks of some rows (a slice, indices or a mask), without response and weights."""
+        out = type(self)(self.model, self.source.X[rows], None, None, self.scaling)
+        return out.shared_by(self.n_threads)
 
     @property
     def only(self):
@@ -161,6 +185,7 @@ class Blocks:
             self._cache[rows.start] = self.take(rows)
         return self._cache[rows.start]
 
+    @driving
     def sum(self, visit, params, *args):
         """Do one pass: add up ``visit(block, params, *args)`` over the blocks, in an order that is always the same."""
 
@@ -178,6 +203,7 @@ class Blocks:
             total = part if total is None else tree_sum([total, part])
         return total
 
+    @driving
     def map(self, visit, params, *args):
         """Visit every block and join the arrays (..., m) along the rows."""
 
@@ -193,8 +219,7 @@ class Blocks:
     def representatives(self, size, rng):
         """Return at most ``size`` distinct rows that stand for all, weighted, as a `OneBlock`."""
         rows, weight = self.representative_rows(size, rng)
-        complete = np.isclose(weight.sum(), self.total_weight) and (len(rows) < size or len(self) <= size)
-        return OneBlock(self.source.take(rows, weight), complete)
+        return OneBlock(self.source.take(rows, weight), complete=len(rows) == self.n_distinct)
 
     def representative_rows(self, size, rng):
         """Return indices and weights of at most ``size`` distinct rows that stand for all.
@@ -203,7 +228,7 @@ class Blocks:
         ``size`` remain, a systematic sample by weight is drawn along that order. Neither the order of the rows nor the
         difference between repeating and weighting a row matters.
         """
-        rows, weight = self._distinct
+        rows, weight = self._distinct[:2]
         if len(rows) > size:
             cumulative = np.cumsum(weight) / weight.sum()
             position = (np.arange(size) + rng.random()) / size
@@ -211,16 +236,59 @@ class Blocks:
             rows = rows[np.minimum(picked, len(rows) - 1)]
         return rows, weight.astype(float)
 
+    @property
+    def n_distinct(self):
+        """The number of distinct rows."""
+        return self._distinct.n_rows
+
+    def unit_of(self, block):
+        """Return what each row of a block counts in distinct rows: one over the number of rows equal to it."""
+        unit = self._distinct.unit
+        return np.broadcast_to(1.0, len(block)) if unit is None else unit[block.low : block.high]
+
     @cached_property
     def _distinct(self):
         """Distinct rows in an order of their own, or of very many a part that does not depend on their order."""
-        key = self.map(_projection, None)
-        rows = _thinned(key)
-        key = key[rows]
-        order = np.argsort(key)
-        key, rows = key[order], rows[order]
-        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-        return rows[first], np.add.reduceat(self.source.weight[rows], first)
+        key, weight, rows, unit = self.map(_projection, None), self.source.weight, None, None
+        if len(key) <= _SORTED or _repeats(key):
+            order = np.argsort(key)
+            first, unit = _runs(key, order)
+            rows, weight = order[first], np.add.reduceat(weight[order], first)
+            key = key[rows]
+        n_rows = len(key)
+        if n_rows > _SORTED:
+            kept, weight = _thinned(key, weight)
+            order = np.argsort(key[kept])
+            rows, weight = (kept if rows is None else rows[kept])[order], weight[order]
+        return Distinct(rows, weight, n_rows, unit)
+
+
+class Distinct(NamedTuple):
+    """Distinct rows (indices) with their weights, how many there are in all, and one over each row's multiplicity.
+
+    The last is None if no row is repeated. Of more than a million rows as many are drawn.
+    """
+
+    rows: np.ndarray
+    weight: np.ndarray
+    n_rows: int
+    unit: np.ndarray | None
+
+
+def _repeats(key):
+    key = np.sort(key)
+    return bool(np.any(key[1:] == key[:-1]))
+
+
+def _runs(key, order):
+    """Return where runs of equal keys begin in this order, and one over the length of each row's run, or None."""
+    sorted_key = key[order]
+    first = np.flatnonzero(np.concatenate([[True], sorted_key[1:] != sorted_key[:-1]]))
+    if len(first) == len(key):
+        return first, None
+    length, unit = np.diff(first, append=len(key)), np.empty(len(key))
+    unit[order] = np.repeat(1.0 / length, length)
+    return first, unit
 
 
 def _slices(n, width, most):
@@ -229,14 +297,17 @@ def _slices(n, width, most):
     return [slice(low, min(low + size, n)) for low in range(0, n, size)]
 
 
-def _thinned(key):
-    """Return the indices of all rows, or of a million or so, drawn by the value of their key alone."""
-    if len(key) <= _SORTED:
-        return np.arange(len(key))
-    largest = np.uint64(2**64 * (_SORTED / len(key)) * 0.999)
-    low = [slice(start, start + _LONG) for start in range(0, len(key), _LONG)]
+def _thinned(key, weight):
+    """Return the indices of a million or so of distinct rows, and weights that make up for the others.
+
+    A row is drawn by the value of its key alone, with a probability in proportion to its weight, heavy ones for sure.
+    """
+    share = _SORTED / weight.sum()
+    parts = [slice(low, low + _LONG) for low in range(0, len(key), _LONG)]
     with np.errstate(over="ignore"):
-        return np.concatenate([s.start + np.flatnonzero(key[s].view(np.uint64) * _MIX < largest) for s in low])
+        drawn = [(key[s].view(np.uint64) * _MIX) * 2.0**-64 < weight[s] * share for s in parts]
+    kept = np.concatenate([s.start + np.flatnonzero(d) for s, d in zip(parts, drawn, strict=True)])
+    return kept, np.maximum(weight[kept], 1.0 / share)
 
 
 class OneBlock:
@@ -244,7 +315,7 @@ class OneBlock:
 
     def __init__(self, block, complete=True):
         self.block, self.complete, self.total_weight = block, complete, float(block.weight.sum())
-        self.only = block
+        self.only, self.source, self.scaling, self.n_distinct = block, block.source, block.source.scaling, len(block)
 
     def __len__(self):
         return len(self.block)
@@ -252,6 +323,10 @@ class OneBlock:
     def sum(self, visit, params, *args):
         """Visit the block."""
         return visit(self.block, params, *args)
+
+    def unit_of(self, block):
+        """Every row counts as one."""
+        return np.broadcast_to(1.0, len(block))
 
     def representatives(self, size, rng):
         """Return itself: its rows are distinct already."""
@@ -261,6 +336,7 @@ class OneBlock:
 def _projection(block, _params):
     """One number per row; sums run column by column, so equal rows get equal numbers."""
     key = block.y.copy()
-    for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1]]):
+    extra = [] if block.offset is None else [block.offset]
+    for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1], *extra]):
         key += np.sqrt(2.0 + j) * column
     return key

@@ -1,33 +1,41 @@
 """The scikit-learn shell: validate, resolve names to objects, search, store."""
 
 import warnings
-from contextlib import nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
-from threadpoolctl import threadpool_limits
 
-from smoe._kernels._jit import interruptible, must_compile
-from smoe._kernels.posterior import entropies, posterior
+from smoe._kernels.posterior import entropies
 from smoe.blocks import Blocks
-from smoe.experts import EXPERTS, Expert
-from smoe.features import choose_columns
-from smoe.fitted import ACCEPTED
+from smoe.experts import resolve_expert
+from smoe.features import choose_columns, choose_roles
 from smoe.gates import GATES, Gate
 from smoe.inference import covariance
 from smoe.inferred import InferredMixture
-from smoe.params import permute
+from smoe.params import copies, flatten, permute
+from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.scaling import standardise
+from smoe.scaling import Scaling, standardise
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
-from smoe.validation import check_experts, check_number, check_response, check_weights, may_count_rows
+from smoe.threads import driving
+from smoe.validation import (
+    check_experts,
+    check_generator,
+    check_n_jobs,
+    check_nested,
+    check_number,
+    check_rows,
+    check_weights,
+    may_count_rows,
+)
 
 __all__ = ["MoERegressor"]
+
+_ALIKE = 1e-6  # difference per row of log-likelihoods in working and in the user's units that is rounding
 
 
 class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
@@ -46,10 +54,15 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         The gate: a name from ``smoe.gates.GATES`` or an object such as ``smoe.gates.SoftmaxGate()``, whose parameters
         a grid search can set as ``gate__...`` (a name has no parameters to set).
     expert : str or Expert, default="gaussian"
-        The family of experts: a name from ``smoe.experts.EXPERTS`` or an object.
+        The family of experts: a name from ``smoe.experts.EXPERTS``, an object, or a `smoe.families.Family` such as
+        ``smoe.families.Poisson()``.
     gate_features, expert_features : None, int, str, slice, callable or list, default=None
         Columns that the gate and the experts see: indices, names (data frames), a boolean mask, or a callable that
         gets X as passed to ``fit`` and returns any of these. None means all, an empty list means an intercept only.
+    offset_feature, exposure_feature : None, int or str, default=None
+        The column of X that is added to the experts' linear predictor, and the one that multiplies the mean under a log
+        link (a time, an area: its logarithm is an offset). They are needed by ``predict`` too, and are no covariates
+        unless they are chosen as such.
     solver : str or Solver, default="auto"
         A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
         the basin and Newton to the top.
@@ -59,6 +72,9 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     n_init : int or "auto", default="auto"
         Number of starts that are screened. "auto" leaves it to the start: elemental starts ask for 20 per expert and
         at least 40.
+    penalty : None, str, Penalty or list of these, default=None
+        What is taken off the log-likelihood before it is maximised: names from ``smoe.penalties.PENALTIES`` or objects
+        such as ``smoe.penalties.Ridge(gate=0.01)``. ``loglik_`` and the criteria are those of the likelihood alone.
     max_iter : int or None, default=None
         Largest number of iterations of a solver given by name; None leaves it to the solver.
     tol : float, default=1e-8
@@ -66,13 +82,13 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     variance_floor : float or None, default=None
         Smallest variance of an expert as a share of the variance of y; None leaves it to the family (1e-8). The
         likelihood is unbounded without one. A fit that ends on the floor is not converged and says so.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Draws the starts. They do not depend on the order of the rows, nor on whether a row is repeated or weighted.
     n_jobs : int or None, default=None
         Number of threads: they take one start each, or, from 50,000 rows on, share the rows of one fit at a time.
         Results do not depend on it.
     verbose : int, default=0
-        Print what became of the starts, and that kernels are being compiled where that happens.
+        Print what became of the starts.
     warm_start : bool, default=False
         Begin from the parameters of the last fit where their shapes agree.
 
@@ -117,10 +133,12 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         rate; None for a fit without certificate.
     covariance_ : ndarray of shape (n_entries, n_entries) or None
         The covariance that they come from, entries in the order of ``summary().to_frame()``.
-    gate_, expert_, solver_ : objects
-        The resolved gate, family and solver.
+    gate_, expert_, solver_, penalties_ : objects
+        The resolved gate, family, solver and penalties.
     gate_columns_, expert_columns_ : ndarray of int
         The columns that gate and experts see.
+    roles_ : Roles
+        The columns that are an offset or an exposure.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for data with column names.
@@ -128,10 +146,11 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     Notes
     -----
     Experts are ordered by the mean response of the rows that they are responsible for, smallest first; the order does
-    not depend on the start. Constant columns and columns that are linear combinations of earlier ones get coefficient
-    zero, with a warning. Weights count rows: weight 2 is the row twice. Computations use float64; X is neither changed
-    nor, if it is a float64 array that is contiguous by rows or by columns, copied. Beyond X and y a fit needs a few
-    dozen megabytes, however many rows there are.
+    not depend on the start. Constant columns and columns that are linear combinations of earlier ones, up to rounding,
+    get coefficient zero, with a warning; nearly collinear ones are fitted in uncorrelated combinations of them. Weights
+    count rows: weight 2 is the row twice. Computations use float64; X is neither changed nor, if it is a float64 array
+    that is contiguous by rows or by columns, copied. Beyond X and y a fit needs a few dozen megabytes, however many
+    rows there are.
 
     References
     ----------
@@ -159,9 +178,12 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         expert="gaussian",
         gate_features=None,
         expert_features=None,
+        offset_feature=None,
+        exposure_feature=None,
         solver="auto",
         start="auto",
         n_init="auto",
+        penalty=None,
         max_iter=None,
         tol=1e-8,
         variance_floor=None,
@@ -175,9 +197,12 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.expert = expert
         self.gate_features = gate_features
         self.expert_features = expert_features
+        self.offset_feature = offset_feature
+        self.exposure_feature = exposure_feature
         self.solver = solver
         self.start = start
         self.n_init = n_init
+        self.penalty = penalty
         self.max_iter = max_iter
         self.tol = tol
         self.variance_floor = variance_floor
@@ -185,6 +210,26 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
         self.warm_start = warm_start
+
+    def set_params(self, **params):
+        """Set parameters by name, those of objects as ``gate__top_k``.
+
+        Parameters
+        ----------
+        **params : dict
+            New values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            No such parameter, or one of an object where there is but a name.
+        """
+        check_nested(self, params)
+        return super().set_params(**params)
 
     def fit(self, X, y, sample_weight=None):
         """Fit by maximum likelihood.
@@ -210,30 +255,36 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            The fit is not a certified maximum; ``status_`` says why.
+            The fit is not a certified maximum; ``status_`` says why. Or columns are aliased, or ``params_`` cannot hold
+            the fit in the units of the data, far from zero.
         UserWarning
             The weights cannot be numbers of rows: they differ, are not whole numbers, and add up to more than four
             times the number of rows, or to less than a quarter.
         """
+        with _all_or_nothing(self):
+            scaling, n_rows = self._fitted(X, y, sample_weight)
+        self._warn(scaling, n_rows)
+        return self
+
+    def _fitted(self, X, y, sample_weight):
+        """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
         previous = getattr(self, "params_", None)
         original, self._response = X, _name_of(y)
         X, y, weight = self._validated(X, y, sample_weight)
         self._choose_features(original)
         start, n_init = self._resolve(previous)
-        if self.verbose and must_compile(posterior):
-            print("smoe: compiling for this machine, once; this takes half a minute or more", flush=True)
-        n_threads = n_sharing(len(X), self.n_jobs)
-        with interruptible(), threadpool_limits(1, "blas") if n_threads > 1 else nullcontext():
-            scaling = self._climb(X, y, weight, start, n_init, n_threads)
-        self._warn(scaling, len(X))
-        return self
+        self.roles_.check(X, self._column_names())
+        self.expert_.check_response(y)
+        self.expert_ = self.expert_.bind(y)
+        return self._climb(X, y, weight, start, n_init, n_sharing(len(X), self.n_jobs)), len(X)
 
+    @driving
     def _climb(self, X, y, weight, start, n_init, n_threads):
         """Search and store; return the working coordinates."""
         model, columns = self._model, (self.gate_columns_, self.expert_columns_)
-        scaling = standardise(X, y, weight, *columns, centred=model.gate.centred, n_threads=n_threads)
-        blocks = Blocks(model, X, y, weight, scaling).shared_by(n_threads)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
+        scaling = standardise(model, X, y, weight, *columns, n_threads=n_threads)
+        blocks = Blocks(model, X, y, weight, scaling, self.roles_).shared_by(n_threads)
+        rng = check_generator(self.random_state)
         task = Task(model, None, self.n_experts, scaling)
         fit, certificate, self.starts_ = search(
             task, blocks, start, n_init, self.solver_, self._tol, rng, self.n_jobs, self.verbose
@@ -243,8 +294,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
 
     def _validated(self, X, y, sample_weight):
         """Return X, y and weights without rows of weight zero."""
-        X, y = validate_data(self, X, y, ensure_min_samples=2, **ACCEPTED)
-        y = check_response(y)
+        X, y = check_rows(self, X, y, ensure_min_samples=2)
         weight = check_weights(sample_weight, len(y))
         used = weight > 0
         if not used.all():
@@ -256,12 +306,17 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     def _resolve(self, previous):
         """Make objects of names; return the start and the number of starts."""
         self.gate_ = self._resolved_gate()
-        self.expert_ = resolve(self.expert, EXPERTS, Expert, "expert")
+        self.expert_ = resolve_expert(self.expert)
         if self.variance_floor is not None:
+            if "variance_floor" not in self.expert_.get_params():
+                raise ValueError(f"variance_floor={self.variance_floor!r}: {self.expert_.name} has no variance.")
             self.expert_.set_params(variance_floor=self.variance_floor)
         self.expert_.check()
         self.gate_.check(self.n_experts)
+        self.penalties_ = self._resolved_penalties()
         self.solver_ = self._resolved_solver()
+        self.solver_.check()
+        check_n_jobs(self.n_jobs)
         start = resolve_start(self.start)
         if self.warm_start and previous is not None and self._fits(previous):
             start = FromParams(previous)
@@ -272,6 +327,14 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
 
     def _resolved_gate(self):
         return resolve(self.gate, GATES, Gate, "gate")
+
+    def _resolved_penalties(self):
+        chosen = [] if self.penalty is None else self.penalty
+        chosen = chosen if isinstance(chosen, list | tuple) else [chosen]
+        penalties = tuple(resolve(choice, PENALTIES, Penalty, "penalty") for choice in chosen)
+        for penalty in penalties:
+            penalty.check(self.gate_)
+        return penalties
 
     def _resolved_solver(self):
         solvers = {"auto": SOLVERS[self.gate_.default_solver], **SOLVERS}
@@ -289,10 +352,11 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         )
 
     def _choose_features(self, X):
-        names = getattr(self, "feature_names_in_", None)
+        names, d = getattr(self, "feature_names_in_", None), self.n_features_in_
+        self.roles_ = choose_roles(X, names, d, offset=self.offset_feature, exposure=self.exposure_feature)
         for side in ("gate", "expert"):
             argument = f"{side}_features"
-            columns = choose_columns(getattr(self, argument), X, names, self.n_features_in_, argument)
+            columns = choose_columns(getattr(self, argument), X, names, d, argument, self.roles_.columns)
             setattr(self, f"{side}_columns_", columns)
 
     @property
@@ -301,12 +365,13 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
 
     def _store(self, blocks, fit, certificate):
         model, scaling = self._model, blocks.scaling
+        offset = scaling.loglik_offset(blocks.total_weight)
         order, entropy = _stable_order(model, blocks, fit.params)
-        params = permute(fit.params, order)
-        params = params._replace(gate=model.gate.canonical(params.gate))
-        offset = blocks.total_weight * np.log(scaling.y_scale)
-        user = scaling.to_units(model, params)
-        self.params_ = user._replace(gate=model.gate.canonical(user.gate))
+        order, params, self.params_, loglik = self._reported(blocks, fit, order, offset)
+        certificate = certificate.permuted(order)
+        if not abs(loglik + offset - fit.loglik) <= _ALIKE * blocks.total_weight:
+            certificate = certificate.lost(loglik, fit.loglik - offset)
+            fit = fit._replace(loglik=loglik + offset)
         self.loglik_ = float(fit.loglik - offset)
         self.trace_ = fit.trace - offset
         self.score_norm_, self.n_iter_ = fit.score_norm, fit.n_iter
@@ -319,14 +384,35 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         self.aic_ = 2.0 * self.n_parameters_ - 2.0 * self.loglik_
         self.bic_ = self.n_parameters_ * np.log(self.n_samples_) - 2.0 * self.loglik_
         self.icl_ = self.bic_ + 2.0 * entropy
-        self._covariance = covariance(model, blocks, params, certificate, self._parameter_names())
+        self._covariance = covariance(model, blocks, params, certificate, self._entries())
         self._certificate = certificate.named(self._covariance.separation)
-        self.status_ = "; ".join(filter(None, [self._certificate.status, model.gate.remark]))
+        self.status_ = "; ".join(filter(None, [self._certificate.status, model.remark]))
+
+    def _reported(self, blocks, fit, order, offset):
+        """Return the experts' order, the parameters in it (working and user's units), and their log-likelihood.
+
+        Where rows lie on the boundaries of a gate that jumps, numbering the experts anew may change the density: then
+        they stay in the order in which they were found.
+        """
+        model, scaling, source = self._model, blocks.scaling, blocks.source
+        units = Scaling.identity(self.gate_columns_, self.expert_columns_)
+        rows = Blocks(model, source.X, source.y, source.weight, units, source.roles).shared_by(blocks.n_threads)
+
+        def reported(order):
+            params = scaling.canonical(model, permute(fit.params, order))
+            user = scaling.to_user(model, params)
+            return order, params, user, rows.sum(model.loglik, user)
+
+        found = reported(order)
+        if model.gate.smooth or abs(found[-1] + offset - fit.loglik) <= _ALIKE:
+            return found
+        return min(found, reported(np.arange(len(order))), key=lambda one: abs(one[-1] + offset - fit.loglik))
 
     def _warn(self, scaling, n_rows):
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
             if not view.kept.all():
-                columns = getattr(self, f"{side}_columns_")[~view.kept].tolist()
+                columns = names[getattr(self, f"{side}_columns_")[~view.kept]].tolist()
                 warnings.warn(
                     f"columns {columns} of X are constant or linear combinations of others: their {side} coefficients "
                     "are not identified and set to zero",
@@ -342,12 +428,28 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                 stacklevel=3,
             )
         if not self.converged_:
-            warnings.warn(f"not a certified maximum: {self._certificate.status}", ConvergenceWarning, stacklevel=3)
+            advice = "what to do: see the guide's page on the certificate"
+            message = f"not a certified maximum: {self._certificate.status} ({advice})"
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+
+
+@contextmanager
+def _all_or_nothing(estimator):
+    """Leave an estimator as it was if its fit fails: what it has learnt of new data would not belong to its old fit."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def _name_of(y):
     """Name of a response that has one: a series, or a frame of one column."""
-    return getattr(y, "name", None) or next(iter(getattr(y, "columns", [])), None)
+    columns = getattr(y, "columns", None)
+    names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)[:1]
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def _stable_order(model, blocks, params):
@@ -363,4 +465,5 @@ def _stable_order(model, blocks, params):
 
     weight, response, entropy = blocks.sum(totals, params)
     mean = np.where(weight > 0, response / np.where(weight > 0, weight, 1.0), np.inf)
-    return np.lexsort((params.expert.intercept, mean)), float(entropy.sum())
+    own = flatten(params.expert)[copies(params.expert)]
+    return np.lexsort((*own.T, mean)), float(entropy.sum())

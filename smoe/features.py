@@ -1,10 +1,94 @@
 """Which columns of X the gate and the experts see."""
 
 import numbers
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["choose_columns", "design"]
+__all__ = ["Roles", "Rows", "choose_columns", "choose_roles", "design"]
+
+
+class Rows(NamedTuple):
+    """Some rows as experts see them, rows on the last axis.
+
+    Attributes
+    ----------
+    Z : array of shape (n_terms, m)
+        The design: features and a row of ones.
+    y : array of shape (m,) or None
+        The response.
+    offset : array of shape (m,) or None
+        What is added to the linear predictor.
+    trials : array of shape (m,) or None
+        The number of trials that y counts successes of.
+    """
+
+    Z: np.ndarray
+    y: np.ndarray | None = None
+    offset: np.ndarray | None = None
+    trials: np.ndarray | None = None
+
+    def at(self, y):
+        """Return the same rows with other responses."""
+        return self._replace(y=y)
+
+    def take(self, rows):
+        """Return some of the rows: a slice, a mask or indices."""
+        return Rows(*(None if a is None else np.ascontiguousarray(np.asarray(a)[..., rows]) for a in self))
+
+
+class Roles(NamedTuple):
+    """Columns of X that are not covariates, by their index or None.
+
+    Attributes
+    ----------
+    offset : int or None
+        What is added to the linear predictor.
+    exposure : int or None
+        What multiplies the mean under a log link: its logarithm is an offset.
+    """
+
+    offset: int | None = None
+    exposure: int | None = None
+
+    @property
+    def columns(self):
+        """The columns that have a role."""
+        return [column for column in self if column is not None]
+
+    def offset_of(self, X):
+        """Return the offset of each row of X, (n,), or None."""
+        out = None if self.offset is None else np.array(X[:, self.offset], dtype=float)
+        if self.exposure is None:
+            return out
+        log = np.log(X[:, self.exposure])
+        return log if out is None else out + log
+
+    def check(self, X, names):
+        """Raise ValueError unless the exposures are positive."""
+        if self.exposure is None:
+            return
+        wrong = ~(X[:, self.exposure] > 0)
+        if wrong.any():
+            raise ValueError(
+                f"exposure_feature={names[self.exposure]!r} must be positive, and is not in {int(wrong.sum())} rows; "
+                f"the first is row {int(np.flatnonzero(wrong)[0])}."
+            )
+
+
+def choose_roles(X, names, n_features, **specs):
+    """Return the `Roles` that columns of X have: each spec is None or one column, as an index or a name."""
+    chosen = {}
+    for role, spec in specs.items():
+        argument = f"{role}_feature"
+        if not isinstance(spec, str | numbers.Integral | None):
+            raise ValueError(f"{argument} must be None or one column, as an index or a name, got {spec!r}.")
+        columns = [None] if spec is None else choose_columns(spec, X, names, n_features, argument)
+        chosen[role] = None if spec is None else int(columns[0])
+    taken = [column for column in chosen.values() if column is not None]
+    if len(set(taken)) < len(taken):
+        raise ValueError("offset_feature and exposure_feature must be two columns.")
+    return Roles(**chosen)
 
 
 def design(X):
@@ -19,7 +103,7 @@ def design(X):
     return np.concatenate([X, np.ones((1, X.shape[1]))])
 
 
-def choose_columns(spec, X, names, n_features, argument):
+def choose_columns(spec, X, names, n_features, argument, without=()):
     """Return column indices for a choice of features.
 
     Parameters
@@ -33,6 +117,8 @@ def choose_columns(spec, X, names, n_features, argument):
     n_features : int
     argument : str
         Name of the argument, for messages.
+    without : sequence of int
+        Columns that are not meant by None, as they have another role.
 
     Raises
     ------
@@ -42,12 +128,17 @@ def choose_columns(spec, X, names, n_features, argument):
     if callable(spec):
         spec = spec(X)
     if spec is None:
-        return np.arange(n_features)
+        return np.setdiff1d(np.arange(n_features), np.asarray(without, dtype=int))
     if isinstance(spec, slice):
-        return np.arange(n_features)[spec]
+        return _from_slice(spec, n_features, argument)
     if isinstance(spec, str | numbers.Integral):
         spec = [spec]
-    chosen = np.asarray(spec)
+    if isinstance(spec, list | tuple) and len({_kind(entry) for entry in spec}) > 1:
+        raise ValueError(f"{argument} must hold indices, names or booleans, not several of these, got {spec!r}.")
+    try:
+        chosen = np.asarray(spec)
+    except ValueError:
+        raise ValueError(f"{argument} must be one list of columns, got {spec!r}.") from None
     if chosen.ndim != 1:
         raise ValueError(f"{argument} must be one list of columns, got an array of shape {chosen.shape}.")
     if chosen.size == 0:
@@ -65,6 +156,21 @@ def choose_columns(spec, X, names, n_features, argument):
     return columns
 
 
+def _kind(entry):
+    """What an entry of a list says: NumPy would make numbers of booleans, and names of numbers."""
+    for kind in (str, bool | np.bool_, numbers.Integral):
+        if isinstance(entry, kind):
+            return kind
+    return type(entry)
+
+
+def _from_slice(spec, n_features, argument):
+    try:
+        return np.arange(n_features)[spec]
+    except (TypeError, ValueError):
+        raise ValueError(f"{argument}={spec!r} must be a slice of indices with a step other than 0.") from None
+
+
 def _from_mask(mask, n_features, argument):
     if len(mask) != n_features:
         raise ValueError(f"{argument} is a mask of {len(mask)} columns, but X has {n_features}.")
@@ -74,7 +180,7 @@ def _from_mask(mask, n_features, argument):
 def _from_indices(indices, n_features, argument):
     if np.any(indices < -n_features) or np.any(indices >= n_features):
         raise ValueError(f"{argument}={indices.tolist()} is out of range: X has {n_features} columns.")
-    return indices % n_features
+    return indices.astype(np.int64) % n_features  # kernels are compiled for each kind of array
 
 
 def _from_names(chosen, names, argument):

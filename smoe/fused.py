@@ -13,7 +13,7 @@ from smoe.gates.base import LinearGateParams
 from smoe.gates.softmax import SoftmaxGate
 from smoe.params import MoEParams
 
-__all__ = ["applies", "climb", "curvature", "pairs", "statistics", "with_own"]
+__all__ = ["applies", "climb", "climbs", "curvature", "pairs", "statistics", "with_own"]
 
 
 def pairs(model):
@@ -21,11 +21,16 @@ def pairs(model):
     return type(model.gate) is SoftmaxGate and type(model.expert) is GaussianExpert
 
 
+def climbs(model, block):
+    """Whether whole iterations of EM are one kernel."""
+    return applies(model, block) and not model.penalties
+
+
 def applies(model, block):
     """Whether the pass over this block is one kernel; with many features BLAS wins."""
     scaling = block.source.scaling
     few = max(len(scaling.gate.columns), len(scaling.expert.columns)) < FEW_TERMS
-    return few and pairs(model)
+    return few and pairs(model) and not block.source.roles.columns
 
 
 def _arguments(block, params):
@@ -36,18 +41,17 @@ def _arguments(block, params):
     return *lines, *block.source.raw, block.low, block.high, *views, scaling.y_shift, 1.0 / scaling.y_scale
 
 
-def _shaped(model, sums):
+def _shaped(model, sums, gate_information=True):
     loglik, gram, cross, score, gate_pairs = sums
     stats = GaussianStats(gram, cross[:, :-1].copy(), cross[:, -1].copy(), gram[:, -1, -1].copy())
     score = LinearGateParams(score[:, :-1], score[:, -1])
-    return loglik, stats, score, model.gate.assembled(gate_pairs, len(cross))
+    return loglik, stats, score, model.gate.assembled(gate_pairs, len(cross)) if gate_information else None
 
 
 def statistics(model, block, params, gate_information=True):
     """Return log-likelihood, sufficient statistics, the gate's score and its information, or None in its place."""
     sums = linear_gaussian.run(*_arguments(block, params), gate_information, False)[:5]
-    found = _shaped(model, sums)
-    return found if gate_information else (*found[:3], None)
+    return _shaped(model, sums, gate_information)
 
 
 def climb(model, block, params, n_iter, n_halvings, slack):
@@ -65,7 +69,7 @@ def curvature(model, block, params):
     """Return the same with the gate's observed information, and its cross and the experts' blocks."""
     *sums, between, both = linear_gaussian.run(*_arguments(block, params), True, True)
     loglik, stats, score, gate_block = _shaped(model, sums)
-    own = model.expert.curvature(None, None, params.expert, None, stats)  # the moments say it all
+    own = model.expert.curvature(None, params.expert, None, stats)  # the moments say it all
     expert_block = with_own(between, own)
     return loglik, stats, score, gate_block, both.reshape(-1, len(expert_block)), expert_block
 

@@ -8,22 +8,24 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.blocks import Blocks
+from smoe.fields import entries
 from smoe.fitted import FittedMixture
 from smoe.inference.bootstrap_result import BootstrapResult
 from smoe.inference.covariance import KINDS, WEIGHTS, Covariance, covariance
 from smoe.inference.delta import delta_method, mean_interval, normal_quantile
-from smoe.inference.names import entry_names, is_bounded
 from smoe.inference.summary import Summary, coefficient_table
 from smoe.inference.wald import wald_test
 from smoe.params import MoEParams, flatten, n_experts_of, unflatten
 from smoe.scaling import standardise
 from smoe.search import agreement
+from smoe.texts import printable
 from smoe.validation import check_groups, check_level
 
 __all__ = ["InferredMixture"]
 
 _NO_COUNTS = "the weights cannot be numbers of rows, for which AIC, BIC and observed standard errors take them"
 _ENOUGH_GROUPS = 40
+_LARGEST_SQUARED = 1e100  # total weight whose square, times that of a score, is a float64
 _NOT_THE_FIT = 1e-5  # score norm per row, in units of the fit, on rows that are not those of the fit
 
 
@@ -126,14 +128,19 @@ class InferredMixture(FittedMixture):
         if X is None:
             return self._covariance
         blocks, codes = self._fitted_blocks(X, y, sample_weight, groups)
-        model, names = self._model, self._covariance.names
+        if (kind == "cluster" or weights == "sampling") and blocks.total_weight > _LARGEST_SQUARED:
+            raise ValueError(
+                f"sample_weight must add up to less than {_LARGEST_SQUARED:.0e}, whose squares a clustered covariance "
+                f"needs, got {blocks.total_weight:.3g}."
+            )
+        model, named = self._model, self._covariance.entries
         params = blocks.scaling.from_units(model, self.params_)
         if self.converged_:
             _warn_of_other_rows(model, blocks, params)
         if codes is not None:
             codes = np.unique(codes, return_inverse=True)[1]  # groups whose rows all have weight zero are none
             _warn_of_few_groups(int(codes.max()) + 1, self.n_parameters_)
-        found = covariance(model, blocks, params, self._certificate, names, kind, codes, weights, correction)
+        found = covariance(model, blocks, params, self._certificate, named, kind, codes, weights, correction)
         return replace(found, params=self.params_)  # without the rounding of the way there and back
 
     def delta_method(self, function, *, covariance=None):
@@ -341,14 +348,15 @@ class InferredMixture(FittedMixture):
         coverage = check_level(coverage, "coverage")
         table, label, reason = self._coefficients(coverage, covariance)
         k = n_experts_of(self.params_)
-        title = f"{k} {type(self.expert_).__name__}{'s' if k > 1 else ''} behind a {type(self.gate_).__name__}"
+        title = f"{k} {self.expert_.name}{'s' if k > 1 else ''} behind a {type(self.gate_).__name__}"
         notes = "; ".join(filter(None, [reason, "" if self._counts_rows else _NO_COUNTS]))
-        return Summary(title, self._facts(label), self._parameter_names(names), table, coverage, notes, self._pinned())
+        named = self._covariance.entries if names is None else self._entries(names)
+        return Summary(title, self._facts(label), named, table, coverage, notes, self._pinned())
 
     def _coefficients(self, coverage, source):
         """Return the table of the estimates, what its standard errors come from, and why some are missing."""
-        estimate = flatten(self.params_)
-        bounded = is_bounded(self._covariance.names, self.gate_, self.expert_)
+        estimate, fields = flatten(self.params_), self._model.fields
+        bounded = np.array([getattr(fields, one.part)[one.field].bounded for one in self._covariance.entries])
         if isinstance(source, BootstrapResult):
             if not np.array_equal(flatten(source.estimate), estimate):
                 raise ValueError("covariance belongs to another fit.")
@@ -367,20 +375,20 @@ class InferredMixture(FittedMixture):
         zero = (flatten(self.gate_.free(gate)) == 0) & (flatten(gate) == 0)
         return np.concatenate([zero, np.zeros(flatten(self.params_.expert).size, dtype=bool)])
 
-    def diagnose(self, X, y, random_state=None):
+    def diagnose(self, X, y, random_state=None, *, sample_weight=None):
         """Return residuals, PIT values and what they, the experts and the starts say about the fit.
 
         See `smoe.diagnostics.diagnose`.
         """
         from smoe.diagnostics import diagnose  # only for those who ask
 
-        return diagnose(self, X, y, random_state)
+        return diagnose(self, X, y, random_state, sample_weight=sample_weight)
 
     def _facts(self, label):
         """What stands above the table."""
         named = isinstance(self._response, str) and self._response
         return [
-            *([("response", self._response)] if named else []),
+            *([("response", printable(self._response))] if named else []),
             ("rows (sum of weights)", f"{self.n_samples_:g}"),
             ("log-likelihood", f"{self.loglik_:.6f}"),
             ("free parameters", f"{self.n_parameters_}"),
@@ -391,14 +399,15 @@ class InferredMixture(FittedMixture):
             ("starts", "{1} of {0} that were finished ended here".format(*agreement(self.starts_, self.loglik_))),
         ]
 
-    def _parameter_names(self, names=None):
-        """Names of the entries in flat order, with these names for the columns of X."""
-        if names is None:
-            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
-        if isinstance(names, str | dict) or np.shape(names) != (self.n_features_in_,):
-            raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
-        gate, expert = ([str(names[j]) for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
-        return entry_names(self.params_, gate, expert)
+    def _entries(self, names=None):
+        """The entries of the parameters in flat order, with these names for the columns of X."""
+        names = self._column_names(names)
+        gate, expert = ([names[j] for j in columns] for columns in (self.gate_columns_, self.expert_columns_))
+        model, params = self._model, self.params_
+        return [
+            *entries("gate", params.gate, model.gate.fields, gate),
+            *entries("expert", params.expert, model.expert.fields, expert),
+        ]
 
     def _chosen(self, covariance):
         """Return the covariance that a method was given, or that of the fit."""
@@ -419,8 +428,8 @@ class InferredMixture(FittedMixture):
             X, y, weight, codes = X[used], y[used], weight[used], None if codes is None else codes[used]
         if codes is not None and codes.min() == codes.max():
             raise ValueError("groups: all rows are in one group; a clustered covariance needs many.")
-        scaling = standardise(X, y, weight, self.gate_columns_, self.expert_columns_, centred=self.gate_.centred)
-        return Blocks(self._model, X, y, weight, scaling), codes
+        scaling = standardise(self._model, X, y, weight, self.gate_columns_, self.expert_columns_)
+        return Blocks(self._model, X, y, weight, scaling, self.roles_), codes
 
     def _warn_uncertified(self):
         if not self.converged_:
@@ -429,7 +438,7 @@ class InferredMixture(FittedMixture):
 
 
 def _check_kind(kind, X, y, groups):
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
     if (X is None) != (y is None) or (X is None and kind != "observed"):
         raise ValueError(f"kind={kind!r} needs both X and y of the fit, which estimators do not keep.")
@@ -438,7 +447,7 @@ def _check_kind(kind, X, y, groups):
 
 
 def _check_weights_kind(kind, weights, correction):
-    if weights not in WEIGHTS:
+    if not isinstance(weights, str) or weights not in WEIGHTS:
         raise ValueError(f"weights must be one of {', '.join(map(repr, WEIGHTS))}, got {weights!r}.")
     if kind == "observed" and weights == "sampling":
         raise ValueError(
@@ -464,7 +473,7 @@ def _warn_of_few_groups(n_groups, n_parameters):
 def _warn_of_other_rows(model, blocks, params):
     """Experts of a maximum have no score on the rows that they were fitted to."""
     chart = model.chart(params)
-    score = blocks.sum(model.statistics, params, False).score(model.expert, params)
+    score = model.score(params, blocks.sum(model.statistics, params, False), blocks.total_weight)
     expert = chart.gradient(score, params)[int(chart.free[: flatten(params.gate).size].sum()) :]
     largest = np.abs(expert).max() / blocks.total_weight
     if largest > _NOT_THE_FIT:

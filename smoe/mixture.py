@@ -1,6 +1,5 @@
 """The model: a gate and a family of experts, and one pass of it over a block of rows."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +9,12 @@ from smoe._kernels.observed import expert_products
 from smoe._kernels.posterior import posterior, softmax
 from smoe.experts.base import Expert
 from smoe.gates.base import Gate
-from smoe.params import Chart, MoEParams, flatten
+from smoe.params import Chart, MoEParams, chart_of, coordinates, flatten, fold, unflatten
 
 __all__ = ["Curvature", "MixtureOfExperts", "Statistics"]
+
+
+_SHRINK = -600  # a power of two that keeps distances from leaving float64
 
 
 class Statistics(NamedTuple):
@@ -22,11 +24,7 @@ class Statistics(NamedTuple):
     expert: NamedTuple  # sufficient statistics for the experts' M-step
     gate_score: NamedTuple  # gradient of the log-likelihood by the gate's parameters
     gate_information: np.ndarray | None  # for the gate's Newton step
-    importance: np.ndarray  # sum of each expert's probabilities, (n_experts,)
-
-    def score(self, expert, params):
-        """Gradient of the observed log-likelihood (Fisher's identity)."""
-        return MoEParams(self.gate_score, expert.score(self.expert, params.expert))
+    penalty: tuple | None = None  # what penalties have collected
 
 
 class Curvature(NamedTuple):
@@ -35,6 +33,7 @@ class Curvature(NamedTuple):
     loglik: float
     score: MoEParams
     information: np.ndarray
+    penalty: tuple | None = None
 
 
 class MixtureOfExperts(NamedTuple):
@@ -45,20 +44,35 @@ class MixtureOfExperts(NamedTuple):
 
     gate: Gate
     expert: Expert
+    penalties: tuple = ()
 
     def init_params(self, n_experts, n_gate_features, n_expert_features):
         """Return parameters of the right shapes: a flat gate and experts that know nothing."""
         gate = self.gate.init_params(n_experts, n_gate_features)
         return MoEParams(gate, self.expert.init_params(n_experts, n_expert_features))
 
+    @property
+    def fields(self):
+        """What the arrays of both parts are."""
+        return MoEParams(self.gate.fields, self.expert.fields)
+
     def posterior(self, block, params):
         """Return gate probabilities and responsibilities (n_experts, m), and the log density of each row."""
         scores = self.gate.scores(block.gate_Z, params.gate)
-        log_density = self.expert.log_prob(block.expert_Z, block.y, params.expert)
+        log_density = self.expert.log_prob(block.rows, params.expert)
         proba, resp = np.empty_like(scores), np.empty_like(scores)
         loglik = np.empty(scores.shape[1])
         posterior(scores, log_density, proba, resp, loglik)
         return proba, resp, loglik
+
+    def responsibilities(self, block, params):
+        """Return the responsibilities alone, (n_experts, m), also where y is so far away that no density is left."""
+        proba, resp, loglik = self.posterior(block, params)
+        lost = np.flatnonzero(loglik == -np.inf)
+        normal = self.expert.normal(block.rows.take(lost), params.expert) if len(lost) else None
+        if normal is not None:
+            resp[:, lost] = _nearest(proba[:, lost], *normal, block.y[lost])
+        return resp
 
     def gate_proba(self, block, params):
         """Return the gate's probabilities, (n_experts, m)."""
@@ -74,24 +88,68 @@ class MixtureOfExperts(NamedTuple):
     def statistics(self, block, params, gate_information=True):
         """Do the E-step: return the log-likelihood here and the statistics of the next M-step."""
         if fused.applies(self, block):
-            return Statistics(*fused.statistics(self, block, params, gate_information), None)
+            found = fused.statistics(self, block, params, gate_information)
+            return Statistics(*found, self._penalty_sums(block, params))
         gate, weight = self.gate, block.weight
         proba, resp, loglik = self.posterior(block, params)
         information = gate.information(block.gate_Z, params.gate, proba, weight) if gate_information else None
         resp *= weight
         return Statistics(
             float(weight @ loglik),
-            self.expert.suffstats(block.expert_Z, block.y, params.expert, resp),
+            self.expert.suffstats(block.rows, params.expert, resp),
             gate.pullback(block.gate_Z, params.gate, resp - weight * proba),
             information,
-            proba @ weight if gate.balance else None,
+            self._penalty_sums(block, params),
         )
 
-    def penalty_score(self, block, params, slope):
-        """Return the gradient, by the gate's parameters, of a penalty with this slope in the experts' importance."""
-        proba = self.gate_proba(block, params)
-        pull = proba * (slope[:, None] - slope @ proba)
-        return self.gate.pullback(block.gate_Z, params.gate, block.weight * pull)
+    @property
+    def active_penalties(self):
+        """All penalties: the model's own, and those that its gate asks for."""
+        return (*self.penalties, *self.gate.penalties())
+
+    def _penalty_sums(self, block, params, curved=False):
+        active = self.active_penalties
+        return tuple([penalty.sums(self, block, params, curved) for penalty in active]) if active else None
+
+    def _penalised(self, method, params, result, n):
+        pairs = zip(self.active_penalties, result.penalty or (), strict=True)
+        return [getattr(penalty, method)(self, params, sums, n) for penalty, sums in pairs]
+
+    def objective(self, params, result, n):
+        """Return what is maximised, the log-likelihood minus the penalties, from what a pass over all rows added up.
+
+        Parameters
+        ----------
+        params : MoEParams
+        result : Statistics or Curvature
+        n : float
+            Sum of the weights.
+        """
+        return result.loglik - sum(self._penalised("value", params, result, n))
+
+    def score(self, params, result, n):
+        """Return its gradient, shaped like the parameters (Fisher's identity)."""
+        if isinstance(result, Curvature):
+            score = result.score
+        else:
+            score = MoEParams(result.gate_score, self.expert.score(result.expert, params.expert))
+        slopes = self._penalised("gradient", params, result, n)
+        return unflatten(flatten(score) - sum(map(flatten, slopes)), params) if slopes else score
+
+    def information(self, params, result, n):
+        """Return minus its second derivative, in flat order, from a `Curvature`."""
+        return sum(self._penalised("curvature", params, result, n), result.information)
+
+    def penalty_curvature(self, params, result, n):
+        """Return the second derivative of the penalties alone, zero where a pass has not collected it."""
+        size = flatten(params).size
+        return sum(self._penalised("curvature", params, result, n), np.zeros((size, size)))
+
+    @property
+    def remark(self):
+        """What a user must know about the estimates, added to ``status_``."""
+        penalised = [f"the {p.words} takes part: no maximum of the likelihood alone" for p in self.active_penalties]
+        return "; ".join([*([self.gate.remark] if self.gate.remark else []), *penalised])
 
     def curvature(self, block, params):
         """Return log-likelihood, score and observed information.
@@ -105,20 +163,21 @@ class MixtureOfExperts(NamedTuple):
             proba, resp, rows_loglik = self.posterior(block, params)
             weight, weighted, gate_Z = block.weight, resp * block.weight, block.gate_Z
             loglik = float(weight @ rows_loglik)
-            rows = self.expert.row_scores(block.expert_Z, block.y, params.expert)
-            stats = self.expert.suffstats(block.expert_Z, block.y, params.expert, weighted)
+            rows = self.expert.row_scores(block.rows, params.expert)
+            stats = self.expert.suffstats(block.rows, params.expert, weighted)
             gate_score = self.gate.pullback(gate_Z, params.gate, weighted - weight * proba)
             gate_block = self.gate.information(gate_Z, params.gate, proba, weight, resp)
             cross = self._cross_information(block, params, rows, weighted, resp)
             expert_block = self._expert_information(block, params, rows, weighted, stats)
         score = MoEParams(gate_score, self.expert.score(stats, params.expert))
-        return Curvature(loglik, score, _symmetric(gate_block, cross, expert_block))
+        information = _symmetric(gate_block, cross, expert_block)
+        return Curvature(loglik, score, information, self._penalty_sums(block, params, curved=True))
 
     def _expert_information(self, block, params, rows, weighted, stats):
         """E_r(-d2 log f) - Var_r(d log f), experts by experts."""
-        own = self.expert.curvature(block.expert_Z, block.y, params.expert, weighted, stats)
-        out = expert_products(weighted, 1.0 / block.weight, rows)
-        return fused.with_own(out, own)
+        own = self.expert.curvature(block.rows, params.expert, weighted, stats)
+        out = fused.with_own(expert_products(weighted, 1.0 / block.weight, rows), own)
+        return fold(fold(out, params.expert), params.expert, axis=1)
 
     def _cross_information(self, block, params, rows, weighted, resp):
         """Minus Cov_r of the gate's and the experts' scores: what an expert's entry does to resp, pulled back."""
@@ -128,32 +187,36 @@ class MixtureOfExperts(NamedTuple):
             covariance[k] -= weighted[k]
             pulled = self.gate.pullback(block.gate_Z, params.gate, own[:, None] * covariance)
             columns += [flatten(type(pulled)(*(field[e] for field in pulled))) for e in range(len(own))]
-        return np.column_stack(columns)
+        return fold(np.column_stack(columns), params.expert, axis=1)
 
     def chart(self, params):
         """Return the coordinates in which solvers and certificates work, with the units of these parameters."""
-        parts = _coordinates(self.gate, params.gate), _coordinates(self.expert, params.expert)
+        parts = coordinates(self.gate, params.gate), coordinates(self.expert, params.expert)
         return Chart(params, *map(np.concatenate, zip(*parts, strict=True)))
 
     def gate_chart(self, params):
         """Return the same for the gate's parameters alone."""
-        return Chart(params, *_coordinates(self.gate, params))
+        return chart_of(self.gate, params)
+
+    def expert_chart(self, params):
+        """Return the same for the experts' parameters alone."""
+        return chart_of(self.expert, params)
 
     def mean(self, block, params):
         """Return the mean of y given x, row by row; a sparse gate's idle experts are not evaluated."""
         sparse = self.gate.sparse_proba(block.gate_Z, params.gate)
         if sparse is not None:
             proba, chosen = sparse
-            return (proba * self.expert.mean_of(block.expert_Z, params.expert, chosen)).sum(axis=0)
-        return (self.gate_proba(block, params) * self.expert.mean(block.expert_Z, params.expert)).sum(axis=0)
+            return (proba * self.expert.mean_of(block.rows, params.expert, chosen)).sum(axis=0)
+        return (self.gate_proba(block, params) * self.expert.mean(block.rows, params.expert)).sum(axis=0)
 
     def mean_and_std(self, block, params):
         """Return the mean and the standard deviation of y given x, row by row, (2, m)."""
         proba = self.gate_proba(block, params)
-        means = self.expert.mean(block.expert_Z, params.expert)
+        means = self.expert.mean(block.rows, params.expert)
         mean = (proba * means).sum(axis=0)
         apart = np.where(proba > 0, np.abs(means - mean), 0.0)
-        within = np.sqrt(self.expert.variance(block.expert_Z, params.expert))
+        within = np.sqrt(self.expert.variance(block.rows, params.expert))
         unit = np.maximum(apart, within).max(axis=0)  # squares of far apart means leave float64
         spread = (proba * ((within / unit) ** 2 + (apart / unit) ** 2)).sum(axis=0)
         return np.array([mean, unit * np.sqrt(spread)])
@@ -163,19 +226,20 @@ class MixtureOfExperts(NamedTuple):
         cumulative = np.cumsum(self.gate_proba(block, params), axis=0)
         label = (rng.random(cumulative.shape[1]) * cumulative[-1] >= cumulative).sum(axis=0)
         label = np.minimum(label, len(cumulative) - 1)
-        return self.expert.sample(block.expert_Z, label, params.expert, rng), label
+        return self.expert.sample(block.rows, label, params.expert, rng), label
 
 
-def _coordinates(family, params):
-    """Which entries are free, their lower bounds and their units, in flat order."""
-    bounds = tuple([family.lower.get(name, -np.inf) for name in params._fields])
-    free = flatten(family.free(params)) > 0
-    return free, _lower(bounds, type(params), *map(np.shape, params)), flatten(family.units(params))
+def _nearest(proba, mean, sd, y):
+    """Return responsibilities (n_experts, m) of normal experts for responses at which all their densities underflow.
 
-
-@lru_cache
-def _lower(bounds, kind, *shapes):
-    return flatten(kind(*map(np.full, shapes, bounds)))
+    There the nearest expert in its own standard deviations has all, or of equally near ones that whose mean lies
+    towards y.
+    """
+    distance = np.where(proba > 0, np.abs(np.ldexp(y, _SHRINK) - np.ldexp(mean, _SHRINK)) / sd, np.inf)
+    nearest = distance == distance.min(axis=0)
+    towards = np.where(nearest, np.sign(y) * mean, -np.inf)
+    share = proba * (nearest & (towards == towards.max(axis=0)))
+    return share / share.sum(axis=0)
 
 
 def _symmetric(gate, cross, expert):

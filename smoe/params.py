@@ -1,7 +1,8 @@
 """Parameters are values: immutable named tuples of arrays, the expert always on axis 0.
 
-An array without axes is a number that all experts share. The flat order is expert by expert (its fields one after the
-other), then the shared numbers; information matrices use it too.
+A number without axes, or an array whose first axis has length one where others have one row per expert, is shared by
+all experts. The flat order is expert by expert (its fields one after the other), then what is shared; information
+matrices use it too.
 """
 
 import math
@@ -11,7 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Chart", "MoEParams", "flatten", "n_experts_of", "permute", "tree_sum", "unflatten"]
+__all__ = [
+    "Chart",
+    "MoEParams",
+    "chart_of",
+    "coordinates",
+    "copies",
+    "flatten",
+    "fold",
+    "n_experts_of",
+    "n_rows",
+    "permute",
+    "tree_sum",
+    "unflatten",
+]
 
 
 _NEAREST = 1e-13  # relative distance from a bound at which a value counts as on it
@@ -32,7 +46,16 @@ def n_experts_of(params):
     ----------
     params : MoEParams
     """
-    return len(params.expert[0])
+    return n_rows(params.expert)
+
+
+def n_rows(part):
+    """Return the number of experts that a part of the parameters has rows for; one if all is shared."""
+    return _n_rows([np.shape(field) for field in part])
+
+
+def _n_rows(shapes):
+    return max((shape[0] for shape in shapes if shape), default=1)
 
 
 def _is_model(params):
@@ -40,7 +63,11 @@ def _is_model(params):
 
 
 def _parts(params):
-    return params if _is_model(params) else (params,)
+    parts = params if _is_model(params) else (params,)
+    for part in parts:
+        if not hasattr(part, "_fields"):
+            raise TypeError(f"params must be MoEParams or a named tuple of arrays, got {part!r}.")
+    return parts
 
 
 @lru_cache(maxsize=256)
@@ -51,13 +78,17 @@ def _layout(parts):
     """
     places, start = [], 0
     for shapes in parts:
-        n_rows = next(shape[0] for shape in shapes if shape)
-        widths = [math.prod(shape[1:]) if shape else 0 for shape in shapes]
-        table = start + np.arange(n_rows * sum(widths)).reshape(n_rows, -1)
+        rows = _n_rows(shapes)
+        if any(shape[:1] not in ((), (1,), (rows,)) for shape in shapes):
+            raise ValueError(f"params must have their experts on axis 0 of every array, got the shapes {shapes}.")
+        own = [shape[:1] == (rows,) for shape in shapes]
+        widths = [math.prod(shape[1:]) if mine else 0 for shape, mine in zip(shapes, own, strict=True)]
+        table = start + np.arange(rows * sum(widths)).reshape(rows, -1)
         start += table.size
-        for shape, width, end in zip(shapes, widths, accumulate(widths), strict=True):
-            places.append(table[:, end - width : end].reshape(shape) if shape else np.array(start))
-            start += not shape
+        for shape, mine, width, end in zip(shapes, own, widths, accumulate(widths), strict=True):
+            size = 0 if mine else math.prod(shape)
+            places.append((table[:, end - width : end] if mine else start + np.arange(size)).reshape(shape))
+            start += size
     return places, np.argsort(np.concatenate(places, axis=None))
 
 
@@ -74,7 +105,17 @@ def flatten(params):
     """
     parts = _parts(params)
     fields = [field for part in parts for field in part]
-    return np.concatenate(fields, axis=None, dtype=float)[_layout_of(parts)[1]]
+    try:
+        return np.concatenate(fields, axis=None, dtype=float)[_layout_of(parts)[1]]
+    except TypeError:
+        raise TypeError(f"params must hold arrays of numbers, got {params!r}.") from None
+
+
+def _array(values, argument, dtype=float):
+    try:
+        return np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{argument} must be one array of numbers, got {values!r}.") from None
 
 
 def unflatten(flat, like):
@@ -86,22 +127,69 @@ def unflatten(flat, like):
     like : MoEParams or a part of it
     """
     parts = _parts(like)
+    flat = _array(flat, "flat")
+    if flat.shape != (n := sum(np.size(field) for part in parts for field in part),):
+        raise ValueError(f"flat must have shape ({n},), one number for each entry of like, got {flat.shape}.")
     fields = iter([flat[place] if place.ndim else np.asarray(flat[place]) for place in _layout_of(parts)[0]])
     out = [type(part)(*islice(fields, len(part))) for part in parts]
     return MoEParams(*out) if _is_model(like) else out[0]
 
 
+def copies(part):
+    """Return where each expert's entries are in the flat order of a part, (n_experts, n_own): shared ones for each.
+
+    Parameters
+    ----------
+    part : named tuple of arrays
+    """
+    return _copies(tuple(np.shape(field) for field in part))
+
+
+@lru_cache(maxsize=256)
+def _copies(shapes):
+    places, rows = _layout((shapes,))[0], _n_rows(shapes)
+    own = [np.broadcast_to(p if p.ndim else p[None], (rows, *p.shape[1:])).reshape(rows, -1) for p in places]
+    return np.concatenate(own, axis=1)
+
+
+def fold(values, part, axis=0):
+    """Add up derivatives by each expert's own copy of an entry that all share; nothing to do where none is shared.
+
+    Parameters
+    ----------
+    values : array
+        Along ``axis``: expert by expert, the entries that `copies` names.
+    part : named tuple of arrays
+    axis : int
+    """
+    place = _folding(tuple(np.shape(field) for field in part))
+    if place is None:
+        return values
+    out = np.zeros((place.max() + 1, *np.delete(values.shape, axis)))
+    np.add.at(out, place, np.moveaxis(values, axis, 0))
+    return np.moveaxis(out, 0, axis)
+
+
+@lru_cache(maxsize=256)
+def _folding(shapes):
+    place = _copies(shapes).ravel()
+    return None if np.array_equal(place, np.arange(len(place))) else place
+
+
 def permute(params, order):
-    """Relabel the experts: expert i of the result is expert ``order[i]``.
+    """Relabel the experts: expert i of the result is expert ``order[i]``; what all share stays.
 
     Parameters
     ----------
     params : MoEParams or a part of it
     order : sequence of int
     """
-    if _is_model(params):
-        return MoEParams(permute(params.gate, order), permute(params.expert, order))
-    return type(params)(*(np.asarray(a)[order] if np.ndim(a) else a for a in params))
+    parts, order = _parts(params), _array(order, "order", None)
+    n = n_rows(parts[-1])
+    if order.ndim != 1 or order.dtype.kind not in "iu" or not np.all((order >= -n) & (order < n)):
+        raise ValueError(f"order must hold numbers of experts from 0 to {n - 1}, got {order.tolist()!r}.")
+    parts = [type(p)(*(np.asarray(a)[order] if np.shape(a)[:1] == (n,) else a for a in p)) for p in parts]
+    return MoEParams(*parts) if _is_model(params) else parts[0]
 
 
 def tree_sum(parts):
@@ -115,6 +203,8 @@ def tree_sum(parts):
     first = parts[0]
     if first is None or len(parts) == 1:
         return first
+    if type(first) is tuple:
+        return tuple([tree_sum(fields) for fields in zip(*parts, strict=True)])
     if isinstance(first, tuple):
         return type(first)(*(tree_sum(fields) for fields in zip(*parts, strict=True)))
     return sum(parts[1:], first)
@@ -123,8 +213,10 @@ def tree_sum(parts):
 class Chart:
     """Free, unconstrained and evenly scaled coordinates of the parameters, for optimisers and certificates.
 
-    A field bounded below by c is moved to log(value - c), entries that the gate's convention pins are left out, and
-    each coordinate is measured in the unit that the family declares (an expert's coefficients in its residual sd).
+    A value above an open bound c is moved to log(value - c), one between two bounds to its log odds, one that may lie
+    on its lower bound c to the square root of value - c: a maximum on the bound is then an ordinary one, where the
+    curvature says that the likelihood falls inwards. Entries that the gate's convention pins are left out, and each
+    coordinate is measured in the unit that the family declares (an expert's coefficients in its residual sd).
 
     Parameters
     ----------
@@ -132,13 +224,15 @@ class Chart:
         Pinned entries keep its values.
     free, lower, unit : arrays in flat order
         Which entries are free, their lower bounds (minus infinity for none), and their units.
+    upper, attained : arrays in flat order or None
+        Upper bounds, and whether a value may lie on its lower bound; None for no such entry.
     """
 
-    def __init__(self, like, free, lower, unit):
+    def __init__(self, like, free, lower, unit, upper=None, attained=None):
         self.like, self.free, self.lower, self.unit = like, free, lower, unit
         self._where = np.flatnonzero(free)
-        self._flat, self._unit, self._lower = flatten(like), unit[free], lower[free]
-        self._bounded = np.flatnonzero(np.isfinite(self._lower))
+        self._flat, self._unit = flatten(like), unit[free]
+        self._maps = _maps(lower[free], None if upper is None else upper[free], attained, free)
         self._recent = ()
 
     @property
@@ -157,29 +251,38 @@ class Chart:
 
     def pack(self, params):
         """Return the coordinates of the parameters."""
-        values, bounded = self._free_entries(params), self._bounded
-        if len(bounded):
-            values, low = values.copy(), self._lower[bounded]
-            gap = np.maximum(values[bounded] - low, _NEAREST * low)  # a value on its bound has no finite coordinate
-            values[bounded] = np.log(gap)
+        values = self._free_entries(params)
+        if self._maps:
+            values = values.copy()
+            for bounds in self._maps:
+                values[bounds.at] = bounds.pack(values[bounds.at])
         return values / self._unit
 
     def unpack(self, theta):
         """Return the parameters at these coordinates; pinned entries keep the value that the chart was made with."""
-        values, bounded = theta * self._unit, self._bounded
-        if len(bounded):
-            values[bounded] = self._lower[bounded] + np.exp(np.minimum(values[bounded], _LARGEST_LOG))
+        values = theta * self._unit
+        for bounds in self._maps:
+            values[bounds.at] = bounds.unpack(values[bounds.at])
         flat = self._flat.copy()
         flat[self._where] = values
         return unflatten(flat, self.like)
 
+    def signs(self, theta):
+        """Return -1 where a root is negative, which `slope` takes for positive, else 1; None without roots."""
+        out = None
+        for bounds in self._maps:
+            if isinstance(bounds, _Roots):
+                out = np.ones(len(theta))
+                out[bounds.at] = np.where(theta[bounds.at] < 0, -1.0, 1.0)
+        return out
+
     def slope(self, params):
         """Derivative of each free entry by its own coordinate."""
-        bounded = self._bounded
-        if not len(bounded):
+        if not self._maps:
             return self._unit
-        out = self._unit.copy()
-        out[bounded] *= self._free_entries(params)[bounded] - self._lower[bounded]
+        out, values = self._unit.copy(), self._free_entries(params)
+        for bounds in self._maps:
+            out[bounds.at] *= bounds.slope(values[bounds.at])
         return out
 
     def gradient(self, score, params):
@@ -193,8 +296,115 @@ class Chart:
 
     def hessian(self, information, score, params):
         """Chain rule for a negative second derivative in flat order."""
-        bounded, out = self._bounded, self.information(information, params)
-        if len(bounded):
-            bend = self._free_entries(score)[bounded] * self.slope(params)[bounded] * self._unit[bounded]
-            out[bounded, bounded] -= bend
+        out = self.information(information, params)
+        if self._maps:
+            score, values = self._free_entries(score), self._free_entries(params)
+            for bounds in self._maps:
+                i = bounds.at
+                out[i, i] -= score[i] * bounds.bend(values[i]) * self._unit[i] ** 2
         return out
+
+
+def coordinates(owner, params):
+    """Return what the `Chart` of a gate's or of experts' parameters is made with: all but the parameters themselves.
+
+    Parameters
+    ----------
+    owner : Gate or Expert
+    params : named tuple of arrays
+    """
+    declared = owner.fields
+    lower, upper, attained = _bounds(
+        tuple([declared[name] for name in params._fields]), type(params), *map(np.shape, params)
+    )
+    return flatten(owner.free(params)) > 0, lower, flatten(owner.natural_units(params)), upper, attained
+
+
+@lru_cache
+def _bounds(fields, kind, *shapes):
+    def flat(side):
+        return flatten(kind(*(np.full(s, float(getattr(f, side))) for s, f in zip(shapes, fields, strict=True))))
+
+    return flat("lower"), flat("upper"), flat("attained") > 0
+
+
+def chart_of(owner, params):
+    """Return the `Chart` of a gate's or of experts' parameters alone."""
+    return Chart(params, *coordinates(owner, params))
+
+
+def _maps(lower, upper, attained, free):
+    """Return the maps of bounded entries, those that there are."""
+    bounded = np.isfinite(lower)
+    on = np.zeros(len(lower), dtype=bool) if attained is None else attained[free] & bounded
+    both = np.zeros(len(lower), dtype=bool) if upper is None else np.isfinite(upper) & bounded
+    kinds = (_Logs, bounded & ~on & ~both), (_Roots, on & ~both), (_LogOdds, both)
+    return [
+        kind(np.flatnonzero(mask), lower[mask], upper[mask] if kind is _LogOdds else None)
+        for kind, mask in kinds
+        if mask.any()
+    ]
+
+
+class _Logs(NamedTuple):
+    """Values above an open bound, by the logarithm of their distance."""
+
+    at: np.ndarray
+    lower: np.ndarray
+    upper: None
+
+    def pack(self, values):
+        return np.log(np.maximum(values - self.lower, _NEAREST * self.lower))  # no finite coordinate on the bound
+
+    def unpack(self, theta):
+        return self.lower + np.exp(np.minimum(theta, _LARGEST_LOG))
+
+    def slope(self, values):
+        return values - self.lower
+
+    bend = slope
+
+
+class _Roots(NamedTuple):
+    """Values that may lie on their lower bound, by the square root of their distance."""
+
+    at: np.ndarray
+    lower: np.ndarray
+    upper: None
+
+    def pack(self, values):
+        return np.sqrt(np.maximum(values - self.lower, 0.0))
+
+    def unpack(self, theta):
+        return self.lower + theta**2
+
+    def slope(self, values):
+        return 2.0 * self.pack(values)
+
+    def bend(self, values):
+        return np.full(len(values), 2.0)
+
+
+class _LogOdds(NamedTuple):
+    """Values between two bounds, by their log odds."""
+
+    at: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def _share(self, values):
+        return (values - self.lower) / (self.upper - self.lower)
+
+    def pack(self, values):
+        share = np.clip(self._share(values), _NEAREST, 1.0 - _NEAREST)
+        return np.log(share) - np.log1p(-share)
+
+    def unpack(self, theta):
+        return self.lower + (self.upper - self.lower) / (1.0 + np.exp(-np.clip(theta, -_LARGEST_LOG, _LARGEST_LOG)))
+
+    def slope(self, values):
+        share = self._share(values)
+        return (self.upper - self.lower) * share * (1.0 - share)
+
+    def bend(self, values):
+        return self.slope(values) * (1.0 - 2.0 * self._share(values))

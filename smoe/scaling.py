@@ -1,52 +1,77 @@
-"""The coordinates that fits work in: centred and scaled columns, without those that repeat what is there already."""
+"""The coordinates that fits work in: centred and scaled columns, without those that repeat what is there already.
 
+Columns that are nearly collinear are made uncorrelated too: X and X A then give the same fit.
+"""
+
+import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
-from smoe._kernels.designs import standard_rows
-from smoe._kernels.moments import weighted_grams
+from smoe._kernels.designs import rotate, standard_rows
+from smoe.columns import are_single, gram, mean_and_scale
+from smoe.fields import expand, map_features, restrict
 from smoe.params import MoEParams
-from smoe.threads import spread
+from smoe.rotation import is_well_conditioned, triangular
+from smoe.threads import driving
 
 __all__ = ["Scaling", "View", "standardise"]
 
-_BLOCK = 16384
-_SHARED = 12  # columns from which threads gain: with fewer they wait for one another (measured)
-_CONSTANT = 1e-13  # spread, relative to the largest value, that is rounding and no information
-_ALIASED = 1e-11  # share of a column's variance that the columns before it leave unexplained
+_DOUBLE = 1e-13  # rounding of a column, relative to its size: with less, its coefficient cannot hold three digits
+_SINGLE = float(np.finfo(np.float32).eps)  # the same, if its numbers were rounded to float32
+_NONE = np.zeros((0, 0))
 
 
 class View(NamedTuple):
-    """How the gate or the experts see X: the columns used, their shift and scale.
+    """How the gate or the experts see X: the columns used, their shift and scale, and their rotation.
 
     ``kept`` says which of the chosen features these columns are; the others are aliased (constant, or linear
-    combinations of earlier ones) and get coefficient zero.
+    combinations of earlier ones) and get coefficient zero. ``rotation`` is None if the standardised columns z are well
+    conditioned, else an upper triangular R with z = R'q and working coordinates q that are uncorrelated.
     """
 
     columns: np.ndarray
     shift: np.ndarray
     scale: np.ndarray
     kept: np.ndarray
+    rotation: np.ndarray | None = None
 
     def design(self, X, low, high):
         """Return working coordinates and a row of ones, (n_features + 1, high - low), of these rows of X."""
-        return standard_rows(X, low, high, self.columns, self.shift, 1.0 / self.scale)
+        columns, shift, inverse, factor = self.raw
+        Z = standard_rows(X, low, high, columns, shift, inverse)
+        rotate(Z, factor, Z.shape[1])
+        return Z
+
+    def taken(self, left):
+        """Return the view of some of these columns (indices); the others are aliased."""
+        kept = np.zeros(len(self.kept), dtype=bool)
+        kept[np.flatnonzero(self.kept)[left]] = True
+        return View(self.columns[left], self.shift[left], self.scale[left], kept)
 
     @property
     def raw(self):
-        """What a kernel needs to make the design: columns, shift and one over scale."""
-        return self.columns, self.shift, 1.0 / self.scale
+        """What a kernel needs to make the design: columns, shift, one over scale, and the rotation (or no numbers)."""
+        return self.columns, self.shift, 1.0 / self.scale, _NONE if self.rotation is None else self.rotation
 
-    def expand(self, params):
-        """Give aliased features the coefficient zero."""
-        coef = np.zeros((len(params.coef), len(self.kept)))
-        coef[:, self.kept] = params.coef
-        return params._replace(coef=coef)
+    def to_units(self, part, params, *y_units):
+        """Return a gate's or experts' parameters in the user's units from those in working coordinates."""
+        if self.rotation is not None:
+            params = map_features(params, part.fields, self._unrotated)
+        return expand(part.unscale(params, self.shift, self.scale, *y_units), part.fields, self.kept, len(self.kept))
 
-    def restrict(self, params):
-        """Leave aliased features out."""
-        return params._replace(coef=np.asarray(params.coef)[:, self.kept])
+    def _unrotated(self, slopes):
+        flat = slopes.reshape(-1, slopes.shape[-1])
+        return solve_triangular(self.rotation, flat.T).T.reshape(slopes.shape)
+
+    def from_units(self, part, params, *y_units):
+        """Undo `to_units`, with the shift and the scale of the way back."""
+        params = restrict(params, part.fields, self.kept)
+        params = part.unscale(params, -self.shift / self.scale, 1.0 / self.scale, *y_units)
+        if self.rotation is None:
+            return params
+        return map_features(params, part.fields, lambda a: a @ self.rotation.T)
 
 
 class Scaling(NamedTuple):
@@ -59,18 +84,39 @@ class Scaling(NamedTuple):
 
     def to_units(self, model, params):
         """Return parameters in the user's units from parameters in working coordinates."""
-        gate = model.gate.unscale(params.gate, self.gate.shift, self.gate.scale)
-        expert = model.expert.unscale(params.expert, self.expert.shift, self.expert.scale, self.y_shift, self.y_scale)
-        return MoEParams(self.gate.expand(gate), self.expert.expand(expert))
+        expert = self.expert.to_units(model.expert, params.expert, self.y_shift, self.y_scale)
+        return MoEParams(self.gate.to_units(model.gate, params.gate), expert)
+
+    def to_user(self, model, params):
+        """Return parameters in the user's units and in the gate's canonical form."""
+        user = self.to_units(model, params)
+        return user._replace(gate=model.gate.canonical(user.gate))
+
+    def loglik_offset(self, total_weight):
+        """Return what the log-likelihood in working coordinates exceeds that in the user's units by."""
+        return total_weight * math.log(self.y_scale)
 
     def from_units(self, model, params):
         """Return parameters in working coordinates from parameters in the user's units."""
-        g, e = self.gate, self.expert
-        gate = model.gate.unscale(g.restrict(params.gate), -g.shift / g.scale, 1.0 / g.scale)
-        expert = model.expert.unscale(
-            e.restrict(params.expert), -e.shift / e.scale, 1.0 / e.scale, -self.y_shift / self.y_scale, 1 / self.y_scale
-        )
-        return MoEParams(gate, expert)
+        y_units = -self.y_shift / self.y_scale, 1.0 / self.y_scale
+        expert = self.expert.from_units(model.expert, params.expert, *y_units)
+        return MoEParams(self.gate.from_units(model.gate, params.gate), expert)
+
+    def canonical(self, model, params):
+        """Return the parameters with a gate that is canonical here and, as far as signs go, in the user's units.
+
+        Shifts and scales leave signs as they are, rotations do not.
+        """
+        gate = model.gate.canonical(params.gate)
+        if self.gate.rotation is not None and not model.gate.centred:
+            user = model.gate.canonical(self.gate.to_units(model.gate, gate))
+            gate = self.gate.from_units(model.gate, user)
+        return params._replace(gate=gate)
+
+    @property
+    def growth(self):
+        """By how much rounding grows on the way from the user's units to these coordinates."""
+        return max(self.gate.growth, self.expert.growth, abs(self.y_shift) / self.y_scale)
 
     @classmethod
     def identity(cls, gate_columns, expert_columns):
@@ -84,77 +130,52 @@ def _plain_view(columns):
     return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
 
 
-def _visited(visit, X, columns, weight, shift, unit, n_threads):
-    """Return visit(Z, share) block by block: (X - shift) / unit by columns and a row of ones; shares of weight."""
-    total = weight.sum()
+def _view(X, weight, columns, centred, linear, n_threads):
+    shift, scale, constant, moments, size = mean_and_scale(X, weight, _plain_view(columns), centred, n_threads)
+    kept = ~constant
+    view, moments = View(columns[kept], shift[kept], scale[kept], kept), moments[np.ix_(kept, kept)]
+    single = are_single(X, weight, _plain_view(view.columns))
+    noise = np.where(single, _SINGLE, _DOUBLE) * size[kept]
+    if is_well_conditioned(moments, noise):
+        return view
 
-    def one(low):
-        high = min(low + _BLOCK, len(X))
-        return visit(standard_rows(X, low, high, columns, shift, 1.0 / unit), weight[low:high] / total)
+    def next_gram(left, factor):
+        return gram(X, weight, view.taken(left)._replace(rotation=factor), centred, n_threads)[0]
 
-    return list(spread(one, range(0, len(X), _BLOCK), n_threads if len(columns) >= _SHARED else 1))
-
-
-def _size(Z, share):
-    """Largest absolute value and mean of each column."""
-    return np.array([np.maximum(Z[:-1].max(axis=1), -Z[:-1].min(axis=1)), Z[:-1] @ share])
-
-
-def _gram(Z, share):
-    return weighted_grams(share[None], Z)[0]
+    left, factor = triangular(moments, noise, next_gram)
+    view = view.taken(left)
+    return view._replace(rotation=factor) if linear and not is_well_conditioned(factor.T @ factor) else view
 
 
-def _mean_and_scale(X, weight, columns, centred=True, n_threads=1):
-    """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
+@driving
+def standardise(model, X, y, weight, gate_columns, expert_columns, n_threads=1):
+    """Return the working coordinates of a fit of this model.
 
-    That is the Gram matrix of the standardised columns. No value overflows.
-    """
-    zero, one = np.zeros(len(columns)), np.ones(len(columns))
-    sizes = _visited(_size, X, columns, weight, zero, one, n_threads)
-    largest, mean = np.max([size[0] for size in sizes], axis=0), sum(size[1] for size in sizes)
-    unit = np.where(largest > 0, largest, 1.0)
-    gram = sum(_visited(_gram, X, columns, weight, mean, unit, n_threads))
-    mean = mean / unit
-    rest = gram[:-1, -1]  # rounding of the mean
-    gram, mean = gram[:-1, :-1] - np.outer(rest, rest), mean + rest
-    sd = np.sqrt(np.maximum(gram.diagonal(), 0.0))
-    constant = sd <= _CONSTANT
-    if not centred:
-        gram = gram + np.outer(mean, mean)
-        sd = np.where(constant, np.sqrt(gram.diagonal()), sd)
-        constant, mean = largest == 0, zero
-    return unit * mean, unit * sd, constant, gram / np.outer(*2 * [np.where(constant, 1.0, sd)])
-
-
-def _independent(gram):
-    """Return which columns, in order, are not linear combinations of those before them (Cholesky, row by row)."""
-    d = len(gram)
-    kept, factor = np.zeros(d, dtype=bool), np.zeros((d, d))
-    for j in range(d):
-        done = np.flatnonzero(kept)
-        for i in done:
-            factor[j, i] = (gram[j, i] - factor[j, done[done < i]] @ factor[i, done[done < i]]) / factor[i, i]
-        left = gram[j, j] - factor[j, done] @ factor[j, done]
-        if left > _ALIASED * max(gram[j, j], 1e-300):
-            kept[j], factor[j, j] = True, np.sqrt(left)
-    return kept
-
-
-def _view(X, weight, columns, centred, n_threads):
-    shift, scale, constant, gram = _mean_and_scale(X, weight, columns, centred, n_threads)
-    kept = _independent(gram) & ~constant
-    return View(columns[kept], shift[kept], scale[kept], kept)
-
-
-def standardise(X, y, weight, gate_columns, expert_columns, centred=True, n_threads=1):
-    """Return the working coordinates of a fit.
+    Its gate says whether its columns may be shifted, gate and experts whether theirs may be replaced by linear
+    combinations, and the experts what may be done to y.
 
     Raises
     ------
     ValueError
         The spread of y, or of a column, is not a number that float64 can square.
     """
-    shift, scale, constant, _ = _mean_and_scale(y[:, None], weight, np.arange(1), n_threads=n_threads)
+    centred, linear = model.gate.centred, (model.gate.linear, model.expert.linear)
+    y_shift, y_scale = _units_of_response(model.expert.units, y, weight, n_threads)
+    expert = _view(X, weight, expert_columns, True, linear[1], n_threads)
+    same = centred and np.array_equal(gate_columns, expert_columns)
+    if same and linear[0] == linear[1]:
+        return Scaling(expert, expert, y_shift, y_scale)
+    gate = _view(X, weight, gate_columns, centred, linear[0], n_threads)
+    return Scaling(expert if same and gate.rotation is expert.rotation else gate, expert, y_shift, y_scale)
+
+
+def _units_of_response(units, y, weight, n_threads):
+    """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone."""
+    if units == "none":
+        return 0.0, 1.0
+    shift, scale, constant, *_ = mean_and_scale(y[:, None], weight, _plain_view(np.arange(1)), n_threads=n_threads)
+    if units == "positive":
+        return 0.0, shift[0]
     y_shift, y_scale = shift[0], scale[0]
     if constant[0]:
         y_scale = max(abs(y_shift), 1.0) * 1e-8  # the experts' variances end on the floor and say so
@@ -163,7 +184,4 @@ def standardise(X, y, weight, gate_columns, expert_columns, centred=True, n_thre
             raise ValueError(
                 f"y has a standard deviation of {y_scale:.3g}, whose square leaves the range of float64; rescale y."
             )
-    gate = _view(X, weight, gate_columns, centred, n_threads)
-    same = centred and np.array_equal(gate_columns, expert_columns)
-    expert = gate if same else _view(X, weight, expert_columns, True, n_threads)
-    return Scaling(gate, expert, y_shift, y_scale)
+    return y_shift, y_scale

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
+from smoe.chance import merit, preference
 from smoe.solvers import EM, Certificate, Fit, certify
-from smoe.solvers.base import merit
 
 __all__ = ["StartRecord", "agreement", "n_sharing", "search"]
 
@@ -14,7 +14,6 @@ _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
 _SCREENING = 30  # EM iterations of each start
 _FINISHED = 5  # starts that are taken to the end
-_FINISHED_WARM = 8  # the same of gates with a temperature: there short runs say less about where they lead
 _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts in one basin
 _SHARED = 50_000  # with fewer rows, threads take one start each
 _PART = 20_000  # rows on which leaders are finished first if there are many more
@@ -50,9 +49,10 @@ def n_sharing(n_rows, n_jobs):
 def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0):
     """Return the best `Fit`, its `Certificate` and one `StartRecord` per start.
 
-    Degenerate ends (a variance on its floor, an empty expert) have arbitrarily high log-likelihoods and lose to any
-    regular one. One proposal only is finished without screening. Threads take one start each, unless they share the
-    rows (``blocks.shared_by``).
+    Fits are ordered by `smoe.chance.preference`: degenerate ends (a variance on its floor, an empty expert), whose
+    log-likelihoods can be arbitrarily high, lose to any regular one, and experts on few rows are charged what chance
+    lines gain. As long as all that was finished is degenerate, the next starts are finished. One proposal only is
+    finished without screening. Threads take one start each, unless they share the rows (``blocks.shared_by``).
     """
     run = Parallel(1 if blocks.n_threads > 1 else effective_n_jobs(n_jobs), prefer="threads")
     return _search(run, task, blocks, start, n_init, solver, tol, rng, verbose)
@@ -60,7 +60,7 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
 
 def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
     screened, seen = {}, {}
-    offset = blocks.total_weight * np.log(task.scaling.y_scale)
+    offset = task.scaling.loglik_offset(blocks.total_weight)
     if n_init > 1 or start.needs_rows:
         n_free = task.model.chart(_blank(task)).n_free
         sample = blocks.representatives(max(_SAMPLE, _ROWS_PER_PARAMETER * n_free), rng)
@@ -68,13 +68,10 @@ def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
     proposals = dict(enumerate(start.propose(task, rng) for _ in range(n_init)))
     if n_init > 1:
         screened = _screen(run, task.model, sample, solver, proposals)
-        leaders = _leaders(task, screened)[: _n_finished(task.model, solver)]
-        proposals = {i: screened[i].params for i in leaders}
+        proposals = {i: screened[i].params for i in _leaders(task, sample, screened)}
         share = blocks.total_weight / sample.total_weight
         seen = {i: share * fit.loglik - offset for i, fit in screened.items()}
-    proposals, joined = _race(run, task, blocks, solver, proposals, rng)
-    finished = run(delayed(_finish)(task, blocks, solver, tol, params) for params in proposals.values())
-    ends = dict(zip(proposals, finished, strict=True))
+    ends, joined = _finish_leaders(run, task, blocks, solver, tol, proposals, rng)
     best = max(ends.values(), key=_merit)
     records = [_record(i, start, seen.get(i, np.nan), ends.get(i), joined.get(i), offset) for i in range(n_init)]
     if verbose:
@@ -82,8 +79,24 @@ def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
     return *best, records
 
 
+def _finish_leaders(run, task, blocks, solver, tol, leaders, rng):
+    """Finish the first few leaders, and the next few as long as all ends are degenerate.
+
+    Returns the ends, and which start others joined.
+    """
+    n_finished, ends, joined, left = _n_finished(task.model, solver), {}, {}, list(leaders)
+    while left and all(certificate.degenerate for _, certificate in ends.values()):
+        proposals = {i: leaders[i] for i in left[:n_finished]}
+        left = left[n_finished:]
+        proposals, same = _race(run, task, blocks, solver, proposals, rng)
+        finished = run(delayed(_finish)(task, blocks, solver, tol, params) for params in proposals.values())
+        ends.update(zip(proposals, finished, strict=True))
+        joined.update(same)
+    return ends, joined
+
+
 def _n_finished(model, solver):
-    return getattr(solver, "n_finished", _FINISHED_WARM if model.gate.lower else _FINISHED)
+    return getattr(solver, "n_finished", model.gate.n_finished)
 
 
 def _screen(run, model, sample, solver, proposals):
@@ -91,15 +104,15 @@ def _screen(run, model, sample, solver, proposals):
     look = getattr(solver, "screen", EM(_SCREENING, 0.0).short_run)
     fits = dict(enumerate(run(delayed(look)(model, sample, params) for params in proposals.values())))
     if hasattr(solver, "rescreen"):
-        second = _ranked(model, fits)[: max(_FINISHED, len(fits) // 4)]
+        second = _ranked(model, sample, fits)[: max(_FINISHED, len(fits) // 4)]
         looks = run(delayed(solver.rescreen)(model, sample, fits[i].params) for i in second)
         fits.update(zip(second, looks, strict=True))
     return fits
 
 
-def _ranked(model, fits):
+def _ranked(model, rows, fits):
     """Return the starts in order of merit."""
-    return sorted(fits, key=lambda i: merit(model, fits[i]), reverse=True)
+    return sorted(fits, key=lambda i: merit(model, rows, fits[i]), reverse=True)
 
 
 def _blank(task):
@@ -119,7 +132,7 @@ def _race(run, task, blocks, solver, proposals, rng):
     fits = dict(zip(proposals, fits, strict=True))
     rows = {i: task.model.posterior(part.block, fit.params)[2] for i, fit in fits.items()}
     kept, joined = {}, {}
-    for i in _ranked(task.model, fits):
+    for i in _ranked(task.model, part, fits):
         same = [j for j in kept if _distance(rows[i], rows[j], part.block.weight) < _JOINED]
         if same:
             joined[i] = same[0]
@@ -134,14 +147,14 @@ def _distance(a, b, weight):
         return np.abs(a - b) @ weight / weight.sum()
 
 
-def _leaders(task, screened):
+def _leaders(task, sample, screened):
     """Return the starts in the order in which they deserve to be finished.
 
     Two starts are on the way to the same maximum when their row log densities differ by little on average; the second
     of such a pair comes after all others.
     """
-    block = task.block
-    rank = _ranked(task.model, screened)
+    block = sample.block
+    rank = _ranked(task.model, sample, screened)
     rows = {i: task.model.posterior(block, screened[i].params)[2] for i in rank}
     leaders = []
     for i in rank:
@@ -157,7 +170,8 @@ def _finish(task, blocks, solver, tol, params) -> tuple[Fit, Certificate]:
 
 def _merit(end):
     fit, certificate = end
-    return not certificate.degenerate, fit.loglik
+    value = fit.loglik if fit.objective is None else fit.objective
+    return preference(certificate.degenerate, value, certificate.price)
 
 
 def _record(i, start, screened, end, joined, offset):

@@ -6,8 +6,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from smoe.blocks import Block
+from smoe.fields import check_part
 from smoe.mixture import MixtureOfExperts
-from smoe.params import MoEParams, n_experts_of
+from smoe.params import MoEParams
 from smoe.registry import resolve
 from smoe.scaling import Scaling
 from smoe.validation import check_number
@@ -82,12 +83,13 @@ class Elemental(Start):
         size = min(max(self.n_neighbors, n_terms), m)
         rows = [self._element(features, size, min(n_terms, m), block.weight, rng) for _ in range(task.n_experts)]
         gate = task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1)
-        return MoEParams(gate, expert.from_elements(block.expert_Z, block.y, block.weight, np.array(rows)))
+        return MoEParams(gate, expert.from_elements(block.rows, block.weight, np.array(rows)))
 
     def _element(self, features, size, n_terms, weight, rng):
         centre = _draw(weight, rng)
         distance = ((features - features[:, [centre]]) ** 2).sum(axis=0)
-        neighbours = np.sort(np.argpartition(distance, size - 1)[:size])
+        # Equal distances must not be told apart by rounding: in single precision they are ties, which row order breaks.
+        neighbours = np.sort(np.argsort(distance.astype(np.float32), kind="stable")[:size])
         return rng.choice(neighbours, n_terms, replace=False)
 
 
@@ -190,7 +192,7 @@ def _from_resp(task, resp):
     """Return the experts' M-step on responsibilities and a flat gate."""
     block, expert = task.block, task.model.expert
     params = expert.init_params(task.n_experts, len(block.expert_Z) - 1)
-    params = expert.m_step(expert.suffstats(block.expert_Z, block.y, params, resp * block.weight), params)
+    params = expert.m_step(expert.suffstats(block.rows, params, resp * block.weight), params)
     return MoEParams(task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1), params)
 
 
@@ -198,18 +200,13 @@ def _checked(params, task):
     """Return the parameters as arrays. Raise ValueError unless they have the model's shapes and are finite."""
     if not isinstance(params, MoEParams):
         raise ValueError(f"start: FromParams takes MoEParams such as params_ of a fit, got {type(params).__name__}.")
-    gate = task.model.gate.init_params(task.n_experts, len(task.scaling.gate.kept))
-    expert = task.model.expert.init_params(task.n_experts, len(task.scaling.expert.kept))
-    for part, wanted in ((params.gate, gate), (params.expert, expert)):
-        if type(part) is not type(wanted):
-            raise ValueError(f"start: the model takes {type(wanted).__name__}, got {type(part).__name__}.")
-        for name, field in wanted._asdict().items():
-            given = np.asarray(getattr(part, name), dtype=float)
-            if given.shape != np.shape(field) or not np.all(np.isfinite(given)):
-                raise ValueError(f"start: {name} must be finite with shape {np.shape(field)}, got {given.shape}.")
-    if n_experts_of(params) and np.any(np.asarray(getattr(params.expert, "variance", 1.0)) <= 0):
-        raise ValueError("start: variance must be positive.")
-    for name, bound in task.model.gate.lower.items():
-        if np.any(np.asarray(getattr(params.gate, name)) <= bound):
-            raise ValueError(f"start: {name} must be larger than {bound:g}, got {getattr(params.gate, name)}.")
-    return MoEParams(*(type(part)(*(np.asarray(field, dtype=float) for field in part)) for part in params))
+    scaling = task.scaling
+    wanted = task.model.init_params(task.n_experts, len(scaling.gate.kept), len(scaling.expert.kept))
+    try:
+        parts = [
+            check_part(part, blank, fields, side)
+            for part, blank, fields, side in zip(params, wanted, task.model.fields, params._fields, strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"start: {error}") from None
+    return MoEParams(*parts)

@@ -6,9 +6,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 import naive
+from families import FAMILIES
+from smoe import MoERegressor
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS
-from smoe.features import design
+from smoe.features import Rows, design
 from smoe.gates import GATES
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, unflatten
@@ -16,8 +18,23 @@ from smoe.scaling import Scaling
 
 SMOOTH = [name for name in GATES if GATES[name]().smooth]
 INFORMED = [name for name in SMOOTH if hasattr(GATES[name](), "information")]
-PAIRS = [(gate, expert) for gate in GATES for expert in EXPERTS]
-SMOOTH_PAIRS = [(gate, expert) for gate in INFORMED for expert in EXPERTS]
+BATTERY = [*EXPERTS, *FAMILIES]  # families that are tested: those of smoe, and some that only tests have
+OTHERS = [("softmax", name) for name in FAMILIES if name != "multinomial"]  # means of classes are not numbers
+# Every gate with one family, every family with one gate: gates and families do not know each other.
+WITH_SOFTMAX = [("softmax", name) for name in EXPERTS if name != "gaussian"]
+PAIRS = [(gate, "gaussian") for gate in GATES] + WITH_SOFTMAX
+ALL_PAIRS = PAIRS + OTHERS
+SMOOTH_PAIRS = [(gate, "gaussian") for gate in INFORMED] + WITH_SOFTMAX + OTHERS
+
+
+def expert_of(name):
+    """A family of smoe or of the tests."""
+    return EXPERTS[name]() if name in EXPERTS else FAMILIES[name]()
+
+
+def lower_of(family):
+    """Fields that are bounded below, with their bound."""
+    return {name: field.lower for name, field in family.fields.items() if np.isfinite(field.lower)}
 
 
 def frozen(params):
@@ -45,11 +62,11 @@ def perturbed(params, lower, rng, spread=1.0, free=None):
 def random_gate(gate, k, d, rng, spread=1.0, pinned=True):
     """Random parameters of a gate; with ``pinned`` those that its convention pins stay at their first value."""
     params = gate.init_params(k, d)
-    return perturbed(params, gate.lower, rng, spread, gate.free(params) if pinned else None)
+    return perturbed(params, lower_of(gate), rng, spread, gate.free(params) if pinned else None)
 
 
 def random_expert(expert, k, d, rng, spread=1.0):
-    return perturbed(expert.init_params(k, d), expert.lower, rng, spread)
+    return perturbed(expert.init_params(k, d), lower_of(expert), rng, spread)
 
 
 class Problem:
@@ -58,7 +75,7 @@ class Problem:
     def __init__(self, gate, expert, n=40, k=3, d=2, seed=0, spread=1.0, weighted=False):
         rng = np.random.default_rng(seed)
         self.rng, self.k, self.d = rng, k, d
-        self.model = MixtureOfExperts(GATES[gate](), EXPERTS[expert]())
+        self.model = MixtureOfExperts(GATES[gate](), expert_of(expert))
         self.X = rng.uniform(-1, 1, (n, d))
         self.truth = MoEParams(
             random_gate(self.model.gate, k, d, rng, spread), random_expert(self.model.expert, k, d, rng, spread)
@@ -80,12 +97,22 @@ class Problem:
     def near_truth(self, spread=0.3):
         gate, expert = self.model.gate, self.model.expert
         return MoEParams(
-            perturbed(self.truth.gate, gate.lower, self.rng, spread, gate.free(self.truth.gate)),
-            perturbed(self.truth.expert, expert.lower, self.rng, spread),
+            perturbed(self.truth.gate, lower_of(gate), self.rng, spread, gate.free(self.truth.gate)),
+            perturbed(self.truth.expert, lower_of(expert), self.rng, spread),
         )
 
     def loglik(self, params):
         return self.twin.loglik(params, self.X, self.y, self.weight)
+
+
+def wearing(expert, params, X):
+    """An estimator that answers as if it had been fitted with these experts and a gate that prefers none."""
+    k = len(params[0])
+    y = np.random.default_rng(0).normal(size=len(X))
+    model = quietly(MoERegressor(k, random_state=0, max_iter=1).fit, X, y)
+    gate = model.gate_.init_params(k, X.shape[1])
+    model.expert_, model.params_ = expert, MoEParams(gate, params)
+    return model
 
 
 def twin(model):
@@ -96,12 +123,38 @@ def twin(model):
 
     def log_density(y, x, params):
         Z = design(np.reshape(x, (-1, 1)))
-        return model.expert.log_prob(Z, np.array([y]), params)[:, 0].tolist()
+        return model.expert.log_prob(Rows(Z, np.array([y])), params)[:, 0].tolist()
 
     return naive.Twin(
         naive.SCORES.get(type(model.gate).__name__, scores),
         naive.LOG_DENSITY.get(type(model.expert).__name__, log_density),
     )
+
+
+# scikit-learn's checks that call score_samples(X). Here it is the density of y given x, and there is none without y.
+WITHOUT_Y = (
+    "check_methods_subset_invariance",
+    "check_methods_sample_order_invariance",
+    "check_dataframe_column_names_consistency",
+)
+
+
+def for_check(estimator, check):
+    """Return the estimator, without ``score_samples`` for the checks that call it as if it needed no y."""
+    if check.func.__name__ not in WITHOUT_Y:
+        return estimator
+
+    class Hidden(type(estimator)):
+        @property
+        def score_samples(self):
+            raise AttributeError("score_samples")
+
+        def __getattr__(self, name):
+            if name == "score_samples":
+                raise AttributeError(name)
+            return super().__getattr__(name)
+
+    return Hidden(**estimator.get_params(deep=False))
 
 
 def assert_close(actual, desired, rtol=1e-9, atol=1e-12):
@@ -128,16 +181,16 @@ def quietly(fit, *args, **kwargs):
         return fit(*args, **kwargs)
 
 
-def distribution_function(log_density, centre, sd, n=40001, reach=15.0):
+def distribution_function(log_density, centre, sd, low=-np.inf, n=40001, reach=15.0):
     """Integrate a density over a grid: the distribution function as a callable, and its value at the far end."""
-    grid = np.linspace(centre - reach * sd, centre + reach * sd, n)
+    grid = np.linspace(max(centre - reach * sd, low + 1e-9 * sd), centre + reach * sd, n)
     density = np.exp(log_density(grid))
     total = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
     return (lambda y: np.interp(y, grid, total)), total[-1]
 
 
-def interrupt_of_compiled_code():
-    """The error that comes out of compiled code when Ctrl-C hits it."""
+def interrupt_of_compiled_code(cause=None):
+    """The error that comes out of compiled code when Ctrl-C, or another signal whose handler raises, hits it."""
     inner, outer = SystemError("returned a result with an exception set"), SystemError("the same again")
-    inner.__cause__, outer.__cause__ = KeyboardInterrupt(), inner
+    inner.__cause__, outer.__cause__ = cause or KeyboardInterrupt(), inner
     return outer

@@ -257,7 +257,8 @@ def uncertified(words, x, y, also=None, **settings):
     fitted = model(**settings)
     with pytest.warns(ConvergenceWarning) as record:
         fitted.fit(x, y)
-    assert any(f"not a certified maximum: {fitted.status_}" == str(w.message) for w in record)
+    pointer = " (what to do: see the guide's page on the certificate)"
+    assert any(f"not a certified maximum: {fitted.status_}{pointer}" == str(w.message) for w in record)
     assert also is None or any(re.search(also, str(w.message)) for w in record)
     assert all(issubclass(w.category, ConvergenceWarning) for w in record)
     assert not fitted.converged_ and fitted.standard_errors_ is None

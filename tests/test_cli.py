@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import smoe
+import smoe.warm_up
 from helpers import interrupt_of_compiled_code
 from smoe import SoftmaxMoERegressor
 from smoe.cli import main
 from smoe.datasets import load_engel
+from smoe.gates import GATES
 from smoe.simulation import StudyResult, papers
 from smoe.simulation._plan import SCALES
 from smoe.tables import read_columns
@@ -246,15 +248,12 @@ def test_fit_prints_and_writes(tmp_path, capsys):
     X, y = load_engel(return_X_y=True)
     model = SoftmaxMoERegressor(2, random_state=1).fit(X, y)
     printed = capsys.readouterr().out
-    table = str(model.summary(["income"])).splitlines()
-    assert printed.splitlines()[8 : len(table)] == table[8:] and "  income " in printed
+    table = str(model.summary(["income"]))
+    assert printed.splitlines()[0] == f"{ENGEL}, 235 rows: foodexp on income"
+    assert table[table.index("\nstandard errors") :] in printed and "  income " in printed
     fit = json.loads((out / "fit.json").read_text())
-    assert (
-        fit["loglik"] == pytest.approx(model.loglik_, rel=1e-12)
-        and fit["certified"]
-        and fit["rows"] == 235
-        and fit["x"] == ["income"]
-    )
+    assert fit["loglik"] == pytest.approx(model.loglik_, rel=1e-12)
+    assert (fit["certified"], fit["rows"], fit["x"]) == (True, 235, ["income"])
     np.testing.assert_allclose(fit["params"]["expert"]["coef"], model.expert_coef_, rtol=1e-7)
     np.testing.assert_allclose(fit["standard_errors"]["gate"]["coef"][0], model.standard_errors_.gate.coef[0], 1e-6)
     assert fit["standard_errors"]["gate"]["coef"][1] == [None]
@@ -319,3 +318,18 @@ def test_tables_of_other_kinds(tmp_path):
     with pytest.raises(ValueError, match="not UTF-8"):
         read_columns(table(tmp_path, "a,b\n1,\xe9\n", "latin-1"), "a")
     assert main(["fit", str(tmp_path), "--y", "a"]) == 2
+
+
+# warm-up --------------------------------------------------------------------------------------------------------------
+
+
+def test_warm_up(capsys, monkeypatch):
+    monkeypatch.setattr(smoe.warm_up, "_ESTIMATORS", {"softmax gate": SoftmaxMoERegressor(n_init=2, random_state=0)})
+    assert main(["warm-up"]) == 0
+    first, gate, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("compiling") and gate.split()[:2] == ["softmax", "gate"] and last.startswith("kept ")
+
+
+def test_warm_up_knows_every_gate():
+    kinds = {type(estimator._resolved_gate()) for estimator in smoe.warm_up._ESTIMATORS.values()}
+    assert kinds >= set(GATES.values())

@@ -5,7 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smoe.datasets import load_engel, load_ethanol, load_faithful, load_mcycle
+from smoe.datasets import (
+    load_biochemists,
+    load_engel,
+    load_ethanol,
+    load_faithful,
+    load_insurance,
+    load_mcycle,
+)
 
 # Rows, features, target; first row and mean of each column, features before target, worked out without smoe.
 KNOWN = [
@@ -13,6 +20,22 @@ KNOWN = [
     (load_mcycle, 133, ["times"], "accel", [2.4, 0.0], [25.179, -25.546]),
     (load_faithful, 272, ["waiting"], "eruptions", [79.0, 3.6], [70.897, 3.488]),
     (load_ethanol, 88, ["C", "E"], "NOx", [12.0, 0.907, 3.741], [12.034, 0.926, 1.957]),
+    (
+        load_insurance,
+        64,
+        ["age", "engine", "district", "holders"],
+        "claims",
+        [0, 0, 1, 197, 38],
+        [1.5, 1.5, 2.5, 364.984, 49.234],
+    ),
+    (
+        load_biochemists,
+        915,
+        ["female", "married", "kids", "phd", "mentor"],
+        "articles",
+        [0, 1, 0, 2.52, 7, 0],
+        [0.460, 0.662, 0.495, 3.103, 8.767, 1.693],
+    ),
 ]
 LOADERS = [row[0] for row in KNOWN]
 

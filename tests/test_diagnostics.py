@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 from scipy.special import xlogy
-from scipy.stats import kstest, norm, poisson
+from scipy.stats import chisquare, kstest, norm, poisson
 from sklearn.exceptions import NotFittedError
 
 import naive
-from helpers import quietly
+from families import Line, MultinomialExpert, NegativeBinomialExpert, PoissonExpert, SizedLine
+from helpers import quietly, wearing
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_engel, load_faithful
-from smoe.diagnostics import diagnose
+from smoe.diagnostics import diagnose, rootogram
 from smoe.diagnostics.residuals import quantile_residuals
-from smoe.experts import Expert, GaussianExpert, GaussianExpertParams
+from smoe.experts import Expert, GaussianExpert, GaussianExpertParams, Support
+from smoe.features import Rows
 from smoe.gates import LinearGateParams
 from smoe.params import MoEParams
 
@@ -158,12 +160,12 @@ def test_overlapping_experts_are_told(model):
 class PoissonLines(GaussianExpert):
     """Counts with mean exp(a'x + b): what a diagnosis needs of them."""
 
-    discrete = True
+    support = Support(0.0, kind="integers")
     log_cdf = Expert.log_cdf
 
-    def cdf(self, Z, y, params, upper=False):
-        rate = np.exp(self.mean(Z, params))
-        return poisson.sf(y, rate) if upper else poisson.cdf(y, rate)
+    def cdf(self, rows, params, upper=False):
+        rate = np.exp(self.mean(rows, params))
+        return poisson.sf(rows.y, rate) if upper else poisson.cdf(rows.y, rate)
 
 
 def test_residuals_of_counts_are_randomised():
@@ -178,15 +180,95 @@ def test_residuals_of_counts_are_randomised():
         )
     )
     distribution = model.predict_distribution(X)
-    pit, residuals = quantile_residuals(distribution, y, True, 0)
+    pit, residuals = quantile_residuals(distribution, y, 0)
     rate = np.exp(X[:, 0])
     assert np.all((pit >= poisson.cdf(y - 1, rate)) & (pit <= poisson.cdf(y, rate)))
     assert kstest(pit, "uniform").pvalue > 0.05 and kstest(residuals, "norm").pvalue > 0.05
     np.testing.assert_allclose(norm.ppf(pit), residuals, rtol=1e-6, atol=1e-9)
-    np.testing.assert_array_equal(pit, quantile_residuals(distribution, y, True, 0)[0])
-    assert not np.array_equal(pit, quantile_residuals(distribution, y, True, 1)[0])
+    np.testing.assert_array_equal(pit, quantile_residuals(distribution, y, 0)[0])
+    assert not np.array_equal(pit, quantile_residuals(distribution, y, 1)[0])
     found = model.diagnose(X, y, random_state=0)
     np.testing.assert_array_equal(found.pit, pit)
+
+
+def counts(n=2000, size=2.0):
+    """A mixture of negative binomial laws, and draws from it."""
+    rng = np.random.default_rng(3)
+    X = rng.uniform(-1, 1, (n, 1))
+    params = SizedLine(np.array([[1.0], [-0.5]]), np.array([0.0, 2.0]), np.full(2, size))
+    model = wearing(NegativeBinomialExpert(), params, X)
+    return model, X, model.sample(X, random_state=0)
+
+
+def test_residuals_of_counts_are_normal_under_the_model():
+    model, X, y = counts()
+    found = model.diagnose(X, y, random_state=0)
+    assert found.uniformity[1] > 0.01 and kstest(found.residuals, "norm").pvalue > 0.01
+    again = model.diagnose(X[:500], y[:500], random_state=0)
+    np.testing.assert_array_equal(again.residuals, found.residuals[:500])
+    thin = wearing(PoissonExpert(), Line(*model.params_.expert[:2]), X).diagnose(X, y, random_state=0)
+    assert told(thin, "PIT values are not uniform")
+
+
+class Undecided(PoissonExpert):
+    """Whole numbers, without saying from where on: the distribution function at -1 is asked, and is NaN."""
+
+    support = Support(kind="integers")
+
+    def cdf(self, rows, params, upper=False):
+        return np.where(rows.y < 0, np.nan, super().cdf(rows, params, upper))
+
+    def log_cdf(self, rows, params, upper=False):
+        return np.where(rows.y < 0, np.nan, super().log_cdf(rows, params, upper))
+
+
+def test_a_distribution_function_that_is_nan_is_a_problem():
+    model, X, y = counts()
+    lines = Line(*model.params_.expert[:2])
+    found = wearing(Undecided(), lines, X).diagnose(X, y, random_state=0)
+    assert told(found, f"the residuals of {(y == 0).sum()} rows are NaN: Undecided.cdf is not a number at y, or below")
+    assert np.all(np.isfinite(wearing(PoissonExpert(), lines, X).diagnose(X, y).residuals))
+
+
+def test_rootogram_is_the_sum_of_the_probabilities():
+    model, X, y = counts()
+    found = rootogram(model, X, y)
+    np.testing.assert_array_equal(found.edges, np.arange(len(found.observed) + 1.0) * np.ceil((y.max() + 1) / 60))
+    one = rootogram(model, X, y, width=1)
+    np.testing.assert_array_equal(one.observed, np.bincount(y.astype(int)))
+    law, gate = model.expert_, model.gate_proba(X)
+    params, rows = model.params_.expert, Rows(np.column_stack([X, np.ones(len(X))]).T)
+    wanted = [(gate.T * law.law(rows, params).pmf(j)).sum() for j in range(int(y.max()) + 1)]
+    np.testing.assert_allclose(one.expected, wanted, rtol=1e-10)
+    assert (
+        chisquare(one.observed[:20], one.expected[:20] * one.observed[:20].sum() / one.expected[:20].sum()).pvalue
+        > 0.01
+    )
+    five = rootogram(model, X, y, width=5)
+    np.testing.assert_array_equal(five.observed[:3], one.observed[:15].reshape(3, 5).sum(axis=1))
+    np.testing.assert_allclose(five.expected[:3], one.expected[:15].reshape(3, 5).sum(axis=1), rtol=1e-10)
+    far = rootogram(model, X, y + 1e6)
+    assert len(far.observed) <= 61 and far.observed.sum() == len(y) and far.expected.sum() < 1e-9
+
+
+def test_rootograms_are_of_counts():
+    model, X, y = counts(50)
+    with pytest.raises(ValueError, match="y must hold whole numbers"):
+        rootogram(model, X, y + 0.5)
+    with pytest.raises(ValueError, match=r"y must have shape \(50,\), got \(3,\)"):
+        rootogram(model, X, y[:3])
+    with pytest.raises(ValueError, match="width must be an integer of at least 1"):
+        rootogram(model, X, y, 0)
+    gaussian = SoftmaxMoERegressor(1).fit(X, y)
+    with pytest.raises(ValueError, match="needs a family of whole numbers; this one's responses are real"):
+        rootogram(gaussian, X, y)
+
+
+def test_classes_have_no_residuals():
+    X = np.linspace(-1, 1, 30)[:, None]
+    params = Line(np.zeros((1, 2, 1)), np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="need responses that are numbers; this family's are classes"):
+        wearing(MultinomialExpert(), params, X).diagnose(X, np.zeros(30))
 
 
 def test_edges():

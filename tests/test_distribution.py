@@ -6,6 +6,9 @@ from scipy.integrate import quad
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from smoe._kernels.normal_mixture import normal_quantiles
+from smoe._kernels.normal_modes import normal_modes
+from smoe._kernels.normal_regions import normal_regions
 from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture, HighestDensityRegions
 from smoe.experts import GaussianExpert, GaussianExpertParams
@@ -260,8 +263,86 @@ def test_regions_by_row():
         regions.contains(1.0)
 
 
-def test_families_that_are_not_normal_say_so():
-    mixture = Case([0.5, 0.5], [0, 1], [1, 2], expert=Plain()).mixture
-    for ask, words in ((mixture.mode, "the mode"), (lambda: mixture.hdr(0.9), "highest-density region")):
-        with pytest.raises(NotImplementedError, match=f"{words}.*Plain.normal returns None"):
-            ask()
+# The valley of "just two modes" is as deep as rounding.
+SEARCHED = [name for name in CASES if not name.startswith(("a rare spike", "spikes", "just"))]
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_searched_modes_and_regions_are_the_exact_ones(name):
+    """A family that does not say that it is normal gets what a normal one gets."""
+    case = CASES[name]
+    plain = Case(case.weight, case.mean, case.sd, n=3, expert=Plain()).mixture
+    mode, exact = plain.mode(), case.mixture.mode()
+    np.testing.assert_allclose(case.pdf(mode), case.pdf(exact)[0], rtol=1e-9)
+    for coverage in (0.05, 0.5, 0.9, 0.999, 1 - 1e-9):
+        wanted, found = case.mixture.hdr(coverage), plain.hdr(coverage)
+        assert np.all(found.n_intervals == wanted.n_intervals)
+        scale = np.abs(wanted.edges).max() + case.sd.max()
+        for row in range(3):
+            np.testing.assert_allclose(found.of(row), wanted.of(0), rtol=1e-6, atol=1e-7 * scale)
+        np.testing.assert_allclose(found.level, wanted.level[0], rtol=1e-5)
+
+
+def normal_level(coverage, sd=1.0):
+    """Density at the edges of one normal's highest-density region."""
+    return norm.pdf(norm.ppf(0.5 + 0.5 * coverage)) / sd
+
+
+@pytest.mark.parametrize("sd", [7e-132, 1.0, 1e140])
+@pytest.mark.parametrize("mean", [0.0, 3e8, 1e17, -1.6e60, -1.6e174, 1e250])
+def test_level_of_one_normal_however_large_its_mean(mean, sd):
+    mixture = Case([1.0], [mean], [sd]).mixture
+    np.testing.assert_allclose(mixture.hdr(0.5).level, normal_level(0.5, sd), rtol=1e-9)
+    np.testing.assert_allclose(mixture.mode(), [mean])
+    half = norm.ppf(0.75) * sd
+    np.testing.assert_allclose(mixture.hdr(0.5).of(0), [[mean - half, mean + half]], rtol=1e-9, atol=1e-9 * sd)
+
+
+@pytest.mark.parametrize("scale", [1e17, 1e60, 1e200, 1e308])
+def test_regions_of_experts_worlds_apart(scale):
+    """Then each expert has a region of its own, at one level: the mass of all is that of an equation for the level."""
+    weight, mean, sd = np.array([0.5, 0.3, 0.2]), scale * np.array([-1.0, 0.2, 1.1]), np.array([1.0, 2.0, 0.5])
+    mixture = Case(weight, mean, sd).mixture
+
+    def mass(log_level):
+        drop = np.log(weight / sd) - 0.5 * np.log(2 * np.pi) - log_level
+        return weight @ (2 * norm.cdf(np.sqrt(2 * np.maximum(drop, 0))) - 1)
+
+    for coverage in (0.2, 0.9):
+        regions = mixture.hdr(coverage)
+        np.testing.assert_allclose(mass(np.log(regions.level[0])), coverage, rtol=1e-9)
+        reached = weight / sd / np.sqrt(2 * np.pi) > regions.level[0]
+        np.testing.assert_allclose(regions.of(0), np.column_stack([mean, mean])[reached], rtol=1e-12)
+    assert mixture.mode()[0] == mean[0]
+    np.testing.assert_allclose(mixture.ppf(np.array([[0.25, 0.65, 0.9]])), mean[None], rtol=1e-12)
+
+
+def test_regions_do_not_depend_on_where_zero_is():
+    case = CASES["far apart"]
+    moved = Case(case.weight, case.mean + 2.0**20, case.sd)
+    one, other = case.mixture.hdr(0.9), moved.mixture.hdr(0.9)
+    np.testing.assert_allclose(other.level, one.level, rtol=1e-8)
+    np.testing.assert_allclose(other.of(0) - 2.0**20, one.of(0), atol=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_extreme_mixtures_come_to_an_end(seed):
+    rng = np.random.default_rng(seed)
+    k = rng.integers(1, 6)
+    mean, sd = rng.normal(size=k) * 10.0 ** rng.uniform(-250, 250, k), 10.0 ** rng.uniform(-140, 140, k)
+    mixture = Case(rng.dirichlet(np.ones(k)), mean, sd).mixture
+    for coverage in (0.05, 0.5, 0.99):
+        regions = mixture.hdr(coverage)
+        assert np.all(np.isfinite(regions.of(0))) and regions.level[0] > 0
+        assert np.all(np.isfinite(mixture.interval(coverage)))
+    assert mean.min() <= mixture.mode()[0] <= mean.max()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", ["mean", "sd", "weight"])
+def test_kernels_end_for_what_is_no_number(value, at):
+    parts = {"weight": np.array([[0.5], [0.5]]), "mean": np.array([[0.0], [3.0]]), "sd": np.array([[1.0], [2.0]])}
+    parts[at][1] = value
+    normal_modes(**parts)
+    normal_regions(**parts, coverage=0.9, drop=1.4)
+    normal_quantiles(**parts, p=np.array([0.1]), z=norm.ppf([0.1]), z_share=norm.ppf([[0.2], [0.2]]), sign=1.0)

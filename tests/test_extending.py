@@ -14,24 +14,25 @@ from scipy import stats
 from contract import test_experts as experts_battery
 from contract import test_gates as gates_battery
 from contract import test_mixture as mixture_battery
-from helpers import INFORMED, PAIRS, SMOOTH, SMOOTH_PAIRS
+from helpers import ALL_PAIRS, BATTERY, INFORMED, SMOOTH, SMOOTH_PAIRS
 from smoe import MoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import EXPERTS, GaussianExpertParams
-from smoe.features import design
+from smoe.features import Rows, design
 from smoe.gates import GATES
 from smoe.params import MoEParams
 from smoe.simulation import Truth
 
 DOCS = Path(__file__).parents[1] / "docs"
 sys.path.append(str(DOCS / "extending"))
+from geometric_family import Geometric  # noqa: E402
 from quadratic_gate import QuadraticGate, QuadraticGateParams  # noqa: E402
+from similar_slopes import SimilarSlopes  # noqa: E402
 from student_t_expert import StudentTExpert  # noqa: E402
 
-REGISTERED = (GATES, SMOOTH, INFORMED, EXPERTS, PAIRS, SMOOTH_PAIRS)
-# One M-step with weights is a step up and not the maximum; what is beyond the grids of these tests is not negligible.
+REGISTERED = (GATES, SMOOTH, INFORMED, BATTERY, ALL_PAIRS, SMOOTH_PAIRS)
+# What is beyond the grids of these tests is not negligible.
 NOT_FOR_T = (
-    "test_m_step_is_the_maximum",
     "test_sample_follows_the_density",
     "test_cdf_is_the_integral_of_the_density",
     "test_mean_and_std_are_those_of_the_density",
@@ -94,17 +95,17 @@ def t_experts(k=3, d=2, m=60):
 
 def test_student_t_is_that_of_scipy():
     expert, params, Z, y, _ = t_experts()
-    law = stats.t(4.0, expert.mean(Z, params), np.sqrt(params.variance)[:, None])
-    np.testing.assert_allclose(expert.log_prob(Z, y, params), law.logpdf(y), rtol=1e-12)
-    np.testing.assert_allclose(expert.cdf(Z, y, params), law.cdf(y), rtol=1e-10)
-    np.testing.assert_allclose(expert.cdf(Z, y, params, upper=True), law.sf(y), rtol=1e-10)
-    np.testing.assert_allclose(expert.log_cdf(Z, y, params), law.logcdf(y), rtol=1e-9)
-    np.testing.assert_allclose(expert.ppf(Z, 0.3, params), law.ppf(0.3), rtol=1e-10)
-    np.testing.assert_allclose(expert.ppf(Z, 0.3, params, upper=True), law.isf(0.3), rtol=1e-10)
-    np.testing.assert_allclose(expert.variance(Z, params), law.var() * np.ones(y.shape), rtol=1e-12)
+    law = stats.t(4.0, expert.mean(Rows(Z), params), np.sqrt(params.variance)[:, None])
+    np.testing.assert_allclose(expert.log_prob(Rows(Z, y), params), law.logpdf(y), rtol=1e-12)
+    np.testing.assert_allclose(expert.cdf(Rows(Z, y), params), law.cdf(y), rtol=1e-10)
+    np.testing.assert_allclose(expert.cdf(Rows(Z, y), params, upper=True), law.sf(y), rtol=1e-10)
+    np.testing.assert_allclose(expert.log_cdf(Rows(Z, y), params), law.logcdf(y), rtol=1e-9)
+    np.testing.assert_allclose(expert.ppf(Rows(Z), 0.3, params), law.ppf(0.3), rtol=1e-10)
+    np.testing.assert_allclose(expert.ppf(Rows(Z), 0.3, params, upper=True), law.isf(0.3), rtol=1e-10)
+    np.testing.assert_allclose(expert.variance(Rows(Z), params), law.var() * np.ones(y.shape), rtol=1e-12)
     one = Z[:, [0] * 40_000]
-    draws = expert.sample(one, np.ones(40_000, dtype=int), params, np.random.default_rng(0))
-    located = stats.t(4.0, expert.mean(Z, params)[1, 0], np.sqrt(params.variance[1]))
+    draws = expert.sample(Rows(one), np.ones(40_000, dtype=int), params, np.random.default_rng(0))
+    located = stats.t(4.0, expert.mean(Rows(Z), params)[1, 0], np.sqrt(params.variance[1]))
     assert stats.kstest(draws, located.cdf).pvalue > 1e-3
 
 
@@ -112,10 +113,10 @@ def test_student_t_m_steps_climb_to_a_maximum():
     expert, params, Z, y, resp = t_experts()
     before = -np.inf
     for _ in range(300):
-        now = (resp * expert.log_prob(Z, y, params)).sum()
+        now = (resp * expert.log_prob(Rows(Z, y), params)).sum()
         assert now >= before - 1e-12 * abs(now)
-        before, params = now, expert.m_step(expert.suffstats(Z, y, params, resp), params)
-    score = expert.score(expert.suffstats(Z, y, params, resp), params)
+        before, params = now, expert.m_step(expert.suffstats(Rows(Z, y), params, resp), params)
+    score = expert.score(expert.suffstats(Rows(Z, y), params, resp), params)
     assert max(np.abs(field).max() for field in score) < 1e-8
 
 
@@ -152,9 +153,35 @@ def test_quadratic_gate_finds_an_island():
     assert "square" in str(model.summary())
 
 
-@pytest.mark.parametrize("page", ["index.md", "extending/gate.md", "extending/expert.md"])
+@pytest.mark.parametrize(
+    "page", ["index.md", "extending/gate.md", "extending/expert.md", "extending/family.md", "extending/penalty.md"]
+)
 def test_the_code_on_a_page_runs(page, capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)
     for block in blocks:
         exec(block, {})
     assert blocks and capsys.readouterr().out
+
+
+def test_a_family_of_forty_lines_fits():
+    rng = np.random.default_rng(1)
+    X = rng.uniform(-1, 1, (1500, 1))
+    eta = np.where(rng.random(1500) < 1 / (1 + np.exp(-6 * X[:, 0])), 2 + X[:, 0], -1.0)
+    y = rng.geometric(1 / (1 + np.exp(eta))) - 1.0
+    model = MoERegressor(2, expert=Geometric(), random_state=0).fit(X, y)
+    law = stats.geom(1 / (1 + model.expert_predict(X)), loc=-1)
+    wanted = np.log((model.gate_proba(X) * law.pmf(y[:, None])).sum(axis=1)).sum()
+    assert model.converged_ and model.loglik_ == pytest.approx(wanted, rel=1e-10)
+    assert np.isfinite(np.concatenate([*map(np.ravel, model.standard_errors_.expert)])).all()
+    with pytest.raises(ValueError, match="y: Geometric takes whole numbers of at least 0; 1 of 1500 rows"):
+        model.fit(X, np.append(y[:-1], 0.5))
+
+
+def test_a_penalty_on_different_slopes():
+    moe = make_moe(300, n_experts=2, random_state=0)
+    gaps = []
+    for alpha in (0.0, 0.1, 10.0, 1e4):
+        model = MoERegressor(2, penalty=SimilarSlopes(alpha), random_state=0).fit(moe.data, moe.target)
+        gaps.append(float(np.abs(np.diff(model.expert_coef_[:, 0]))[0]))
+        assert model.converged_
+    assert gaps == sorted(gaps, reverse=True) and gaps[-1] < 1e-2 * gaps[0]

@@ -11,7 +11,6 @@ from scipy.stats import norm
 import naive
 from smoe._kernels import elementary
 from smoe._kernels import posterior as kernels
-from smoe._kernels._jit import must_compile
 from smoe._kernels.designs import predictors, standard_rows
 from smoe._kernels.gaussian import gaussian_log_prob
 from smoe._kernels.moments import covariance_weights, weighted_grams
@@ -118,6 +117,29 @@ def test_covariance_weights(k, rng):
     proba, weight = rng.dirichlet(np.ones(k), 30).T.copy(), rng.uniform(size=30)
     wanted = [-weight * proba[i] * proba[j] for i in range(k) for j in range(i + 1, k)]
     np.testing.assert_allclose(covariance_weights(proba, weight), np.reshape(wanted, (-1, 30)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("p", [1, 3])
+def test_information_of_a_linear_gate(k, p, rng):
+    """Sum over rows of w (diag(pi) - pi pi') x zz'."""
+    proba, weight, Z = rng.dirichlet(np.ones(k), 30).T.copy(), rng.uniform(size=30), rng.normal(size=(p, 30))
+    wanted = sum(
+        w * np.kron(np.diag(pi) - np.outer(pi, pi), np.outer(z, z))
+        for pi, w, z in zip(proba.T, weight, Z.T, strict=True)
+    )
+    found = SoftmaxGate().information(Z, None, proba, weight)
+    np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-13)
+
+
+def test_information_is_assembled_for_those_who_ask(monkeypatch, rng):
+    model, X, y = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), rng.normal(size=(30, 1)), rng.normal(size=30)
+    blocks, params = Blocks.plain(model, X, y), model.init_params(3, 1, 1)
+    with_it = blocks.sum(model.statistics, params)
+    monkeypatch.setattr(SoftmaxGate, "assembled", None)
+    without = blocks.sum(model.statistics, params, False)
+    assert without.gate_information is None and with_it.gate_information.shape == (6, 6)
+    assert without.loglik == with_it.loglik
 
 
 @njit(error_model="numpy")
@@ -277,16 +299,3 @@ def test_entropies(m, rng):
     proba, weight = rng.dirichlet([0.1, 1.0, 3.0], m).T.copy(), rng.uniform(size=m)
     proba[0, 0] = 0.0
     np.testing.assert_allclose(kernels.entropies(proba, weight), entr(proba) @ weight, rtol=1e-12, atol=1e-14)
-
-
-def test_must_compile(tmp_path, monkeypatch):
-    class Stats:
-        cache_path = tmp_path
-
-    class Compiled:
-        stats, signatures, py_func = Stats, [], staticmethod(math.exp)
-
-    assert must_compile(Compiled)
-    (tmp_path / "posterior.exp-12.py311.1.nbc").touch()
-    assert not must_compile(Compiled)
-    assert not must_compile(math.exp)

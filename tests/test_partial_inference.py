@@ -15,9 +15,10 @@ from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.blocks import Blocks
 from smoe.datasets import load_ethanol, make_moe
 from smoe.experts import EXPERTS, GaussianExpertParams
+from smoe.fields import Entry
 from smoe.gates import GATES, LinearGateParams, TopKGate
+from smoe.gates.top_k_moves import kept_moves
 from smoe.inference import bootstrap, covariance
-from smoe.inference.directions import _free_of_jumps
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, permute, unflatten
 from smoe.scaling import Scaling
@@ -70,7 +71,9 @@ def test_singular_directions_are_named(moe):
     gate = LinearGateParams(coef[twice], intercept[twice] + np.log([2.0, 1.0, 1.0]))
     params = MoEParams(gate, type(expert)(*(field[twice] for field in expert)))
     blocks = Blocks(fit._model, moe.data, moe.target, None, Scaling.identity([0], [0]))
-    names = [f"{side} {k}: {e}" for side, es in (("gate", "ab"), ("expert", "abv")) for k in range(3) for e in es]
+    names = [
+        Entry(side, k, e, (), None, e) for side, es in (("gate", "ab"), ("expert", "abv")) for k in range(3) for e in es
+    ]
     found = covariance(fit._model, blocks, params, Certificate(False, "singular", False, True), names)
     errors = found.standard_errors
     assert_close(permute(errors.expert, [0]), permute(fit.standard_errors_.expert, [0]), rtol=1e-5)
@@ -274,14 +277,14 @@ def test_moves_that_leave_the_boundaries(rng):
     model = MixtureOfExperts(gate, EXPERTS["gaussian"]())
     chosen = np.sort(gate.chosen(np.vstack([X.T, np.ones(4001)]), params)[0], axis=0)
     jumps = [set(a) ^ set(b) for a, b in zip(chosen.T[:-1], chosen.T[1:], strict=True) if set(a) != set(b)]
-    basis = _free_of_jumps(gate, Blocks.plain(model, X), params)
+    basis = kept_moves(gate, params, Blocks.plain(model, X))
     assert basis.shape == (6, 6 - len({tuple(sorted(pair)) for pair in jumps})) and len(jumps) >= 2
     for move in basis.T:
         step = 1e-3 * np.append(move, [0.0, 0.0]).reshape(4, 2)
         moved = LinearGateParams(params.coef + step[:, :1], params.intercept + step[:, 1])
         for i, j in jumps:
             np.testing.assert_allclose(crossing(moved, i, j), crossing(params, i, j), rtol=1e-10)
-    assert _free_of_jumps(TopKGate(1), Blocks.plain(model, X), params).shape == (6, 0)
+    assert kept_moves(TopKGate(1), params, Blocks.plain(model, X)).shape == (6, 0)
 
 
 def test_all_experts_selected_is_the_softmax_gate(moe, fitted):
@@ -334,7 +337,7 @@ def test_top_2_allows_for_the_weights_within_the_supports():
     moe = make_moe(400, params=truth, gate=TopKGate(2), random_state=0)
     model = TopKMoERegressor(3, top_k=2, start=FromParams(truth), n_init=1).fit(moe.data, moe.target)
     base, blocks = flatten(model.params_), Blocks.plain(model._model, moe.data, moe.target)
-    moves = _free_of_jumps(TopKGate(2), blocks, model.params_.gate)
+    moves = kept_moves(TopKGate(2), model.params_.gate, blocks)
     assert moves.shape == (4, 3) and model.converged_
     basis = block_diag(np.vstack([moves, np.zeros((2, 3))]), np.eye(9))
 

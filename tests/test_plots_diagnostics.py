@@ -6,7 +6,15 @@ from scipy.stats import binom, norm
 
 from smoe import SoftmaxMoERegressor
 from smoe.datasets import load_engel
-from smoe.plots import plot_diagnostics, plot_expert_load, plot_pit, plot_residual_qq, plot_residuals
+from smoe.diagnostics import Rootogram
+from smoe.plots import (
+    plot_diagnostics,
+    plot_expert_load,
+    plot_pit,
+    plot_residual_qq,
+    plot_residuals,
+    plot_rootogram,
+)
 from smoe.plots.diagnostics import _qq_band
 
 
@@ -73,10 +81,40 @@ def test_load(diagnosis):
     np.testing.assert_allclose(heights, [*diagnosis.load / 235, *diagnosis.first])
 
 
+def test_bars_hang_from_what_is_expected():
+    found = Rootogram(np.array([0.0, 2.0, 4.0, 6.0]), np.array([9.0, 4.0, 0.0]), np.array([8.0, 5.5, 1.2]))
+    ax = plot_rootogram(found)
+    bars = [patch for patch in ax.patches if np.isclose(patch.get_width(), 1.8)]
+    top = [bar.get_y() for bar in bars]
+    np.testing.assert_allclose(top, np.sqrt(found.expected))
+    np.testing.assert_allclose([bar.get_height() for bar in bars], -np.sqrt(found.observed))
+    np.testing.assert_allclose([bar.get_x() + 0.9 for bar in bars], [0.5, 2.5, 4.5])
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), np.column_stack([[0.5, 2.5, 4.5], np.sqrt(found.expected)]))
+    assert sorted(labels(ax)) == ["expected", "observed"]
+
+
 def test_all_of_it(diagnosis):
     figure = plot_diagnostics(diagnosis, 0.8)
     assert [ax.get_xlabel() for ax in figure.axes] == ["normal quantile", "fitted mean", "PIT value", "expert"]
     assert labels(figure.axes[0])[0] == labels(figure.axes[2])[0] == "80 % band"
+
+
+def test_an_estimator_is_diagnosed():
+    X, y = load_engel(return_X_y=True)
+    model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    expected, figure = plot_diagnostics(model.diagnose(X, y), coverage=0.8), plot_diagnostics(model, X, y, coverage=0.8)
+    for one, other in zip(expected.axes, figure.axes, strict=True):
+        assert labels(one) == labels(other)
+        for a, b in zip(one.lines, other.lines, strict=True):
+            np.testing.assert_array_equal(a.get_xydata(), b.get_xydata())
+    for wrong in ((model,), (model, X), (X, X, y)):
+        with pytest.raises(TypeError, match="takes a Diagnosis.*or a fitted estimator with X and y"):
+            plot_diagnostics(*wrong)
+
+
+def test_bars_have_their_numbers(diagnosis):
+    texts = [text.get_text() for text in plot_expert_load(diagnosis).texts]
+    assert texts == [f"{share:.2f}" for share in [*diagnosis.load / 235, *diagnosis.first]]
 
 
 def test_many_residuals_are_thinned_but_not_in_the_tails(diagnosis):

@@ -5,15 +5,21 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kstest, norm
+from scipy.stats import kstest, norm, poisson
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-import smoe.fitted
-from helpers import Problem, interrupt_of_compiled_code, quietly
+from families import Line, PoissonExpert
+from helpers import Problem, interrupt_of_compiled_code, quietly, wearing
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import make_moe
-from smoe.distribution import ConditionalMixture
+from smoe.distribution import ConditionalMixture, HighestDensityRegions
+from smoe.experts import GaussianExpertParams
+from smoe.features import Rows
 from smoe.gates import GATES, SoftmaxGate
+from smoe.gates.base import LinearGateParams
+from smoe.params import MoEParams
+from smoe.validation import rows
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +120,36 @@ def test_data_frames_integers_and_one_row(moe):
     assert one.interval(0.9).shape == (1, 2) and one.mode().shape == (1,)
 
 
+@pytest.mark.parametrize("kind", [np.array, pd.DataFrame, np.asfortranarray])
+def test_later_changes_of_X_change_nothing(moe, kind):
+    model = SoftmaxMoERegressor(2, n_init=3, random_state=0)
+    X = kind(moe.data.copy())
+    mixture = quietly(model.fit, X, moe.target).predict_distribution(X)
+    before = model.predict(X)
+    X[:] = 7.0  # nobody has asked the distributions yet
+    np.testing.assert_array_equal(mixture.mean(), before)
+    np.testing.assert_array_equal(mixture[3:5].interval(0.9), mixture.interval(0.9)[3:5])
+
+
+def test_estimators_of_counts_answer_in_whole_numbers():
+    X = np.linspace(-1, 1, 40)[:, None]
+    params = Line(np.array([[1.0], [-0.5]]), np.array([0.0, 3.0]))
+    model = wearing(PoissonExpert(), params, X)
+    law = [poisson(np.exp(params.coef[k, 0] * X[:, 0] + params.intercept[k])) for k in range(2)]
+
+    def cdf(y):
+        return 0.5 * (law[0].cdf(y) + law[1].cdf(y))
+
+    q = np.array([0.05, 0.3, 0.5, 0.95])
+    found = model.predict_quantiles(X, q)
+    assert found.shape == (40, 4) and np.all(found == np.floor(found))
+    for level, y in zip(q, found.T, strict=True):
+        assert np.all(cdf(y) >= level - 1e-14) and np.all(cdf(y - 1) < level)
+    np.testing.assert_array_equal(model.predict_interval(X, 0.9), found[:, [0, 3]])
+    with pytest.raises(ValueError, match="y is None: score_samples"):
+        model.score_samples(X)
+
+
 def test_draws_follow_the_distribution(fitted, moe):
     mixture = fitted.predict_distribution(moe.data)
     y = mixture.sample(20, random_state=0)
@@ -129,7 +165,7 @@ def test_any_gate(gate):
     problem = Problem(gate, "gaussian", n=30)
     mixture = ConditionalMixture(problem.model, problem.truth, problem.blocks)
     proba = problem.model.gate_proba(problem.block, problem.truth).T
-    mean = problem.model.expert.mean(problem.block.expert_Z, problem.truth.expert).T
+    mean = problem.model.expert.mean(Rows(problem.block.expert_Z), problem.truth.expert).T
     t = (problem.y[:, None] - mean) / np.sqrt(problem.truth.expert.variance)
     np.testing.assert_allclose(mixture.cdf(problem.y), (proba * norm.cdf(t)).sum(axis=1), rtol=1e-10)
     np.testing.assert_allclose(mixture.ppf(mixture.cdf(problem.y)), problem.y, rtol=1e-7)
@@ -157,9 +193,9 @@ def test_threads_and_blocks_change_nothing(fitted, moe):
 
 @pytest.mark.parametrize("method", ["icl", "bic", "score_samples", "predict_interval"])
 def test_rows_are_validated_once(fitted, moe, method, monkeypatch):
-    calls, validate = [], smoe.fitted.validate_data
-    monkeypatch.setattr(smoe.fitted, "validate_data", lambda *a, **k: calls.append(1) or validate(*a, **k))
-    getattr(fitted, method)(*((moe.data, moe.target) if method in ("icl", "bic") else (moe.data,)))
+    calls, validate = [], rows.validate_data
+    monkeypatch.setattr(rows, "validate_data", lambda *a, **k: calls.append(1) or validate(*a, **k))
+    getattr(fitted, method)(*((moe.data,) if method == "predict_interval" else (moe.data, moe.target)))
     assert len(calls) == 1
 
 
@@ -170,7 +206,7 @@ def test_an_interrupt_of_a_prediction_is_an_interrupt(fitted, moe, method, monke
 
     monkeypatch.setattr(SoftmaxGate, "scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        getattr(fitted, method)(*((moe.data, moe.target) if method == "loglik" else (moe.data,)))
+        getattr(fitted, method)(*((moe.data, moe.target) if method in ("loglik", "score_samples") else (moe.data,)))
 
 
 def test_top_k_rows_have_the_selected_experts_only(moe):
@@ -199,3 +235,51 @@ def test_levels_are_numbers(fitted, moe, wrong):
         fitted.predict_quantiles(moe.data, wrong)
     with pytest.raises(TypeError, match="coverage must be numeric"):
         fitted.predict_interval(moe.data, wrong)
+
+
+def test_responsibilities_where_no_density_is_left(fitted):
+    """The wider expert has the far rows; of equally wide ones that whose mean lies towards them."""
+    X = np.arange(8.0)[:, None]
+    model = quietly(clone(fitted).set_params(n_experts=2, n_init=1).fit, X, np.sin(9 * X[:, 0]))
+    flat = LinearGateParams(np.zeros((2, 1)), np.array([1.0, 0.0]))
+
+    def far(intercept, variance, y):
+        expert = GaussianExpertParams(np.zeros((2, 1)), np.array(intercept), np.array(variance))
+        model.params_ = MoEParams(flat, expert)
+        return model.responsibilities([[0.0]], [y])[0]
+
+    for y in (1e100, 1e160, 1e308, -1e160):
+        np.testing.assert_array_equal(far([1.0, 0.0], [1.0, 4.0], y), [0, 1])
+        np.testing.assert_array_equal(far([1.0, 0.0], [4.0, 1.0], y), [1, 0])
+        np.testing.assert_array_equal(far([1.0, 0.0], [1.0, 1.0], y), [1, 0] if y > 0 else [0, 1])
+    np.testing.assert_allclose(far([1.0, 1.0], [2.0, 2.0], 1e160), model.gate_proba([[0.0]])[0])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda m, X: m.predict(X),
+        lambda m, X: m.predict(X, return_std=True),
+        lambda m, X: m.gate_proba(X),
+        lambda m, X: m.expert_predict(X),
+        lambda m, X: m.responsibilities(X, np.zeros(len(X))),
+        lambda m, X: m.score_samples(X, np.zeros(len(X))),
+        lambda m, X: m.loglik(X, np.zeros(len(X))),
+        lambda m, X: m.predict_interval(X),
+        lambda m, X: m.predict_distribution(X).mode(),
+        lambda m, X: m.predict_distribution(X).hdr(0.9),
+        lambda m, X: m.predict_distribution(X).cdf(0.0),
+        lambda m, X: m.sample(X, random_state=0),
+    ],
+)
+def test_x_beyond_float64_is_an_answer_or_an_error(fitted, moe, ask):
+    """NaN never comes out, and nothing hangs."""
+    for row in ([1.7e308, -1.7e308], [1.7e308, 1.7e308], [-1e308, 0.0], [1e308, -1e307]):
+        X = np.array([row, [0.0, 0.0]])[:, : moe.data.shape[1]]
+        try:
+            found = ask(fitted, X)
+        except ValueError as error:
+            assert str(error).startswith("X has values so large")
+        else:
+            values = found.edges if isinstance(found, HighestDensityRegions) else found
+            assert not np.isnan(np.concatenate([np.ravel(v) for v in np.atleast_1d(values)])).any()

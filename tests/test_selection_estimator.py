@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from helpers import quietly
+from helpers import for_check, quietly
 from smoe import MoERegressorSelect, SoftmaxMoERegressor
 from smoe.datasets import load_faithful, make_moe
 from smoe.diagnostics import diagnose
@@ -39,7 +40,7 @@ def fitted(data):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks([MoERegressorSelect(SoftmaxMoERegressor(n_init=3, max_iter=30), n_experts=(1, 2))])
 def test_scikit_learn_checks(estimator, check):
-    check(estimator)
+    check(for_check(estimator, check))
 
 
 def test_the_best_estimator_answers(data, fitted):
@@ -165,6 +166,32 @@ def test_picture_of_the_dendrogram(plots):
     below, above = tree.linkage[:, 2][4 - tree.n_experts - 1 : 4 - tree.n_experts + 1]
     assert below < cut < above
     assert [text.get_text() for text in top.get_legend().get_texts()] == [f"cut: {tree.n_experts} experts"]
+
+
+def test_picture_of_a_dendrogram_whose_heights_fall(plots):
+    """Merges are numbered by what they leave, and drawn in order."""
+    moe = make_moe(500, n_experts=2, random_state=3)
+    model = quietly(SoftmaxMoERegressor(4, random_state=0, n_init=5).fit, moe.data, moe.target)
+    tree = replace(dendrogram(model, moe.data, moe.target), heights=np.array([0.5, 0.2, 0.8]), n_experts=4)
+    top = plots.plot_dendrogram(tree).axes[0]
+    assert [text.get_text() for text in top.texts] == ["3", "2", "1"]
+    heights = [text.get_position()[1] for text in top.texts]
+    assert heights[0] == 0.5 < heights[1] < heights[2] and heights[2] == pytest.approx(0.8, abs=0.05)
+    assert [text.get_bbox_patch().get_facecolor()[0] for text in top.texts] == [0.9, 1.0, 0.9]
+    words = ["no cut: all 4 experts stay apart", "lower than a merge before it, drawn above that"]
+    assert [text.get_text() for text in top.get_legend().get_texts()] == words
+    joints = {
+        (x.mean().round(6), y.max().round(6)) for x, y in (p.vertices.T for c in top.collections for p in c.get_paths())
+    }
+    assert joints == {tuple(np.round(text.get_position(), 6)) for text in top.texts}
+
+
+def test_picture_says_where_its_scale_changes(plots, data):
+    found = quietly(select_n_experts, MODEL, *data, (1, 2))
+    top = plots.plot_selection(found).axes[0]
+    assert top.get_legend().get_title().get_text() == "vertical axis: logarithmic above 10 (grey line)"
+    small = replace(found, table={**found.table, **{name: (0.0, 5.0) for name in ("aic", "bic", "icl", "criterion")}})
+    assert not plots.plot_selection(small).axes[0].get_legend().get_title().get_text()
 
 
 # What is refused -----------------------------------------------------------------------------------------------------

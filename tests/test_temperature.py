@@ -168,7 +168,7 @@ def test_a_start_without_temperature_is_refused(moe):
     start = make_moe(10, 2, 3, random_state=0).params
     for tau in (0.0, -1.0):
         frozen = start._replace(gate=TemperatureGateParams(*start.gate, np.array(tau)))
-        with pytest.raises(ValueError, match="start: temperature must be larger than 0"):
+        with pytest.raises(ValueError, match="start: gate.temperature must be positive"):
             MoERegressor(3, gate=DenseToSparseGate(1.0), start=FromParams(frozen)).fit(moe.data, moe.target)
 
 

@@ -51,7 +51,7 @@ def over_specified():
     """Three experts for two."""
     moe = make_moe(2000, n_experts=2, random_state=0)
     columns = np.arange(1)
-    scaling = standardise(moe.data, moe.target, np.ones(2000), columns, columns)
+    scaling = standardise(MODEL, moe.data, moe.target, np.ones(2000), columns, columns)
     params = scaling.from_units(MODEL, moe.params)
     three = type(params)(*(type(part)(*(field[[0, 1, 1]] for field in part)) for part in params))
     near = three.expert._replace(intercept=three.expert.intercept + [0.0, 0.2, -0.2])

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoe.fields import Field
 from smoe.gates import LinearGate
 
 
@@ -24,6 +25,8 @@ class QuadraticGate(LinearGate):
     Centres and widths are not identified, log odds are: one vector added to every slope, one to every curvature and one
     number to every intercept leave the density as it is. The last expert's row is pinned to zero.
     """
+
+    fields = {**LinearGate.fields, "square": Field(("expert", "feature"))}
 
     def init_params(self, n_experts, n_features):
         zeros = np.zeros((n_experts, n_features))

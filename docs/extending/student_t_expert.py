@@ -26,6 +26,8 @@ class StudentTExpert(GaussianExpert):
     Chamroukhi, F. (2016). Robust mixture of experts modeling using the t distribution. Neural Networks 79, 20-36.
     """
 
+    exact_m_step = False  # a step up, with weights from the parameters before it
+
     def __init__(self, df=5.0, variance_floor=1e-8):
         super().__init__(variance_floor)
         self.df = df
@@ -35,55 +37,55 @@ class StudentTExpert(GaussianExpert):
         if not self.df > 2:
             raise ValueError(f"df must be larger than 2, got {self.df!r}.")
 
-    def _noise(self, Z, y, params):
+    def _noise(self, rows, params):
         """Residuals and squared scales, and the weight (df + 1) / (df + squared standardised residual)."""
-        residual, v = y - self.mean(Z, params), params.variance[:, None]
+        residual, v = rows.y - self.mean(rows, params), params.variance[:, None]
         return residual, v, (self.df + 1) / (self.df + residual**2 / v)
 
-    def log_prob(self, Z, y, params):
-        residual, v, _ = self._noise(Z, y, params)
+    def log_prob(self, rows, params):
+        residual, v, _ = self._noise(rows, params)
         constant = gammaln((self.df + 1) / 2) - gammaln(self.df / 2) - 0.5 * np.log(np.pi * self.df * v)
         return constant - (self.df + 1) / 2 * np.log1p(residual**2 / (self.df * v))
 
-    def cdf(self, Z, y, params, upper=False):
-        residual, v, _ = self._noise(Z, y, params)
+    def cdf(self, rows, params, upper=False):
+        residual, v, _ = self._noise(rows, params)
         return stdtr(self.df, (-residual if upper else residual) / np.sqrt(v))
 
-    def log_cdf(self, Z, y, params, upper=False):
-        return np.log(self.cdf(Z, y, params, upper))
+    def log_cdf(self, rows, params, upper=False):
+        return np.log(self.cdf(rows, params, upper))
 
-    def ppf(self, Z, q, params, upper=False):
+    def ppf(self, rows, q, params, upper=False):
         z = stdtrit(self.df, q)
-        return self.mean(Z, params) + (-z if upper else z) * np.sqrt(params.variance)[:, None]
+        return self.mean(rows, params) + (-z if upper else z) * np.sqrt(params.variance)[:, None]
 
-    def normal(self, Z, params):
+    def normal(self, rows, params):
         """No normal densities: what is exact for those must not be used."""
         return None
 
-    def variance(self, Z, params):
-        return super().variance(Z, params) * self.df / (self.df - 2)
+    def variance(self, rows, params):
+        return super().variance(rows, params) * self.df / (self.df - 2)
 
-    def sample(self, Z, label, params, rng):
-        location = np.take_along_axis(self.mean(Z, params), label[None], axis=0)[0]
+    def sample(self, rows, label, params, rng):
+        location = np.take_along_axis(self.mean(rows, params), label[None], axis=0)[0]
         return location + np.sqrt(params.variance[label]) * rng.standard_t(self.df, len(label))
 
-    def suffstats(self, Z, y, params, resp):
+    def suffstats(self, rows, params, resp):
         """Moments in which far rows count less; the total responsibility is what it was."""
-        weight = self._noise(Z, y, params)[2]
-        return super().suffstats(Z, y, params, resp * weight)._replace(weight=resp.sum(axis=1))
+        weight = self._noise(rows, params)[2]
+        return super().suffstats(rows, params, resp * weight)._replace(weight=resp.sum(axis=1))
 
-    def row_scores(self, Z, y, params):
-        residual, v, weight = self._noise(Z, y, params)
+    def row_scores(self, rows, params):
+        residual, v, weight = self._noise(rows, params)
         slope = weight * residual / v
-        return np.concatenate([slope[:, None] * Z, (0.5 * (slope * residual - 1) / v)[:, None]], axis=1)
+        return np.concatenate([slope[:, None] * rows.Z, (0.5 * (slope * residual - 1) / v)[:, None]], axis=1)
 
-    def curvature(self, Z, y, params, resp, stats):
-        residual, v, weight = self._noise(Z, y, params)
+    def curvature(self, rows, params, resp, stats):
+        residual, v, weight = self._noise(rows, params)
         z = residual**2 / v
         bend = weight**2 / (self.df + 1)  # minus the derivative of the weight by z
         line = resp * (weight - 2 * bend * z) / v
         both = resp * residual * (weight - bend * z) / v**2
-        p = len(Z)
+        Z, p = rows.Z, len(rows.Z)
         out = np.empty((len(v), p + 1, p + 1))
         out[:, :p, :p] = (line[:, None] * Z) @ Z.T
         out[:, :p, p] = out[:, p, :p] = both @ Z.T

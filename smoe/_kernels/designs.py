@@ -31,6 +31,33 @@ def standard_rows(X, low, high, columns, shift, inverse_scale):
 
 
 @kernel
+def _subtract(out, factor, z):
+    for i in range(len(out)):
+        out[i] -= factor * z[i]
+
+
+@kernel
+def _multiply(out, factor):
+    for i in range(len(out)):
+        out[i] *= factor
+
+
+@kernel
+def rotate(Z, factor, m):
+    """Replace the first rows of Z by Q, with Z = R'Q and R an upper triangular factor; one of size zero does nothing.
+
+    Row j is relieved of its share of the rows before it, then scaled. Equal columns of Z stay equal.
+    """
+    for low in range(0, m if len(factor) else 0, _CHUNK):
+        high = min(low + _CHUNK, m)
+        for j in range(len(factor)):
+            for i in range(j):
+                if factor[i, j] != 0.0:
+                    _subtract(Z[j, low:high], factor[i, j], Z[i, low:high])
+            _multiply(Z[j, low:high], 1.0 / factor[j, j])
+
+
+@kernel
 def _start(out, constant, slope, z):
     for i in range(len(out)):
         out[i] = constant + slope * z[i]

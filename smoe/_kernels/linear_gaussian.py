@@ -6,7 +6,7 @@ These make in one go what the other kernels make one after the other, and must a
 import numpy as np
 
 from smoe._kernels._jit import ZERO, kernel
-from smoe._kernels.designs import fill_predictors, standardise
+from smoe._kernels.designs import fill_predictors, rotate, standardise
 from smoe._kernels.elementary import exp, log
 from smoe._kernels.gaussian import fill_row_scores
 from smoe._kernels.moments import add_cross, add_dots, add_grams, dot, mirror, negative_product, total
@@ -50,13 +50,14 @@ def _every(flat, start, step, shift, inverse_scale, out):
 
 
 @kernel
-def _designs(flat, row_step, column_step, low, columns, shift, inverse_scale, m, Z):
+def _designs(flat, row_step, column_step, low, columns, shift, inverse_scale, factor, m, Z):
     for j in range(len(columns)):
         start = low * row_step + columns[j] * column_step
         if row_step == 1:
             standardise(flat[start : start + m], shift[j], inverse_scale[j], Z[j, :m])
         else:
             _every(flat, start, row_step, shift[j], inverse_scale[j], Z[j, :m])
+    rotate(Z, factor, m)
 
 
 @kernel
@@ -221,9 +222,11 @@ def run(
     gate_columns,
     gate_shift,
     gate_inverse,
+    gate_factor,
     columns,
     shift,
     inverse,
+    factor,
     same,
     y_shift,
     y_inverse,
@@ -256,9 +259,9 @@ def run(
         m = min(_CHUNK, high - start)
         values, w, inverse_w = rows[0, :m], rows[1, :m], rows[2, :m]
         top, ratio, pull = rows[3, :m], rows[4, :m], rows[5, :m]
-        _designs(flat, row_step, column_step, start, gate_columns, gate_shift, gate_inverse, m, gate_Z)
+        _designs(flat, row_step, column_step, start, gate_columns, gate_shift, gate_inverse, gate_factor, m, gate_Z)
         if not same:
-            _designs(flat, row_step, column_step, start, columns, shift, inverse, m, Z)
+            _designs(flat, row_step, column_step, start, columns, shift, inverse, factor, m, Z)
         standardise(y[start : start + m], y_shift, y_inverse, values)
         if len(weight) > 1:
             copy(weight[start : start + m], w)

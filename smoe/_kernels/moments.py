@@ -334,6 +334,27 @@ def negative_product(weight, a, b, out):
 
 
 @kernel
+def spread_pairs(grams, n_experts):
+    """Return the matrix (n_experts p, n_experts p) with these blocks (n_pairs, p, p) and block rows that sum to zero.
+
+    Pairs i < j come in row-major order; each block is symmetric.
+    """
+    p, pair = grams.shape[1], 0
+    out = np.zeros((n_experts * p, n_experts * p))
+    for i in range(n_experts):
+        for j in range(i + 1, n_experts):
+            for a in range(p):
+                for b in range(p):
+                    value = grams[pair, a, b]
+                    out[i * p + a, j * p + b] = value
+                    out[j * p + a, i * p + b] = value
+                    out[i * p + a, i * p + b] -= value
+                    out[j * p + a, j * p + b] -= value
+            pair += 1
+    return out
+
+
+@kernel
 def covariance_weights(proba, weight):
     """Return weight times the off-diagonal entries -p_i p_j of diag(p) - p p', pairs i < j in row-major order."""
     n_experts, m = proba.shape

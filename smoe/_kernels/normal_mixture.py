@@ -14,6 +14,7 @@ _ROOT_TWO = math.sqrt(2.0)
 _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 _STEP = 1e-9
 EPS = 2.0**-52
+MOST_STEPS = 4096  # of any iteration: halving gets from one end of float64 to the other in 2,100
 
 
 @kernel
@@ -44,10 +45,11 @@ def advance(value, slope, y, low, high, before, unit):
     A Newton step that leaves the bracket, or is not half the last but one (``before``), is no progress: the bracket is
     cut in two. A Newton step far below the unit of length is the last: the next would be its square.
     """
-    newton = y
+    move = 0.0
     if value != 0.0:
-        newton = y - value / slope if slope != 0.0 else np.inf
-    if abs(newton - y) <= _STEP * unit:
+        move = value / slope if slope != 0.0 else np.inf
+    newton = y - move  # may be y by rounding, where y is large beside the unit
+    if abs(move) <= _STEP * unit:
         return min(max(newton, low), high), True
     if low < newton < high and abs(2.0 * value) <= abs(before * slope):
         return newton, False
@@ -81,7 +83,9 @@ def _solve(table, n, p, low, high):
     """Return the root of F(y) = p in [low, high], from the right: there one expert's tail is often all of F."""
     unit = np.min(table[SD, :n])
     y, step, before, last = high, high - low, high - low, not low < high
-    while not last:
+    for _ in range(MOST_STEPS):
+        if last:
+            break
         value, slope = _excess(table, n, y, p)
         if value < 0.0:
             low = y

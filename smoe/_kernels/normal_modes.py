@@ -3,6 +3,9 @@
 A mixture of n normals has at most n modes in one dimension, and all of them lie between the smallest and the largest
 mean. Intervals are cut in two until the range of f' or that of f'' over an interval excludes zero. The ranges are sums
 of the experts' own ranges, which are known exactly: none is overlooked.
+
+All is done in coordinates of the row's own, in which means that are huge beside the standard deviations leave digits
+for these.
 """
 
 import math
@@ -11,26 +14,62 @@ import numpy as np
 
 from smoe._kernels._jit import kernel
 from smoe._kernels.elementary import exp
-from smoe._kernels.normal_mixture import EPS, MEAN, SD, WEIGHT, advance, load
+from smoe._kernels.normal_mixture import EPS, MEAN, MOST_STEPS, SD, WEIGHT, advance, load
 
 LOG_DENSITY = 3  # rows of the table: log(w / sd), log(w / sd^2)
 _LOG_SLOPE = 4
-N_ROWS = 5
+_PLACE = 5  # the mean in the user's units
+N_ROWS = 6
 _STACK = 2400
+_MOST_INTERVALS = 1_000_000  # looked at; some dozens for each expert are usual
+_GAP = 200.0  # largest standard deviations: nothing reaches from one side to the other
+_NARROWEST = 1e-140  # of the largest sd: its inverse square is a number
 _SHORT = 1e-5  # of the sd: closer stationary points differ by less than rounding in height
 _NEGLIGIBLE = -40.0  # log of a share that is less than rounding
 _ROOT_THREE = math.sqrt(3.0)
 
 
 @kernel
+def _place(table, start, end, step, unit):
+    """Put the means from ``start`` to ``end`` into coordinates whose origin is that of ``start``; narrow wide gaps."""
+    anchor, offset = table[_PLACE, start], 0.0
+    table[MEAN, start] = 0.0
+    for k in range(start + step, end, step):
+        if abs(table[_PLACE, k] - table[_PLACE, k - step]) > _GAP * unit:
+            anchor, offset = table[_PLACE, k], table[MEAN, k - step] + step * _GAP
+        table[MEAN, k] = offset + (table[_PLACE, k] - anchor) / unit
+
+
+@kernel
+def place_back(table, n, unit, y):
+    """Return a point in the user's units, by its distance from the nearest mean."""
+    nearest = 0
+    for k in range(1, n):
+        if abs(y - table[MEAN, k]) < abs(y - table[MEAN, nearest]):
+            nearest = k
+    return table[_PLACE, nearest] + unit * (y - table[MEAN, nearest])
+
+
+@kernel
 def prepare(weight, mean, sd, i, table):
-    """Load row i and the logarithms that the slope and the density need; return the number of experts."""
-    n = load(weight, mean, sd, i, 1.0, table)
+    """Load row i and the logarithms that the slope and the density need; return the number of experts and the unit.
+
+    Coordinates are those of `place_back`: the unit is the largest standard deviation, the origin the mean of the
+    narrowest expert, and gaps between neighbours that no expert reaches across are narrowed.
+    """
+    n, unit, narrowest = load(weight, mean, sd, i, 1.0, table), 0.0, 0
     for k in range(n):
+        table[_PLACE, k] = table[MEAN, k]
+        unit = max(unit, table[SD, k])
+        narrowest = k if table[SD, k] < table[SD, narrowest] else narrowest
+    _place(table, narrowest, n, 1, unit)
+    _place(table, narrowest, -1, -1, unit)
+    for k in range(n):
+        table[SD, k] = max(table[SD, k] / unit, _NARROWEST)
         log_sd = math.log(table[SD, k])
         table[LOG_DENSITY, k] = math.log(table[WEIGHT, k]) - log_sd
         table[_LOG_SLOPE, k] = table[LOG_DENSITY, k] - log_sd
-    return n
+    return n, unit
 
 
 @kernel
@@ -114,7 +153,9 @@ def _root(table, n, low, high, sign):
     unit = np.min(table[SD, :n])
     y = low + 0.5 * (high - low)
     step, before, last = high - low, high - low, not low < high
-    while not last:
+    for _ in range(MOST_STEPS):
+        if last:
+            break
         value, slope = _slope(table, n, y)
         if sign * value > 0.0:
             low = y
@@ -135,7 +176,9 @@ def stationary_points(table, n, stack, out):
     for k in range(n - 1, 0, -1):
         stack[0, size], stack[1, size] = table[MEAN, k - 1], table[MEAN, k]
         size += 1
-    while size > 0:
+    for _ in range(_MOST_INTERVALS):
+        if size == 0:
+            break
         size -= 1
         a, b = stack[0, size], stack[1, size]
         if size + 2 < stack.shape[1] and not _settled(table, n, a, b):
@@ -181,10 +224,10 @@ def normal_modes(weight, mean, sd):
     table, points, stack = np.empty((N_ROWS, n_experts)), np.empty(2 * n_experts + 1), new_stack()
     out = np.empty(m)
     for i in range(m):
-        n = prepare(weight, mean, sd, i, table)
+        n, unit = prepare(weight, mean, sd, i, table)
         best = -np.inf
         for j in range(0, stationary_points(table, n, stack, points), 2):
             height = log_density(table, n, points[j])[0]
             if height > best + 1e-13:
-                best, out[i] = height, points[j]
+                best, out[i] = height, place_back(table, n, unit, points[j])
     return out

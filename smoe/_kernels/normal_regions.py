@@ -5,8 +5,16 @@ import math
 import numpy as np
 
 from smoe._kernels._jit import kernel
-from smoe._kernels.normal_mixture import MEAN, SD, WEIGHT, advance, lower_tail
-from smoe._kernels.normal_modes import LOG_DENSITY, N_ROWS, log_density, new_stack, prepare, stationary_points
+from smoe._kernels.normal_mixture import MEAN, MOST_STEPS, SD, WEIGHT, advance, lower_tail
+from smoe._kernels.normal_modes import (
+    LOG_DENSITY,
+    N_ROWS,
+    log_density,
+    new_stack,
+    place_back,
+    prepare,
+    stationary_points,
+)
 
 _LOG_ROOT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 _ROOT_TWO = math.sqrt(2.0)
@@ -20,7 +28,9 @@ def _crossing(table, n, low, high, level, sign, start, unit):
     """Return where the log density meets the level in [low, high], where it rises (sign 1) or falls (sign -1)."""
     y = min(max(start, low), high)
     step, before, last = high - low, high - low, not low < high
-    while not last:
+    for _ in range(MOST_STEPS):
+        if last:
+            break
         value, slope = log_density(table, n, y)
         value -= level
         if sign * value < 0.0:
@@ -144,7 +154,7 @@ def _shift(table, n, edges, m, step):
 
 @kernel
 def _solve(table, n, points, heights, count, target, outside, drop, guess, edges):
-    """Leave the region of the wanted mass in edges; return the number of its intervals and its log level.
+    """Leave the region of the wanted mass in edges; return the number of its intervals and its log level, NaN for none.
 
     The first guess is exact for one normal: the level lies ``drop`` below the top.
     """
@@ -152,12 +162,14 @@ def _solve(table, n, points, heights, count, target, outside, drop, guess, edges
     unit, guess[:] = max(1.0, abs(top)), np.nan
     low, high, level = -np.inf, top, top - max(drop, 1e6 * _NEAR_TOP * unit)
     step, before, jump, last = np.inf, np.inf, max(drop, 1.0), False
-    while True:
+    for _ in range(MOST_STEPS):
         if top - level <= _NEAR_TOP * unit:
             _flat_top(points[np.argmax(heights[0:count:2]) * 2], top, 1.0 - target if outside else target, edges)
             return 1, top
         m = _region(table, n, points, heights, count, level, guess, narrowest, edges)
         value, slope = _excess(table, n, edges, m, level, target, outside)
+        if np.isnan(value):
+            break
         if value < 0.0:
             low = level
         else:
@@ -170,6 +182,7 @@ def _solve(table, n, points, heights, count, target, outside, drop, guess, edges
         jump = jump if low > -np.inf else 2.0 * jump
         last = last or new == level
         before, step, level = step, new - level, new
+    return 0, np.nan
 
 
 @kernel
@@ -177,7 +190,8 @@ def normal_regions(weight, mean, sd, coverage, drop):
     """Return the smallest regions that hold this mass of each row's mixture.
 
     ``drop`` is half the square of the standard normal's (1 + coverage) / 2 quantile. Returned are the intervals
-    (2, n_experts, m), the first ``count[i]`` of row i, count (m,), and the log of the density at their edges (m,).
+    (2, n_experts, m), the first ``count[i]`` of row i, count (m,), and the log of the density at their edges (m,), NaN
+    where no region was found.
     """
     n_experts, m = weight.shape
     table, points, stack = np.empty((N_ROWS, n_experts)), np.empty(2 * n_experts + 1), new_stack()
@@ -187,11 +201,13 @@ def normal_regions(weight, mean, sd, coverage, drop):
     outside = coverage > 0.5
     target = 1.0 - coverage if outside else coverage
     for i in range(m):
-        n = prepare(weight, mean, sd, i, table)
+        n, unit = prepare(weight, mean, sd, i, table)
         n_points = stationary_points(table, n, stack, points)
         for j in range(n_points):
             heights[j] = log_density(table, n, points[j])[0]
         count[i], top = _solve(table, n, points, heights, n_points, target, outside, drop, guess, edges)
-        level[i] = top - _LOG_ROOT_TWO_PI
-        out[:, : count[i], i] = edges[:, : count[i]]
+        level[i] = top - _LOG_ROOT_TWO_PI - math.log(unit)
+        for j in range(count[i]):
+            for side in range(2):
+                out[side, j, i] = place_back(table, n, unit, edges[side, j])
     return out, count, level

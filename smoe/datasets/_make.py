@@ -1,7 +1,7 @@
 """Data drawn from a random or given mixture of experts."""
 
 import numpy as np
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 
 from smoe.blocks import Blocks
 from smoe.experts import GaussianExpert, GaussianExpertParams
@@ -9,7 +9,7 @@ from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
-from smoe.validation import check_number
+from smoe.validation import check_callable, check_floats, check_generator, check_number, check_params
 
 __all__ = ["make_moe"]
 
@@ -47,13 +47,18 @@ def make_moe(
         ``covariates(n_samples, rng)`` returns x of shape (n_samples, n_features), with a NumPy generator as ``rng``.
     min_share : float, default=0.05
         Smallest share of rows of an expert of a random truth.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
 
     Returns
     -------
     Bunch
         ``data`` (n_samples, n_features), ``target`` (n_samples,), ``label`` (the expert each row came from),
         ``params`` (the truth), ``loglik`` (the truth's log-likelihood of these data: a fit below it is no maximum).
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument that makes no sense; the message names it.
 
     Examples
     --------
@@ -65,12 +70,16 @@ def make_moe(
     True
     """
     check_number(n_samples, "n_samples", 1, integer=True)
-    rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
+    rng = check_generator(random_state)
+    if covariates is not None:
+        check_callable(covariates, "covariates", "n_samples and rng")
     model = MixtureOfExperts(resolve(gate, GATES, Gate, "gate"), GaussianExpert())
     if params is not None:
-        return _draw(model, params, n_samples, covariates, rng)
+        return _draw(model, check_params(model, params), n_samples, covariates, rng)
     check_number(n_features, "n_features", 1, integer=True)
     check_number(n_experts, "n_experts", 1, integer=True)
+    model.gate.check(n_experts)
+    _check_share(min_share, n_experts, n_samples)
     for _ in range(_ATTEMPTS):
         truth = _random_truth(model, n_experts, n_features, rng)
         few = _draw(model, truth, min(n_samples, _GLANCE), covariates, rng).label
@@ -80,6 +89,15 @@ def make_moe(
         if np.bincount(data.label, minlength=n_experts).min() >= min_share * n_samples:
             return data
     raise ValueError(f"no truth with every expert on min_share={min_share} of the rows in {_ATTEMPTS} draws; lower it.")
+
+
+def _check_share(min_share, n_experts, n_samples):
+    """Raise unless so many experts can have this share of the rows each."""
+    check_number(min_share, "min_share", 0.0, high=1.0)
+    if n_experts * np.ceil(min_share * n_samples) > n_samples:
+        raise ValueError(
+            f"min_share={min_share}: {n_experts} experts cannot have that share of {n_samples} rows each; lower it."
+        )
 
 
 def _random_truth(model, k, d, rng):
@@ -96,7 +114,7 @@ def _random_truth(model, k, d, rng):
 
 def _draw(model, params, n, covariates, rng):
     n_features = np.shape(params.expert.coef)[1]
-    X = rng.uniform(-1, 1, (n, n_features)) if covariates is None else np.asarray(covariates(n, rng), dtype=float)
+    X = rng.uniform(-1, 1, (n, n_features)) if covariates is None else check_floats(covariates(n, rng), "covariates")
     if X.shape != (n, n_features):
         raise ValueError(f"covariates must return an array of shape {(n, n_features)}, got {X.shape}.")
     drawn = Blocks.plain(model, X).map(lambda b, p: np.array(model.sample(b, p, rng)), params)

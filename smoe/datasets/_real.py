@@ -140,6 +140,67 @@ def load_ethanol(*, as_frame=False, return_X_y=False):
     return _load("ethanol", ["C", "E"], "NOx", as_frame, return_X_y)
 
 
+def load_insurance(*, as_frame=False, return_X_y=False):
+    """Load the claims (y) of the holders of car insurance policies in 64 groups, and how many these are (X).
+
+    The features are the age class of the drivers and the engine class of the cars (0 to 3 each, in order), the
+    district (1 to 4), and the number of holders, the exposure.
+
+    Parameters
+    ----------
+    as_frame, return_X_y : bool, default=False
+        As in `load_engel`.
+
+    Returns
+    -------
+    sklearn.utils.Bunch or tuple
+        64 rows, 4 features; as in `load_engel`.
+
+    References
+    ----------
+    Baxter, L. A., Coutts, S. M. and Ross, G. A. F. (1980). Applications of linear models in motor insurance.
+    Proceedings of the 21st International Congress of Actuaries, 11-29.
+
+    Examples
+    --------
+    >>> from smoe.datasets import load_insurance
+    >>> insurance = load_insurance()
+    >>> insurance.data.shape, insurance.feature_names, insurance.target_name
+    ((64, 4), ['age', 'engine', 'district', 'holders'], 'claims')
+    """
+    return _load("insurance", ["age", "engine", "district", "holders"], "claims", as_frame, return_X_y)
+
+
+def load_biochemists(*, as_frame=False, return_X_y=False):
+    """Load the articles (y) that 915 doctoral students of biochemistry published in the last three years, and X.
+
+    The features are whether the student is a woman, is married, the number of children under six, the prestige of
+    the department, and the articles of the mentor.
+
+    Parameters
+    ----------
+    as_frame, return_X_y : bool, default=False
+        As in `load_engel`.
+
+    Returns
+    -------
+    sklearn.utils.Bunch or tuple
+        915 rows, 5 features; as in `load_engel`.
+
+    References
+    ----------
+    Long, J. S. (1990). The origins of sex differences in science. Social Forces 68, 1297-1316.
+
+    Examples
+    --------
+    >>> from smoe.datasets import load_biochemists
+    >>> X, y = load_biochemists(return_X_y=True)
+    >>> X.shape, y.shape
+    ((915, 5), (915,))
+    """
+    return _load("biochemists", ["female", "married", "kids", "phd", "mentor"], "articles", as_frame, return_X_y)
+
+
 def _load(name, feature_names, target_name, as_frame, return_X_y):
     path = _DATA / f"{name}.csv"
     columns = _read_columns(path)

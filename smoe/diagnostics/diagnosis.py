@@ -11,7 +11,7 @@ from smoe.diagnostics.residuals import quantile_residuals, varies
 from smoe.distribution import ConditionalMixture
 from smoe.search import agreement
 from smoe.solvers.certificate import usage
-from smoe.validation import check_mixture
+from smoe.validation import check_generator, check_mixture
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -35,7 +35,7 @@ class Diagnosis:
     moments : dict
         Of the residuals: mean, sd, skewness and excess kurtosis (0, 1, 0, 0 under the model).
     load : ndarray of shape (n_experts,)
-        Rows that each expert is responsible for.
+        Distinct rows that each expert is responsible for.
     mass : ndarray of shape (n_experts,)
         Mean probability that the gate gives each expert.
     first : ndarray of shape (n_experts,)
@@ -54,6 +54,9 @@ class Diagnosis:
         ``status_`` of the fit.
     problems : list of str
         What is wrong, and what to do.
+    checked : tuple of Checked
+        The fit's experts on few rows: ``expert``, ``rows``, ``n_rows``, ``loss`` (of the log-likelihood without the
+        expert), ``chance`` (what few rows of one line gain by chance) and ``passed``.
     """
 
     residuals: np.ndarray
@@ -72,6 +75,7 @@ class Diagnosis:
     n_higher: int
     status: str
     problems: list
+    checked: tuple = ()
 
     def __repr__(self):
         return f"Diagnosis({len(self.pit)} rows, {len(self.load)} experts, {len(self.problems)} problems)"
@@ -86,6 +90,7 @@ class Diagnosis:
             ("PIT", "Kolmogorov-Smirnov {:.3g}, p = {:.2g}".format(*self.uniformity)),
             ("entropy", f"{self.entropy:.3g} (0: every row has its expert, 1: none has)"),
         ]
+        facts[2:2] = [("few rows", f"expert {one.expert}: {one}") for one in self.checked]
         title = f"Diagnosis of {len(self.load)} experts on {len(self.pit)} rows"
         table = [f"{'expert':<11}{'rows':>12}{'gate mass':>12}{'first choice':>14}"]
         columns = zip(self.load, self.mass, self.first, strict=True)
@@ -94,7 +99,7 @@ class Diagnosis:
         return "\n".join([title, "=" * len(title), *(f"{a:<11}  {b}" for a, b in facts), "", *table, "", *found])
 
 
-def diagnose(model, X, y, random_state=None):
+def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     r"""Check a fit: residuals, PIT values, the use of the experts, the certificate, the agreement of the starts.
 
     .. math:: u_n = \sum_k \hat\pi_k(x_n) \hat F_k(y_n | x_n), \qquad r_n = \Phi^{-1}(u_n)
@@ -110,8 +115,12 @@ def diagnose(model, X, y, random_state=None):
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
         The data of the fit, or better others.
-    random_state : int, RandomState instance or None, default=None
-        Draws the randomised residuals of families of whole numbers; others need none.
+    random_state : int, Generator, RandomState or None, default=None
+        Draws the randomised residuals of families of whole numbers: with the same seed the same residuals, row by row.
+        Other families need none.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights; rows of weight zero are left out. Loads and the gate's separation count distinct rows, so
+        that a repeated row, one of weight 2 and one of weight 1 are all one row; residuals and their tests are of rows.
 
     Returns
     -------
@@ -149,10 +158,10 @@ def diagnose(model, X, y, random_state=None):
     <BLANKLINE>
     no problem found
     """
-    model = check_mixture(model)
-    blocks, mixture, params = model._blocks(X, y), model._model, model.params_
+    model, rng = check_mixture(model), check_generator(random_state)
+    blocks, mixture, params = _used(model, model._blocks(X, y, sample_weight)), model._model, model.params_
     distribution = ConditionalMixture(mixture, params, blocks)
-    pit, residuals = quantile_residuals(distribution, blocks.source.y, mixture.expert.discrete, random_state)
+    pit, residuals = quantile_residuals(distribution, blocks.source.y, rng)
     load, groups = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
     n_finished, n_agree, n_higher = agreement(model.starts_, model.loglik_)
@@ -160,7 +169,7 @@ def diagnose(model, X, y, random_state=None):
         residuals=residuals,
         pit=pit,
         fitted=distribution.mean(),
-        uniformity=tuple(map(float, kstest(pit, "uniform"))),
+        uniformity=_uniformity(pit),
         moments=_moments(residuals),
         load=load,
         mass=mass,
@@ -173,9 +182,17 @@ def diagnose(model, X, y, random_state=None):
         n_higher=n_higher,
         status=model.status_,
         problems=[],
+        checked=model._certificate.checked,
     )
-    found.problems.extend(problems_of(model, found, blocks.source.X))
+    found.problems.extend(problems_of(model, found, blocks.source.X, blocks.source.y))
     return found
+
+
+def _used(model, blocks):
+    """Return the rows of positive weight."""
+    source = blocks.source
+    used = source.weight > 0
+    return blocks if used.all() else model._blocks(source.X[used], source.y[used], source.weight[used])
 
 
 def _use(model, blocks, params):
@@ -190,12 +207,18 @@ def _use(model, blocks, params):
     return mass, first, float(entropy.sum() / np.log(len(mass))) if len(mass) > 1 else 0.0
 
 
+def _uniformity(pit):
+    if np.isnan(pit).any():
+        return np.nan, np.nan
+    return tuple(map(float, kstest(pit, "uniform")))
+
+
 def _collapsed(model, y):
     """Which experts have a variance on the floor, which is a share of the variance of y."""
     expert, params, largest = model.expert_, model.params_.expert, max(np.abs(y).max(), np.finfo(float).tiny)
     scale = largest * (y / largest).std()  # squares may leave float64
     if scale == 0:
-        return np.zeros(model.n_experts, dtype=bool)
+        return np.zeros(len(params[0]), dtype=bool)
     d = len(model.expert_columns_)
     return expert.at_bound(expert.unscale(params, np.zeros(d), np.ones(d), 0.0, 1.0 / scale))
 

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.stats import kruskal, kurtosistest, norm, skewtest
 
 from smoe.diagnostics.residuals import varies
+from smoe.validation import remark_on_response
 
 __all__ = ["problems_of"]
 
@@ -15,22 +16,31 @@ _NEEDED = "Standard errors and tests need one."
 _MIXED = 0.9  # larger entropies are reported
 
 
-def problems_of(model, found, X):
+def problems_of(model, found, X, y):
     """Return the problems of a `Diagnosis` as a list of sentences."""
     names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(model.n_features_in_)])
-    return [*_problems_of_fit(model, found), *_problems_of_residuals(found), *_patterns(found, X, names)]
+    fit, residuals = _problems_of_fit(model, found), _problems_of_residuals(model, found)
+    return [*_problems_of_response(model, y), *fit, *residuals, *_patterns(found, X, names)]
+
+
+def _problems_of_response(model, y):
+    """Say so if the response is not what the experts are for."""
+    if model.expert_.support.kind == "real" and (remark := remark_on_response(y)):
+        yield f"{remark}."
 
 
 def _problems_of_fit(model, found):
     """Say what is wrong with the fit itself."""
     if not model.converged_:
         flat = model._certificate.flat  # only directions that the data do not determine are wrong
-        rest = (
-            "model.covariance() has the standard errors of all else" if flat else "Standard errors and tests need one"
-        )
-        yield f"the fit is not a certified maximum: {found.status}. {rest}."
+        rest = "model.covariance() has the standard errors of all else." if flat else _NEEDED
+        yield f"the fit is not a certified maximum: {found.status}. {rest}"
     for k in np.flatnonzero(found.collapsed):
         yield f"expert {k} has collapsed on few rows (variance on its floor): use fewer experts or more starts."
+    for one in found.checked:
+        if not one.passed:
+            which = f"expert {one.expert} rests on {one.rows:.1f} rows"
+            yield f"{which} and gains no more than a chance line: use fewer experts."
     for k in np.flatnonzero(found.load < 1.0):
         yield f"expert {k} is responsible for less than one row: use fewer experts."
     if found.separated and "separates" not in found.status:
@@ -43,9 +53,13 @@ def _problems_of_fit(model, found):
         yield "x and y hardly tell which expert a row comes from: the experts overlap, fewer may do (n_experts_test)."
 
 
-def _problems_of_residuals(found):
+def _problems_of_residuals(model, found):
     """Say how the residuals' distribution departs from what the model implies."""
     r, n = found.residuals, len(found.residuals)
+    if missing := int(np.isnan(r).sum()):
+        family = type(model.expert_).__name__
+        yield f"the residuals of {missing} rows are NaN: {family}.cdf is not a number at y, or below it."
+        return
     if (p := found.uniformity[1]) < _LEVEL:
         yield f"PIT values are not uniform (p = {p:.1g}): more experts or columns, or another family."
     if n >= _FEWEST and varies(r):
@@ -64,7 +78,7 @@ def _patterns(found, X, names):
     """Say with what the residuals or their size change: the fitted mean, or a column of X."""
     r, n = found.residuals, len(found.residuals)
     n_groups = min(n // _FEWEST, _MOST_GROUPS)
-    if n_groups < 2:
+    if n_groups < 2 or np.isnan(r).any():
         return
     candidates = {"the fitted mean": found.fitted, **{f"column {a}": x for a, x in zip(names, X.T, strict=True)}}
     groups = {a: np.array_split(np.argsort(x, kind="stable"), n_groups) for a, x in candidates.items() if varies(x)}

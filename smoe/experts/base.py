@@ -1,74 +1,198 @@
-"""The contract of an expert family: densities, additive statistics, M-step, derivatives."""
+"""The contract of an expert family: its response, densities, additive statistics, M-step, derivatives."""
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-__all__ = ["Expert"]
+from smoe.families.base import Support
+from smoe.fields import averaged
+from smoe.params import fold
+
+__all__ = ["Expert", "Support"]
 
 
 class Expert(BaseEstimator):
     """Densities f_k(y|x), one per expert, of one family. Holds hyper-parameters only.
 
-    Arrays have the rows on the last axis: a design Z is (n_terms, m), y is (m,), log densities and responsibilities
-    are (n_experts, m). A family implements
+    Methods take `smoe.features.Rows`: ``rows.Z`` is the design (n_terms, m), ``rows.y`` the response (m,), with the
+    rows on the last axis, ``rows.offset`` and ``rows.trials`` (m,) or None. Log densities and responsibilities are
+    (n_experts, m). A family implements
 
     * ``init_params(n_experts, n_features)``, parameters of the right shape;
-    * ``from_elements(Z, y, weight, rows)``, expert k fitted exactly to the few rows ``rows[k]``, for starts;
-    * ``log_prob(Z, y, params)``, the log densities;
-    * ``suffstats(Z, y, params, resp)``, a named tuple that adds up over rows;
-    * ``m_step(stats, params)``, the maximiser of the expected log-likelihood, and ``score(stats, params)``, its
-      gradient;
-    * ``row_scores(Z, y, params)``, the gradient of log f_k by expert k's own entries in flat order,
-      (n_experts, n_entries, m), and ``curvature(Z, y, params, resp)``, the sum of resp times minus its second
-      derivative, (n_experts, n_entries, n_entries): they unlock Newton and standard errors;
-    * ``mean(Z, params)``, ``variance(Z, params)``, ``sample(Z, label, params, rng)``;
-    * ``mean_scores(Z, params)``, the gradient of expert k's mean by its own entries, (n_experts, n_entries, m), for
+    * ``from_elements(rows, weight, elements)``, expert k fitted to the few rows ``elements[k]``, for starts;
+    * ``log_prob(rows, params)``, the log densities;
+    * ``suffstats(rows, params, resp)``, a named tuple that adds up over rows;
+    * ``m_step(stats, params)``, the maximiser of the expected log-likelihood or a step towards it, and
+      ``score(stats, params)``, its gradient;
+    * ``mean(rows, params)``, ``variance(rows, params)``, ``sample(rows, label, params, rng)``;
+    * ``unscale(params, shift, scale, y_shift, y_scale)``, parameters for (x, y) from those for ((x - shift) / scale,
+      (y - y_shift) / y_scale); for y only as far as ``units`` says that it may be changed.
+
+    It may implement
+
+    * ``row_scores(rows, params)``, the gradient of log f_k by expert k's own entries in flat order (shared ones as if
+      they were its own), (n_experts, n_entries, m), and ``curvature(rows, params, resp, stats)``, the sum of resp times
+      minus its second derivative, (n_experts, n_entries, n_entries): they unlock Newton and standard errors;
+    * ``mean_scores(rows, params)``, the gradient of expert k's mean by its own entries, (n_experts, n_entries, m), for
       confidence intervals of the mean;
-    * ``cdf(Z, y, params, upper=False)`` (the upper tail's probability on request) and
-      ``ppf(Z, q, params, upper=False)``, the points with mass q, a number or (m,), below or above them;
-    * ``log_cdf(Z, y, params, upper=False)``, if the logarithm of ``cdf`` loses far tails, and ``normal(Z, params)``,
+    * ``cdf(rows, params, upper=False)`` at ``rows.y`` (the upper tail's probability on request) and
+      ``ppf(rows, q, params, upper=False)``, the points with mass q, a number or (m,), below or above them;
+    * ``log_cdf(rows, params, upper=False)``, if the logarithm of ``cdf`` loses far tails, and ``normal(rows, params)``,
       if the densities are normal given x: quantiles then are fast, and modes and densest regions exact;
-    * ``mean_of(Z, params, chosen)``, the means of the experts chosen (top_k, m) for each row;
-    * ``unscale(params, shift, scale, y_shift, y_scale)`` and ``units(params)``, the natural unit of each entry.
+    * ``mean_of(rows, params, chosen)``, the means of the experts chosen (top_k, m) for each row;
+    * ``natural_units(params)``, the natural unit of each entry.
 
     Attributes
     ----------
-    lower : dict
-        Fields of the parameters that are bounded below, with their bound.
-    discrete : bool
-        Whether y takes whole numbers only.
+    fields : dict of str to smoe.fields.Field
+        What each array of the parameters is: its axes and bounds.
+    support : Support
+        Which responses it takes.
+    units : {"affine", "positive", "none"}
+        What a fit may do to y: shift and scale it, scale it only, or nothing.
+    slow_fields : tuple of str
+        Fields whose over-specified estimates are slower than those of the others.
+    linear : bool
+        Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
+        columns.
+    exact_m_step : bool
+        Whether ``m_step`` is the maximiser; else EM shortens the experts' step, too, where it does not climb.
+
+    Notes
+    -----
+    What predictive distributions ask of a family depends on ``support.kind``:
+
+    * "real", "integers": what is listed above. ``log_prob`` and ``cdf`` are asked within the support only, of whole
+      numbers if these are meant;
+    * "classes": y holds codes 0, 1, ..., and ``class_log_proba(rows, params)`` returns the log probabilities of all
+      classes, (n_experts, n_classes, m). No ``mean``, ``variance``, ``cdf`` or ``ppf`` is asked for;
+    * "vectors": y is (q, m). ``mean`` is (n_experts, q, m), ``variance`` are covariance matrices (n_experts, q, q, m),
+      ``sample`` returns (q, m); ``normal`` returns mean and covariance matrices if the densities are normal, which
+      marginal and conditional distributions need. No ``cdf`` or ``ppf`` is asked for.
     """
 
-    lower = {}
-    discrete = False
+    fields = {}
+    support = Support()
+    units = "affine"
+    slow_fields = ("intercept",)
+    linear = False
+    exact_m_step = True
+
+    @property
+    def name(self):
+        """What summaries call it."""
+        return type(self).__name__
 
     def check(self):
         """Raise ValueError or TypeError for settings that make no sense."""
+
+    def bind(self, y):
+        """Return the family that knows what it must know of the response, such as its number of classes: itself."""
+        return self
+
+    def check_response(self, y):
+        """Raise ValueError unless every response lies in the support."""
+        wrong = ~self.support.contains(y)
+        if wrong.any():
+            first = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"y: {self.name} takes {self.support}; {int(wrong.sum())} of {len(y)} rows do not hold such, "
+                f"the first is row {first} with {y[first]:g}."
+            )
+
+    def init_params(self, n_experts, n_features):
+        """Return parameters of the right shape."""
+        raise self._missing("init_params")
+
+    def from_elements(self, rows, weight, elements):
+        """Return parameters with expert k fitted to the few rows ``elements[k]``."""
+        raise self._missing("from_elements")
+
+    def log_prob(self, rows, params):
+        """Return the log densities, (n_experts, m)."""
+        raise self._missing("log_prob")
+
+    def suffstats(self, rows, params, resp):
+        """Return a named tuple of sums over rows, weighted by resp."""
+        raise self._missing("suffstats")
+
+    def m_step(self, stats, params):
+        """Return parameters of higher expected log-likelihood: its maximiser if ``exact_m_step``."""
+        raise self._missing("m_step")
+
+    def m_information(self, stats, params):
+        """Return what M-steps under a penalty take for minus the second derivative, in flat order.
+
+        Here the curvature of families whose statistics say it all, as moments do.
+        """
+        own = self.curvature(None, params, None, stats)
+        k, size = own.shape[:2]
+        out = np.zeros((k, size, k, size))
+        out[np.arange(k), :, np.arange(k)] = own
+        return fold(fold(out.reshape(k * size, -1), params), params, axis=1)
+
+    def score(self, stats, params):
+        """Return the gradient of the expected log-likelihood, shaped like the parameters."""
+        raise self._missing("score")
+
+    def mean(self, rows, params):
+        """Return the means of y, (n_experts, m)."""
+        raise self._missing("mean")
+
+    def variance(self, rows, params):
+        """Return the variances of y, (n_experts, m)."""
+        raise self._missing("variance")
+
+    def sample(self, rows, label, params, rng):
+        """Draw y for each row from the expert named by its label, (m,)."""
+        raise self._missing("sample")
+
+    def unscale(self, params, shift, scale, y_shift, y_scale):
+        """Return parameters for (x, y) from those for ((x - shift) / scale, (y - y_shift) / y_scale)."""
+        raise self._missing("unscale")
+
+    def _missing(self, method):
+        return TypeError(f"{type(self).__name__} must implement {method}.")
 
     def free(self, params):
         """Return parameters-shaped booleans: every entry is estimated."""
         return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
 
-    def mean_of(self, Z, params, chosen):
-        """Return the means of each row's chosen experts, (top_k, m)."""
-        return np.take_along_axis(self.mean(Z, params), chosen, axis=0)
+    def merge(self, params, groups, load):
+        """Return parameters with one expert per group: the load-weighted mean of its members."""
+        return averaged(params, self.fields, groups, load)
 
-    def log_cdf(self, Z, y, params, upper=False):
+    def chance_terms(self, n_features):
+        """Return how many coefficients an expert's mean has, or None.
+
+        A number says that the density grows without bound as an expert passes through few rows, as where a dispersion
+        can vanish; experts on few rows are then charged what a line through the best-fitting rows gains by chance, see
+        `smoe.chance.chance`. None says that densities are bounded.
+        """
+        return None
+
+    def mean_of(self, rows, params, chosen):
+        """Return the means of each row's chosen experts, (top_k, m)."""
+        return np.take_along_axis(self.mean(rows, params), chosen, axis=0)
+
+    def log_cdf(self, rows, params, upper=False):
         """Return the logarithms of ``cdf``, (n_experts, m)."""
         with np.errstate(divide="ignore"):
-            return np.log(self.cdf(Z, y, params, upper))
+            return np.log(self.cdf(rows, params, upper))
 
-    def normal(self, Z, params):
+    def normal(self, rows, params):
         """Return means and standard deviations (n_experts, m) if the densities are normal, else None."""
         return None
 
-    def units(self, params):
+    def natural_units(self, params):
         """Return parameters-shaped natural units, in which solvers and certificates measure steps."""
         return type(params)(*(np.ones(np.shape(field)) for field in params))
 
     def at_bound(self, params):
-        """Return which experts have a parameter on its lower bound."""
-        touching = np.zeros(len(params[0]), dtype=bool)
-        for name, bound in self.lower.items():
-            touching |= getattr(params, name) <= bound * (1 + 1e-2)
-        return touching
+        """Return which experts have a parameter on its floor: they have collapsed."""
+        floors = {name: f.lower for name, f in self.fields.items() if f.lower > 0 and not f.attained}
+        touching = [
+            (np.asarray(getattr(params, name)) <= floor * (1 + 1e-2)).reshape(np.shape(getattr(params, name))[0], -1)
+            for name, floor in floors.items()
+        ]
+        n_experts = max((np.shape(field)[0] for field in params if np.ndim(field)), default=1)
+        return np.any([np.broadcast_to(t.any(axis=1), n_experts) for t in touching] or [np.zeros(n_experts)], axis=0)

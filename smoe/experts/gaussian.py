@@ -11,6 +11,7 @@ from smoe._kernels.moments import weighted_grams
 from smoe._kernels.regression import curvature, least_squares, residual_moments
 from smoe._kernels.top_k import chosen_lines
 from smoe.experts.base import Expert
+from smoe.fields import Field
 from smoe.validation import check_number
 
 __all__ = ["GaussianExpert", "GaussianExpertParams"]
@@ -73,90 +74,103 @@ class GaussianExpert(Expert):
     --------
     >>> import numpy as np
     >>> from smoe.experts import GaussianExpert, GaussianExpertParams
-    >>> from smoe.features import design
+    >>> from smoe.features import Rows, design
     >>> expert = GaussianExpert()
     >>> params = GaussianExpertParams(np.array([[1.0]]), np.array([0.0]), np.array([1.0]))
-    >>> expert.mean(design(np.array([[0.0, 2.0]])), params)
+    >>> expert.mean(Rows(design(np.array([[0.0, 2.0]]))), params)
     array([[0., 2.]])
     """
+
+    exact_m_step = True
+    linear = True
 
     def __init__(self, variance_floor=1e-8):
         self.variance_floor = variance_floor
 
     @property
-    def lower(self):
-        """The variances are bounded below by the floor."""
-        return {"variance": self.variance_floor}
+    def fields(self):
+        """Slopes and intercepts, and variances, which the floor bounds below."""
+        return {
+            "coef": Field(("expert", "feature")),
+            "intercept": Field(),
+            "variance": Field(lower=self.variance_floor),
+        }
 
     def check(self):
         """Refuse a floor that is no positive number."""
-        check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny)
+        check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny, high=1e6)
+
+    def chance_terms(self, n_features):
+        """Return the number of slopes, and the intercept."""
+        return n_features + 1
 
     def init_params(self, n_experts, n_features):
         """Return flat lines through zero with variance one."""
         return GaussianExpertParams(np.zeros((n_experts, n_features)), np.zeros(n_experts), np.ones(n_experts))
 
-    def from_elements(self, Z, y, weight, rows):
+    def from_elements(self, rows, weight, elements):
         """Return the lines through few rows each; the variance is a robust one over the closest 1/n_experts of y."""
-        lines = np.array([np.linalg.lstsq(Z[:, r].T, y[r], rcond=_ELEMENT_RANK)[0] for r in rows])
+        Z, y = rows.Z, rows.y
+        lines = np.array([np.linalg.lstsq(Z[:, r].T, y[r], rcond=_ELEMENT_RANK)[0] for r in elements])
         squares = (y - lines @ Z) ** 2
-        share = weight.sum() / len(rows)
+        share = weight.sum() / len(elements)
         variance = np.array([_low_quantile(s, weight, share / 2) for s in squares]) / _MEDIAN_SQUARE
         floor = np.maximum(self.variance_floor, _ELEMENT_FLOOR)
         coef, intercept = lines[:, :-1].copy(), lines[:, -1].copy()  # kernels are compiled for each kind of array
         return GaussianExpertParams(coef, intercept, np.maximum(variance, floor))
 
-    def mean(self, Z, params):
+    def mean(self, rows, params):
         """Return a_i'x + b_i, (n_experts, m)."""
-        return predictors(params.coef, params.intercept, Z)
+        return predictors(params.coef, params.intercept, rows.Z)
 
-    def mean_scores(self, Z, params):
+    def mean_scores(self, rows, params):
         """Return d(a_i'x + b_i) / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
-        own = np.concatenate([Z, np.zeros((1, Z.shape[1]))])
+        own = np.concatenate([rows.Z, np.zeros((1, rows.Z.shape[1]))])
         return np.broadcast_to(own, (len(params.variance), *own.shape))
 
-    def mean_of(self, Z, params, chosen):
+    def mean_of(self, rows, params, chosen):
         """Return the means of each row's chosen experts only, (top_k, m)."""
-        return chosen_lines(_lines(params), Z, chosen)
+        return chosen_lines(_lines(params), rows.Z, chosen)
 
-    def variance(self, Z, params):
+    def variance(self, rows, params):
         """Return v_i for each row, (n_experts, m)."""
-        return np.broadcast_to(params.variance[:, None], (len(params.variance), Z.shape[1]))
+        return np.broadcast_to(params.variance[:, None], (len(params.variance), rows.Z.shape[1]))
 
-    def log_prob(self, Z, y, params):
+    def log_prob(self, rows, params):
         """Return the log densities, (n_experts, m)."""
-        return gaussian_log_prob(self.mean(Z, params), y, params.variance)
+        return gaussian_log_prob(self.mean(rows, params), rows.y, params.variance)
 
-    def _standard(self, Z, y, params):
-        return (y - self.mean(Z, params)) / np.sqrt(params.variance)[:, None]
+    def _standard(self, rows, params):
+        return (rows.y - self.mean(rows, params)) / np.sqrt(params.variance)[:, None]
 
-    def cdf(self, Z, y, params, upper=False):
+    def cdf(self, rows, params, upper=False):
         """Return the distribution functions at y, or with ``upper`` one minus them, (n_experts, m)."""
-        z = self._standard(Z, y, params)
+        z = self._standard(rows, params)
         return ndtr(-z if upper else z)
 
-    def log_cdf(self, Z, y, params, upper=False):
+    def log_cdf(self, rows, params, upper=False):
         """Return the logarithms of ``cdf``, also where it is zero in floating point."""
-        z = self._standard(Z, y, params)
+        z = self._standard(rows, params)
         return log_ndtr(-z if upper else z)
 
-    def ppf(self, Z, q, params, upper=False):
+    def ppf(self, rows, q, params, upper=False):
         """Return the points with mass q below them, or with ``upper`` above them, (n_experts, m)."""
         z = -ndtri(q) if upper else ndtri(q)
-        return self.mean(Z, params) + z * np.sqrt(params.variance)[:, None]
+        return self.mean(rows, params) + z * np.sqrt(params.variance)[:, None]
 
-    def normal(self, Z, params):
+    def normal(self, rows, params):
         """Return means and standard deviations, (n_experts, m)."""
-        mean = self.mean(Z, params)
+        mean = self.mean(rows, params)
         return mean, np.broadcast_to(np.sqrt(params.variance)[:, None], mean.shape)
 
-    def sample(self, Z, label, params, rng):
+    def sample(self, rows, label, params, rng):
         """Draw y for each row from the expert named by its label."""
-        mean = np.take_along_axis(self.mean(Z, params), label[None], axis=0)[0]
+        mean = np.take_along_axis(self.mean(rows, params), label[None], axis=0)[0]
         return rng.normal(mean, np.sqrt(params.variance[label]))
 
-    def suffstats(self, Z, y, params, resp):
+    def suffstats(self, rows, params, resp):
         """Return the moments of (z, y) weighted by resp."""
+        Z, y = rows.Z, rows.y
         gram = weighted_grams(resp, Z)
         return GaussianStats(gram, (resp * y) @ Z.T, resp @ y**2, gram[:, -1, -1])
 
@@ -175,15 +189,15 @@ class GaussianExpert(Expert):
         slope = pull / v[:, None]
         return GaussianExpertParams(slope[:, :-1], slope[:, -1], 0.5 * (square / v - stats.weight) / v)
 
-    def row_scores(self, Z, y, params):
+    def row_scores(self, rows, params):
         """Return d log f_i / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
-        return gaussian_row_scores(self.mean(Z, params), Z, y, params.variance)
+        return gaussian_row_scores(self.mean(rows, params), rows.Z, rows.y, params.variance)
 
-    def curvature(self, Z, y, params, resp, stats):
+    def curvature(self, rows, params, resp, stats):
         """Return the sum over rows of resp times -d2 log f_i, (n_experts, n_terms + 1, n_terms + 1)."""
         return curvature(*stats, *params)
 
-    def units(self, params):
+    def natural_units(self, params):
         """Coefficients are measured in the residual standard deviation of their expert."""
         sd = np.sqrt(params.variance)
         return GaussianExpertParams(np.broadcast_to(sd[:, None], params.coef.shape), sd, np.ones(len(sd)))

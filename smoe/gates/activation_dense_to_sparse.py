@@ -7,11 +7,14 @@ from sklearn.base import clone
 
 from smoe._kernels.activated import activated_information, pull_activated
 from smoe._kernels.designs import predictors
+from smoe.fields import Field
 from smoe.gates.activations import resolve_activation
-from smoe.gates.base import Gate
+from smoe.gates.base import Gate, LinearGate
 from smoe.validation import check_number
 
-__all__ = ["ActivationDenseToSparseGate", "TemperatureGateParams"]
+__all__ = ["HOTTEST", "ActivationDenseToSparseGate", "TemperatureGateParams"]
+
+HOTTEST = 1e100  # the largest temperature, and one over the smallest: their squares are still numbers
 
 
 class TemperatureGateParams(NamedTuple):
@@ -64,8 +67,12 @@ class ActivationDenseToSparseGate(Gate):
            [ 0.,  0.]])
     """
 
-    lower = {"temperature": 0.0}
+    fields = {**LinearGate.fields, "temperature": Field((), lower=0.0)}
     centred = False
+    constant_units = False
+    em_leads = False
+    n_finished = 8  # short runs say less about where they lead
+    linear = True
 
     def __init__(self, activation="sigmoid", temperature="learn"):
         self.activation = activation
@@ -94,7 +101,7 @@ class ActivationDenseToSparseGate(Gate):
         if self.learns and self.temperature != "learn":
             raise ValueError(f"temperature must be a positive number or 'learn', got {self.temperature!r}.")
         if not self.learns:
-            check_number(self.temperature, "temperature", np.finfo(float).tiny)
+            check_number(self.temperature, "temperature", 1.0 / HOTTEST, high=HOTTEST)
 
     @property
     def remark(self):
@@ -166,7 +173,7 @@ class ActivationDenseToSparseGate(Gate):
             free.coef[-1] = False
         return free._replace(temperature=np.array(self.learns and not self.on_ray))
 
-    def units(self, params):
+    def natural_units(self, params):
         """Intercepts are measured in the temperature; so are slopes that grow with it."""
         tau = float(params.temperature)
         slope = tau if self._activation.homogeneous else 1.0
@@ -187,6 +194,16 @@ class ActivationDenseToSparseGate(Gate):
         if self.on_ray:
             coef, intercept, tau = coef / tau, intercept / tau, np.array(1.0)
         return TemperatureGateParams(coef, intercept, tau)
+
+    def log_mass(self, params):
+        """Return the intercepts over the temperature: what the activation adds is left out."""
+        return params.intercept / params.temperature
+
+    def with_log_mass(self, params, log_mass):
+        """Return the parameters with other intercepts."""
+        return params._replace(intercept=params.temperature * log_mass)
+
+    breaks = LinearGate.breaks
 
     def unscale(self, params, shift, scale):
         """Carry the scale in the slopes; there is no shift to carry."""

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from smoe._kernels import activations as kernels
+from smoe.validation import check_floats
 
 __all__ = ["ACTIVATIONS", "Activation", "resolve_activation"]
 
@@ -84,6 +85,19 @@ ACTIVATIONS = {
 }
 
 
+def _values(function, u):
+    """Return what a user's function makes of numbers. Raise unless that is a number for each."""
+    try:
+        with np.errstate(all="ignore"):
+            values = function(u)
+    except Exception as error:
+        raise ValueError(f"activation: {function!r} failed at u={u.tolist()}: {error!r}.") from error
+    values = check_floats(values, "activation: what its function or derivative returns")
+    if values.shape != u.shape:
+        raise ValueError(f"activation: functions must be vectorised; {function!r} made {values.shape} of {u.shape}.")
+    return values
+
+
 def resolve_activation(choice):
     """Return the `Activation` of a name or of a pair of callables (function, derivative).
 
@@ -99,8 +113,8 @@ def resolve_activation(choice):
     if not (isinstance(choice, tuple | list) and len(choice) == 2 and all(callable(c) for c in choice)):
         raise ValueError(f"activation must be a name or a pair of callables (function, derivative), got {choice!r}.")
     function, derivative = choice
-    numeric = (function(_PROBES + _STEP) - function(_PROBES - _STEP)) / (2.0 * _STEP)
-    error = np.abs(np.asarray(derivative(_PROBES)) - numeric)
+    numeric = (_values(function, _PROBES + _STEP) - _values(function, _PROBES - _STEP)) / (2.0 * _STEP)
+    error = np.abs(_values(derivative, _PROBES) - numeric)
     if not np.all(error <= _AGREEMENT * (1.0 + np.abs(numeric))):
         worst = int(np.argmax(np.where(np.isfinite(error), error, np.inf)))
         raise ValueError(

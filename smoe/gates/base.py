@@ -1,14 +1,14 @@
 """The contract of a gate: scores, their pullback, and what the density does not depend on."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from smoe._kernels.designs import predictors
-from smoe._kernels.moments import covariance_weights, weighted_grams
-from smoe.params import flatten
+from smoe._kernels.moments import covariance_weights, spread_pairs, weighted_grams
+from smoe.fields import Field, averaged, n_features_of
+from smoe.params import flatten, n_rows, permute
 
 __all__ = ["Gate", "LinearGate", "LinearGateParams"]
 
@@ -21,26 +21,36 @@ class Gate(BaseEstimator):
 
     Attributes
     ----------
-    lower : dict
-        Fields of the parameters that are bounded below, with their bound.
+    fields : dict of str to smoe.fields.Field
+        What each array of the parameters is: its axes and bounds.
     smooth : bool
         Whether the log-likelihood is twice differentiable in the parameters.
     remark : str
         What users must know about the estimates, added to ``status_``.
-    balance : float
-        Weight of the `penalty` on uneven use of the experts; zero for none.
     default_solver : str
         Name of the solver that ``solver="auto"`` means.
     centred : bool
         Whether a shift of X can be undone by the parameters, so that fits may work on centred columns.
+    constant_units : bool
+        Whether `natural_units` are the same for all parameters.
+    em_leads : bool
+        Whether EM's step for the gate leads back to the ridges that Newton's steps leave.
+    n_finished : int
+        Starts that the search takes to the end.
+    linear : bool
+        Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
+        columns. A gate that declares it leaves its slopes in ``coef`` to them.
     """
 
-    lower = {}
+    fields = {}
     remark = ""
     smooth = True
-    balance = 0.0
     default_solver = "em_newton"
     centred = True
+    constant_units = True
+    em_leads = True
+    n_finished = 5
+    linear = False
 
     def check(self, n_experts):
         """Raise ValueError or TypeError for settings that make no sense with this many experts."""
@@ -77,29 +87,68 @@ class Gate(BaseEstimator):
         rows = [self.pullback(Z[:, [i]], params, R[:, [i]]) for i in range(R.shape[1])]
         return np.array([flatten(row) for row in rows]).T.reshape(flatten(params).size, -1)
 
+    def log_information(self, Z, params, proba, target, weight):
+        """Return minus the second derivative of the sum over rows of weight target' log(proba), the target fixed."""
+        expected = self.information(Z, params, target, weight)
+        return self.information(Z, params, proba, weight, target) + expected
+
     def n_selected(self, n_experts):
         """Return how many experts have a positive probability on each row."""
         return n_experts
 
-    def penalty(self, importance):
-        r"""Return the penalty on uneven use, and its slope in the importance (sums of probabilities, (n_experts,)).
-
-        :math:`\lambda n\, CV^2`, with CV the coefficient of variation of the importance and n its sum.
-        """
-        n, k = importance.sum(), len(importance)
-        share = importance / n
-        return self.balance * n * (k * share @ share - 1.0), 2.0 * self.balance * k * share
+    def penalties(self):
+        """Return the penalties that its settings ask for."""
+        return ()
 
     def free(self, params):
         """Return parameters-shaped booleans: False where the gate's convention pins an entry."""
         return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
 
-    def units(self, params):
+    def natural_units(self, params):
         """Return parameters-shaped natural units, in which solvers and certificates measure steps."""
         return type(params)(*(np.ones(np.shape(field)) for field in params))
 
     def canonical(self, params):
         """Return the representative of all parameters with the same density. Idempotent."""
+        return params
+
+    def permute(self, params, order):
+        """Return the parameters of relabelled experts: expert i of the result is expert ``order[i]``."""
+        return permute(params, order)
+
+    def log_mass(self, params):
+        """Return the logarithms of the experts' weights where the features are zero, up to a constant, (n_experts,)."""
+        raise TypeError(f"{type(self).__name__} must implement log_mass.")
+
+    def with_log_mass(self, params, log_mass):
+        """Return the parameters with other weights where the features are zero."""
+        raise TypeError(f"{type(self).__name__} must implement with_log_mass.")
+
+    def duplicate(self, params, i):
+        """Return the same probabilities with one expert more: two of expert i, each with half of what it had."""
+        out = self.permute(params, [*range(n_rows(params)), i])
+        log_mass = np.array(self.log_mass(out))
+        log_mass[[i, -1]] -= np.log(2.0)
+        return self.with_log_mass(out, log_mass)
+
+    def merge(self, params, groups, load):
+        """Return parameters with one expert per group: the load-weighted mean of its members, their masses added."""
+        mass = self.log_mass(params)
+        merged = np.array([np.logaddexp.reduce(mass[list(group)]) for group in groups])
+        return self.with_log_mass(averaged(params, self.fields, groups, load), merged)
+
+    def flat(self, params, share):
+        """Return parameters like these whose probabilities are the shares (n_experts,) everywhere."""
+        flat = self.init_params(len(share), n_features_of(params, self.fields))
+        shared = {name: getattr(params, name) for name, field in self.fields.items() if field.shared}
+        return self.with_log_mass(flat._replace(**shared), np.log(share))
+
+    def dense(self):
+        """Return the smooth gate that stands for this one where its jumps are in the way: itself if it has none."""
+        return self
+
+    def apart(self, params, i, rng):
+        """Return parameters in which expert i and its copy, the last one, differ where equal ranks have no meaning."""
         return params
 
     def unscale(self, params, shift, scale):
@@ -114,18 +163,10 @@ class LinearGateParams(NamedTuple):
     intercept: np.ndarray
 
 
-@lru_cache
-def _pairs(n_experts):
-    """The matrix that makes symmetric ones with rows summing to zero from their pairs i < j in row-major order."""
-    first, second = np.triu_indices(n_experts, 1)
-    pair, out = np.arange(len(first)), np.zeros((n_experts, n_experts, len(first)))
-    out[first, second, pair] = out[second, first, pair] = 1.0
-    out[first, first, pair] = out[second, second, pair] = -1.0
-    return out.reshape(n_experts**2, -1)
-
-
 class LinearGate(Gate):
     """What gates with scores b1_i'x + b0_i share; the last expert's row is pinned to zero."""
+
+    fields = {"coef": Field(("expert", "feature")), "intercept": Field()}
 
     def init_params(self, n_experts, n_features):
         """Return zero slopes and intercepts."""
@@ -164,9 +205,7 @@ class LinearGate(Gate):
 
         Adding one number to every score changes nothing, so the blocks of the pairs give those of the diagonal.
         """
-        p = grams.shape[-1]
-        blocks = (_pairs(n_experts) @ grams.reshape(-1, p * p)).reshape(n_experts, n_experts, p, p)
-        return blocks.transpose(0, 2, 1, 3).reshape(n_experts * p, -1)
+        return spread_pairs(grams, n_experts)
 
     def free(self, params):
         """Every row but the last."""
@@ -177,6 +216,20 @@ class LinearGate(Gate):
     def canonical(self, params):
         """Subtract the last expert's row, which leaves every probability as it is."""
         return LinearGateParams(params.coef - params.coef[-1], params.intercept - params.intercept[-1])
+
+    def log_mass(self, params):
+        """Return the intercepts."""
+        return params.intercept
+
+    def with_log_mass(self, params, log_mass):
+        """Return the parameters with other intercepts."""
+        return params._replace(intercept=log_mass)
+
+    def breaks(self, params):
+        """Return the x at which two scores, or two slopes, of one feature are equal."""
+        i, j = np.triu_indices(len(params.intercept), 1)
+        tilt, gap = params.coef[i, 0] - params.coef[j, 0], params.intercept[i] - params.intercept[j]
+        return np.append(-gap[tilt != 0] / tilt[tilt != 0], 0.0)
 
     def unscale(self, params, shift, scale):
         """Carry the shift in the intercepts and the scale in the slopes."""

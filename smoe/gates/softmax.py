@@ -29,3 +29,5 @@ class SoftmaxGate(LinearGate):
     array([[0., 0., 0.],
            [0., 0., 0.]])
     """
+
+    linear = True

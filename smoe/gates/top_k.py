@@ -6,9 +6,14 @@ from smoe._kernels.posterior import softmax
 from smoe._kernels.relaxed_top_k import add_relaxed_covariance, pull_relaxed, relax
 from smoe._kernels.top_k import gather, keep_chosen, top_k_experts
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
-from smoe.validation import check_number
+from smoe.gates.softmax import SoftmaxGate
+from smoe.gates.top_k_moves import best_of_lines, kept_moves, midway, sharpened, tie_winners
+from smoe.penalties.uneven_use import UnevenUse
+from smoe.validation import check_choice, check_number
 
 __all__ = ["RelaxedTopKGate", "TopKGate"]
+
+_IDLE = 10.0  # how far below all others the score of an expert lies that is never selected
 
 
 class TopKGate(LinearGate):
@@ -17,9 +22,10 @@ class TopKGate(LinearGate):
     .. math:: \pi_i(x) = \frac{\exp(s_i)\, 1\{i \in S(x)\}}{\sum_{j \in S(x)} \exp(s_j)},
               \qquad s_i = \beta_{1i}^\top x + \beta_{0i}
 
-    where S(x) are the ``top_k`` experts of highest rank, ties going to the expert of lower index. With ``top_k=1``
-    every row is routed to one expert: a partition by a multiclass linear separator, one regression per region. With
-    ``top_k`` equal to the number of experts this is the softmax gate.
+    where S(x) are the ``top_k`` experts of highest rank. Ties go to the larger score, then to the lower index: ranks by
+    slope tie wherever all features are zero, and numbering the experts anew must not change the density there. With
+    ``top_k=1`` every row is routed to one expert: a partition by a multiclass linear separator, one regression per
+    region. With ``top_k`` equal to the number of experts this is the softmax gate.
 
     The likelihood is piecewise smooth, with jumps where a row changes its experts; solvers that need derivatives
     refuse it, `smoe.solvers.SupportSearch` fits it. Not identified: one vector added to every slope and one number to
@@ -58,6 +64,7 @@ class TopKGate(LinearGate):
     """
 
     smooth = False
+    linear = True
     default_solver = "support_search"
 
     def __init__(self, top_k=2, rank_by="score", balance=0.0):
@@ -65,10 +72,9 @@ class TopKGate(LinearGate):
         self.rank_by = rank_by
         self.balance = balance
 
-    @property
-    def remark(self):
-        """What a user must know about this gate's estimates."""
-        return "the penalty on uneven use takes part: no maximum of the likelihood alone" if self.balance else ""
+    def penalties(self):
+        """Return the penalty on uneven use, if there is one."""
+        return (UnevenUse(self.balance),) if self.balance else ()
 
     @property
     def centred(self):
@@ -80,8 +86,7 @@ class TopKGate(LinearGate):
         check_number(self.top_k, "top_k", 1, integer=True)
         if self.top_k > n_experts:
             raise ValueError(f"top_k={self.top_k} is larger than n_experts={n_experts}.")
-        if self.rank_by not in ("score", "slope"):
-            raise ValueError(f"rank_by={self.rank_by!r} is not known; choose 'score' or 'slope'.")
+        check_choice(self.rank_by, "rank_by", ("score", "slope"))
         check_number(self.balance, "balance", 0.0)
 
     def n_selected(self, n_experts):
@@ -95,7 +100,19 @@ class TopKGate(LinearGate):
     def chosen(self, Z, params):
         """Return the experts of each row, (top_k, m), and all scores, (n_experts, m)."""
         scores = super().scores(Z, params)
-        return top_k_experts(self.ranking(scores, params), self.n_selected(len(scores))), scores
+        ranks, top_k = self.ranking(scores, params), self.n_selected(len(scores))
+        if self.rank_by == "score":
+            return top_k_experts(ranks, top_k), scores
+        first = self.tie_order(params)
+        return first[top_k_experts(ranks[first], top_k)], scores
+
+    def tie_order(self, params):
+        """Return the experts in the order in which equal ranks are resolved, (n_experts,).
+
+        Where slopes tie, the larger score is the larger intercept.
+        """
+        n_experts = len(params.intercept)
+        return np.arange(n_experts) if self.rank_by == "score" else np.argsort(-params.intercept, kind="stable")
 
     def scores(self, Z, params):
         """Return the scores of the experts chosen, -inf for the others."""
@@ -110,6 +127,64 @@ class TopKGate(LinearGate):
         proba = np.empty(chosen.shape)
         softmax(gather(scores, chosen), proba)
         return proba, chosen
+
+    def dense(self):
+        """Return the softmax gate."""
+        return SoftmaxGate()
+
+    def apart(self, params, i, rng):
+        """Return parameters in which the slopes of expert i and of its copy, the last one, differ."""
+        coef = params.coef.copy()
+        shift = rng.normal(size=coef.shape[1]) * max(np.linalg.norm(coef), 1.0) / len(coef)
+        coef[i], coef[-1] = coef[i] + shift, coef[-1] - shift
+        return params._replace(coef=coef)
+
+    def idle(self, params, low, high):
+        """Return the same probabilities with one expert more that no row selects.
+
+        Possible unless it ranks by slope and selects several.
+
+        Parameters
+        ----------
+        params : LinearGateParams
+        low, high : float
+            The smallest and the largest score of the rows.
+        """
+        out = self.permute(params, [*range(len(params.intercept)), 0])
+        coef, intercept = out.coef.copy(), out.intercept.copy()
+        if self.rank_by == "slope":  # a mean is not the largest of several
+            coef[-1] = coef[:-1].mean(axis=0)
+        else:
+            coef[-1], intercept[-1] = 0.0, low - (high - low) - _IDLE
+        return LinearGateParams(coef, intercept)
+
+    def kept_moves(self, params, blocks):
+        """Return an orthonormal basis of moves of the free entries that leave the active boundaries where they are."""
+        return kept_moves(self, params, blocks)
+
+    def sharpened(self, Z, params):
+        """Return the same choices of experts at a scale of the scores at which a relaxed gate of width one is wide."""
+        return sharpened(self, Z, params)
+
+    def midway(self, params, blocks):
+        """Return the same partition with boundaries midway between the rows next to them."""
+        return midway(self, params, blocks)
+
+    def tie_winners(self, params):
+        """Return parameters in which one expert after the other wins ties, where nothing but that depends on them."""
+        return tie_winners(self, params)
+
+    def search_lines(self, block, log_density, params, n_lines, rng):
+        """Return parameters of higher exact log-likelihood along random lines, or the same."""
+        return best_of_lines(self, block, log_density, params, n_lines, rng)
+
+    def relaxed(self, width):
+        """Return the smooth gate that becomes this one as the width goes to zero."""
+        return RelaxedTopKGate(self.top_k, self.rank_by, self.balance, width)
+
+    def held(self):
+        """Return this gate with no free entry: the likelihood is smooth in what is left."""
+        return HeldTopKGate(self.top_k, self.rank_by, self.balance)
 
     def canonical(self, params):
         """Pin the last expert's row to zero; at ``top_k=1`` also scale the slopes to length one."""
@@ -168,3 +243,12 @@ class RelaxedTopKGate(TopKGate):
         if resp is not None:
             add_relaxed_covariance(-1.0, resp, bend, share, weight, weights)
         return self.assemble(weights, Z, k)
+
+
+class HeldTopKGate(TopKGate):
+    """A top-K gate none of whose entries is free."""
+
+    smooth = True
+
+    def free(self, params):
+        return LinearGateParams(*(np.zeros(np.shape(field), dtype=bool) for field in params))

@@ -15,7 +15,7 @@ from smoe.inference.matching import match_experts
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.scaling import Scaling, standardise
-from smoe.validation import check_groups, check_mixture, check_number
+from smoe.validation import check_choice, check_groups, check_mixture, check_n_jobs, check_number, check_seed
 
 __all__ = ["bootstrap"]
 
@@ -60,7 +60,7 @@ def bootstrap(
         Labels of groups (clusters) that are drawn whole, for rows that depend on one another; ``kind="case"`` only.
     match : {"responsibilities", "parameters"}, default="responsibilities"
         How experts are matched.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Replicate i depends on this and on i alone: not on ``n_jobs``, nor on ``n_resamples``.
     n_jobs : int or None, default=None
         Number of processes (joblib). Refits take milliseconds at a few thousand rows, starting processes seconds.
@@ -103,8 +103,9 @@ def bootstrap(
     """
     model = check_mixture(model)
     check_number(n_resamples, "n_resamples", 1, integer=True)
-    _check_choice(kind, "kind", _KINDS)
-    _check_choice(match, "match", _MATCHES)
+    check_choice(kind, "kind", _KINDS)
+    check_choice(match, "match", _MATCHES)
+    seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
     loglik_where_fitted(model, "model", X, y, sample_weight)
     data = model._blocks(X, y, sample_weight).source
     X, y, weight = np.asarray(data.X), data.y, data.weight
@@ -112,9 +113,9 @@ def bootstrap(
     if not model.converged_:
         message = f"bootstrap of a fit that is not a certified maximum: {model.status_}"
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
-    scaling = standardise(X, y, weight, model.gate_columns_, model.expert_columns_, centred=model.gate_.centred)
+    scaling = standardise(model._model, X, y, weight, model.gate_columns_, model.expert_columns_)
     resamples = Resamples(model, X, y, weight, scaling, draw, match)
-    refits = replicate(resamples.run, n_resamples, random_state, n_jobs)
+    refits = replicate(resamples.run, n_resamples, seed, n_jobs)
     result = _result(model, kind, refits)
     if result.n_failed:
         warnings.warn(_complaint(result), ConvergenceWarning, stacklevel=2)
@@ -138,20 +139,27 @@ class Resamples(NamedTuple):
         refit, _ = attempt(warm(frozen(self.model), original), *self.draw(rng_of(seed, i)))
         if refit.params is None:
             return refit
-        if _lost(refit.params, original):
+        if _lost(mixture.fields, refit.params, original):
             refit = refit._replace(certified=False, status=f"a coefficient is not identified; {refit.status}")
         if self.model.n_experts == 1:
             return refit
-        blocks = Blocks(mixture, self.X, self.y, self.weight, self.scaling)
+        blocks = Blocks(mixture, self.X, self.y, self.weight, self.scaling, self.model.roles_)
         return refit._replace(params=match_experts(mixture, blocks, original, refit.params, self.match))
 
 
-def _lost(params, original):
+def _lost(fields, params, original):
     """Whether a column that the original uses has become aliased, which makes its coefficients exactly zero."""
     return any(
-        np.any(np.all(one.coef == 0, axis=0) & np.any(other.coef != 0, axis=0))
-        for one, other in zip(params, original, strict=True)
+        np.any(~_used(*one) & _used(*other))
+        for one, other in zip(zip(params, fields, strict=True), zip(original, fields, strict=True), strict=True)
     )
+
+
+def _used(part, fields):
+    """Which features have a coefficient that is not zero."""
+    views = [fields[name].moved(array) for name, array in part._asdict().items()]
+    used = [(view != 0).reshape(-1, view.shape[-1]).any(axis=0) for view in views if view is not None]
+    return np.any(used or [[False]], axis=0)
 
 
 def _result(model, kind, refits):
@@ -162,7 +170,7 @@ def _result(model, kind, refits):
     sides = [type(side[0])(*map(np.stack, zip(*side, strict=True))) for side in zip(*params, strict=True)]
     logliks, certified = np.array([r.loglik for r in refits]), np.array([r.certified for r in refits])
     statuses = [r.status for r in refits]
-    names = model._parameter_names()
+    names = [entry.name for entry in model._entries()]
     return BootstrapResult(model.params_, MoEParams(*sides), logliks, statuses, certified, kind, names)
 
 
@@ -203,8 +211,3 @@ def _group_labels(groups, kind, n_samples):
     if index.min() == index.max():
         raise ValueError("groups: all rows are in one group; there must be several to draw from.")
     return index
-
-
-def _check_choice(value, argument, choices):
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{argument}={value!r} is not known; choose {' or '.join(map(repr, choices))}.")

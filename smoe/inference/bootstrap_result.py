@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smoe.params import MoEParams, flatten
-from smoe.validation import check_level
+from smoe.validation import check_callable, check_index, check_level
 
 __all__ = ["BootstrapResult"]
 
@@ -133,10 +133,12 @@ class BootstrapResult:
         >>> np.quantile(difference, [0.025, 0.975]).shape
         (2,)
         """
+        check_callable(function, "function", "parameters")
         return np.array([function(self.replicate(i)) for i in self._kept(certified_only)])
 
     def replicate(self, i):
-        """Return the parameters of refit i."""
+        """Return the parameters of refit i, counted from zero."""
+        i = check_index(i, "i", len(self.logliks), "the bootstrap", "refit")
         return _by_field(lambda values: values[i], self.params)
 
     def to_frame(self, coverage=0.95, certified_only=False):

@@ -9,6 +9,7 @@ from smoe.inference.directions import root_n_directions, separation
 from smoe.inference.rows import cluster_products, score_products
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.solvers.certificate import LARGEST, SINGULAR
+from smoe.threads import driving
 
 __all__ = ["KINDS", "WEIGHTS", "Covariance", "covariance"]
 
@@ -24,8 +25,8 @@ class Covariance:
     Attributes
     ----------
     kind : {"observed", "sandwich", "cluster"}
-    names : list of str
-        What the entries are, in the order of ``summary().to_frame()``: "gate 0: x0", "expert 1: variance", ...
+    entries : list of smoe.fields.Entry
+        What the entries of the parameters are, in the order of ``summary().to_frame()``.
     reason : str
         Why some standard errors are NaN, or nothing. Entries that the gate's convention pins to zero are not mentioned.
     params : MoEParams
@@ -45,7 +46,7 @@ class Covariance:
     """
 
     kind: str
-    names: list
+    entries: list
     reason: str
     params: MoEParams
     change: np.ndarray
@@ -56,12 +57,17 @@ class Covariance:
     remarks: tuple = ()
 
     def __repr__(self):
-        return f"Covariance({self.kind!r}, {', '.join([f'{len(self.names)} entries', *self.remarks])})"
+        return f"Covariance({self.kind!r}, {', '.join([f'{len(self.entries)} entries', *self.remarks])})"
 
     @property
     def label(self):
         """What the standard errors come from, in words."""
         return ", ".join(["observed information" if self.kind == "observed" else self.kind, *self.remarks])
+
+    @property
+    def names(self):
+        """The entries' names: "gate 0: x0", "expert 1: variance", ..."""
+        return [entry.name for entry in self.entries]
 
     @property
     def standard_errors(self):
@@ -92,8 +98,9 @@ class Covariance:
         return np.where(lost, np.nan, error * unit)
 
 
+@driving
 def covariance(
-    model, blocks, params, certificate, names, kind="observed", groups=None, weights="frequency", correction=False
+    model, blocks, params, certificate, entries, kind="observed", groups=None, weights="frequency", correction=False
 ):
     r"""Return the `Covariance` of estimates, from the rows that they were fitted to.
 
@@ -113,7 +120,7 @@ def covariance(
         In working coordinates.
     certificate : Certificate
         Of the fit.
-    names : list of str
+    entries : list of smoe.fields.Entry
     kind : {"observed", "sandwich", "cluster"}, default="observed"
     groups : array of int, shape (n_samples,), or None
         Group of each row, numbered from zero, for "cluster".
@@ -129,22 +136,21 @@ def covariance(
     Liang, K.-Y. and Zeger, S. L. (1986). Longitudinal data analysis using generalized linear models. Biometrika 73,
     13-22.
     """
-    chart, user = model.chart(params), blocks.scaling.to_units(model, params)
-    user = user._replace(gate=model.gate.canonical(user.gate))
+    chart, user = model.chart(params), blocks.scaling.to_user(model, params)
     change = _change(model, blocks.scaling, chart, params)
     nothing, every = np.zeros((chart.n_free, 0)), np.eye(chart.n_free)
-    bare = partial(Covariance, kind, names, params=user, change=change)
+    bare = partial(Covariance, kind, entries, params=user, change=change)
     unknown = partial(bare, factor=nothing, null=every, jumps=nothing)
     if reason := _nothing_known(model, certificate, chart):
         return unknown(reason)
     curvature = blocks.sum(model.curvature, params)
-    information = chart.information(curvature.information, params)
+    information = chart.information(model.information(params, curvature, blocks.total_weight), params)
     if not np.isfinite(information).all():
         return unknown("the observed information is not finite: rescale the data")
     along = root_n_directions(model, blocks, params, chart, curvature, certificate)
     if certificate.separates and not along.diverging.shape[1]:
         return unknown(f"not a certified maximum: {certificate.status}")
-    words = separation(along.diverging, change, user, names) if certificate.separates else ""
+    words = separation(along.diverging, change, user, entries) if certificate.separates else ""
     factor, singular = _inverse_root(information, along.known)
     if kind == "sandwich":
         products = score_products(model, blocks, params, 2 if weights == "sampling" else 1)
@@ -157,7 +163,7 @@ def covariance(
     lost = np.hstack([along.lost, singular])
     null = np.hstack([along.diverging, lost])
     found = bare("", factor=factor, null=null, jumps=along.jumps, separation=words, remarks=remarks)
-    return _with_reason(found, "; ".join(filter(None, [words, along.note])), blocks.scaling, lost)
+    return _with_reason(found, "; ".join(filter(None, [words, along.note])), model, blocks.scaling, lost)
 
 
 def _sources(blocks, kind, groups, weights, correction):
@@ -174,8 +180,9 @@ def _nothing_known(model, certificate, chart):
     """Say why there is no covariance at all, or nothing."""
     if not (certificate.valid or certificate.flat):
         return f"not a certified maximum: {certificate.status}"
-    if model.gate.balance > 0:
-        return "the penalty on uneven use moves the estimates away from the maximum of the likelihood"
+    for penalty in model.active_penalties:
+        if penalty.moves_estimates:
+            return f"the {penalty.words} moves the estimates away from the maximum of the likelihood"
     if chart.n_free > LARGEST:
         return f"{chart.n_free} free parameters: the information of more than {LARGEST} is not inverted"
     return ""
@@ -206,11 +213,11 @@ def _sandwich(root, products):
     return root @ (vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
-def _with_reason(found, note, scaling, singular):
+def _with_reason(found, note, model, scaling, singular):
     """Add in words why standard errors are missing."""
-    notes, n_gate = [note] if note else [], flatten(found.params.gate).size
-    parts = (found.params.gate, scaling.gate, 0), (found.params.expert, scaling.expert, n_gate)
-    aliased = [found.names[i + at] for part, view, at in parts for i in _aliased(part, view)]
+    notes = [note] if note else []
+    dropped = {"gate": ~scaling.gate.kept, "expert": ~scaling.expert.kept}
+    aliased = [e.name for e in found.entries if e.feature is not None and dropped[e.part][e.feature]]
     if aliased:
         notes.append(f"constant columns or linear combinations of others: {', '.join(aliased)}")
     if singular.shape[1]:
@@ -218,10 +225,3 @@ def _with_reason(found, note, scaling, singular):
         involved = ", ".join(np.array(found.names)[touched])
         notes.append(f"the data do not determine {singular.shape[1]} direction(s) which involve {involved}")
     return replace(found, reason="; ".join(notes))
-
-
-def _aliased(part, view):
-    """Flat indices of the slopes of aliased features."""
-    mask = type(part)(*(np.zeros(np.shape(field)) for field in part))
-    mask.coef[:, ~view.kept] = 1.0
-    return np.flatnonzero(flatten(mask))

@@ -6,9 +6,7 @@ import numpy as np
 from scipy.linalg import block_diag, null_space, orth
 from scipy.sparse.csgraph import connected_components
 
-from smoe._kernels.top_k import top_k_experts
-from smoe.gates.base import LinearGate
-from smoe.params import flatten
+from smoe.params import copies, flatten, n_experts_of
 from smoe.solvers.certificate import SEPARATES, usage
 from smoe.solvers.separation import Limit, diverging, n_free_gate, newton_step, without_rows
 
@@ -44,9 +42,10 @@ def root_n_directions(model, blocks, params, chart, curvature, certificate):
         limit = _limit(model, blocks, params, chart, curvature)
         null, lost = diverging(model, blocks, chart, limit), without_rows(model, blocks, chart, limit)
         return Directions(null_space(np.hstack([null, lost]).T), null, lost, none, _SEPARATED)
-    if model.gate.smooth or model.gate.n_selected(len(params.gate.intercept)) == len(params.gate.intercept):
+    n_experts = n_experts_of(params)
+    if model.gate.smooth or model.gate.n_selected(n_experts) == n_experts:
         return Directions(every, none, none, none, "")
-    free = _free_of_jumps(model.gate, blocks, params.gate)
+    free = model.gate.kept_moves(params.gate, blocks)
     basis = block_diag(free, np.eye(chart.n_free - n_gate))
     return Directions(basis, none, none, every[:, :n_gate], _JUMPS)
 
@@ -70,12 +69,13 @@ _JUMPS = (
 
 
 def _limit(model, blocks, params, chart, curvature):
-    gradient = chart.gradient(curvature.score, params)
-    step = newton_step(chart.information(curvature.information, params), gradient)
+    total = blocks.total_weight
+    gradient = chart.gradient(model.score(params, curvature, total), params)
+    step = newton_step(chart.information(model.information(params, curvature, total), params), gradient)
     return Limit.of(params, chart, step, usage(model, blocks, params)[1])
 
 
-def separation(null, change, params, names):
+def separation(null, change, params, entries):
     """Say in words along which columns, and between which experts, a gate diverges.
 
     Parameters
@@ -85,12 +85,11 @@ def separation(null, change, params, names):
     change : array of shape (n_entries, n_free)
         What these do to the entries of the parameters.
     params : MoEParams
-    names : list of str
-        Of the entries.
+    entries : list of smoe.fields.Entry
     """
-    k, d = np.shape(params.gate.coef)
-    n_lines, directions = k * (d + 1), null.shape[1]  # flat order: expert by expert, the intercept last
-    if directions in (0, (k - 1) * (d + 1)) or len(flatten(params.gate)) < n_lines:
+    (k, width), directions = copies(params.gate).shape, null.shape[1]
+    d, n_lines = width - 1, k * width  # flat order: expert by expert, the intercept last
+    if directions in (0, (k - 1) * width) or len(flatten(params.gate)) < n_lines:
         return SEPARATES
     unit = np.linalg.norm(change[:n_lines], axis=1)
     moves = orth(change[:n_lines] @ null / np.where(unit > 0, unit, 1.0)[:, None])
@@ -98,7 +97,7 @@ def separation(null, change, params, names):
     coupled = np.sqrt((projector**2).sum(axis=(0, 2)))
     columns = np.flatnonzero(np.diag(coupled) > _APART)
     n_parts, parts = connected_components(coupled[np.ix_(columns, columns)] > _APART)
-    terms = [name.split(": ", 1)[1] for name in names[: d + 1]]
+    terms = [entry.label for entry in entries[: d + 1]]
     words = [_along(terms, columns[parts == i], projector) for i in range(n_parts)]
     what = "that coefficient diverges" if len(columns) == 1 and directions == 1 else "those coefficients diverge"
     return f"gate separates the data {_joined(words)}: {what}"
@@ -117,35 +116,3 @@ def _along(terms, columns, projector):
 
 def _joined(words):
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _free_of_jumps(gate, blocks, params):
-    """Return an orthonormal basis of moves of the free gate entries that leave the active boundaries where they are."""
-    k, p = len(params.intercept), params.coef.shape[1] + 1
-    if gate.n_selected(k) == 1:
-        return np.zeros(((k - 1) * p, 0))
-    at_edge = blocks.sum(_edges, params, gate)
-    rows = [np.zeros((1, k * p))]
-    for i, j in zip(*np.nonzero(np.triu((at_edge > 0) & (at_edge.T > 0), 1)), strict=True):
-        rows.append(_kept_boundary(gate, params, i, j))
-    return null_space(np.concatenate(rows)[:, : (k - 1) * p])  # the last expert's row is pinned
-
-
-def _kept_boundary(gate, params, i, j):
-    """Equations for moves (k, p) in flat order: the difference of i and j moves along itself."""
-    k, d = params.coef.shape
-    ranked = d + 1 if gate.rank_by == "score" else d  # ranks by slope do not see the intercepts
-    difference = np.append(params.coef[i] - params.coef[j], params.intercept[i] - params.intercept[j])[:ranked]
-    along = difference / max(np.linalg.norm(difference), np.finfo(float).tiny)
-    out = np.zeros((ranked, k, d + 1))
-    out[:, i, :ranked] = np.eye(ranked) - np.outer(along, along)
-    out[:, j] = -out[:, i]
-    return out.reshape(ranked, -1)
-
-
-def _edges(block, params, gate):
-    """Weight of the rows on which expert i is the last one in and j the first one out, (n_experts, n_experts)."""
-    k = len(params.intercept)
-    ranking = gate.ranking(LinearGate.scores(gate, block.gate_Z, params), params)
-    last, out = top_k_experts(ranking, gate.n_selected(k) + 1)[-2:]
-    return np.bincount(last * k + out, block.weight, k * k).reshape(k, k)

@@ -8,9 +8,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from smoe.validation import check_mixture
 
-__all__ = ["LikelihoodRatioTest", "likelihood_ratio_test", "loglik_where_fitted"]
+__all__ = ["SAME", "LikelihoodRatioTest", "likelihood_ratio_test", "loglik_where_fitted"]
 
-_SAME = 1e-6  # relative difference of log-likelihoods that rounding explains
+SAME = 1e-6  # relative difference of log-likelihoods that rounding explains
 
 
 class LikelihoodRatioTest(NamedTuple):
@@ -86,7 +86,7 @@ def likelihood_ratio_test(restricted, full, X, y, sample_weight=None):
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
     df = _degrees_of_freedom(restricted, full)
     statistic = 2.0 * (logliks[1] - logliks[0])
-    if statistic < -_SAME * max(1.0, abs(logliks[1])):
+    if statistic < -SAME * max(1.0, abs(logliks[1])):
         message = (
             f"the full fit is less likely than the restricted one (by {-statistic / 2:.3g}), so it is not at its "
             "maximum: fit it again with more starts (n_init)"
@@ -98,7 +98,7 @@ def likelihood_ratio_test(restricted, full, X, y, sample_weight=None):
 def loglik_where_fitted(model, name, X, y, sample_weight):
     """Return the log-likelihood of a fit on its data. Raise ValueError if it was fitted to others."""
     loglik = model.loglik(X, y, sample_weight)
-    if abs(loglik - model.loglik_) > _SAME * max(1.0, abs(loglik)):
+    if abs(loglik - model.loglik_) > SAME * max(1.0, abs(loglik)):
         raise ValueError(
             f"{name}: its log-likelihood on these data is {loglik:.6g}, where it was fitted {model.loglik_:.6g}; "
             "tests need the fit to X, y and sample_weight."

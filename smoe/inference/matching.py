@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from smoe.params import Chart, flatten, permute
+from smoe.params import Chart, coordinates, copies, flatten, permute
 
 __all__ = ["match_experts"]
 
@@ -17,7 +17,8 @@ def match_experts(model, blocks, reference, params, by="responsibilities"):
 
     with r the responsibilities at the reference and :math:`\tilde r` those at the parameters, or minimises the squared
     differences between the experts' own parameters, each in the reference's natural unit (residual standard deviations
-    for coefficients; logarithms of variances) and in coordinates in which columns have mean zero and variance one.
+    for coefficients; logarithms of variances) and in coordinates in which columns have mean zero and variance one (and,
+    if they are nearly collinear, are uncorrelated).
 
     Parameters
     ----------
@@ -59,19 +60,18 @@ def _agreement(model, blocks, pair):
 
 def _distances(expert, reference, params):
     """Squared distances of the experts' own parameters, in the units of the reference, (n_experts, n_experts)."""
-    unit = _by_expert(flatten(expert.units(reference.expert)), reference.expert)
+    unit = _by_expert(flatten(expert.natural_units(reference.expert)), reference.expert)
     one, other = (_by_expert(_unbounded(expert, p.expert), p.expert) for p in (reference, params))
     return (((one[:, None] - other) / unit[:, None]) ** 2).sum(axis=-1)
 
 
 def _unbounded(expert, params):
-    """The entries in flat order, fields that are bounded below on a log scale."""
-    fields = params._asdict().items()
-    lower = flatten(type(params)(*(np.full(np.shape(f), expert.lower.get(name, -np.inf)) for name, f in fields)))
-    return Chart(params, np.ones(len(lower), dtype=bool), lower, np.ones(len(lower))).pack(params)
+    """The entries in flat order, in coordinates without bounds."""
+    free, lower, unit, upper, attained = coordinates(expert, params)
+    every = np.ones(len(free), dtype=bool)
+    return Chart(params, every, lower, np.ones(len(unit)), upper, attained).pack(params)
 
 
 def _by_expert(flat, params):
-    """The entries that experts own, a row for each; what all share comes last in flat order and is left out."""
-    n_shared = sum(not np.ndim(field) for field in params)
-    return flat[: len(flat) - n_shared].reshape(len(params[0]), -1)
+    """The entries that experts have, a row for each; what all share tells none from another."""
+    return flat[copies(params)]

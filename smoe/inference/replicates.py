@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.utils import check_random_state
 
 from smoe.blocks import Blocks
 from smoe.scaling import Scaling
@@ -24,9 +23,8 @@ class Refit(NamedTuple):
     status: str
 
 
-def replicate(run, n_resamples, random_state, n_jobs):
+def replicate(run, n_resamples, seed, n_jobs):
     """Return ``[run(seed, i) for i in range(n_resamples)]``, whatever the number of processes."""
-    seed = check_random_state(random_state).randint(2**31, size=4).tolist()
     with warnings.catch_warnings():  # puts things right again where threads have each caught warnings
         return Parallel(n_jobs=n_jobs)(delayed(run)(seed, i) for i in range(n_resamples))
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from smoe.blocks import Block
-from smoe.params import flatten
+from smoe.params import flatten, fold
 
 __all__ = ["cluster_products", "mean_gradient", "pieces", "row_scores", "score_products"]
 
@@ -14,18 +14,18 @@ def row_scores(model, block, params):
     """Return the gradient of each row's log density, (n_entries, m), entries in flat order."""
     proba, resp, _ = model.posterior(block, params)
     gate = model.gate.row_pullback(block.gate_Z, params.gate, resp - proba)
-    own = model.expert.row_scores(block.expert_Z, block.y, params.expert)
-    return np.concatenate([gate, (resp[:, None] * own).reshape(-1, len(block))])
+    own = model.expert.row_scores(block.rows, params.expert)
+    return np.concatenate([gate, fold((resp[:, None] * own).reshape(-1, len(block)), params.expert)])
 
 
 def mean_gradient(model, block, params):
     """Return the gradient of each row's mean of y given x, (n_entries, m), entries in flat order."""
     proba = model.gate_proba(block, params)
-    means = model.expert.mean(block.expert_Z, params.expert)
+    means = model.expert.mean(block.rows, params.expert)
     pull = proba * (means - (proba * means).sum(axis=0))
     gate = model.gate.row_pullback(block.gate_Z, params.gate, pull)
-    own = model.expert.mean_scores(block.expert_Z, params.expert)
-    return np.concatenate([gate, (proba[:, None] * own).reshape(-1, len(block))])
+    own = model.expert.mean_scores(block.rows, params.expert)
+    return np.concatenate([gate, fold((proba[:, None] * own).reshape(-1, len(block)), params.expert)])
 
 
 def pieces(block, params):

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import norm
 
 from smoe.inference.table import Table, estimate_cell, latex_tabular
+from smoe.texts import printable
 
 __all__ = ["COLUMNS", "Summary", "coefficient_table"]
 
@@ -41,8 +42,8 @@ class Summary:
     title : str
     header : list of (str, str)
         Facts on the fit.
-    names : list of str
-        What the rows are: "gate 0: x0", ...
+    entries : list of smoe.fields.Entry
+        What the rows are.
     table : ndarray of shape (n_entries, 6)
         Estimates, standard errors, z, p values, lower and upper confidence limits; NaN where there is none.
     coverage : float
@@ -55,11 +56,16 @@ class Summary:
 
     title: str
     header: list
-    names: list
+    entries: list
     table: np.ndarray
     coverage: float = 0.95
     notes: str = ""
     pinned: np.ndarray | None = None
+
+    @property
+    def names(self):
+        """The entries' names: "gate 0: x0", ..."""
+        return [entry.name for entry in self.entries]
 
     def to_frame(self):
         """Return the table as a pandas DataFrame, rows by name.
@@ -122,19 +128,18 @@ class Summary:
           variance  0.06299 (0.00968)    0.1459 (0.0158)
         """
         cells = {}
-        for name, values, pinned in zip(self.names, self.table, self._is_pinned(), strict=True):
-            (side, *number), term = name.split(": ", 1)[0].split(), name.split(": ", 1)[1]
-            cell = "reference" if pinned else estimate_cell(*values[:2])
-            cells.setdefault(side, {}).setdefault(term, {})[int(number[0]) if number else 0] = cell
+        for entry, values, pinned in zip(self.entries, self.table, self._is_pinned(), strict=True):
+            cell, row = "reference" if pinned else estimate_cell(*values[:2]), (entry.field, entry.label)
+            cells.setdefault(entry.part, {}).setdefault(row, {})[entry.expert or 0] = cell
         k = 1 + max(place for rows in cells.values() for row in rows.values() for place in row)
         sections = [
-            (side, [(term, [row.get(i, "") for i in range(k)]) for term, row in rows.items()])
+            (side, [(term, [row.get(i, "") for i in range(k)]) for (_, term), row in rows.items()])
             for side, rows in cells.items()
         ]
         return Table(self.title, [f"expert {i}" for i in range(k)], sections)
 
     def _is_pinned(self):
-        return np.zeros(len(self.names), dtype=bool) if self.pinned is None else self.pinned
+        return np.zeros(len(self.entries), dtype=bool) if self.pinned is None else self.pinned
 
     def _headings(self):
         tail = 50.0 * (1.0 - self.coverage)
@@ -143,11 +148,12 @@ class Summary:
     def _sections(self):
         """Yield headings (gate 0, expert 0, ...), their rows (a label, six cells of text), and whether any is free."""
         rows, free = {}, {}
-        for name, values, pinned in zip(self.names, self.table, self._is_pinned(), strict=True):
-            part, label = name.split(": ", 1)
-            rows.setdefault(part, []).append((label, [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)]))
-            free[part] = free.get(part, False) or not pinned
-        yield from ((part, rows[part], free[part]) for part in sorted(rows, key=_place))
+        for entry, values, pinned in zip(self.entries, self.table, self._is_pinned(), strict=True):
+            place = _place(entry), entry.section
+            cells = [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)]
+            rows.setdefault(place, []).append((printable(entry.label), cells))
+            free[place] = free.get(place, False) or not pinned
+        yield from ((place[1], rows[place], free[place]) for place in sorted(rows))
 
     def _facts(self):
         return [*self.header, *([("note", self.notes)] if self.notes else [])]
@@ -157,7 +163,7 @@ class Summary:
         facts = self._facts()
         width = max(len(name) for name, _ in facts)
         lines = [self.title, "=" * len(self.title), *(f"{name:<{width}}  {value}" for name, value in facts)]
-        label = max(len(name.split(": ", 1)[1]) for name in self.names) + 2
+        label = max(len(printable(entry.label)) for entry in self.entries) + 2
         for part, rows, free in self._sections():
             if not free:
                 lines += ["", f"{part:<{label}}    {_REFERENCE}"]
@@ -183,10 +189,9 @@ class Summary:
         return "\n".join([*out, "</table>"])
 
 
-def _place(part):
+def _place(entry):
     """Order of the sections: gate 0, expert 0, gate 1, ..., and last what all experts share."""
-    side, *number = part.split()
-    return (int(number[0]) if number else np.inf), side != "gate"
+    return np.inf if entry.expert is None else entry.expert, entry.part != "gate"
 
 
 def _cell(value, form):

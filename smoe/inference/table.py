@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 
 from smoe.params import flatten
+from smoe.texts import printable
 from smoe.validation import check_mixture
 
 __all__ = ["Table", "compare_fits", "estimate_cell", "latex_tabular"]
@@ -34,16 +35,18 @@ class Table:
 
     def __str__(self):
         """Return the table as text."""
-        rows = [row for _, rows in self.sections for row in rows]
-        label = max([len(name) for name, _ in rows] + [len(part) for part, _ in self.sections]) + 4
-        cells = [self.columns, *(cells for _, cells in rows)]
-        widths = [max(len(line[j]) for line in cells) + 2 for j in range(len(self.columns))]
+        columns = [printable(column) for column in self.columns]
+        sections = [(part, [(printable(name), cells) for name, cells in rows]) for part, rows in self.sections]
+        rows = [row for _, rows in sections for row in rows]
+        label = max([len(name) for name, _ in rows] + [len(part) for part, _ in sections]) + 4
+        cells = [columns, *(cells for _, cells in rows)]
+        widths = [max(len(line[j]) for line in cells) + 2 for j in range(len(columns))]
 
         def line(name, cells):
             return f"{name:<{label}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
 
-        lines = [self.title, "=" * len(self.title), line("", self.columns)]
-        for part, rows in self.sections:
+        lines = [self.title, "=" * len(self.title), line("", columns)]
+        for part, rows in sections:
             lines += ["", part, *(line(f"  {name}", cells).rstrip() for name, cells in rows)]
         return "\n".join(lines)
 
@@ -79,7 +82,7 @@ class Table:
 
 
 def _html(tag, cells):
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<{tag}>{escape(printable(cell))}</{tag}>' for cell in cells)}</tr>"
 
 
 def latex_tabular(columns, sections):
@@ -104,7 +107,7 @@ def _tex_row(cells):
 
 def _tex(text):
     """Escape what LaTeX takes for commands; a hyphen before a first number is a minus sign."""
-    out = "".join(_TEX.get(sign, sign) for sign in text)
+    out = "".join(_TEX.get(sign, sign) for sign in printable(text))
     return re.sub(r"^(-\d\S*)", r"$\1$", out)
 
 
@@ -162,14 +165,14 @@ def _estimates(models):
     sections = {}
     for i, model in enumerate(models):
         errors = flatten(model._covariance.standard_errors)
-        values = zip(model._parameter_names(), flatten(model.params_), errors, model._pinned(), strict=True)
-        for name, estimate, error, pinned in values:
+        values = zip(model._covariance.entries, flatten(model.params_), errors, model._pinned(), strict=True)
+        for entry, estimate, error, pinned in values:
             if not pinned:
-                part, term = name.split(": ", 1)
-                row = sections.setdefault(part, {}).setdefault(term, [""] * len(models))
+                rows = sections.setdefault(entry.section, {})
+                row = rows.setdefault((entry.field, entry.label), [""] * len(models))
                 row[i] = estimate_cell(estimate, error)
     for part in sorted(sections, key=lambda part: (part.split()[0], len(part), part)):
-        yield part, list(sections[part].items())
+        yield part, [(label, cells) for (_, label), cells in sections[part].items()]
 
 
 def _criteria(models):

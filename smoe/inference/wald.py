@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
-from smoe.params import flatten
-from smoe.validation import check_floats
+from smoe.inference.covariance import Covariance
+from smoe.params import flatten, n_experts_of
+from smoe.validation import check_floats, check_instance
 
 __all__ = ["WaldTest", "equal_coefficients", "no_effect", "restriction_matrix", "wald_test"]
 
@@ -74,7 +75,7 @@ def restriction_matrix(restriction, names):
         return np.array([_named_row({row: 1.0} if isinstance(row, str) else row, names) for row in rows])
     try:
         R = np.atleast_2d(np.asarray(rows, dtype=float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"R must be a matrix, names of parameters or dicts of them, got {restriction!r}.") from None
     if R.ndim != 2 or R.shape[1] != len(names) or not len(R):
         raise ValueError(
@@ -108,11 +109,15 @@ def equal_coefficients(covariance, i, j, part="expert"):
         The experts.
     part : {"expert", "gate"}, default="expert"
     """
-    first, second = (_slopes(covariance, part, lambda k, e=e: k == e) for e in (i, j))
+    _check(covariance, part)
+    n = n_experts_of(covariance.params)
+    for argument, k in (("i", i), ("j", j)):
+        if not isinstance(k, numbers.Integral):
+            raise TypeError(f"{argument} must be the number of an expert, an integer; got {k!r}.")
+    first, second = ([entry for entry in _slopes(covariance, part) if entry.expert == e] for e in (i, j))
     if i == j or not first or not second:
-        n = len(covariance.params.expert[0])
         raise ValueError(f"i={i!r} and j={j!r} must be two different experts of 0 to {n - 1}, with slopes.")
-    return [{a: 1.0, b: -1.0} for a, b in zip(first, second, strict=True)]
+    return [{a.name: 1.0, b.name: -1.0} for a, b in zip(first, second, strict=True)]
 
 
 def no_effect(covariance, column, part="gate"):
@@ -125,17 +130,22 @@ def no_effect(covariance, column, part="gate"):
         Name of the covariate: "x0", "x1", ... for data without names.
     part : {"gate", "expert"}, default="gate"
     """
-    free = np.array(covariance.names)[covariance.change.any(axis=1)]
-    found = [name for name in _slopes(covariance, part) if name.endswith(f": {column}") and name in free]
+    _check(covariance, part)
+    free = covariance.change.any(axis=1)
+    found = [entry.name for entry in _slopes(covariance, part, free) if entry.label == column]
     if not found:
         raise ValueError(f"column={column!r}: no estimated slope of it in the {part}.")
     return found
 
 
-def _slopes(covariance, part, wanted=lambda k: True):
-    """Names of the slopes of the gate or of the experts, expert by expert."""
-    if part not in ("gate", "expert"):
+def _check(covariance, part):
+    check_instance(covariance, Covariance, "covariance", "what model.covariance(...) returns")
+    if not isinstance(part, str) or part not in ("gate", "expert"):
         raise ValueError(f"part must be 'gate' or 'expert', got {part!r}.")
-    k, d = np.shape(getattr(covariance.params, part).coef)
-    own = [[name for name in covariance.names if name.startswith(f"{part} {e}: ")][:d] for e in range(k)]
-    return [name for e in range(k) if wanted(e) for name in own[e]]
+
+
+def _slopes(covariance, part, free=None):
+    """The slopes of the gate or of the experts, expert by expert; only the free ones on request."""
+    free = np.ones(len(covariance.entries), dtype=bool) if free is None else free
+    pairs = zip(covariance.entries, free, strict=True)
+    return [entry for entry, is_free in pairs if is_free and entry.part == part and entry.feature is not None]

@@ -5,12 +5,21 @@ try:
 except ImportError as error:
     raise ImportError("smoe.plots needs matplotlib: pip install smoe[plots]") from error
 
-from smoe.plots.diagnostics import plot_diagnostics, plot_expert_load, plot_pit, plot_residual_qq, plot_residuals
+from smoe.plots.coefficients import plot_coefficients
+from smoe.plots.diagnostics import (
+    plot_diagnostics,
+    plot_expert_load,
+    plot_pit,
+    plot_residual_qq,
+    plot_residuals,
+    plot_rootogram,
+)
 from smoe.plots.fit import plot_fit
 from smoe.plots.rates import plot_rates
 from smoe.plots.selection import plot_dendrogram, plot_selection
 
 __all__ = [
+    "plot_coefficients",
     "plot_dendrogram",
     "plot_diagnostics",
     "plot_expert_load",
@@ -19,6 +28,7 @@ __all__ = [
     "plot_rates",
     "plot_residual_qq",
     "plot_residuals",
+    "plot_rootogram",
     "plot_selection",
     "plt",
 ]

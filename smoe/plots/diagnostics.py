@@ -5,12 +5,13 @@ import numpy as np
 from scipy.special import betainc, betaincinv
 from scipy.stats import binom, norm
 
-from smoe.plots._axes import legend_above
-from smoe.validation import check_level, check_number
+from smoe.diagnostics import Diagnosis
+from smoe.plots._axes import check_axes, legend_above, literal
+from smoe.validation import check_floats, check_instance, check_level, check_number
 
-__all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals"]
+__all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals", "plot_rootogram"]
 
-_DATA, _MODEL, _BAND = "C0", "0.15", "0.85"
+_DATA, _OTHER, _MODEL, _BAND = "#0072B2", "#E69F00", "0.15", "0.85"
 _POINTS = 4000  # that are drawn; more make heavy files and black clouds
 _ORDERS, _SIMULATIONS = 200, 1000  # order statistics and samples that the simultaneous band is found from
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -47,7 +48,7 @@ def plot_residual_qq(diagnosis, coverage=0.95, ax=None):
     >>> plot_residual_qq(model.diagnose(X, y)).get_ylabel()
     'quantile residual'
     """
-    check_level(coverage, "coverage")
+    _check(diagnosis), check_level(coverage, "coverage")
     ax = _axes(ax)
     values = np.sort(diagnosis.residuals)
     n = len(values)
@@ -94,6 +95,7 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     """Draw the histogram of the PIT values, flat if the model is right.
 
     A hump says that the predictive distribution is too wide, a bowl that it is too narrow, a slope that it is biased.
+    The PIT values of whole numbers are randomised (`smoe.diagnostics.diagnose`), and flat as others are.
 
     Parameters
     ----------
@@ -124,7 +126,7 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     >>> plot_pit(model.diagnose(X, y)).get_xlabel()
     'PIT value'
     """
-    check_level(coverage, "coverage")
+    _check(diagnosis), check_level(coverage, "coverage")
     n = len(diagnosis.pit)
     n_bins = int(np.clip(n // 40, 5, 20)) if n_bins is None else n_bins
     check_number(n_bins, "n_bins", 1, integer=True)
@@ -133,7 +135,7 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     low, high = binom.ppf([tail, 1.0 - tail], n, 1.0 / n_bins) * n_bins / n
     density = np.histogram(diagnosis.pit, n_bins, (0.0, 1.0))[0] * n_bins / n
     ax.axhspan(low, high, color=_BAND, lw=0, label=f"{100 * coverage:g} % band")
-    ax.stairs(density, np.linspace(0.0, 1.0, n_bins + 1), color=_DATA, lw=2, label="PIT values")
+    ax.stairs(density, np.linspace(0.0, 1.0, n_bins + 1), baseline=None, color=_DATA, lw=2, label="PIT values")
     ax.axhline(1.0, color=_MODEL, lw=1, label="model")
     ax.set(xlabel="PIT value", ylabel="density", xlim=(0, 1), ylim=(0, None))
     legend_above(ax, ncols=3)
@@ -174,9 +176,12 @@ def plot_residuals(diagnosis, x=None, name=None, ax=None):
     >>> plot_residuals(model.diagnose(X, y), X[:, 0], "waiting").get_xlabel()
     'waiting'
     """
+    _check(diagnosis)
     values, n = diagnosis.residuals, len(diagnosis.residuals)
+    if name is not None:
+        check_instance(name, str, "name")
     name = name or ("fitted mean" if x is None else "x")
-    x = diagnosis.fitted if x is None else np.asarray(x, dtype=float)
+    x = diagnosis.fitted if x is None else check_floats(x, "x")
     if x.shape != (n,):
         raise ValueError(f"x must have one number per residual, shape ({n},), got {x.shape}.")
     ax = _axes(ax)
@@ -185,9 +190,9 @@ def plot_residuals(diagnosis, x=None, name=None, ax=None):
     place, lines = _running_quantiles(x, values)
     for k, (level, line) in enumerate(zip(_QUANTILES, lines, strict=True)):
         labels = ("10, 50, 90 % quantiles", "model") if k == 0 else (None, None)
-        ax.plot(place, line, color="C1", lw=2, label=labels[0])
+        ax.plot(place, line, color=_OTHER, lw=2, label=labels[0])
         ax.axhline(norm.ppf(level), color=_MODEL, lw=1, ls="--", label=labels[1])
-    ax.set(xlabel=name, ylabel="quantile residual")
+    ax.set(xlabel=literal(name), ylabel="quantile residual")
     legend_above(ax, ncols=3)
     return ax
 
@@ -222,27 +227,84 @@ def plot_expert_load(diagnosis, ax=None):
     >>> plot_expert_load(model.diagnose(X, y)).get_xlabel()
     'expert'
     """
+    _check(diagnosis)
     ax = _axes(ax)
     k, n = np.arange(len(diagnosis.load)), len(diagnosis.pit)
-    ax.bar(k - 0.2, diagnosis.load / n, 0.4, color="C0", label="responsible for")
-    ax.bar(k + 0.2, diagnosis.first, 0.4, color="C1", label="first choice of the gate")
+    size = "small" if len(k) <= 6 else "xx-small"
+    for bars in (
+        ax.bar(k - 0.2, diagnosis.load / n, 0.4, color=_DATA, label="responsible for"),
+        ax.bar(k + 0.2, diagnosis.first, 0.4, color=_OTHER, hatch="//", ec="white", label="first choice of the gate"),
+    ):
+        ax.bar_label(bars, fmt="{:.2f}", fontsize=size, padding=1, rotation=0 if len(k) <= 6 else 90)
     ax.set(
         xlabel="expert",
         ylabel="share of rows",
         xticks=k,
-        ylim=(0, None),
+        ylim=(0, 1.12 * max(0.01, *diagnosis.load / n, *diagnosis.first)),
         xlim=k.mean() + max(len(k), 3) * np.array([-0.5, 0.5]),
     )
     legend_above(ax, ncols=2)
     return ax
 
 
-def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
+def plot_rootogram(rootogram, ax=None):
+    """Draw observed counts hanging from expected ones, on the scale of square roots.
+
+    Bars end at zero where both agree. One that ends above zero says that the model expects more than there is, one that
+    ends below that it expects fewer. On this scale deviations of all counts are comparable: under the model nearly all
+    ends lie within one of zero (grey).
+
+    Parameters
+    ----------
+    rootogram : Rootogram
+        Of `smoe.diagnostics.rootogram`.
+    ax : matplotlib Axes, default=None
+        New ones when None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    References
+    ----------
+    Kleiber, C. and Zeileis, A. (2016). Visualizing count data regressions using rootograms. The American Statistician
+    70, 296-303.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from smoe.diagnostics import Rootogram
+    >>> from smoe.plots import plot_rootogram
+    >>> counts = Rootogram(np.array([0.0, 1.0, 2.0, 3.0]), np.array([9, 4, 2.0]), np.array([8.0, 5.5, 1.2]))
+    >>> plot_rootogram(counts).get_ylabel()
+    'square root of the number of rows'
+    """
+    ax = _axes(ax)
+    ax.use_sticky_edges = False  # bars stand on what is expected, which would be the axis' end
+    edges, (observed, expected) = rootogram.edges, np.sqrt([rootogram.observed, rootogram.expected])
+    width = np.diff(edges)
+    centre = edges[:-1] + 0.5 * (width - 1.0)
+    ax.axhspan(-1.0, 1.0, color=_BAND, lw=0, zorder=0)
+    ax.bar(centre, -observed, 0.9 * width, expected, color=_DATA, alpha=0.7, label="observed", zorder=1)
+    ax.plot(centre, expected, "o-", color=_OTHER, ms=3, lw=1.5, label="expected", zorder=2)
+    ax.axhline(0.0, color=_MODEL, lw=1, zorder=3)
+    ax.set(xlabel="y", ylabel="square root of the number of rows")
+    legend_above(ax, ncols=2)
+    return ax
+
+
+def plot_diagnostics(diagnosis, X=None, y=None, coverage=0.95, axes=None):
     """Draw all of it: residuals against normal quantiles and against the mean, PIT values, use of the experts.
 
     Parameters
     ----------
-    diagnosis : Diagnosis
+    diagnosis : Diagnosis or MoERegressor
+        What ``diagnose`` has returned, or a fitted estimator, which is asked for it: ``plot_diagnostics(model, X, y)``
+        as in ``plot_fit``.
+    X : array-like of shape (n_samples, n_features), default=None
+    y : array-like of shape (n_samples,), default=None
+        Rows for an estimator. A ``Diagnosis`` has its own: behind it these two places are for ``coverage`` and
+        ``axes``.
     coverage : float, default=0.95
         Of the bands.
     axes : sequence of four matplotlib Axes, default=None
@@ -252,6 +314,11 @@ def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
     -------
     matplotlib Figure
 
+    Raises
+    ------
+    TypeError
+        An estimator without X and y, or something else that cannot be diagnosed.
+
     Examples
     --------
     >>> from smoe import SoftmaxMoERegressor
@@ -259,12 +326,22 @@ def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
     >>> from smoe.plots import plot_diagnostics
     >>> X, y = load_faithful(return_X_y=True)
     >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
-    >>> len(plot_diagnostics(model.diagnose(X, y)).axes)
+    >>> len(plot_diagnostics(model, X, y).axes)
     4
     """
+    if isinstance(diagnosis, Diagnosis):
+        coverage, axes = (coverage if X is None else X), (axes if y is None else y)
+    elif X is None or y is None or not hasattr(diagnosis, "diagnose"):
+        raise TypeError(
+            "diagnosis must be a Diagnosis, as model.diagnose(X, y) returns it, or a fitted estimator with X and y; "
+            f"got {type(diagnosis).__name__}."
+        )
+    else:
+        diagnosis = diagnosis.diagnose(X, y)
+    check_level(coverage, "coverage")
     if axes is None:
-        axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")[1].ravel()
-    qq, against, pit, load = axes
+        axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")[1]
+    qq, against, pit, load = check_axes(axes, 4)
     plot_residual_qq(diagnosis, coverage, qq)
     plot_residuals(diagnosis, ax=against)
     plot_pit(diagnosis, coverage=coverage, ax=pit)
@@ -272,5 +349,9 @@ def plot_diagnostics(diagnosis, coverage=0.95, axes=None):
     return qq.figure
 
 
+def _check(diagnosis):
+    check_instance(diagnosis, Diagnosis, "diagnosis", "pass model.diagnose(X, y)")
+
+
 def _axes(ax):
-    return plt.subplots(figsize=(5, 4), layout="constrained")[1] if ax is None else ax
+    return plt.subplots(figsize=(5, 4), layout="constrained")[1] if ax is None else check_axes(ax, 1, "ax")[0]

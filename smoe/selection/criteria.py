@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import theilslopes
 
+from smoe.validation import check_choice, check_floats
+
 __all__ = ["CRITERIA", "SlopeHeuristic", "information_criteria", "slope_heuristic"]
 
 CRITERIA = ("bic", "aic", "icl", "cv", "slope", "jump")
@@ -22,8 +24,9 @@ class SlopeHeuristic(NamedTuple):
 
 
 def information_criteria(model, X, y, sample_weight):
-    """Return AIC, BIC and ICL of a fit on its own data."""
-    bic = -2.0 * model.loglik_ + model.n_parameters_ * np.log(model.n_samples_)
+    """Return AIC, BIC and ICL of a fit on its own data; the last two charge for chance lines (see ``smoe.chance``)."""
+    price = 2.0 * model._certificate.price
+    bic = -2.0 * model.loglik_ + model.n_parameters_ * np.log(model.n_samples_) + price
     entropy = model.icl(X, y, sample_weight) - model.bic(X, y, sample_weight)
     return -2.0 * model.loglik_ + 2.0 * model.n_parameters_, bic, bic + entropy
 
@@ -72,11 +75,12 @@ def slope_heuristic(loglik, df, method="slope"):
     >>> round(found.slope, 3), found.chosen
     (0.6, 2)
     """
-    loglik, df = np.asarray(loglik, dtype=float), np.asarray(df, dtype=float)
-    if method not in ("slope", "jump"):
-        raise ValueError(f"method={method!r} is not known; choose 'slope' or 'jump'.")
+    loglik, df = check_floats(loglik, "loglik"), check_floats(df, "df")
+    check_choice(method, "method", ("slope", "jump"))
     if loglik.ndim != 1 or loglik.shape != df.shape or not np.all(np.diff(df) > 0):
         raise ValueError("loglik and df must be of one length, and df must increase.")
+    if not (np.isfinite(loglik).all() and np.isfinite(df).all()):
+        raise ValueError("loglik and df must be finite.")
     if len(df) < _FEWEST:
         raise ValueError(
             f"the slope heuristic needs at least {_FEWEST} numbers of experts, some of them well above the one to be "

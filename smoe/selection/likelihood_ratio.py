@@ -14,7 +14,7 @@ from smoe.inference.replicates import attempt, counted_rows, draw_response, froz
 from smoe.params import n_experts_of
 from smoe.selection.path import grow
 from smoe.starts import resolve_start
-from smoe.validation import check_number
+from smoe.validation import check_n_jobs, check_number, check_seed
 
 __all__ = ["NExpertsTest", "n_experts_test"]
 
@@ -72,7 +72,7 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
         B. The smallest p-value is 1 / (B + 1).
     sample_weight : array-like of shape (n_samples,), default=None
         Whole numbers: how often each row counts.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Replicate b depends on this and on b alone, not on ``n_jobs``.
     n_jobs : int or None, default=None
         Number of processes (joblib).
@@ -113,6 +113,7 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
     NExpertsTest(1 against 2: statistic=..., p_value=0.2, B=4)
     """
     check_number(n_resamples, "n_resamples", 1, integer=True)
+    seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
     smaller = _smaller(model, X, y, n_experts, sample_weight)
     loglik_where_fitted(smaller, "model", X, y, sample_weight)
     data = smaller._blocks(X, y, sample_weight).source
@@ -122,7 +123,7 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
         raise ValueError(f"the model with {smaller.n_experts + 1} experts cannot be fitted to these data: {end.status}")
     larger = grow(smaller, fresh, X, y, sample_weight, np.random.default_rng(0))
     _warn_of_fits(smaller, larger)
-    pairs = replicate(Pairs(smaller, rows).run, n_resamples, random_state, n_jobs)
+    pairs = replicate(Pairs(smaller, rows).run, n_resamples, seed, n_jobs)
     resampled, small, large = map(np.array, zip(*pairs, strict=True))
     n_uncertified = int(np.sum(~small)), int(np.sum(~large))
     if n_uncertified[0]:

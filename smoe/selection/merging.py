@@ -1,14 +1,11 @@
 """One expert fewer: two merged into one, or one dropped, and what the log-likelihood loses."""
 
-import numbers
 from typing import NamedTuple
-
-import numpy as np
 
 from smoe.params import permute
 from smoe.selection.pooling import loads, pooled_params
 from smoe.selection.working import at_params, working
-from smoe.validation import check_mixture
+from smoe.validation import check_index, check_mixture
 
 __all__ = ["Reduced", "drop_expert", "merge_experts"]
 
@@ -69,7 +66,7 @@ def merge_experts(model, i, j, X, y, sample_weight=None, *, refit=False):
     (1, 98.46)
     """
     model = check_mixture(model)
-    i, j = _index(model, i, "i"), _index(model, j, "j")
+    i, j = (check_index(value, name, model.n_experts, "the model", "expert") for name, value in (("i", i), ("j", j)))
     if i == j:
         raise ValueError(f"i and j are both {i}: choose two experts to merge.")
     work = working(model, X, y, sample_weight)
@@ -115,20 +112,12 @@ def drop_expert(model, i, X, y, sample_weight=None, *, refit=False):
     (1, 98.5)
     """
     model = check_mixture(model)
-    i = _index(model, i, "i")
+    i = check_index(i, "i", model.n_experts, "the model", "expert")
     if model.n_experts == 1:
         raise ValueError("the model has one expert, which cannot be dropped.")
     work = working(model, X, y, sample_weight)
     params = permute(model.params_, [k for k in range(model.n_experts) if k != i])
     return _reduced(model, work, params, X, y, sample_weight, refit)
-
-
-def _index(model, i, argument):
-    if not isinstance(i, numbers.Integral) or isinstance(i, bool | np.bool_):
-        raise TypeError(f"{argument} must be the number of an expert, an integer; got {i!r}.")
-    if not 0 <= i < model.n_experts:
-        raise ValueError(f"{argument}={i}: the model has experts 0 to {model.n_experts - 1}.")
-    return int(i)
 
 
 def _reduced(model, work, params, X, y, sample_weight, refit):

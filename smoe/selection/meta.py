@@ -5,7 +5,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.named import SoftmaxMoERegressor
-from smoe.selection.select import select_n_experts
+from smoe.selection.select import check_estimator, select_n_experts
+from smoe.validation import check_nested
 
 __all__ = ["MoERegressorSelect"]
 
@@ -15,8 +16,8 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     .. math:: \hat k = \arg\min_k \mathrm{criterion}(k)
 
-    ``fit`` calls `select_n_experts`. What it found predicts: every method and fitted attribute of the best estimator is
-    also one of this, so ``predict_interval``, ``summary``, ``params_`` and the like are there.
+    ``fit`` calls `smoe.selection.select_n_experts`. What it found predicts: every method and fitted attribute of the
+    best estimator is also one of this, so ``predict_interval``, ``summary``, ``params_`` and the like are there.
 
     Parameters
     ----------
@@ -25,10 +26,10 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     n_experts : iterable of int, default=(1, 2, 3, 4, 5, 6)
         Numbers of experts to compare.
     criterion : {"bic", "aic", "icl", "cv", "slope", "jump"} or callable, default="bic"
-        Smaller is better, see `select_n_experts`.
+        Smaller is better, see `smoe.selection.select_n_experts`.
     cv : int, splitter or iterable, default=5
         Folds of the criterion "cv".
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
     n_jobs : int or None, default=None
         Number of threads for the fits from fresh starts.
@@ -66,6 +67,26 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
+    def set_params(self, **params):
+        """Set parameters by name, those of the estimator as ``estimator__n_init``.
+
+        Parameters
+        ----------
+        **params : dict
+            New values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            No such parameter, or one of the estimator where that is None.
+        """
+        check_nested(self, params)
+        return super().set_params(**params)
+
     def fit(self, X, y, sample_weight=None):
         """Fit every number of experts and keep the best.
 
@@ -83,14 +104,14 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            See `select_n_experts`.
+            See `smoe.selection.select_n_experts`.
 
         Warns
         -----
         ConvergenceWarning
             Fits that are no certified maxima.
         """
-        estimator = SoftmaxMoERegressor() if self.estimator is None else clone(self.estimator)
+        estimator = SoftmaxMoERegressor() if self.estimator is None else clone(check_estimator(self.estimator))
         self.selection_ = select_n_experts(
             estimator,
             X,
@@ -106,10 +127,13 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self.n_experts_ = self.selection_.n_experts_
         return self
 
-    def predict(self, X, return_std=False):
-        """Return the best estimator's mean of y given x, with ``return_std`` also its standard deviation."""
+    def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
+        """Return the best estimator's mean of y given x; with ``return_std`` its standard deviation too.
+
+        ``quantiles`` or ``coverage`` ask for quantiles or an interval instead, as in ``MoERegressor.predict``.
+        """
         check_is_fitted(self)
-        return self.best_estimator_.predict(X, return_std=return_std)
+        return self.best_estimator_.predict(X, return_std, quantiles=quantiles, coverage=coverage)
 
     def __getattr__(self, name):
         """Look up in the best estimator what this class does not have."""

@@ -2,13 +2,13 @@
 
 import warnings
 
-import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from smoe.chance import preference
 from smoe.selection.splits import embedded, split_starts
-from smoe.selection.working import at_params, working
+from smoe.selection.working import at_params
 
 __all__ = ["best_of", "fresh_fits", "grow", "grown"]
 
@@ -57,7 +57,7 @@ def _reaches(fit, previous):
 def best_of(rivals, previous, X, y, sample_weight):
     """Return the best of those that reach the log-likelihood of the smaller fit, which contains itself if none does.
 
-    Regular fits go before collapsed ones, whose log-likelihood can be arbitrarily high.
+    They are ordered as in the search: regular before collapsed, then by the log-likelihood net of chance lines.
     """
     reaching = [fit for fit in rivals if _reaches(fit, previous)]
     if not reaching:
@@ -66,12 +66,10 @@ def best_of(rivals, previous, X, y, sample_weight):
         reaching = [fit for fit in rivals if _reaches(fit, previous)] or rivals
     if len(reaching) == 1:
         return reaching[0]
-    return max(reaching, key=lambda fit: (_is_regular(fit, X, y, sample_weight), fit.loglik_))
+    return max(reaching, key=_preference)
 
 
-def _is_regular(fit, X, y, sample_weight):
-    """Whether no variance is on its floor and every expert is responsible for at least one row."""
-    model, blocks, params = working(fit, X, y, sample_weight)
-    load = blocks.sum(lambda block, p: model.posterior(block, p)[1] @ block.weight, params)
-    rows = len(blocks) / blocks.total_weight
-    return not (np.any(model.expert.at_bound(params.expert)) or np.any(load * rows < 1.0))
+def _preference(fit):
+    """The order that the search has, too."""
+    certificate = fit._certificate
+    return preference(certificate.degenerate, fit.loglik_, certificate.price)

@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smoe.gates import SoftmaxGate
 from smoe.params import MoEParams
-from smoe.solvers.gate_steps import newton_gate_step
+from smoe.solvers.em_step import newton_gate_step
 
 __all__ = ["Pooling", "loads", "one_per_group", "pooled_experts", "pooled_gate", "pooled_params"]
 
@@ -38,19 +37,9 @@ def loads(work):
     return work.blocks.sum(lambda block, p: work.model.posterior(block, p)[1] @ block.weight, work.params)
 
 
-def one_per_group(params, groups, load):
+def one_per_group(model, params, groups, load):
     """Return parameters with one expert per group: the load-weighted mean of its members, their masses added."""
-    member = np.zeros((len(groups), len(load)))
-    for row, group in zip(member, groups, strict=True):
-        share = np.maximum(load[list(group)], _TINY)
-        row[list(group)] = share / share.sum()
-
-    def mean(part):
-        return type(part)(*(np.tensordot(member, f, 1) if np.ndim(f) else f for f in part))
-
-    gate, unit = mean(params.gate), getattr(params.gate, "temperature", 1.0)
-    mass = [np.logaddexp.reduce(params.gate.intercept[list(group)] / unit) for group in groups]
-    return MoEParams(gate._replace(intercept=unit * np.array(mass)), mean(params.expert))
+    return MoEParams(model.gate.merge(params.gate, groups, load), model.expert.merge(params.expert, groups, load))
 
 
 def _pooled(rows, groups):
@@ -60,17 +49,17 @@ def _pooled(rows, groups):
 def pooled_experts(work, groups, load):
     r"""Return the experts' M-step on :math:`r_C = \sum_{i \in C} r_i`; groups may overlap."""
     model, blocks, params = work
-    like = one_per_group(params, groups, load).expert
+    like = model.expert.merge(params.expert, groups, load)
 
     def suffstats(block, p):
         resp = _pooled(model.posterior(block, p)[1], groups) * block.weight
-        return model.expert.suffstats(block.expert_Z, block.y, like, resp)
+        return model.expert.suffstats(block.rows, like, resp)
 
     expert = model.expert.m_step(blocks.sum(suffstats, params), like)
 
     def value(block, p):
         resp = _pooled(model.posterior(block, p)[1], groups)
-        density = model.expert.log_prob(block.expert_Z, block.y, expert)
+        density = model.expert.log_prob(block.rows, expert)
         return (resp * np.where(resp > 0, density, 0.0)) @ block.weight
 
     return Pooling(expert, blocks.sum(value, params), _pooled(load, groups))
@@ -85,12 +74,11 @@ def pooled_gate(work, groups, load):
     by guarded Newton steps from the mean of the members and from a flat gate. A gate whose likelihood jumps takes the
     steps as a softmax gate.
     """
-    start = one_per_group(work.params, groups, load).gate
+    start = work.model.gate.merge(work.params.gate, groups, load)
     if len(groups) == 1:
         return work.model.gate.canonical(start), 0.0
     share = np.maximum(_pooled(load, groups), _SMALLEST_LOAD * load.sum())
-    unit = getattr(start, "temperature", 1.0)
-    flat = start._replace(coef=np.zeros_like(start.coef), intercept=unit * np.log(share / share.sum()))
+    flat = work.model.gate.flat(start, share / share.sum())
     ends = [_project(work, groups, gate) for gate in (start, flat)]
     gate, divergence = min(ends, key=lambda end: end[1])
     return work.model.gate.canonical(gate), max(divergence, 0.0) / work.blocks.total_weight
@@ -98,7 +86,7 @@ def pooled_gate(work, groups, load):
 
 def _project(work, groups, gate):
     model, blocks, params = work
-    smooth = model if model.gate.smooth else model._replace(gate=SoftmaxGate())
+    smooth = model._replace(gate=model.gate.dense())
     chart = smooth.gate_chart(gate)
 
     def visit(block, candidate):
@@ -133,7 +121,7 @@ def pooled_params(work, groups, load, gate=None):
     """
     expert = pooled_experts(work, groups, load).expert
     gate = pooled_gate(work, groups, load)[0] if gate is None else gate
-    mean = work.model.gate.canonical(one_per_group(work.params, groups, load).gate)
+    mean = work.model.gate.canonical(work.model.gate.merge(work.params.gate, groups, load))
     candidates = [MoEParams(mean, expert), MoEParams(gate, expert)]
     logliks = [work.blocks.sum(work.model.loglik, params) for params in candidates]
     best = int(np.argmax(logliks))

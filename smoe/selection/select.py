@@ -1,24 +1,25 @@
 """Choose the number of experts by a criterion along a growing path of fits."""
 
+import itertools
 import numbers
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, check_cv
-from sklearn.utils import check_random_state, indexable
-from sklearn.utils.validation import validate_data
+from sklearn.utils import indexable
 
-from smoe.fitted import ACCEPTED, FittedMixture
+from smoe.fitted import FittedMixture
 from smoe.selection.criteria import CRITERIA, information_criteria, slope_heuristic
 from smoe.selection.path import fresh_fits, grown
-from smoe.validation import check_weights
+from smoe.validation import check_floats, check_generator, check_n_jobs, check_rows, check_weights
 
 __all__ = ["Selection", "select_n_experts"]
 
-_COLUMNS = ("n_experts", "loglik", "df", "aic", "bic", "icl", "converged", "status")
+_COLUMNS = ("n_experts", "loglik", "df", "price", "aic", "bic", "icl", "converged", "status")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +37,10 @@ class Selection:
     criterion : str
         Name of the criterion.
     table : dict of str to tuple
-        Columns ``n_experts``, ``loglik``, ``df`` (free parameters), ``aic``, ``bic``, ``icl``, ``converged`` (whether
-        the fit is a certified maximum), ``status`` (or why not) and ``criterion``. Criteria are smaller for better
-        models.
+        Columns ``n_experts``, ``loglik``, ``df`` (free parameters), ``price`` (log-likelihood that the best chance
+        lines on as few rows as some of the experts would gain, beyond BIC's own charge), ``aic``, ``bic`` and ``icl``
+        (both include twice the price), ``converged`` (whether the fit is a certified maximum), ``status`` (or why not)
+        and ``criterion``. Criteria are smaller for better models.
     """
 
     n_experts_: int
@@ -58,12 +60,12 @@ class Selection:
         return pd.DataFrame(self.table).set_index("n_experts")
 
     def __str__(self):
-        lines = [f"{'k':>3}{'loglik':>14}{'df':>5}{'AIC':>13}{'BIC':>13}{'ICL':>13}{self.criterion:>13}  certificate"]
-        for k, loglik, df, aic, bic, icl, _, status, value in zip(*self.table.values(), strict=True):
+        heads = "".join(f"{name:>13}" for name in ("AIC", "BIC", "ICL", self.criterion))
+        lines = [f"{'k':>3}{'loglik':>14}{'df':>5}{'price':>9}{heads}  certificate"]
+        for k, loglik, df, price, aic, bic, icl, _, status, value in zip(*self.table.values(), strict=True):
             mark = "<" if k == self.n_experts_ else " "
-            lines.append(
-                f"{k:>3}{loglik:>14.3f}{df:>5}{aic:>13.3f}{bic:>13.3f}{icl:>13.3f}{value:>13.3f}{mark} {status}"
-            )
+            criteria = f"{aic:>13.3f}{bic:>13.3f}{icl:>13.3f}{value:>13.3f}"
+            lines.append(f"{k:>3}{loglik:>14.3f}{df:>5}{price:>9.2f}{criteria}{mark} {status}")
         return "\n".join(lines)
 
 
@@ -94,8 +96,9 @@ def select_n_experts(
     n_experts : iterable of int, default=range(1, 7)
         Numbers of experts to compare.
     criterion : {"bic", "aic", "icl", "cv", "slope", "jump"} or callable, default="bic"
-        - "bic": :math:`-2\ell + \mathrm{df} \log n`; "aic": :math:`-2\ell + 2\,\mathrm{df}`; "icl": BIC plus twice the
-          entropy of the responsibilities, which asks for experts that do not overlap;
+        - "bic": :math:`-2\ell + \mathrm{df} \log n` plus twice the price of experts on few rows, see Notes; "aic":
+          :math:`-2\ell + 2\,\mathrm{df}`; "icl": BIC plus twice the entropy of the responsibilities, which asks for
+          experts that do not overlap;
         - "cv": minus twice the held-out log-likelihood, scaled to all rows;
         - "slope", "jump": :math:`-2\ell + 4 \hat\kappa\, \mathrm{df}` with a constant from the data, see
           `slope_heuristic`; needs at least five sizes;
@@ -104,7 +107,7 @@ def select_n_experts(
     sample_weight : array-like of shape (n_samples,), default=None
     cv : int, splitter or iterable, default=5
         Folds of the criterion "cv". An int means that many folds of shuffled rows.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, Generator, RandomState or None, default=None
         Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
     n_jobs : int or None, default=None
         Number of threads for the fits from fresh starts.
@@ -126,6 +129,13 @@ def select_n_experts(
 
     Notes
     -----
+    Among n rows some few always lie almost on a line. BIC and ICL charge an expert on N distinct rows, with q
+    coefficients, for what the best such line gains by chance, if that is more than they charge for it anyway:
+
+    .. math:: \max\Big(0,\; \frac{N}{N - q} \Big(q \log \frac{e n}{N} + 5\Big) - \frac{q + 2}{2} \log n\Big),
+
+    which is infinite for :math:`N \le q`, and nothing for one expert alone.
+
     The log-likelihood of a sparse gate that ranks by slope and selects several experts may fall: no such mixture
     contains the smaller ones.
 
@@ -144,27 +154,35 @@ def select_n_experts(
     >>> found.n_experts_, found.table["df"]
     (2, (3, 8, 13))
     """
-    if not isinstance(estimator, FittedMixture):
-        raise TypeError(f"estimator must be a mixture of experts such as MoERegressor, got {estimator!r}.")
+    check_estimator(estimator)
     check_criterion(criterion)
+    check_n_jobs(n_jobs)
+    n_rows = len(check_rows(clone(estimator), X, y, ensure_min_samples=2)[0])
     X, y = indexable(X, y)
-    n_rows = len(validate_data(clone(estimator), X, y, ensure_min_samples=2, **ACCEPTED)[0])
     sizes = check_sizes(n_experts, n_rows, sample_weight)
-    rng = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
+    rng = check_generator(random_state)
+    folds = _checked_folds(cv) if criterion == "cv" else None
     if estimator.random_state is None:
         estimator = clone(estimator).set_params(random_state=int(rng.integers(2**31)))
     [fits] = fresh_fits(estimator, sizes, [(X, y, sample_weight)], n_jobs)
     path = grown(fits, X, y, sample_weight, rng)
     table = _tabulate(path, X, y, sample_weight)
     if criterion == "cv":
-        values = _cross_validated(estimator, sizes, X, y, sample_weight, _folds(cv, y, rng), rng, n_jobs)
+        values = _cross_validated(estimator, sizes, X, y, sample_weight, _drawn(folds, rng), rng, n_jobs)
     else:
         values = _values(criterion, table, path, X, y, sample_weight)
-    table["criterion"] = tuple(_checked(values))
+    table["criterion"] = tuple(_checked(values, priced=criterion in ("bic", "icl")))
     chosen = sizes[int(np.argmin(values))]
     _warn(table, chosen)
     name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
     return Selection(chosen, name, table, tuple(path))
+
+
+def check_estimator(estimator):
+    """Return an estimator of mixtures of experts, fitted or not. Raise TypeError for anything else."""
+    if not isinstance(estimator, FittedMixture):
+        raise TypeError(f"estimator must be a mixture of experts such as MoERegressor, got {estimator!r}.")
+    return estimator
 
 
 def check_sizes(n_experts, n_rows, sample_weight):
@@ -193,14 +211,14 @@ def check_sizes(n_experts, n_rows, sample_weight):
 
 def check_criterion(criterion):
     """Refuse an unknown criterion."""
-    if not callable(criterion) and criterion not in CRITERIA:
+    if not callable(criterion) and not (isinstance(criterion, str) and criterion in CRITERIA):
         raise ValueError(f"criterion={criterion!r} is not known; choose one of {', '.join(CRITERIA)}, or a callable.")
 
 
 def _tabulate(path, X, y, sample_weight):
     rows = [
-        (fit.n_experts, fit.loglik_, fit.n_parameters_, *information_criteria(fit, X, y, sample_weight))
-        + (fit.converged_, fit.status_)
+        (fit.n_experts, fit.loglik_, fit.n_parameters_, fit._certificate.price)
+        + (*information_criteria(fit, X, y, sample_weight), fit.converged_, fit.status_)
         for fit in path
     ]
     return dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
@@ -209,24 +227,50 @@ def _tabulate(path, X, y, sample_weight):
 def _values(criterion, table, path, X, y, sample_weight):
     if callable(criterion):
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return [float(criterion(fit, X, y, **weights)) for fit in path]
+        return [_number(criterion(fit, X, y, **weights)) for fit in path]
     if criterion in ("slope", "jump"):
         return slope_heuristic(table["loglik"], table["df"], criterion).values.tolist()
     return table[criterion]
 
 
-def _folds(cv, y, rng):
+def _number(value):
+    number = check_floats(value, "what criterion returns")
+    if number.size != 1:
+        raise TypeError(f"what criterion returns must be one number, got {value!r}.")
+    return number.item()
+
+
+def _checked_folds(cv):
+    """Return a splitter, or the number of folds that are to be drawn."""
     if isinstance(cv, numbers.Integral):
-        cv = KFold(cv, shuffle=True, random_state=int(rng.integers(2**31)))
-    return check_cv(cv)
+        return KFold(cv).n_splits
+    if isinstance(cv, bytes) or isinstance(cv, Iterable) and not hasattr(cv, "split"):
+        cv = [_pair(entry) for entry in cv]
+    try:
+        return check_cv(cv)
+    except ValueError:
+        raise ValueError(f"cv must be an integer, a splitter or an iterable of splits, got {cv!r}.") from None
+
+
+def _pair(entry):
+    """Return the rows to fit to and those held out."""
+    if isinstance(entry, tuple | list) and len(entry) == 2:
+        pair = tuple(np.asarray(rows, dtype=None if len(rows) else int) for rows in entry if isinstance(rows, Iterable))
+        if len(pair) == 2 and all(rows.ndim == 1 and rows.dtype.kind in "iub" for rows in pair):
+            return pair
+    raise TypeError(f"cv must yield pairs of two arrays of row numbers, to fit to and to hold out; got {entry!r}.")
+
+
+def _drawn(folds, rng):
+    if isinstance(folds, numbers.Integral):
+        return KFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    return folds
 
 
 def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
     """Return minus twice the held-out log-likelihood of each size, scaled to all rows."""
     weight = check_weights(sample_weight, len(y))
-    parts = list(folds.split(X, y))
-    if not parts:
-        raise ValueError("cv yields no folds.")
+    parts = _parts(folds, X, y)
     train = [tuple(_rows(data, rows) for data in (X, y, weight)) for rows, _ in parts]
     total, mass = np.zeros(len(sizes)), 0.0
     for fits, rows, (_, test) in zip(fresh_fits(estimator, sizes, train, n_jobs), train, parts, strict=True):
@@ -239,6 +283,17 @@ def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
     return -2.0 * weight.sum() * total / mass
 
 
+def _parts(folds, X, y):
+    """Return pairs of rows to fit to and rows held out."""
+    parts = list(folds.split(X, y))
+    if not parts:
+        raise ValueError("cv yields no folds.")
+    for rows in itertools.chain(*parts):
+        if len(rows) and not -len(y) <= np.min(rows) <= np.max(rows) < len(y):
+            raise ValueError(f"cv yields rows from {np.min(rows)} to {np.max(rows)}, but there are {len(y)} rows.")
+    return parts
+
+
 def _rows(data, rows):
     """Return some rows of an array, a data frame or a list."""
     if hasattr(data, "iloc"):
@@ -246,8 +301,9 @@ def _rows(data, rows):
     return data[rows] if hasattr(data, "shape") else np.asarray(data)[rows]
 
 
-def _checked(values):
-    if not np.all(np.isfinite(values)):
+def _checked(values, priced):
+    """Return the values as floats; those with a price may be infinite."""
+    if np.any(np.isnan(values)) or not (priced or np.all(np.isfinite(values))):
         raise ValueError(f"the criterion must be a finite number for every number of experts, got {list(values)}.")
     return map(float, values)
 

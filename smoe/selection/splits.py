@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from smoe.chance import merit
 from smoe.params import MoEParams, n_experts_of, permute
 from smoe.selection.working import working
 from smoe.solvers import EM
-from smoe.solvers.base import merit
 
 __all__ = ["duplicated", "embedded", "proposed_splits", "split_starts"]
 
@@ -13,7 +13,6 @@ _SAMPLE = 1000  # rows on which splits are screened, more when the parameters ar
 _ROWS_PER_PARAMETER = 15
 _SCREENING = 15  # EM iterations of each split
 _DIRECTIONS = 3  # random hyperplanes through an expert's rows
-_IDLE = 10.0  # how far below all others the score of an expert lies that is never selected
 
 
 def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
@@ -32,7 +31,7 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
     best = {}
     for i in range(n_experts_of(params)):
         starts = list(proposed_splits(model, sample.block, params, i, rng))
-        merits = [merit(model, look(model, sample, start)) for start in starts]
+        merits = [merit(model, sample, look(model, sample, start)) for start in starts]
         first = max(range(len(starts)), key=merits.__getitem__)
         best[i] = merits[first], starts[first]
     leaders = sorted(best.values(), key=lambda pair: pair[0], reverse=True)[:n_best]
@@ -42,43 +41,36 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
 def proposed_splits(model, block, params, i, rng):
     """Yield parameters with expert i split in two: by its residuals, and by hyperplanes through its rows."""
     resp = model.posterior(block, params)[1]
-    residual = block.y - model.expert.mean(block.expert_Z, params.expert)[i]
+    residual = block.y - model.expert.mean(block.rows, params.expert)[i]
     features = np.concatenate([block.gate_Z[:-1], block.expert_Z[:-1]])
     directions = rng.normal(size=(_DIRECTIONS if len(features) else 0, len(features)))
-    start = duplicated(params, i)
+    start = duplicated(model, params, i)
     for key in [residual, np.abs(residual), *(directions @ features)]:
+        key = key.astype(np.float32)  # rounding must not tell equal values apart
         upper = key > _median(key, resp[i] * block.weight)
         halves = np.concatenate([resp, (resp[i] * upper)[None]])
         halves[i] *= ~upper
-        stats = model.expert.suffstats(block.expert_Z, block.y, start.expert, halves * block.weight)
+        stats = model.expert.suffstats(block.rows, start.expert, halves * block.weight)
         new = model.expert.m_step(stats, start.expert)
-        halved = [np.array(field) for field in start.expert]
-        for field, half in zip(halved, new, strict=True):
-            field[[i, -1]] = half[[i, -1]]
-        gate = start.gate if model.gate.smooth else _apart(start.gate, i, rng)
-        yield MoEParams(gate, type(new)(*halved))
-
-
-def _apart(gate, i, rng):
-    """Move the two halves of expert i apart: where selection jumps, equal ranks have no meaning."""
-    coef = gate.coef.copy()
-    shift = rng.normal(size=coef.shape[1]) * max(np.linalg.norm(coef), 1.0) / len(coef)
-    coef[i], coef[-1] = coef[i] + shift, coef[-1] - shift
-    return gate._replace(coef=coef)
+        halved = {name: np.array(field) for name, field in start.expert._asdict().items()}
+        for name, half in new._asdict().items():
+            if not model.expert.fields[name].shared:
+                halved[name][[i, -1]] = half[[i, -1]]
+        gate = model.gate.apart(start.gate, i, rng)
+        yield MoEParams(gate, type(new)(**halved))
 
 
 def _median(values, weight):
+    """The weighted median."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weight[order])
     return values[order[min(np.searchsorted(cumulative, 0.5 * cumulative[-1]), len(order) - 1)]]
 
 
-def duplicated(params, i):
+def duplicated(model, params, i):
     """Return the same density with one expert more: two of expert i, each with half of its probability."""
-    out = permute(params, [*range(n_experts_of(params)), i])
-    intercept = out.gate.intercept.copy()
-    intercept[[i, -1]] -= np.log(2.0) * getattr(out.gate, "temperature", 1.0)
-    return out._replace(gate=out.gate._replace(intercept=intercept))
+    expert = permute(params.expert, [*range(n_experts_of(params)), i])
+    return MoEParams(model.gate.duplicate(params.gate, i), expert)
 
 
 def embedded(estimator, X, y, sample_weight):
@@ -90,7 +82,7 @@ def embedded(estimator, X, y, sample_weight):
     work = working(estimator, X, y, sample_weight)
     model, blocks, params = work
     if model.gate.smooth:
-        return work.to_units(duplicated(params, n_experts_of(params) - 1))
+        return work.to_units(duplicated(model, params, n_experts_of(params) - 1))
 
     def extremes(block, p):
         scores = model.gate.scores(block.gate_Z, p.gate)
@@ -98,12 +90,5 @@ def embedded(estimator, X, y, sample_weight):
         return np.array([np.where(finite, scores, np.inf).min(axis=0), np.where(finite, scores, -np.inf).max(axis=0)])
 
     lowest, highest = blocks.map(extremes, params)
-    low, high = lowest.min(), highest.max()
-    gate = permute(params.gate, [*range(n_experts_of(params)), 0])
-    coef, intercept = gate.coef.copy(), gate.intercept.copy()
-    if model.gate.rank_by == "slope":  # a mean is no largest one
-        coef[-1] = coef[:-1].mean(axis=0)
-    else:
-        coef[-1], intercept[-1] = 0.0, low - (high - low) - _IDLE
-    expert = permute(params.expert, [*range(n_experts_of(params)), 0])
-    return work.to_units(MoEParams(gate._replace(coef=coef, intercept=intercept), expert))
+    gate = model.gate.idle(params.gate, lowest.min(), highest.max())
+    return work.to_units(MoEParams(gate, permute(params.expert, [*range(n_experts_of(params)), 0])))

@@ -8,7 +8,7 @@ import numpy as np
 from smoe.params import MoEParams
 from smoe.selection.pooling import loads, one_per_group, pooled_experts, pooled_gate, pooled_params
 from smoe.selection.working import Working, at_params, working
-from smoe.validation import check_mixture, check_number
+from smoe.validation import check_choice, check_mixture, check_number
 
 __all__ = ["Dendrogram", "dendrogram"]
 
@@ -154,8 +154,7 @@ def dendrogram(model, X, y, sample_weight=None, *, dissimilarity="information", 
     model = check_mixture(model)
     if model.n_experts < 2:
         raise ValueError("model has one expert: a dendrogram needs at least two, better twice as many as expected.")
-    if not isinstance(dissimilarity, str) or dissimilarity not in _DISSIMILARITIES:
-        raise ValueError(f"dissimilarity={dissimilarity!r} is not known; choose one of {list(_DISSIMILARITIES)}.")
+    check_choice(dissimilarity, "dissimilarity", _DISSIMILARITIES)
     if omega is not None:
         check_number(omega, "omega", 0.0)
     work = working(model, X, y, sample_weight)
@@ -222,7 +221,7 @@ class _Rates:
     def __init__(self, work: Working, load):
         gate = work.model.gate.canonical(work.params.gate)
         self.params = MoEParams(gate, work.params.expert)
-        scores = gate.intercept / getattr(gate, "temperature", 1.0)
+        self.model, scores = work.model, work.model.gate.log_mass(gate)
         self.weight = np.exp(scores - np.logaddexp.reduce(scores))
 
     def nearest(self, groups):
@@ -232,10 +231,19 @@ class _Rates:
 
     def _distance(self, one, other):
         w = [max(self.weight[list(group)].sum(), 1e-300) for group in (one, other)]
-        gate, expert = one_per_group(self.params, (one, other), self.weight)
-        slow = np.sum(np.diff(gate.coef, axis=0) ** 2) + np.diff(expert.intercept)[0] ** 2
-        fast = np.linalg.norm(np.diff(expert.coef, axis=0)) + abs(np.diff(expert.variance)[0])
+        pair = one_per_group(self.model, self.params, (one, other), self.weight)
+        gate, expert = (_gaps(part, fields) for part, fields in zip(pair, self.model.fields, strict=True))
+        slow_fields = self.model.expert.slow_fields
+        slow = sum(gap**2 for name, gap in gate.items() if self.model.gate.fields[name].feature_axis is not None)
+        slow += sum(gap**2 for name, gap in expert.items() if name in slow_fields)
+        fast = sum(gap for name, gap in expert.items() if name not in slow_fields)
         return float(slow + fast) / (1.0 / w[0] + 1.0 / w[1])
+
+
+def _gaps(part, fields):
+    """Distances between the two experts of these parameters, field by field."""
+    own = {name: array for name, array in part._asdict().items() if not fields[name].shared}
+    return {name: np.linalg.norm(array[1] - array[0]) for name, array in own.items()}
 
 
 _DISSIMILARITIES = {"information": _Information, "rates": _Rates}

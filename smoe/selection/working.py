@@ -3,7 +3,6 @@
 import warnings
 from typing import NamedTuple
 
-import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -26,12 +25,11 @@ class Working(NamedTuple):
     @property
     def offset(self):
         """What the log-likelihood in working coordinates exceeds that in the user's units by."""
-        return self.blocks.total_weight * np.log(self.blocks.scaling.y_scale)
+        return self.blocks.scaling.loglik_offset(self.blocks.total_weight)
 
     def to_units(self, params):
         """Return parameters in the user's units, in the gate's canonical form."""
-        user = self.blocks.scaling.to_units(self.model, params)
-        return user._replace(gate=self.model.gate.canonical(user.gate))
+        return self.blocks.scaling.to_user(self.model, params)
 
 
 def working(estimator, X, y, sample_weight=None):

@@ -3,13 +3,13 @@
 import numpy as np
 from scipy import stats
 
-from smoe.simulation.settings import described
+from smoe.simulation.settings import described, rounded
 
 __all__ = ["resolve_covariates"]
 
 _LISTED = '"uniform", "normal", "grid", a frozen distribution of scipy.stats, or a callable (n, rng) -> (n, n_features)'
 _PROBE_ROWS = 3  # draws that tell one callable from another of the same name
-_DIGITS = 10
+_PROBE_LEVELS = (0.03, 0.3, 0.7, 0.97)
 
 
 class _Columns:
@@ -22,8 +22,11 @@ class _Columns:
         return self.law.rvs(size=(n, n_features), random_state=rng)
 
     def describe(self, n_features):
-        law = self.law
-        return self.name or {"law": law.dist.name, "args": described(law.args), "kwds": described(law.kwds)}
+        if self.name is not None:
+            return self.name
+        law = self.law  # own laws may share a name, or have none: some quantiles tell them apart
+        quantiles = rounded(law.ppf(_PROBE_LEVELS))
+        return {"law": law.dist.name, "args": described(law.args), "kwds": described(law.kwds), "quantiles": quantiles}
 
 
 class _Grid:
@@ -55,7 +58,8 @@ class _Rows:
         settings = {key: value for key, value in vars(self.distribution).items() if not key.startswith("_")}
         settings["cov"] = getattr(self.distribution, "cov", None)  # the normal law keeps it behind a property
         numbers = {k: described(v) for k, v in settings.items() if isinstance(v, float | int | np.ndarray)}
-        return {"law": type(self.distribution).__name__, **numbers}
+        draws = rounded(self.draw(_PROBE_ROWS, n_features, np.random.default_rng(0)))
+        return {"law": type(self.distribution).__name__, **numbers, "draws": draws}
 
 
 class _Function:
@@ -71,8 +75,7 @@ class _Function:
 
     def describe(self, n_features):
         # Two functions may share a name (two lambdas do): a few rows tell them apart.
-        rows = np.asarray(self.function(_PROBE_ROWS, np.random.default_rng(0)), dtype=float)
-        draws = [float(f"{value:.{_DIGITS}g}") for value in rows.ravel()]
+        draws = rounded(self.function(_PROBE_ROWS, np.random.default_rng(0)))
         return {"function": described(self.function), "draws": draws}
 
 

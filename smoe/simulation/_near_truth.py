@@ -3,6 +3,8 @@
 import numpy as np
 
 from smoe.params import MoEParams, permute
+from smoe.simulation.truth import Truth
+from smoe.validation import check_generator, check_index, check_instance, check_number
 
 __all__ = ["near_truth"]
 
@@ -25,7 +27,7 @@ def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05, extra=No
         At least as many as the truth has.
     n : int
         Number of rows of the data to come.
-    rng : numpy.random.Generator
+    rng : Generator, RandomState, int or None
     gate_sd, expert_sd : float
         :math:`\sigma` of the gate's and of the experts' entries. (The published code gives an expert's slope and
         intercept the same draw; here every entry has its own.)
@@ -41,26 +43,33 @@ def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05, extra=No
     ValueError
         Fewer experts than the truth has, or ``extra`` of another length than there are additional experts.
     """
-    n_true = truth.n_experts
+    check_instance(truth, Truth, "truth")
+    check_number(n_experts, "n_experts", 1, integer=True)
+    check_number(n, "n", 1, integer=True)
+    for name, sd in (("gate_sd", gate_sd), ("expert_sd", expert_sd)):
+        check_number(sd, name, 0.0, high=100.0)
+    rng, n_true = check_generator(rng, "rng"), truth.n_experts
     if n_experts < n_true:
         raise ValueError(f"n_experts={n_experts}: a start near the truth needs at least its {n_true} experts.")
     if extra is None:
         extra = rng.integers(n_true, size=n_experts - n_true)
-    if len(extra) != n_experts - n_true:
+    if not isinstance(extra, list | tuple | np.ndarray) or len(extra) != n_experts - n_true:
         raise ValueError(f"extra={extra!r}: n_experts={n_experts} is {n_experts - n_true} more than the truth has.")
+    for i in extra:
+        check_index(i, "extra", n_true, "the truth", "expert")
     atoms = np.concatenate([extra, np.arange(n_true)]).astype(int)
     copies, shrink = permute(truth.params, atoms), float(n) ** _SHRINK
-    gate, expert = truth.model
+    model, spreads = truth.model, (gate_sd * shrink, expert_sd * shrink)
     return MoEParams(
-        _jittered(gate, copies.gate, gate_sd * shrink, rng), _jittered(expert, copies.expert, expert_sd * shrink, rng)
+        _jittered(model.gate, copies.gate, spreads[0], rng), _jittered(model.expert, copies.expert, spreads[1], rng)
     )
 
 
 def _jittered(family, params, sd, rng):
-    free = family.free(params)._asdict()
+    free, declared = family.free(params)._asdict(), family.fields
     fields = {}
     for name, value in params._asdict().items():
         value = np.asarray(value, dtype=float)
         noise = sd * rng.normal(size=value.shape) * free[name]
-        fields[name] = value * np.exp(noise) if name in family.lower else value + noise
+        fields[name] = value * np.exp(noise) if declared[name].bounded else value + noise
     return type(params)(**fields)

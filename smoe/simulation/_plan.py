@@ -66,8 +66,8 @@ class Run(NamedTuple):
 
         settings = {"losses": losses, "random_state": self.random_state}
         if self.start == "data":
-            gate, expert = truth.model if model is None else model
-            fitter = MoERegressor(n_experts or truth.n_experts, gate=gate, expert=expert)
+            model = truth.model if model is None else model
+            fitter = MoERegressor(n_experts or truth.n_experts, gate=model.gate, expert=model.expert)
         else:
             fitter = solver
             settings |= {"start": start, "n_experts": n_experts, "model": model}

@@ -4,13 +4,13 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
+from smoe.chance import merit
 from smoe.gates import DenseToSparseGate
 from smoe.params import n_experts_of, permute
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation.density import density_error
 from smoe.simulation.voronoi import parameter_errors, voronoi_cells, voronoi_loss
 from smoe.solvers import EM, EMNewton, Solver
-from smoe.solvers.base import merit
 
 __all__ = [
     "AllSplits",
@@ -48,7 +48,7 @@ class EMByLoglik(Solver):
         self.rtol = rtol
 
     def _run(self, model, blocks, params):
-        offset = blocks.total_weight * np.log(blocks.scaling.y_scale)
+        offset = blocks.scaling.loglik_offset(blocks.total_weight)
         fit = EM(0, 0.0).solve(model, blocks, params)
         trace, limit = [fit.loglik], "iteration limit"
         while len(trace) <= self.max_iter:
@@ -95,7 +95,7 @@ class AllSplits(Solver):
     def _run(self, model, blocks, params):
         climb = EMNewton(tol=self.tol) if self.solver is None else self.solver
         fits = [climb.solve(model, blocks, begin) for begin in self._begins(model, params)]
-        return max(fits, key=lambda fit: merit(model, fit))
+        return max(fits, key=lambda fit: merit(model, blocks, fit))
 
     def _begins(self, model, params):
         """Yield the copies of the true experts, parted by noise that is the same in every run."""

@@ -2,16 +2,13 @@
 
 import time
 import warnings
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from joblib import parallel_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import ThreadpoolController
 
-from smoe._kernels._jit import raise_interrupt
 from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
@@ -19,6 +16,8 @@ from smoe.scaling import standardise
 from smoe.simulation.losses import FAILED, evaluate
 from smoe.solvers import Solver, certify
 from smoe.starts import FromParams, Task
+from smoe.threads import blas_controller, driving
+from smoe.validation import check_floats, check_instance
 
 __all__ = ["Cells", "Record", "as_params"]
 
@@ -82,6 +81,61 @@ class Record(NamedTuple):
         return not self.loglik >= self.truth_loglik
 
 
+def checked_record(entries, random_state=None):
+    """Return the `Record` of a line of a store.
+
+    Parameters
+    ----------
+    entries : dict
+    random_state : int or None, default=None
+        That of the study, if it is known.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A field is missing or of the wrong type, or the seed is not that of the cell.
+    """
+    record = Record(**entries)
+    wrong = [name for name, fits in _FIELDS.items() if not fits(getattr(record, name))]
+    if wrong:
+        raise TypeError(f"wrong type of {', '.join(wrong)}")
+    first = record.seed[0] if random_state is None and record.seed else random_state
+    if record.seed != [first, record.n, record.replication]:
+        raise ValueError(f"the seed {record.seed} is not that of this cell")
+    return record
+
+
+def _is_integer(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_nested(value):
+    """Whether a value is a number, or a list or dict of such values."""
+    if isinstance(value, dict | list):
+        return all(map(_is_nested, value.values() if isinstance(value, dict) else value))
+    return _is_number(value)
+
+
+_FIELDS = {
+    "n": _is_integer,
+    "replication": _is_integer,
+    "seed": lambda value: isinstance(value, list) and all(map(_is_integer, value)),
+    "parameters": lambda value: value is None or (isinstance(value, dict) and _is_nested(value)),
+    "loglik": _is_number,
+    "truth_loglik": _is_number,
+    "score_norm": _is_number,
+    "iterations": _is_integer,
+    "converged": lambda value: isinstance(value, bool),
+    "status": lambda value: isinstance(value, str),
+    "seconds": _is_number,
+    "losses": lambda value: isinstance(value, dict) and _is_nested(value),
+}
+
+
 def as_params(parameters, model):
     """Return `smoe.params.MoEParams` from the ``parameters`` of a `Record`.
 
@@ -95,11 +149,21 @@ def as_params(parameters, model):
     -------
     MoEParams
     """
+    check_instance(model, MixtureOfExperts, "model")
     parts = {}
-    for side, family in zip(("gate", "expert"), model, strict=True):
-        kind = type(family.init_params(1, 1))
-        parts[side] = kind(*(np.asarray(parameters[side][name], dtype=float) for name in kind._fields))
+    for side, family in (("gate", model.gate), ("expert", model.expert)):
+        parts[side] = _part(parameters, side, type(family.init_params(1, 1)))
     return MoEParams(**parts)
+
+
+def _part(parameters, side, kind):
+    part = parameters.get(side) if isinstance(parameters, dict) else None
+    if not isinstance(part, dict) or not set(kind._fields) <= set(part):
+        raise ValueError(
+            f"parameters must be those of a Record of this model, with {side}: {', '.join(kind._fields)}; "
+            f"got {parameters!r}."
+        )
+    return kind(*(check_floats(part[name], f"parameters: {side} {name}") for name in kind._fields))
 
 
 class Outcome(NamedTuple):
@@ -156,24 +220,24 @@ class Cells(NamedTuple):
         except MemoryError:
             raise
         except Exception as error:
-            raise_interrupt(error)
             return Outcome(None, np.nan, np.nan, 0, False, f"{FAILED}{type(error).__name__}: {error}")
         params, loglik, score_norm, iterations, converged, status = outcome
         return Outcome(params, float(loglik), float(score_norm), int(iterations), bool(converged), status)
 
 
+@driving
 def fit_with_solver(solver, model, X, y, start):
     """Return the `Outcome` of a solver from parameters in the user's units, without an estimator around it."""
     columns = np.arange(X.shape[1])
-    scaling = standardise(X, y, np.ones(len(y)), columns, columns, centred=model.gate.centred)
+    scaling = standardise(model, X, y, np.ones(len(y)), columns, columns)
     blocks = Blocks(model, X, y, None, scaling)
     begin = FromParams(start).propose(Task(model, None, n_experts_of(start), scaling), None)
     fit = solver.solve(model, blocks, begin)
     certificate = certify(model, blocks, fit, solver.tol)
-    params = scaling.to_units(model, fit.params)
-    params = params._replace(gate=model.gate.canonical(params.gate))
-    loglik = fit.loglik - blocks.total_weight * np.log(scaling.y_scale)
-    return Outcome(params, loglik, fit.score_norm, fit.n_iter, certificate.valid, certificate.status)
+    loglik = fit.loglik - scaling.loglik_offset(blocks.total_weight)
+    return Outcome(
+        scaling.to_user(model, fit.params), loglik, fit.score_norm, fit.n_iter, certificate.valid, certificate.status
+    )
 
 
 def fit_with_estimator(estimator, n_experts, X, y, start, seed):
@@ -188,16 +252,10 @@ def fit_with_estimator(estimator, n_experts, X, y, start, seed):
 def run_batch(cells, addresses):
     """Return the records of some cells and the seconds that they took, on one thread."""
     clock = time.perf_counter()
-    with warnings.catch_warnings(), _controller().limit(limits=1), parallel_config(backend="sequential"):
+    with warnings.catch_warnings(), blas_controller().limit(limits=1), parallel_config(backend="sequential"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # each record has its status
         records = [cells.run(n, replication) for n, replication in addresses]
     return records, time.perf_counter() - clock
-
-
-@cache
-def _controller():
-    """Return the switch of the threads of linear algebra; finding the libraries takes milliseconds."""
-    return ThreadpoolController()
 
 
 def _lists(params):

@@ -1,25 +1,21 @@
 """The distance between two conditional densities, averaged over the covariates."""
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import roots_legendre
 
 from smoe.blocks import Blocks
+from smoe.distribution.components import Components
+from smoe.distribution.nodes import panel_rule, row_sums
 from smoe.simulation.truth import Truth
-from smoe.validation import check_number
+from smoe.validation import check_choice, check_generator, check_instance, check_number
 
 __all__ = ["DensityError", "density_error"]
 
-_NODES = 8  # Gauss-Legendre nodes of a panel
-# Panel edges around each component, in its standard deviations. What is outside weighs less than 1e-22.
-_EDGES = np.array([0.7, 1.4, 2.1, 2.8, 3.6, 4.5, 5.6, 7.0, 10.0])
-_EDGES = np.concatenate([-_EDGES[::-1], [0.0], _EDGES])
+_NODES = 8  # of a panel
 _PANELS = 16  # of the rule over x, in its distribution function
 _TAILS = 10.0 ** -np.arange(2, 11)  # further edges there, for laws with tails
 _DRAWS = 1000
-_CHUNK = 32  # rows of x at a time: bounds the memory and stays in the cache
 _BISECTIONS = 30
 
 
@@ -52,7 +48,7 @@ def density_error(fitted, truth, *, model=None, distance="hellinger", n_covariat
         Hellinger distance or total variation.
     n_covariates : int, default=None
         Number of covariates, None for a rule of some 150 to 300 nodes, or for 1,000 draws.
-    rng : numpy.random.Generator, default=None
+    rng : Generator, RandomState or int, default=None
         Draws the covariates; needed where they have several columns or are a callable's.
 
     Returns
@@ -66,14 +62,16 @@ def density_error(fitted, truth, *, model=None, distance="hellinger", n_covariat
     Raises
     ------
     ValueError, TypeError
-        An unknown distance, missing generator, or parameters that do not belong to the model.
+        An unknown distance, missing generator, parameters that do not belong to the model, or families whose responses
+        are of two kinds, or neither real nor whole numbers.
 
     Notes
     -----
-    The integral over y is a fixed Gauss-Legendre rule on panels laid around every component's mean in units of its
-    standard deviation, made for densities with tails like the normal's. The second form of h does not cancel, so that
-    small distances are accurate too. Total variation adds up differences of distribution functions between the points
-    where the densities cross.
+    The integral over y is a fixed Gauss-Legendre rule on panels laid around every normal component's mean in units of
+    its standard deviation, and between quantiles of every component of another family. The second form of h does not
+    cancel, so that small distances are accurate too. Total variation adds up differences of distribution functions
+    between the points where the densities cross. For whole numbers integrals are sums over all that matter, up to
+    16,384 of them; of more some stand for their neighbours.
 
     Examples
     --------
@@ -89,17 +87,17 @@ def density_error(fitted, truth, *, model=None, distance="hellinger", n_covariat
     >>> density_error(normal(1.0, 1.0), truth).value  # sqrt(1 - exp(-1/8))
     0.3427...
     """
-    if distance not in ("hellinger", "tv"):
-        raise ValueError(f"distance={distance!r} is not known; choose 'hellinger' or 'tv'.")
+    check_instance(truth, Truth, "truth")
+    check_choice(distance, "distance", ("hellinger", "tv"))
     if n_covariates is not None:
         check_number(n_covariates, "n_covariates", 1, integer=True)
     other = Truth(truth.model if model is None else model, fitted, truth.covariates)
     if other.n_features != truth.n_features:
         raise ValueError(f"fitted has {other.n_features} features, truth has {truth.n_features}.")
+    _check_kinds(other.model.expert.support.kind, truth.model.expert.support.kind)
     X, weight = _covariates(truth, other, n_covariates, rng)
     between = _hellinger if distance == "hellinger" else _total_variation
-    pieces = [X[low : low + _CHUNK] for low in range(0, len(X), _CHUNK)]
-    h = np.concatenate([between(_Slice(other, piece), _Slice(truth, piece)) for piece in pieces])
+    h = np.minimum(between(*(_components(one, X) for one in (other, truth))), 1.0)  # beyond is rounding
     if weight is not None:
         return DensityError(float(weight @ h), 0.0)
     spread = h.std(ddof=1) if len(h) > 1 else np.nan
@@ -114,9 +112,9 @@ def _covariates(truth, other, n_covariates, rng):
     if truth.n_features == 1 and truth.covariate_law is not None:
         u, weight = _levels(truth, other, n_covariates)
         return truth.covariate_law.ppf(u)[:, None], weight
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy generator to draw these covariates, got {rng!r}.")
-    return truth.draw_covariates(n_covariates or _DRAWS, rng), None
+    if rng is None:
+        raise TypeError("rng must be a numpy generator to draw these covariates, got None.")
+    return truth.draw_covariates(n_covariates or _DRAWS, check_generator(rng, "rng")), None
 
 
 def _levels(truth, other, n_covariates):
@@ -127,93 +125,73 @@ def _levels(truth, other, n_covariates):
         law = truth.covariate_law
         low, high = law.support()
         edges += [_TAILS] * bool(np.isinf(low)) + [1.0 - _TAILS] * bool(np.isinf(high))
-        edges += [law.cdf(_crossings(params.gate)) for params in (truth.params, other.params)]
+        edges += [law.cdf(t.model.gate.breaks(t.params.gate)) for t in (truth, other)]
     edges = np.unique(np.concatenate(edges))
-    nodes, weight = _panel_rule(edges[None])
+    nodes, weight = panel_rule(edges[None])
     return nodes[0], weight[0]
-
-
-def _crossings(gate):
-    """Return the x at which two linear scores, or two slopes, are equal."""
-    i, j = np.triu_indices(len(gate.intercept), 1)
-    tilt, gap = gate.coef[i, 0] - gate.coef[j, 0], gate.intercept[i] - gate.intercept[j]
-    return np.append(-gap[tilt != 0] / tilt[tilt != 0], 0.0)
 
 
 # Over y ---------------------------------------------------------------------------------------------------------------
 
 
-class _Slice:
-    """A conditional mixture at given rows x."""
-
-    def __init__(self, truth, X):
-        model, params = truth.model, truth.params
-        block = Blocks.plain(model, X).take(slice(None))
-        self.expert, self.params, self.Z = model.expert, params.expert, block.expert_Z
-        self.proba = model.gate_proba(block, params)  # (k, m)
-        self.mean = self.expert.mean(self.Z, self.params)
-        self.sd = np.sqrt(self.expert.variance(self.Z, self.params))
-
-    def edges(self):
-        """Panel edges around each component, (k * n_edges, m); those of idle components coincide with another's."""
-        busy = self.proba.argmax(axis=0)[None]
-        mean, sd = (np.where(self.proba > 0, v, np.take_along_axis(v, busy, axis=0)) for v in (self.mean, self.sd))
-        return (mean[:, None] + sd[:, None] * _EDGES[:, None]).reshape(-1, self.proba.shape[1])
-
-    def density(self, y, rows=slice(None)):
-        """Density at y (m, n), row i of it given x of row ``rows[i]``."""
-        Z = np.repeat(self.Z[:, rows], y.shape[1], axis=1)
-        log_prob = self.expert.log_prob(Z, y.ravel(), self.params)
-        return np.einsum("km,kmn->mn", self.proba[:, rows], np.exp(log_prob).reshape(len(log_prob), *y.shape))
-
-    def cdf(self, y, rows):
-        """Distribution function at y (m,), each given x of the row named."""
-        return (self.proba[:, rows] * self.expert.cdf(self.Z[:, rows], y, self.params)).sum(axis=0)
+def _check_kinds(*kinds):
+    """Raise unless both densities are of real numbers, or both of whole numbers."""
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"responses of the fitted family are {kinds[0]}, those of the truth {kinds[1]}.")
+    if kinds[0] not in ("real", "integers"):
+        raise ValueError(f"density_error is for families of real or of whole numbers, not of {kinds[0]}.")
 
 
-@cache
-def _rule():
-    return roots_legendre(_NODES)
+def _components(truth, X):
+    """Return the conditional mixtures at rows x."""
+    return Components(truth.model, Blocks.plain(truth.model, X).take(slice(None)), truth.params)
 
 
-def _panel_rule(edges):
-    """Gauss-Legendre nodes and weights (m, n) on the panels between edges (m, n_edges) in increasing order."""
-    root, weight = _rule()
-    half = 0.5 * np.diff(edges, axis=1)[:, :, None]
-    centre = 0.5 * (edges[:, 1:] + edges[:, :-1])[:, :, None]
-    return (centre + half * root).reshape(len(edges), -1), (half * weight).reshape(len(edges), -1)
-
-
-def _common_edges(p, q):
-    return np.sort(np.concatenate([p.edges(), q.edges()]), axis=0).T
+def _densities(parts, y):
+    """Return both densities at y (m, n)."""
+    with np.errstate(under="ignore"):
+        return [np.exp(part.logpdf_at(y)) for part in parts]
 
 
 def _hellinger(p, q):
     """Hellinger distances, (m,)."""
-    y, weight = _panel_rule(_common_edges(p, q))
-    gap = np.sqrt(p.density(y)) - np.sqrt(q.density(y))
-    return np.sqrt(0.5 * np.einsum("mn,mn,mn->m", weight, gap, gap))
+
+    def visit(_, parts, y, weight):
+        p, q = _densities(parts, y)
+        gap = np.sqrt(p) - np.sqrt(q)
+        return 0.5 * np.einsum("mn,mn,mn->m", weight, gap, gap)
+
+    return np.sqrt(row_sums([p, q], visit))
 
 
 def _total_variation(p, q):
+    """Half the sum or integral of |p - q|, (m,)."""
+    whole = p.support.kind == "integers"
+
+    def visit(_, parts, y, weight):
+        p, q = _densities(parts, y)
+        return 0.5 * (weight * np.abs(p - q)).sum(axis=1) if whole else _crossed(*parts, y, p > q)
+
+    return row_sums([p, q], visit)
+
+
+def _crossed(p, q, y, above):
     """Half the sum of |change of F_p - F_q| between the points where the densities cross, (m,)."""
-    y, _ = _panel_rule(_common_edges(p, q))
-    above = p.density(y) > q.density(y)
     row, left = np.nonzero(above[:, 1:] != above[:, :-1])
-    roots = _roots(p, q, row, y[row, left], y[row, left + 1], above[row, left])
+    roots = _roots(p.rows(row), q.rows(row), y[row, left], y[row, left + 1], above[row, left])
     every = np.arange(len(y))
     rows = np.concatenate([every, row, every])
     points = np.concatenate([np.full(len(y), -np.inf), roots, np.full(len(y), np.inf)])
     order = np.lexsort((points, rows))
     rows, points = rows[order], points[order]
-    steps = np.abs(np.diff(p.cdf(points, rows) - q.cdf(points, rows)))
+    steps = np.abs(np.diff(p.rows(rows).cdf(points) - q.rows(rows).cdf(points)))
     return 0.5 * np.bincount(rows[1:], np.where(np.diff(rows) == 0, steps, 0.0), len(y))
 
 
-def _roots(p, q, row, low, high, above):
+def _roots(p, q, low, high, above):
     """Where the densities cross, by bisection: the total variation is flat there."""
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        before = (p.density(middle[:, None], row) > q.density(middle[:, None], row))[:, 0] == above
+        before = (p.logpdf(middle) > q.logpdf(middle)) == above
         low, high = np.where(before, middle, low), np.where(before, high, middle)
     return 0.5 * (low + high)

@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from smoe._kernels._jit import raise_interrupt
 from smoe.simulation.voronoi import parameter_errors, voronoi_loss
+from smoe.threads import driving
 
 __all__ = ["LOSSES"]
 
@@ -38,7 +38,7 @@ def resolve_losses(losses):
     if not isinstance(losses, Iterable):
         raise TypeError(f"losses must be a dict of callables, a list of names or a name, got {losses!r}.")
     if not isinstance(losses, dict):
-        losses = {name: name for name in losses}
+        losses = {_checked_name(name): name for name in losses}
     return {_checked_name(name): _resolved(name, loss) for name, loss in losses.items()}
 
 
@@ -64,9 +64,9 @@ def evaluate(losses, params, truth):
     values, remark = {}, ""
     for name, loss in losses.items():
         try:
-            values[name] = _numbers(loss(params, truth))
+            with driving:
+                values[name] = _numbers(loss(params, truth))
         except Exception as error:
-            raise_interrupt(error)
             values[name] = np.nan
             remark += f"; loss {name!r} {FAILED}{type(error).__name__}: {error}"
     return values, remark

@@ -76,7 +76,7 @@ def describe(name):
 
 
 def _entry(name):
-    if name not in STUDIES:
+    if not isinstance(name, str) or name not in STUDIES:
         raise ValueError(f"study {name!r} is not known; choose one of {', '.join(STUDIES)}.")
     return STUDIES[name]
 

@@ -1,13 +1,16 @@
 """What a study says: how fast losses fall with the number of rows, and how sure that is."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from smoe.simulation.cells import as_params
+from smoe.mixture import MixtureOfExperts
+from smoe.simulation.cells import Record, as_params
 from smoe.simulation.losses import evaluate, resolve_losses, scalars
 from smoe.simulation.store import read_store
-from smoe.validation import check_level, check_number
+from smoe.simulation.truth import Truth
+from smoe.validation import check_callable, check_generator, check_instance, check_level, check_number, check_path
 
 __all__ = ["Rate", "StudyResult"]
 
@@ -69,7 +72,9 @@ class StudyResult:
     """
 
     def __init__(self, records, settings=None):
-        self.records = sorted(records, key=lambda record: record.address)
+        self.records = sorted(_checked(records), key=lambda record: record.address)
+        if settings is not None:
+            check_instance(settings, dict, "settings")
         self.settings = settings or {}
 
     @classmethod
@@ -81,6 +86,7 @@ class StudyResult:
         ValueError
             The file is not a study's.
         """
+        check_path(path)
         settings, records = read_store(path)
         return cls(records, settings)
 
@@ -114,6 +120,7 @@ class StudyResult:
 
     def where(self, keep):
         """Return the result of the records for which ``keep(record)`` is true."""
+        check_callable(keep, "keep", "a record")
         return StudyResult([record for record in self.records if keep(record)], self.settings)
 
     def with_losses(self, losses, truth, model=None):
@@ -132,6 +139,9 @@ class StudyResult:
         -------
         StudyResult
         """
+        check_instance(truth, Truth, "truth")
+        if model is not None:
+            check_instance(model, MixtureOfExperts, "model")
         losses, model = resolve_losses(losses), truth.model if model is None else model
 
         def extended(record):
@@ -150,7 +160,7 @@ class StudyResult:
         ValueError
             No record has such a loss; the message lists those that there are.
         """
-        if loss not in self.losses:
+        if not isinstance(loss, str) or loss not in self.losses:
             raise ValueError(f"loss={loss!r} is not in the records; choose one of {', '.join(self.losses) or 'none'}.")
         found = {}
         for record in self.records:
@@ -178,7 +188,7 @@ class StudyResult:
             The range of sizes used, both ends included.
         confidence : float, default=0.95
         n_boot : int, default=2000
-        random_state : int, default=0
+        random_state : int, Generator, RandomState or None, default=0
             Draws the replications.
 
         Returns
@@ -195,7 +205,7 @@ class StudyResult:
         if not isinstance(center, str) or center not in _CENTERS:
             raise ValueError(f"center must be 'median' or 'mean', got {center!r}.")
         check_number(n_boot, "n_boot", 1, integer=True)
-        check_number(random_state, "random_state", 0, integer=True)
+        rng = check_generator(random_state)
         for name, bound in (("n_min", n_min), ("n_max", n_max)):
             if bound is not None:
                 check_number(bound, name, 1)
@@ -207,7 +217,7 @@ class StudyResult:
         slope, intercept = _line(sizes, log_center)
         slopes = np.array([np.nan])
         if min(map(len, values.values())) > 1:
-            slopes = _line(sizes, _resampled(values, center, n_boot, np.random.default_rng(random_state)))[0]
+            slopes = _line(sizes, _resampled(values, center, n_boot, rng))[0]
         low, high = np.quantile(slopes, [tail, 1.0 - tail])
         n_fits = sum(map(len, values.values()))
         return Rate(
@@ -239,7 +249,7 @@ class StudyResult:
 
     def summary(self, confidence=0.95):
         """Return shares and the rates of all losses, with intervals of this confidence, as text."""
-        sizes = self.sizes
+        confidence, sizes = check_level(confidence, "confidence"), self.sizes
         span = f", {len(sizes)} sizes from {sizes[0]} to {sizes[-1]}" if sizes else ""
         lines = [
             f"{len(self.records)} fits{span}",
@@ -260,6 +270,16 @@ class StudyResult:
         low, high = rate.interval
         interval = f"{confidence:.0%} interval {low:.4f} to {high:.4f}"
         return f"slope {rate.slope:.4f}  std. err. {rate.standard_error:.4f}  {interval}"
+
+
+def _checked(records):
+    """Return records as a list. Raise TypeError for anything else."""
+    if not isinstance(records, Iterable) or isinstance(records, str | bytes | dict):
+        raise TypeError(f"records must be a sequence of Record, got {records!r}.")
+    records = list(records)
+    for record in records:
+        check_instance(record, Record, "records: each of them", "those of a StudyResult, or of a Store")
+    return records
 
 
 def _share(flags):

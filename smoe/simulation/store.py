@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from smoe.simulation.cells import Record
+from smoe.simulation.cells import checked_record
 
 try:
     import fcntl
@@ -233,31 +233,52 @@ def _parsed(content, path):
         if begun[: len(_SIGNATURE)] != _SIGNATURE[: len(begun)]:
             raise ValueError(f"store: {path} is not the file of a study; it is left as it is.")
         return None, [], 0
-    header = _read_or_none(lines[0], lambda entries: entries)
-    if header is None or [header.get(name) for name in ("format", "version")] != ["smoe study", _FORMAT]:
-        raise ValueError(f"store: {path} is not the file of a study (format {_FORMAT}); it is left as it is.")
-    records = [_read_or_none(line, lambda entries: Record(**entries)) for line in lines[1:]]
+    header = _checked_header(_read_or_none(lines[0]) or {}, path)
+    seed = header["settings"].get("random_state")
+    records = [_read_or_none(line, lambda entries: checked_record(entries, seed)) for line in lines[1:]]
     unread = records.count(None)
     if unread:
-        warnings.warn(f"store: {unread} line(s) of {path} cannot be read; their cells count as missing", stacklevel=4)
+        warnings.warn(
+            f"store: {unread} line(s) of {path} cannot be read; their cells count as missing "
+            "(so do lines that have another seed)",
+            stacklevel=4,
+        )
     first = {}
     for record in filter(None, records):
         first.setdefault(record.address, record)
     return header, list(first.values()), end
 
 
+def _checked_header(header, path):
+    if header.get("format") != "smoe study":
+        raise ValueError(f"store: {path} is not the file of a study (format {_FORMAT}); it is left as it is.")
+    written = header.get("version")
+    if isinstance(written, int) and written > _FORMAT:
+        raise ValueError(
+            f"store: {path} is not the file of a study that this smoe can read: a newer one wrote it (format "
+            f"{written}, known up to {_FORMAT}); update smoe. It is left as it is."
+        )
+    if written != _FORMAT or not all(isinstance(header.get(name), dict) for name in ("settings", "versions")):
+        raise ValueError(
+            f"store: {path} is not the file of a study: its first line is damaged, it should have version, settings "
+            "and versions; it is left as it is."
+        )
+    return header
+
+
 def _whole_lines(content):
     """Return the lines that are whole, and where they end; the last one may lack its line end if it can be read."""
     *lines, tail = content.split(b"\n")
-    if _read_or_none(tail, lambda entries: entries) is not None:
+    if _read_or_none(tail) is not None:
         return [*lines, tail], len(content)
     return lines, len(content) - len(tail)
 
 
-def _read_or_none(line, make):
+def _read_or_none(line, make=dict):
+    """Return what a line holds; lines nested too deep for Python are no records either."""
     try:
         return make(decode(line))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

@@ -12,6 +12,7 @@ from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.scaling import Scaling
 from smoe.simulation._near_truth import near_truth
+from smoe.simulation._probes import probed_losses, probed_start
 from smoe.simulation.cells import Cells, run_batch
 from smoe.simulation.losses import FAILED, evaluate, resolve_losses
 from smoe.simulation.progress import progress_bar
@@ -21,7 +22,7 @@ from smoe.simulation.store import Store
 from smoe.solvers import Solver
 from smoe.solvers.base import check_supports
 from smoe.starts import FromParams, Task
-from smoe.validation import check_number
+from smoe.validation import check_n_jobs, check_number, check_path
 
 __all__ = ["ConvergenceStudy"]
 
@@ -63,6 +64,13 @@ class ConvergenceStudy:
         Experts to be fitted; None for the estimator's number, or with a solver for the truth's.
     model : MixtureOfExperts or None, default=None
         What a solver fits, None for the truth's model; for instance with more selected experts than the truth has.
+
+    Attributes
+    ----------
+    settings : dict
+        What determines the record of a cell, as JSON has it: all arguments but the sizes and replications. Losses are
+        described by their values on the truth and on parameters near it; starts, and covariates that are functions, by
+        their name and by what they give.
 
     Raises
     ------
@@ -120,6 +128,7 @@ class ConvergenceStudy:
         start = _resolved_start(start, fitter)
         self._cells = Cells(truth, model, fitter, start, resolve_losses(losses), int(random_state), n_experts)
         self._try()
+        self.settings = self._described()
 
     def _try(self):
         """Refuse at once losses that fail on the truth itself, and a start that the model cannot take."""
@@ -137,17 +146,16 @@ class ConvergenceStudy:
         elif not isinstance(params, MoEParams) or n_experts_of(params) != n_experts:
             raise ValueError(f"start must return MoEParams of {n_experts} experts, got {params!r}.")
 
-    @property
-    def settings(self):
-        """What determines the record of a cell, as JSON has it: all arguments but the sizes and replications."""
+    def _described(self):
+        """Return what determines the record of a cell, as JSON has it."""
         truth, model, fitter, start, losses, random_state, n_experts = self._cells
         return {
             "truth": described(truth.describe()),
-            "model": None if model is None else [described(part) for part in model],
-            "fitter": described(fitter),
+            "model": None if model is None else [described(model.gate), described(model.expert)],
+            "fitter": described(fitter, () if isinstance(fitter, Solver) else ("random_state",)),  # which cells set
             "n_experts": n_experts,
-            "start": _start_name(start),
-            "losses": sorted(losses),
+            "start": _described_start(start, truth, n_experts),
+            "losses": probed_losses(losses, truth, n_experts),
             "random_state": random_state,
         }
 
@@ -188,6 +196,9 @@ class ConvergenceStudy:
         UserWarning
             A fit or a loss raised an error.
         """
+        n_jobs = check_n_jobs(n_jobs)
+        if store is not None:
+            check_path(store, "store")
         with contextlib.ExitStack() as stack:
             disk = None if store is None else stack.enter_context(Store(store, self.settings))
             known = {} if disk is None else {record.address: record for record in disk.records}
@@ -251,7 +262,10 @@ def _warn_of_failures(records):
 
 
 def _checked_sizes(sizes):
-    sizes = list(np.atleast_1d(sizes).tolist())
+    try:
+        sizes = np.atleast_1d(sizes).tolist()
+    except ValueError:
+        raise TypeError(f"sizes must be a sequence of integers, got {sizes!r}.") from None
     if not sizes:
         raise ValueError("sizes is empty: give at least one number of rows.")
     for n in sizes:
@@ -301,5 +315,8 @@ def _resolved_start(start, fitter):
     return start
 
 
-def _start_name(start):
-    return {None: "data", near_truth: "near_truth"}.get(start) or described(start)
+def _described_start(start, truth, n_experts):
+    """Return a name, or for a function what it gives."""
+    if start is None or start is near_truth:
+        return "data" if start is None else "near_truth"
+    return {"start": described(start), "gives": probed_start(start, truth, n_experts)}

@@ -1,17 +1,17 @@
 """A known mixture of experts that data are drawn from."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from smoe.blocks import Blocks
-from smoe.experts import EXPERTS, Expert
+from smoe.experts import resolve_expert
+from smoe.fields import expand, n_features_of
 from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
 from smoe.simulation._covariates import resolve_covariates
 from smoe.simulation.settings import described
-from smoe.validation import check_number
+from smoe.validation import check_floats, check_generator, check_mixture, check_number, check_params, check_response
 
 __all__ = ["Truth"]
 
@@ -58,10 +58,10 @@ class Truth:
 
     def __init__(self, model, params, covariates="uniform"):
         self.model = _resolved_model(model)
-        self.params = _checked_params(self.model, params)
+        self.params = check_params(self.model, params)
         self.covariates = covariates
         self._covariates = resolve_covariates(covariates)
-        if covariates == "grid":
+        if isinstance(covariates, str) and covariates == "grid":
             self.draw_covariates(1, None)  # refuses more than one feature at once
 
     @classmethod
@@ -86,10 +86,10 @@ class Truth:
         >>> Truth.from_estimator(fitted, stats.norm(71, 14))
         Truth(SoftmaxGate(), GaussianExpert(), n_experts=2, n_features=1)
         """
-        check_is_fitted(estimator, "params_")
+        estimator = check_mixture(estimator, "estimator")
         params, d = estimator.params_, estimator.n_features_in_
-        gate = _widened(params.gate, estimator.gate_columns_, d)
-        expert = _widened(params.expert, estimator.expert_columns_, d)
+        gate = expand(params.gate, estimator.gate_.fields, estimator.gate_columns_, d)
+        expert = expand(params.expert, estimator.expert_.fields, estimator.expert_columns_, d)
         return cls((estimator.gate_, estimator.expert_), MoEParams(gate, expert), covariates)
 
     @property
@@ -100,7 +100,7 @@ class Truth:
     @property
     def n_features(self):
         """Number of columns of X."""
-        return self.params.expert.coef.shape[1]
+        return n_features_of(self.params.expert, self.model.expert.fields)
 
     @property
     def covariate_law(self):
@@ -109,7 +109,9 @@ class Truth:
 
     def draw_covariates(self, n, rng):
         """Draw x, (n, n_features)."""
-        X = np.asarray(self._covariates.draw(n, self.n_features, rng), dtype=float)
+        check_number(n, "n", 1, integer=True)
+        rng = check_generator(rng, "rng")
+        X = check_floats(self._covariates.draw(n, self.n_features, rng), "covariates: what they draw")
         if X.shape != (n, self.n_features):
             raise ValueError(f"covariates must give an array of shape {(n, self.n_features)}, got {X.shape}.")
         return X
@@ -121,23 +123,24 @@ class Truth:
         ----------
         n : int
             Number of rows.
-        rng : numpy.random.Generator
+        rng : Generator, RandomState, int or None
+            A generator goes on from where it stands.
 
         Returns
         -------
         X : ndarray of shape (n, n_features)
         y : ndarray of shape (n,)
         """
-        check_number(n, "n", 1, integer=True)
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy generator, such as numpy.random.default_rng(0), got {rng!r}.")
+        rng = check_generator(rng, "rng")
         X = self.draw_covariates(n, rng)
         y = Blocks.plain(self.model, X).map(lambda b, p: self.model.sample(b, p, rng)[0], self.params)
         return X, y
 
     def loglik(self, X, y):
         """Return the truth's log-likelihood (natural logarithm, total over rows); a fit below it is no maximum."""
-        X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
+        X, y = check_floats(X, "X"), check_response(y)
+        if np.isnan(X).any():
+            raise ValueError("X contains NaN.")
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ValueError(f"X must have shape (n, {self.n_features}), got {X.shape}.")
         if y.shape != (len(X),):
@@ -157,59 +160,19 @@ class Truth:
         }
 
     def __repr__(self):
-        gate, expert = self.model
+        gate, expert = self.model.gate, self.model.expert
         return f"Truth({gate!r}, {expert!r}, n_experts={self.n_experts}, n_features={self.n_features})"
 
 
 def _resolved_model(model):
     """Return a MixtureOfExperts of clones."""
-    if isinstance(model, tuple | list):
+    if isinstance(model, MixtureOfExperts):
+        gate, expert = model.gate, model.expert
+    elif isinstance(model, tuple | list):
         if len(model) != 2:
             raise ValueError(f"model as a pair must be (gate, expert), got {len(model)} entries.")
         gate, expert = model
     else:
         gate, expert = model, "gaussian"
     gate = resolve(gate, GATES, Gate, "gate" if isinstance(model, tuple | list) else "model")
-    return MixtureOfExperts(gate, resolve(expert, EXPERTS, Expert, "expert"))
-
-
-def _widened(params, columns, n_features):
-    """Parameters on all columns: zero for those that are not seen."""
-    coef = np.zeros((len(params.coef), n_features))
-    coef[:, columns] = params.coef
-    return params._replace(coef=coef)
-
-
-def _checked_params(model, params):
-    """Return the parameters as float arrays; refuse what does not belong to the model."""
-    if not isinstance(params, MoEParams):
-        raise TypeError(f"params must be MoEParams(gate, expert), got {type(params).__name__}.")
-    params = MoEParams(*(_as_floats(part, side) for part, side in zip(params, params._fields, strict=True)))
-    if np.ndim(params.expert[0]) != 2:
-        raise ValueError(f"params.expert.coef must have shape (n_experts, n_features), got {params.expert[0].shape}.")
-    k, d = params.expert[0].shape
-    model.gate.check(k)
-    model.expert.check()
-    wanted = model.init_params(k, d, d)
-    for side in MoEParams._fields:
-        _check_side(getattr(params, side), getattr(wanted, side), getattr(model, side).lower, f"params.{side}")
-    return params
-
-
-def _as_floats(part, side):
-    if not hasattr(part, "_fields"):
-        raise TypeError(f"params.{side} must be a named tuple of arrays, got {type(part).__name__}.")
-    return type(part)(*(np.array(field, dtype=float) for field in part))
-
-
-def _check_side(part, wanted, lower, name):
-    if type(part) is not type(wanted):
-        raise TypeError(f"{name} must be {type(wanted).__name__} for this model, got {type(part).__name__}.")
-    for field, value in part._asdict().items():
-        shape = np.shape(getattr(wanted, field))
-        if value.shape != shape:
-            raise ValueError(f"{name}.{field} must have shape {shape}, got {value.shape}.")
-        if not np.all(np.isfinite(value)):
-            raise ValueError(f"{name}.{field} must be finite, got {value.tolist()}.")
-        if field in lower and not np.all(value > 0):
-            raise ValueError(f"{name}.{field} must be positive, got {value.tolist()}.")
+    return MixtureOfExperts(gate, resolve_expert(expert))

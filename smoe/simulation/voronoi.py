@@ -5,12 +5,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
+from smoe.experts import GaussianExpert, GaussianExpertParams
+from smoe.fields import check_part
 from smoe.gates import GATES, Gate
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
 from smoe.simulation._orders import rbar
 from smoe.simulation._translations import best_scale, best_shift
-from smoe.validation import check_number
+from smoe.validation import check_choice, check_number
 
 __all__ = ["parameter_errors", "rbar", "voronoi_cells", "voronoi_loss"]
 
@@ -289,7 +291,7 @@ def _shift(fitted, true, cell, power):
 
 
 def _cells(fitted, true, cells, gate, infimum):
-    if cells not in ("expert", "all"):
+    if not isinstance(cells, str) or cells not in ("expert", "all"):
         raise ValueError(f"cells={cells!r} is not known; choose 'expert' (a, b, v) or 'all' (b1, a, b, v).")
     one, other = (np.column_stack([p.coef, p.intercept, p.variance]) for p in (fitted, true))
     cell = _nearest(one, other)
@@ -305,8 +307,7 @@ def _nearest(points, centres):
 
 def _exponents(kind, exponent):
     """Return a function from the sizes of the cells to their powers."""
-    if kind not in ("D1", "D2"):
-        raise ValueError(f"kind={kind!r} is not known; choose 'D1' or 'D2'.")
+    check_choice(kind, "kind", ("D1", "D2"))
     order = exponent if callable(exponent) else rbar if exponent is None else lambda m: exponent
 
     def power(m):
@@ -375,10 +376,16 @@ def _checked_params(params, gate, name):
     wanted = type(gate.init_params(1, 1))
     if not isinstance(params.gate, wanted):
         raise TypeError(f"{name}.gate must be {wanted.__name__} for {gate!r}, got {type(params.gate).__name__}.")
-    if params.expert._fields != ("coef", "intercept", "variance"):
-        raise TypeError(f"{name}.expert must have coef, intercept and variance, got {params.expert._fields}.")
-    for part in params:
-        for field, value in part._asdict().items():
-            if not np.all(np.isfinite(value)):
-                raise ValueError(f"{name} must be finite, got {field}={value}; leave failed fits out.")
-    return MoEParams(*(type(part)(*(np.asarray(field, dtype=float) for field in part)) for part in params))
+    fields = getattr(params.expert, "_fields", None)
+    if fields != GaussianExpertParams._fields:
+        raise TypeError(f"{name}.expert must have coef, intercept and variance, got {fields or params.expert!r}.")
+    shapes = [np.shape(part.coef) for part in params]
+    if any(len(shape) != 2 or 0 in shape for shape in shapes) or shapes[0][0] != shapes[1][0]:
+        raise ValueError(
+            f"{name}: coef must have shape (n_experts, n_features), got gate {shapes[0]}, expert {shapes[1]}."
+        )
+    expert = GaussianExpert()
+    return MoEParams(
+        check_part(params.gate, gate.init_params(*shapes[0]), gate.fields, f"{name}.gate"),
+        check_part(params.expert, expert.init_params(*shapes[1]), expert.fields, f"{name}.expert"),
+    )

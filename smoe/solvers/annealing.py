@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from smoe.gates.activation_dense_to_sparse import HOTTEST
 from smoe.params import MoEParams
 from smoe.solvers.base import Solver
 from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
-from smoe.validation import check_number
+from smoe.validation import check_instance, check_number
 
 __all__ = ["Annealing"]
 
@@ -55,17 +56,25 @@ class Annealing(Solver):
         self.max_iter = max_iter
         self.tol = tol
 
-    def check(self, gate):
-        """Raise an error for stages that make no sense with this gate."""
+    def check(self):
+        super().check()
         check_number(self.n_stages, "anneal: n_stages", 1, integer=True)
-        check_number(self.tau_start, "anneal: tau_start", np.finfo(float).tiny)
+        check_number(self.tau_start, "anneal: tau_start", 1.0 / HOTTEST, high=HOTTEST)
+        check_number(self.n_em, "anneal: n_em", 0, integer=True)
+        if self.solver is not None:
+            check_instance(self.solver, Solver, "anneal: solver", "such as smoe.solvers.EMNewton()")
+            self.solver.check()
+
+    def check_gate(self, gate):
+        """Raise an error for stages that make no sense with this gate."""
         target = 1.0 if gate.learns else gate.temperature
         if self.tau_start < target:
             raise ValueError(f"anneal: tau_start={self.tau_start} is below the target temperature {target}.")
 
     def _run(self, model, blocks, params):
+        self.check_gate(model.gate)
         target = params.gate.temperature
-        for tau in np.geomspace(self.tau_start, target, self.n_stages + 1)[:-1]:
+        for tau in np.geomspace(float(self.tau_start), target, self.n_stages + 1)[:-1]:
             stage = model._replace(gate=model.gate.at_temperature(tau))
             params = MoEParams(params.gate._replace(temperature=np.array(tau)), params.expert)
             params = EM(self.n_em, 0.0).solve(stage, blocks, params).params

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from smoe.params import MoEParams
 from smoe.validation import check_number
 
-__all__ = ["Fit", "Solver", "check_supports", "merit", "score_norm", "summarise"]
+__all__ = ["Fit", "Solver", "check_supports", "score_norm", "summarise"]
 
 
 class Fit(NamedTuple):
@@ -25,6 +25,7 @@ class Fit(NamedTuple):
     status: str
     trace: np.ndarray  # log-likelihood before the first and after each iteration
     curvature: tuple | None = None
+    objective: float | None = None  # log-likelihood minus penalties; None if there are none
 
 
 class Solver(BaseEstimator):
@@ -52,10 +53,14 @@ class Solver(BaseEstimator):
         ``converged`` says that the score norm per row, in the coordinates of ``model.chart``, is at most ``tol``;
         whether that is a maximum is for `smoe.solvers.certify` to say.
         """
-        check_number(self.max_iter, "max_iter", 0, integer=True)
-        check_number(self.tol, "tol", 0.0)
+        self.check()
         check_supports(self, model)
         return self._run(model, blocks, params)
+
+    def check(self):
+        """Raise ValueError or TypeError for settings that make no sense."""
+        check_number(self.max_iter, "max_iter", 0, integer=True)
+        check_number(self.tol, "tol", 0.0)
 
 
 def check_supports(solver, model):
@@ -74,21 +79,17 @@ def check_supports(solver, model):
         )
 
 
-def merit(model, fit):
-    """Order of preference among fits: regular before collapsed, then by log-likelihood."""
-    loglik = fit.loglik if np.isfinite(fit.loglik) else -np.inf
-    return not model.expert.at_bound(fit.params.expert).any(), loglik
-
-
 def score_norm(model, params, score, total_weight):
     """Largest absolute entry of the score per row, in free coordinates and natural units."""
     gradient = model.chart(params).gradient(score, params)
     return float(np.abs(gradient).max(initial=0.0)) / total_weight
 
 
-def summarise(model, blocks, params, loglik, score, n_iter, tol, trace, limit):
-    """Make the `Fit`; ``limit`` says in words what else than convergence ended the run."""
-    norm = score_norm(model, params, score, blocks.total_weight)
+def summarise(model, blocks, params, result, n_iter, tol, trace, limit):
+    """Make the `Fit` from the last pass; ``limit`` says in words what else than convergence ended the run."""
+    total = blocks.total_weight
+    norm = score_norm(model, params, model.score(params, result, total), total)
     converged = norm <= tol
     status = "converged" if converged else f"{limit}: score norm per row {norm:.1e} > {tol:.1e}"
-    return Fit(params, loglik, norm, n_iter, converged, status, np.asarray(trace))
+    objective = model.objective(params, result, total)
+    return Fit(params, result.loglik, norm, n_iter, converged, status, np.asarray(trace), objective=objective)

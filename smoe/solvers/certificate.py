@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smoe.params import flatten
+from smoe.chance import Load, prices
+from smoe.params import flatten, permute
 from smoe.solvers.separation import Limit, diverging, newton_step, undecided_groups
+from smoe.validation import remark_on_response
 
-__all__ = ["SEPARATES", "Certificate", "certify", "usage"]
+__all__ = ["SEPARATES", "Certificate", "Checked", "certify", "usage"]
 
 _PSD = 1e-9  # per row and in natural units: a curvature below minus this is a saddle
 SINGULAR = 1e-11  # share of the largest curvature that is rounding
@@ -20,8 +22,41 @@ SEPARATES = "gate separates the data: its coefficients diverge while the log-lik
 _SINGULAR = "singular information: probably more experts than the data support"
 
 
+class Checked(NamedTuple):
+    """An expert on so few rows that they may have been chosen: distinct rows, of how many, and what speaks for it.
+
+    ``loss`` is what the log-likelihood loses without the expert, the gate renormalised and nothing fitted again, and
+    ``chance`` what few rows of one line gain by chance.
+    """
+
+    expert: int
+    rows: float
+    n_rows: int
+    loss: float
+    chance: float
+
+    @property
+    def passed(self):
+        """Whether the expert gains more than a chance line."""
+        return self.loss >= self.chance
+
+    def __str__(self):
+        share = f"{self.rows:.1f} of {self.n_rows} rows, leaving it out costs {self.loss:.1f} in log-likelihood"
+        return f"{share}, {'and' if self.passed else 'so'} few rows of one line gain up to {self.chance:.1f} by chance"
+
+
+class Reason(NamedTuple):
+    """Why a fit is not certified: words around a place for the experts concerned, if there are any."""
+
+    words: str
+    experts: tuple = ()
+
+
 class Certificate(NamedTuple):
     """The verdict on a fit: ``valid``, the reasons in words, and whether an expert collapsed or is empty.
+
+    ``price`` is what the experts on few rows are charged (see ``smoe.chance``), in units of the log-likelihood, and
+    ``checked`` what was found out about each of them.
 
     ``flat`` says that all that is wrong are directions that the data do not determine: singular information, or a gate
     that separates all rows or some, which ``separates`` says.
@@ -32,17 +67,36 @@ class Certificate(NamedTuple):
     degenerate: bool
     flat: bool = False
     separates: bool = False
+    price: float = 0.0
+    checked: tuple = ()
+    reasons: tuple = ()
+
+    def permuted(self, order):
+        """Return the same for experts in another order, as `smoe.params.permute` does."""
+        name = np.argsort(order)
+        checked = sorted(one._replace(expert=int(name[one.expert])) for one in self.checked)
+        reasons = tuple(one._replace(experts=tuple(sorted(name[list(one.experts)]))) for one in self.reasons)
+        return self._replace(status=_said(reasons) or self.status, checked=tuple(checked), reasons=reasons)
 
     def named(self, separation):
         """Return the same with words for what separates that name columns and experts."""
-        return self._replace(status=self.status.replace(SEPARATES, separation or SEPARATES))
+        words = separation or SEPARATES
+        reasons = tuple(one._replace(words=words) if one.words == SEPARATES else one for one in self.reasons)
+        return self._replace(status=_said(reasons) or self.status, reasons=reasons)
+
+    def lost(self, reported, found):
+        """Return what is left of the verdict where parameters in the user's units do not hold what was found."""
+        words = f"parameters in the units of X and y have the log-likelihood {reported:.6g}, the fit {found:.6g}"
+        reasons = (*self.reasons, Reason(f"{words}: centre and scale X and y"))
+        return self._replace(valid=False, flat=False, status=_said(reasons), reasons=reasons)
 
 
 def certify(model, blocks, fit, tol):
     """Return the `Certificate` of a fit: score norm, curvature, collapse, emptiness and separation are looked at.
 
     The maximum is certified when the score norm per row is at most ``tol``, the observed information is positive
-    definite up to rounding, no variance sits on its floor, no expert is empty and the gate does not separate the data.
+    definite up to rounding, no variance sits on its floor, no expert is empty, an expert on few rows gains more than a
+    chance line, and the gate does not separate the data. Rows are distinct rows: repeated and weighted ones count once.
 
     Parameters
     ----------
@@ -54,47 +108,81 @@ def certify(model, blocks, fit, tol):
     tol : float
         Largest score norm per row.
     """
-    reasons, rows = [], len(blocks) / blocks.total_weight
-    load, overlap = blocks.sum(_shares, fit.params, model)
-    collapsed = np.flatnonzero(model.expert.at_bound(fit.params.expert))
-    empty = np.flatnonzero(load * rows < 1.0)
-    if len(collapsed):
-        reasons.append(f"variance at its floor (expert {_listed(collapsed)})")
-    if len(empty):
-        reasons.append(f"empty expert (expert {_listed(empty)} is responsible for less than one row)")
+    load, weight, overlap = blocks.sum(_shares, fit.params, model, blocks)
+    load = Load(load, weight)
+    price = prices(model, blocks, load)
+    reasons, checked = _degeneracies(model, blocks, fit.params, load), ()
     degenerate = bool(reasons)
     if not fit.converged:
         diagnosis = model.gate.diagnosis(fit.params.gate)
-        reasons += [fit.status, diagnosis] if diagnosis else [fit.status]
+        reasons += [Reason(fit.status)] + ([Reason(diagnosis)] if diagnosis else [])
     chart = model.chart(fit.params)
-    few = len(blocks) < chart.n_free
+    few = blocks.n_distinct < chart.n_free
     if few:
-        reasons.append(f"fewer rows ({len(blocks)}) than free parameters ({chart.n_free})")
+        reasons.append(Reason(f"fewer rows ({blocks.n_distinct}) than free parameters ({chart.n_free})"))
+    if not degenerate:
+        checked = _checked(model, blocks, fit, load, price)
+        reasons += [
+            Reason(f"expert {{}} may be a chance line: {one}", (one.expert,)) for one in checked if not one.passed
+        ]
+    doubtful = not all(one.passed for one in checked)
     stationary, shape, groups = fit.score_norm <= max(tol, _VANISHING), [], None
     if not degenerate and model.gate.smooth:
-        if stationary:
-            groups = undecided_groups(overlap * rows)
+        if stationary and not model.active_penalties:
+            groups = undecided_groups(overlap)
         if groups is not None:
             shape = [SEPARATES]
         elif chart.n_free <= LARGEST:
             shape = _curvature_reasons(model, blocks, fit, chart, stationary)
     separates = shape == [SEPARATES]
-    flat = stationary and not few and (separates or shape == [_SINGULAR])
-    reasons += shape
+    flat = stationary and not few and not doubtful and (separates or shape == [_SINGULAR])
+    reasons = tuple(reasons + [Reason(words) for words in shape])
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
-    return Certificate(not reasons, "; ".join(reasons) or fit.status + unseen, degenerate, flat, separates)
+    status, total = _said(reasons) or fit.status + unseen, float(price.excess.sum())
+    return Certificate(not reasons, status, degenerate, flat, separates, total, checked, reasons)
 
 
 class _Shares(NamedTuple):
-    """Total responsibility of each expert, and how much the gate hesitates between each two."""
+    """What experts are responsible for, in rows and in weight, and on how many rows the gate hesitates between two."""
 
-    load: np.ndarray
+    rows: np.ndarray
+    weight: np.ndarray
     overlap: np.ndarray
 
 
-def _shares(block, params, model):
+def _shares(block, params, model, blocks):
     proba, resp, _ = model.posterior(block, params)
-    return _Shares(resp @ block.weight, (proba * block.weight) @ proba.T)
+    unit = blocks.unit_of(block)
+    return _Shares(resp @ unit, resp @ block.weight, (proba * unit) @ proba.T)
+
+
+def _said(reasons):
+    return "; ".join(words.format(_listed(experts)) if experts else words for words, experts in reasons)
+
+
+def _degeneracies(model, blocks, params, load):
+    """Say which experts have collapsed, and onto which response if it is one, and which are empty."""
+    reasons = []
+    collapsed = np.flatnonzero(model.expert.at_bound(params.expert))
+    empty = np.flatnonzero(load.rows < 1.0)
+    if len(collapsed):
+        remark = remark_on_response(blocks.source.y) if model.expert.support.kind == "real" else ""
+        cause = f": {remark}" if remark else ""
+        reasons.append(Reason(f"variance at its floor (expert {{}}){cause}", tuple(collapsed)))
+    if len(empty):
+        reasons.append(Reason("empty expert (expert {} is responsible for less than one row)", tuple(empty)))
+    return reasons
+
+
+def _checked(model, blocks, fit, load, price):
+    """Return a `Checked` of every expert that is charged more than BIC charges."""
+    out, n_experts = [], len(load.rows)
+    before = fit.loglik
+    for k in np.flatnonzero(price.excess > 0):
+        others = permute(fit.params, [j for j in range(n_experts) if j != k])
+        loss = before - blocks.sum(model.loglik, others)
+        out.append(Checked(int(k), float(load.rows[k]), blocks.n_distinct, float(loss), float(price.chance[k])))
+    return tuple(out)
 
 
 def _listed(experts):
@@ -106,8 +194,9 @@ def _curvature_reasons(model, blocks, fit, chart, stationary):
     curvature = blocks.sum(model.curvature, params) if fit.curvature is None else fit.curvature
     if not chart.n_free:
         return []
-    gradient = chart.gradient(curvature.score, params) / total
-    hessian = chart.hessian(curvature.information, curvature.score, params) / total
+    score = model.score(params, curvature, total)
+    gradient = chart.gradient(score, params) / total
+    hessian = chart.hessian(model.information(params, curvature, total), score, params) / total
     if not np.isfinite(hessian).all():
         return ["the observed information is not finite: rescale the data"]
     values, vectors = np.linalg.eigh(hessian)
@@ -137,6 +226,6 @@ def _some_diverge(model, blocks, params, chart, step, singular):
 
 
 def usage(model, blocks, params):
-    """Return how the experts share any rows: the responsibility of each, and the groups that the gate separates."""
-    load, overlap = blocks.sum(_shares, params, model)
-    return load, undecided_groups(overlap * len(blocks) / blocks.total_weight)
+    """Return how the experts share any rows: the rows of each, and the groups that the gate separates, or None."""
+    rows, _, overlap = blocks.sum(_shares, params, model, blocks)
+    return rows, undecided_groups(overlap)

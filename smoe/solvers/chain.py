@@ -56,8 +56,12 @@ class EMNewton(Solver):
         self.n_em = n_em
         self.newton_limit = newton_limit
 
-    def _run(self, model, blocks, params):
+    def check(self):
+        super().check()
         check_number(self.n_em, "n_em", 0, integer=True)
+        check_number(self.newton_limit, "newton_limit", 0, integer=True)
+
+    def _run(self, model, blocks, params):
         trace = []
         for n_em, finish in self._rounds(flatten(params).size > self.newton_limit):
             params, _, climbed = EM(min(n_em, self.max_iter - max(len(trace) - 1, 0)), 0.0).climb(model, blocks, params)

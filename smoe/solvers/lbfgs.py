@@ -65,5 +65,4 @@ class LBFGS(Solver):
             ).x
         params, stats, *_ = objective.at(theta)
         limit = "iteration limit" if len(trace) > self.max_iter else "no step raises the log-likelihood"
-        score = stats.score(model.expert, params)
-        return summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, limit)
+        return summarise(model, blocks, params, stats, len(trace) - 1, self.tol, trace, limit)

@@ -17,7 +17,7 @@ _ROUNDING = 1e-14  # relative, of a sum over rows
 
 
 class Objective:
-    """Minus the log-likelihood per row in a chart, remembered at the last two points: one pass serves all orders."""
+    """Minus what is maximised, per row, in a chart, remembered at the last two points: one pass serves all orders."""
 
     def __init__(self, model, blocks, params, visit):
         self.model, self.blocks, self.visit = model, blocks, visit
@@ -32,10 +32,13 @@ class Objective:
         params = self.chart.unpack(theta)
         with np.errstate(all="ignore"):
             result = self.blocks.sum(self.visit, params)
-            gradient = -self.chart.gradient(self.score(params, result), params) / self.blocks.total_weight
+            total = self.blocks.total_weight
+            gradient = -self.chart.gradient(self.model.score(params, result, total), params) / total
+            signs = self.chart.signs(theta)
+            gradient = gradient if signs is None else signs * gradient
         usable = math.isfinite(result.loglik) and math.isfinite(gradient @ gradient)
         usable = usable and np.isfinite(getattr(result, "information", 0.0)).all()
-        value = -result.loglik / self.blocks.total_weight if usable else math.inf
+        value = -self.model.objective(params, result, total) / total if usable else math.inf
         self._seen = {**dict(list(self._seen.items())[-1:]), place: (params, result, value, gradient)}
         return self._seen[place]
 
@@ -47,23 +50,21 @@ class Objective:
         """Return its gradient."""
         return self.at(theta)[3]
 
-    def score(self, params, result):
-        """Return the score in parameter shape."""
-        score = result.score
-        return score(self.model.expert, params) if callable(score) else score
-
     def fit(self, theta, tol, values, limit):
         """Make the `Fit` that ends here, with its curvature; ``values`` are those along the way."""
         params, result, *_ = self.at(theta)
-        score, trace = self.score(params, result), -self.blocks.total_weight * np.array(values)
-        fit = summarise(self.model, self.blocks, params, result.loglik, score, len(trace) - 1, tol, trace, limit)
+        trace = -self.blocks.total_weight * np.array(values)
+        fit = summarise(self.model, self.blocks, params, result, len(trace) - 1, tol, trace, limit)
         return fit._replace(curvature=result)
 
     def hessian(self, theta):
         """Return its second derivative; zero where that cannot be computed, for those who ask before they look."""
-        params, result, *_ = self.at(theta)
+        (params, result, *_), total = self.at(theta), self.blocks.total_weight
         with np.errstate(all="ignore"):
-            hessian = self.chart.hessian(result.information, result.score, params) / self.blocks.total_weight
+            slope = self.model.score(params, result, total)
+            hessian = self.chart.hessian(self.model.information(params, result, total), slope, params) / total
+            signs = self.chart.signs(theta)
+            hessian = hessian if signs is None else signs[:, None] * hessian * signs
         return hessian if np.isfinite(hessian).all() else np.zeros_like(hessian)
 
 
@@ -122,7 +123,7 @@ class Newton(Solver):
         left = self.max_iter - len(values) + 1
         if left == 0:
             return theta
-        if not objective.model.gate.lower:  # with a learned temperature EM's step for the gate goes elsewhere
+        if objective.model.gate.em_leads:
             return climb_ridges(objective, theta, self.tol, values, left)
         return minimize(
             objective.value,

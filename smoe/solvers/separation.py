@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import block_diag, eigh, orth
 from scipy.sparse.csgraph import connected_components
 
-from smoe.params import flatten, n_experts_of
+from smoe.params import copies, flatten, n_experts_of
 
 __all__ = ["Limit", "diverging", "has_linear_scores", "n_free_gate", "newton_step", "undecided_groups", "without_rows"]
 
@@ -30,9 +30,9 @@ def n_free_gate(chart, params):
 
 
 def has_linear_scores(chart, params):
-    """Whether the gate's free coordinates are the slopes and intercepts of all experts but the last."""
-    shape = np.shape(getattr(params.gate, "coef", 0.0))
-    return len(shape) == 2 and n_free_gate(chart, params) == (shape[0] - 1) * (shape[1] + 1)
+    """Whether the gate's free coordinates are all that experts have but the last: scores are linear in them."""
+    k, width = copies(params.gate).shape
+    return n_free_gate(chart, params) == (k - 1) * width
 
 
 def undecided_groups(overlap):
@@ -158,5 +158,5 @@ def _expert_informations(block, limit, model):
     """Products of each expert's scores on a block, by its responsibilities: on all rows, and where it is left."""
     resp = model.posterior(block, limit.params)[1] * block.weight
     left = np.where(limit.vanished(block, model.gate), 0.0, resp)
-    rows = model.expert.row_scores(block.expert_Z, block.y, limit.params.expert)
+    rows = model.expert.row_scores(block.rows, limit.params.expert)
     return np.array([[(own * r) @ own.T for own, r in zip(rows, shares, strict=True)] for shares in (resp, left)])

@@ -2,26 +2,20 @@
 
 import numpy as np
 
-from smoe._kernels.designs import predictors
-from smoe._kernels.line_search import search_lines
-from smoe._kernels.top_k import gather, top_k_experts
-from smoe.gates.base import LinearGateParams
-from smoe.gates.softmax import SoftmaxGate
-from smoe.gates.top_k import RelaxedTopKGate, TopKGate
+from smoe.chance import merit
 from smoe.params import MoEParams, n_experts_of
-from smoe.solvers.base import Fit, Solver, merit, summarise
+from smoe.solvers.base import Fit, Solver, summarise
 from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
-from smoe.solvers.gate_steps import newton_gate_step
+from smoe.solvers.em_step import em_step
 from smoe.solvers.newton import Newton
+from smoe.validation import check_number, own_generator
 
 __all__ = ["SupportSearch"]
 
 _COOL = tuple((width, 5) for width in (0.3, 0.1, 0.03))  # widths and EM iterations of a second look at a start
 _ANNEAL = tuple((width, 8) for width in (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01, 0.003, 0.001, 0.0003))
-_REACH = 30.0  # how far a line goes, in root mean square change of the score (top_k = 1: in spreads of the scores)
 _ROWS = 20_000  # rows for annealing and first lines; more rows are represented by as many
-_TIED = 1e-12  # relative gap of ranks that is rounding
 _ALL_ROWS = 500_000  # rows for the other lines: they are held in memory at once
 
 
@@ -56,8 +50,8 @@ class SupportSearch(Solver):
         The search ends after this many idle rounds.
     gain : float, default=0.01
         A round that raises the log-likelihood by less is idle.
-    random_state : int, default=0
-        Draws the lines.
+    random_state : int, Generator, RandomState or None, default=0
+        Draws the lines. A Generator or RandomState stays where it stands: every start gets the same lines.
 
     Examples
     --------
@@ -70,7 +64,7 @@ class SupportSearch(Solver):
     array([..., ..., ...])
     """
 
-    requires = ("gate.ranking",)
+    requires = ("gate.search_lines", "gate.relaxed", "gate.held", "gate.sharpened")
     n_finished = 3  # a search on all rows is long: fewer starts than usual are taken to the end
 
     def __init__(self, max_iter=100, tol=1e-8, n_lines=20, patience=3, gain=0.01, random_state=0):
@@ -81,28 +75,35 @@ class SupportSearch(Solver):
         self.gain = gain
         self.random_state = random_state
 
+    def check(self):
+        super().check()
+        check_number(self.n_lines, "n_lines", 1, integer=True)
+        check_number(self.patience, "patience", 1, integer=True)
+        check_number(self.gain, "gain", 0.0)
+        own_generator(self.random_state)
+
     def screen(self, model, sample, params):
         """A short look at a start: dense EM, then a few rounds of lines on the exact likelihood."""
-        if model.gate.top_k >= n_experts_of(params):
-            return EM(15, 0.0).solve(model._replace(gate=SoftmaxGate()), sample, params)
-        dense = EM(10, 0.0).climb(model._replace(gate=SoftmaxGate()), sample, params)[0]
+        dense = model._replace(gate=model.gate.dense())
+        if _selects_all(model, params):
+            return EM(15, 0.0).solve(dense, sample, params)
+        dense = EM(10, 0.0).climb(dense, sample, params)[0]
         return self._refine(model, sample, dense, n_rounds=3, n_em=2)
 
     def rescreen(self, model, sample, params):
         """A second look at a promising start: more lines, with and without cooling down from a relaxed gate."""
-        if model.gate.top_k >= n_experts_of(params):
+        if _selects_all(model, params):
             return EM(0, 0.0).solve(model, sample, params)
         begins = (params, _anneal(model, sample, params, _COOL))
         fits = [self._refine(model, sample, begin, n_rounds=4, n_em=2) for begin in begins]
-        return max(fits, key=lambda fit: merit(model, fit))
+        return max(fits, key=lambda fit: merit(model, sample, fit))
 
     def _run(self, model, blocks, params):
-        if model.gate.top_k >= n_experts_of(params):  # every expert is always selected: a softmax gate
-            if model.gate.balance:
-                return EM(self.max_iter, self.tol).solve(model, blocks, params)
-            return EMNewton(self.max_iter, self.tol).solve(model._replace(gate=SoftmaxGate()), blocks, params)
-        trace, left = [blocks.sum(model.loglik, params)], self.max_iter - 2  # two rounds are left for the polish
-        rng = np.random.default_rng(self.random_state)
+        if _selects_all(model, params):  # every expert is always selected: a softmax gate
+            dense = model._replace(gate=model.gate.dense(), penalties=model.active_penalties)
+            return EMNewton(self.max_iter, self.tol).solve(dense, blocks, params)
+        trace, left = [_objective(model, blocks, params)], self.max_iter - 2  # two rounds are left for the polish
+        rng = own_generator(self.random_state)
         rows = blocks.representatives(_ROWS, rng)
         best, left = self._descend(model, rows, params, _ANNEAL, left)
         if not rows.complete:  # what few rows have shaped roughly, all rows shape finely
@@ -119,7 +120,7 @@ class SupportSearch(Solver):
             return params, left
         begins = (params, _anneal(model, rows, params, schedule))
         fits = [self._refine(model, rows, begin, n_rounds=min(4, left)) for begin in begins]
-        best = max(fits, key=lambda fit: merit(model, fit))
+        best = max(fits, key=lambda fit: merit(model, rows, fit))
         return best.params, left - best.n_iter
 
     def _refine(self, model, rows, params, n_rounds, n_em=3, thorough=1):
@@ -127,43 +128,44 @@ class SupportSearch(Solver):
 
         A round has ``thorough`` times as many lines as usual.
         """
-        rng, block, idle = np.random.default_rng(self.random_state), rows.block, 0
-        trace = [rows.sum(model.loglik, params)]
+        rng, block, idle = own_generator(self.random_state), rows.block, 0
+        trace = [_objective(model, rows, params)]
         while len(trace) <= n_rounds and idle < self.patience:
-            begin = _sharpened(model.gate, block.gate_Z, params)
-            log_density = model.expert.log_prob(block.expert_Z, block.y, begin.expert)
-            gate = _search_lines(model.gate, block, log_density, begin.gate, thorough * self.n_lines, rng)
-            end, loglik = _climb_piece(model, rows, MoEParams(gate, begin.expert), n_em)
-            idle = 0 if loglik > trace[-1] + self.gain else idle + 1
-            if loglik >= trace[-1] or model.gate.balance:
+            begin = _best_of_ties(model, rows, params)
+            log_density = model.expert.log_prob(block.rows, params.expert)
+            gate = model.gate.search_lines(block, log_density, begin.gate, thorough * self.n_lines, rng)
+            end, value = _climb_piece(model, rows, MoEParams(gate, params.expert), n_em)
+            idle = 0 if value > trace[-1] + self.gain else idle + 1
+            if value >= trace[-1]:
                 params = end
-                trace.append(loglik)
-            else:  # rounding
+                trace.append(value)
+            else:  # rounding, or a penalty that lines do not see
                 trace.append(trace[-1])
-        return Fit(params, trace[-1], np.nan, len(trace) - 1, idle >= self.patience, "searched", np.array(trace))
+        done = np.nan, len(trace) - 1, idle >= self.patience, "searched", np.array(trace)
+        return Fit(params, rows.sum(model.loglik, params), *done, objective=trace[-1])
 
     def _polish(self, model, blocks, start, fit, trace):
         """Make the smooth parameters stationary on all rows, judged on the exact log-likelihood."""
-        begin = params = fit.params if blocks.sum(model.loglik, fit.params) >= trace[0] else start
-        if self.max_iter > 0:
-            # Newton knows nothing of a penalty, and with one expert per row there is nothing that EM does not solve.
-            newton = model.gate.top_k > 1 and not model.gate.balance
+        begin = params = fit.params if _objective(model, blocks, fit.params) >= trace[0] else start
+        if self.max_iter > 0:  # with one expert per row there is nothing that EM does not solve
+            newton = model.gate.n_selected(n_experts_of(params)) > 1
             climb = Newton(50, self.tol) if newton else EM(50, self.tol, n_halvings=2)
             step = climb._run(model, blocks, params)
-            params = step.params if step.loglik >= trace[-1] or model.gate.balance else params
-        params = self._settled(model, blocks, params)
+            params = step.params if step.objective >= trace[-1] else params
+        if self.max_iter > 0:
+            params = _midway(model, blocks, self._settled(model, blocks, params))
         stats = blocks.sum(model.statistics, params)
-        trace = trace if params is begin else [*trace, stats.loglik]
-        score = stats.score(model.expert, params)
-        end = summarise(model, blocks, params, stats.loglik, score, len(trace) - 1, self.tol, trace, "iteration limit")
+        trace = trace if params is begin else [*trace, model.objective(params, stats, blocks.total_weight)]
+        score = model.score(params, stats, blocks.total_weight)
+        end = summarise(model, blocks, params, stats, len(trace) - 1, self.tol, trace, "iteration limit")
         return end._replace(**self._verdict(model, blocks, params, score, fit.converged))
 
     def _settled(self, model, blocks, params):
         """Give the experts their maximum at this gate where EM has not: on ridges of over-specified models."""
-        score = blocks.sum(model.statistics, params).score(model.expert, params)
+        score = model.score(params, blocks.sum(model.statistics, params), blocks.total_weight)
         if _expert_norm(model, blocks, params, score) <= self.tol or self.max_iter <= 0:
             return params
-        held = model._replace(gate=_HeldGate(**model.gate.get_params()))
+        held = model._replace(gate=model.gate.held())
         return Newton(50, self.tol)._run(held, blocks, params).params
 
     def _verdict(self, model, blocks, params, score, searched):
@@ -177,13 +179,33 @@ class SupportSearch(Solver):
         return {"converged": True, "status": "converged (no line of the support search raises the log-likelihood)"}
 
 
-class _HeldGate(TopKGate):
-    """A top-K gate none of whose entries is free: the likelihood is smooth in what is left."""
+def _midway(model, blocks, params):
+    """Put the boundaries of a partition midway between the rows next to them, so that rounding does not move a row."""
+    if model.active_penalties:
+        return params
+    moved = params._replace(gate=model.gate.midway(params.gate, blocks))
+    return moved if blocks.sum(model.loglik, moved) == blocks.sum(model.loglik, params) else params
 
-    smooth = True
 
-    def free(self, params):
-        return LinearGateParams(*(np.zeros(np.shape(field), dtype=bool) for field in params))
+def _best_of_ties(model, rows, params):
+    """Let each expert win the rows on which ranks tie, and return the best."""
+    params = params._replace(gate=model.gate.sharpened(rows.block.gate_Z, params.gate))
+    rivals = [params._replace(gate=gate) for gate in model.gate.tie_winners(params.gate)]
+    if model.active_penalties or not rivals:
+        return params
+    return max([params, *rivals], key=lambda rival: rows.sum(model.loglik, rival))
+
+
+def _selects_all(model, params):
+    k = n_experts_of(params)
+    return model.gate.n_selected(k) == k
+
+
+def _objective(model, blocks, params):
+    """What is maximised: the log-likelihood, minus penalties if there are any."""
+    if not model.active_penalties:
+        return blocks.sum(model.loglik, params)
+    return model.objective(params, blocks.sum(model.statistics, params, False), blocks.total_weight)
 
 
 def _expert_norm(model, blocks, params, score):
@@ -194,69 +216,40 @@ def _expert_norm(model, blocks, params, score):
 
 def _anneal(model, rows, params, schedule):
     """Follow the relaxed gate's maximum to smaller widths."""
-    params = _sharpened(model.gate, rows.block.gate_Z, params)
+
+    def sharpened(at):
+        return at._replace(gate=model.gate.sharpened(rows.block.gate_Z, at.gate))
+
+    params = sharpened(params)
     for width, n_iter in schedule:
-        gate = RelaxedTopKGate(**model.gate.get_params(), width=width)
-        params = EM(n_iter, 0.0).climb(model._replace(gate=gate), rows, params)[0]
-        params = _sharpened(model.gate, rows.block.gate_Z, params)
+        relaxed = model._replace(gate=model.gate.relaxed(width))
+        params = sharpened(EM(n_iter, 0.0).climb(relaxed, rows, params)[0])
     return params
 
 
 def _climb_piece(model, rows, params, n_iter):
-    """Do guarded EM; return the parameters and their log-likelihood.
+    """Do guarded EM; return the parameters and the value of what is maximised.
 
     The gate is left alone once its step falls over jumps, as it does mostly: the experts have their own M-step.
     """
-    if model.gate.balance:
+    if model.active_penalties or not model.expert.exact_m_step:
         params, stats, _ = EM(n_iter, 0.0, n_halvings=2).climb(model, rows, params)
-        return params, stats.loglik
-    held, chart = model.gate.top_k == 1, model.gate_chart(params.gate)
+        return params, model.objective(params, stats, rows.total_weight)
+    held = model.gate.n_selected(n_experts_of(params)) == 1
     for _ in range(n_iter):
         stats = rows.sum(model.statistics, params, not held)
         gate, expert = None, model.expert.m_step(stats.expert, params.expert)
         if not held:
-            gate = _gate_step(model, rows, chart, stats, MoEParams(params.gate, expert))
+            gate = _gate_step(model, rows, em_step(model, params, stats, rows.total_weight), stats.loglik)
             held = gate is None
         params = MoEParams(params.gate if held else gate, expert)
     return params, rows.sum(model.loglik, params)
 
 
-def _gate_step(model, rows, chart, stats, params):
-    """Return what the gate's Newton step, or a half or a quarter of it, leads to; None if the log-likelihood falls."""
-    here, step = chart.pack(params.gate), newton_gate_step(chart, stats, params.gate)
+def _gate_step(model, rows, step, floor):
+    """Return the gate after its step, or a half or a quarter of it; None if the log-likelihood falls."""
     for t in (1.0, 0.5, 0.25):
-        gate = chart.unpack(here + t * step)
-        if rows.sum(model.loglik, params._replace(gate=gate)) >= stats.loglik:
-            return gate
+        candidate = step(t)
+        if rows.sum(model.loglik, candidate) >= floor:
+            return candidate.gate
     return None
-
-
-def _sharpened(gate, Z, params):
-    """With one expert per row only the partition matters: give the scores the scale at which a width of one is wide."""
-    if gate.top_k > 1 or not params.gate.coef.any():
-        return params
-    ranking = gate.ranking(predictors(params.gate.coef, params.gate.intercept, Z), params.gate)
-    best, second = gather(ranking, top_k_experts(ranking, 2))
-    gap = np.median(best - second)
-    if not gap > _TIED * np.abs(ranking).max():
-        return params
-    return params._replace(gate=LinearGateParams(*(field / gap for field in params.gate)))
-
-
-def _search_lines(gate, block, log_density, params, n_lines, rng):
-    """Return gate parameters of higher exact log-likelihood, or the same.
-
-    A line moves one expert's row of the gate in a random direction that moves no boundary at up to d rows close to one.
-    """
-    lines = np.column_stack(params)
-    n_experts, p = lines.shape
-    draws = (
-        rng.integers(n_experts, size=n_lines),
-        rng.normal(size=(n_lines, p)),
-        rng.integers(p, size=n_lines),
-        rng.random((n_lines, p - 1)),
-    )
-    reach = _REACH * np.std(lines @ block.gate_Z) if gate.top_k == 1 else _REACH
-    settings = gate.top_k, p - (gate.rank_by == "slope"), float(gate.balance), float(reach)
-    search_lines(lines, block.gate_Z, np.ascontiguousarray(log_density), block.weight, *settings, *draws)
-    return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())

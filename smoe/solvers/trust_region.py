@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from smoe.params import MoEParams
-from smoe.solvers.gate_steps import newton_gate_step
+from smoe.solvers.em_step import em_step
 
 __all__ = ["climb_ridges"]
 
@@ -46,11 +45,11 @@ def _back_on_ridge(objective, theta, radius):
         stats = objective.blocks.sum(model.statistics, params)
         if not math.isfinite(stats.loglik):
             return theta
-        chart = model.gate_chart(params.gate)
-        gate = chart.unpack(chart.pack(params.gate) + newton_gate_step(chart, stats, params.gate))
-        new = objective.chart.pack(MoEParams(gate, model.expert.m_step(stats.expert, params.expert)))
+        total = objective.blocks.total_weight
+        new = objective.chart.pack(em_step(model, params, stats, total)(1.0))
+        reached = -model.objective(params, stats, total) / total
     near = np.linalg.norm(new - theta) <= radius
-    return new if near and objective.value(new) <= -stats.loglik / objective.blocks.total_weight else theta
+    return new if near and objective.value(new) <= reached else theta
 
 
 def in_ball(gradient, hessian, radius):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from helpers import PAIRS, SMOOTH, Problem, assert_close, perturbed
+from helpers import PAIRS, SMOOTH, Problem, assert_close, lower_of, perturbed
 from smoe import MoERegressor
 from smoe.blocks import Blocks
 from smoe.experts import EXPERTS
+from smoe.features import Rows
 from smoe.gates import GATES
 from smoe.params import MoEParams, flatten, permute
 from smoe.solvers import EM, SOLVERS, Certificate, EMNewton, Newton, Solver, certify
@@ -61,8 +62,8 @@ def test_loglik_never_falls_and_belongs_to_the_params(gate, expert, solver, seed
 def test_loglik_never_falls_on_a_bound(gate, expert, solver):
     problem = Problem(gate, expert, n=60, k=2, d=1, seed=1, spread=1.5)
     start = problem.near_truth()
-    block, lower = problem.block, problem.model.expert.lower
-    problem.y[:20] = problem.model.expert.mean(block.expert_Z, start.expert)[1, :20]  # a perfect fit of expert 1
+    block, lower = problem.block, lower_of(problem.model.expert)
+    problem.y[:20] = problem.model.expert.mean(Rows(block.expert_Z), start.expert)[1, :20]  # a perfect fit of expert 1
     tight = {name: np.array([getattr(start.expert, name)[0], 100 * bound]) for name, bound in lower.items()}
     fit = solve(problem, solver, start._replace(expert=start.expert._replace(**tight)), max_iter=100)
     assert_never_falls(fit.trace)
@@ -75,7 +76,9 @@ def test_em_never_falls_one_iteration_at_a_time(gate, expert, k):
     for seed in range(25):
         problem = Problem(gate, expert, n=50, k=k, d=1, seed=seed)
         model = problem.model
-        far = perturbed(problem.truth.gate, model.gate.lower, problem.rng, 20.0, model.gate.free(problem.truth.gate))
+        far = perturbed(
+            problem.truth.gate, lower_of(model.gate), problem.rng, 20.0, model.gate.free(problem.truth.gate)
+        )
         params, trace = problem.near_truth(0.5)._replace(gate=far), []  # saturated: plain Newton steps overshoot
         for _ in range(10):
             trace.append(problem.loglik(params))
@@ -204,7 +207,7 @@ def test_one_expert_is_a_regression(gate, expert, solver):
     fit = solve(problem, solver, problem.near_truth(), max_iter=2000)
     assert fit.converged
     model, block = problem.model, problem.block
-    stats = model.expert.suffstats(block.expert_Z, block.y, fit.params.expert, problem.weight[None])
+    stats = model.expert.suffstats(Rows(block.expert_Z, block.y), fit.params.expert, problem.weight[None])
     assert_close(fit.params.expert, model.expert.m_step(stats, fit.params.expert), rtol=1e-6, atol=1e-7)
 
 

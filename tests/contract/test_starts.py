@@ -6,7 +6,7 @@ from sklearn.base import clone
 
 import smoe.blocks
 import smoe.search
-from helpers import SMOOTH, Problem, assert_close, quietly
+from helpers import SMOOTH, Problem, assert_close, lower_of, quietly
 from smoe import MoERegressor, SoftmaxMoERegressor
 from smoe.blocks import Blocks
 from smoe.datasets import make_moe
@@ -35,7 +35,7 @@ def test_proposals_have_the_right_shapes(name, gate, expert, k, d, n):
         assert type(params) is type(blank)
         assert [np.shape(f) for part in params for f in part] == [np.shape(f) for part in blank for f in part]
         assert np.all(np.isfinite(flatten(params)))
-        for field, bound in problem.model.expert.lower.items():
+        for field, bound in lower_of(problem.model.expert).items():
             assert np.all(getattr(params.expert, field) >= bound)
         assert np.isfinite(problem.loglik(params))
 
@@ -59,7 +59,7 @@ def test_from_params_proposes_what_it_was_given():
     X = 5 + 3 * moe.data  # working coordinates differ from the user's
     problem = Problem("softmax", "gaussian", d=2)
     columns = np.arange(2)
-    scaling = standardise(X, moe.target, np.ones(100), columns, columns)
+    scaling = standardise(problem.model, X, moe.target, np.ones(100), columns, columns)
     block = Blocks(problem.model, X, moe.target, None, scaling).take(slice(None))
     proposed = FromParams(problem.truth).propose(Task(problem.model, block, 3, scaling), None)
     assert FromParams(problem.truth).n_proposals(3) == 1
@@ -78,7 +78,7 @@ def test_from_params_refuses_what_does_not_fit():
         (Problem("softmax", "gaussian", d=1).truth, "shape"),
         (truth._replace(expert=variance), "variance must be positive"),
         (truth._replace(gate=nan), "intercept must be finite"),
-        (truth._replace(gate=truth.expert), "takes LinearGateParams"),
+        (truth._replace(gate=truth.expert), "must be LinearGateParams"),
         ({"coef": 1}, "takes MoEParams"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -5,6 +5,8 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 
 import naive
+import smoe.simulation.density
+from families import GammaExpert, Line, NegativeBinomialExpert, PoissonExpert, SizedLine
 from smoe.experts import GaussianExpertParams
 from smoe.gates import DenseToSparseGate, LinearGateParams, TemperatureGateParams, TopKGate
 from smoe.params import MoEParams, flatten, permute, unflatten
@@ -192,3 +194,79 @@ def test_bad_input():
     two = MoEParams(LinearGateParams(np.zeros((1, 2)), np.zeros(1)), GaussianExpertParams(np.zeros((1, 2)), [0], [1]))
     with pytest.raises(ValueError, match="fitted has 2 features, truth has 1"):
         density_error(two, truth)
+
+
+# Other families ------------------------------------------------------------------------------------------------------
+
+FLAT = LinearGateParams(np.zeros((2, 1)), np.zeros(2))
+
+
+def both(expert, fitted, true, distance):
+    truth = Truth(("softmax", expert), MoEParams(FLAT, true), at(0.3))
+    return density_error(MoEParams(FLAT, fitted), truth, distance=distance).value
+
+
+def exact(p, q, distance):
+    return np.sqrt(1 - np.sqrt(p * q).sum()) if distance == "hellinger" else 0.5 * np.abs(p - q).sum()
+
+
+@pytest.mark.parametrize("distance", ["hellinger", "tv"])
+@pytest.mark.parametrize("means", [[1.0, 5.0], [1e-3, 80.0], [300.0, 301.0], [2000.0, 4000.0]])
+def test_counts_by_exact_sums(distance, means):
+    y, other = np.arange(10_000), [3.0, 25.0]
+
+    def lines(means):
+        return Line(np.ones((2, 1)), np.log(means) - 0.3)
+
+    p, q = (stats.poisson.pmf(y[:, None], m).mean(axis=1) for m in (means, other))
+    value = both(PoissonExpert(), lines(means), lines(other), distance)
+    assert value == pytest.approx(exact(p, q, distance), rel=1e-8) and 0 <= value <= 1
+    assert both(PoissonExpert(), lines(means), lines(means), distance) == 0.0
+
+
+@pytest.mark.parametrize("distance", ["hellinger", "tv"])
+def test_very_many_counts(distance):
+    y = np.arange(2_000_000)
+
+    def lines(means, sizes):
+        return SizedLine(np.zeros((2, 1)), np.log(means), np.array(sizes))
+
+    def pmf(means, sizes):
+        sizes = np.array(sizes)
+        return stats.nbinom.pmf(y[:, None], sizes, sizes / (sizes + means)).mean(axis=1)
+
+    one, other = ([2e4, 4e4], [1.0, 5.0]), ([3e4, 5e4], [2.0, 4.0])
+    value = both(NegativeBinomialExpert(), lines(*one), lines(*other), distance)
+    assert value == pytest.approx(exact(pmf(*one), pmf(*other), distance), rel=1e-3)
+
+
+@pytest.mark.parametrize("distance", ["hellinger", "tv"])
+@pytest.mark.parametrize("size", [0.2, 1.0, 30.0])
+def test_positive_numbers_by_quad(distance, size):
+    one, other = ([1.0, 4.0], [size, 3.0]), ([1.5, 4.0], [size, 2.0])
+
+    def lines(means, sizes):
+        return SizedLine(np.zeros((2, 1)), np.log(means), np.array(sizes))
+
+    def pdf(s, means, sizes):
+        """Density of the logarithm: distances are the same."""
+        sizes = np.array(sizes)
+        return stats.gamma.pdf(np.exp(s), sizes, scale=means / sizes).mean() * np.exp(s)
+
+    def gap(s):
+        p, q = pdf(s, *one), pdf(s, *other)
+        return 0.5 * ((np.sqrt(p) - np.sqrt(q)) ** 2 if distance == "hellinger" else abs(p - q))
+
+    ends = [-150.0, -60.0, -20.0, -8.0, *np.linspace(-4, 4, 33), 6.0]
+    wanted = sum(quad(gap, a, b, epsabs=1e-11, limit=200)[0] for a, b in zip(ends, ends[1:], strict=False))
+    wanted = np.sqrt(wanted) if distance == "hellinger" else wanted
+    assert both(GammaExpert(), lines(*one), lines(*other), distance) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_kinds_that_cannot_be_compared():
+    lines = Line(np.zeros((2, 1)), np.zeros(2))
+    truth = Truth(("softmax", PoissonExpert()), MoEParams(FLAT, lines))
+    with pytest.raises(ValueError, match="responses of the fitted family are real, those of the truth integers"):
+        density_error(T0, truth, model="softmax")
+    with pytest.raises(ValueError, match="real or of whole numbers, not of classes"):
+        smoe.simulation.density._check_kinds("classes", "classes")

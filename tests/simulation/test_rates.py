@@ -112,7 +112,7 @@ def test_losses_of_zero():
         ({"confidence": [0.5, 0.9]}, ValueError, "confidence must be one number"),
         ({"center": ["mean"]}, ValueError, "center must be 'median' or 'mean'"),
         ({"n_boot": 0}, ValueError, "n_boot"),
-        ({"random_state": None}, TypeError, "random_state"),
+        ({"random_state": "0"}, TypeError, "random_state"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
@@ -215,3 +215,58 @@ def test_picture_of_a_choice(no_window):
         plot_rates(result, "G")
     with pytest.raises(ValueError, match="losses: there is none to draw"):
         plot_rates(StudyResult([record(100, 0, {})]))
+
+
+def legend_texts(axis):
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def test_names_in_a_picture(no_window, rng):
+    result = StudyResult(record(n, r, {"US$/x$": 1 / n + r, "D": 1 / n + r}) for n in SIZES for r in range(3))
+    top = plot_rates(result, labels={"D": r"$\mathcal{D}_1$"}).axes[0]
+    assert [text.partition(": ")[0] for text in legend_texts(top)] == [r"US\$/x\$", r"$\mathcal{D}_1$"]
+    with pytest.raises(ValueError, match="labels: 'E' is not a loss of the records; choose from US.*, D"):
+        plot_rates(result, labels={"E": "e"})
+
+
+def test_losses_alone_in_a_narrow_picture(no_window, rng):
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(3.3, 2.8), layout="constrained")
+    result = noisy(rng)
+    assert plot_rates(result, theory=-0.5, axes=axis) is figure and figure.axes == [axis]
+    assert axis.get_xlabel() == "number of rows n"
+    figure.canvas.draw()
+    for part in (axis.get_legend(), axis.yaxis.label, axis.xaxis.label):
+        box = part.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0 and box.y1 <= figure.bbox.height
+    words = " ".join(legend_texts(axis)[0].split())
+    low, high = result.rate("D").interval
+    assert words == f"D: slope {result.rate('D').slope:.3f} ({low:.3f} to {high:.3f}), theory -0.5 (dashed)"
+    with pytest.raises(ValueError, match="axes must be one matplotlib Axes, for the losses, or two"):
+        plot_rates(result, axes=[axis] * 3)
+    with pytest.raises(ValueError, match="axes must be one"):
+        plot_rates(result, axes="top")
+
+
+@pytest.mark.parametrize("sizes", [(300, 3000), (300, 400), (100, 110), (100, 30_000), (550, 1000), (1000, 1001)])
+def test_tick_labels_do_not_overlap(sizes, no_window):
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(3.3, 2.8), layout="constrained")
+    plot_rates(StudyResult(record(n, r, {"D": (2 + r) / n}) for n in sizes for r in range(3)), axes=axis)
+    figure.canvas.draw()
+    for side, low, high in ((axis.xaxis, "x0", "x1"), (axis.yaxis, "y0", "y1")):
+        first, last = sorted(side.get_view_interval())
+        ticks = [*side.get_major_ticks(), *side.get_minor_ticks()]
+        shown = [tick.label1 for tick in ticks if tick.label1.get_text() and first <= tick.get_loc() <= last]
+        boxes = sorted((getattr(b, low), getattr(b, high)) for b in (label.get_window_extent() for label in shown))
+        assert len(boxes) >= 1 and all(one[1] < other[0] for one, other in zip(boxes, boxes[1:], strict=False))
+
+
+def test_losses_can_be_told_apart_without_colours(no_window):
+    losses = [f"L{k}" for k in range(5)]
+    result = StudyResult(record(n, r, dict.fromkeys(losses, (1 + r) / n)) for n in SIZES for r in range(3))
+    top = plot_rates(result).axes[0]
+    markers = {line.get_marker() for line in top.get_legend().get_lines()}
+    assert len(markers) == len({line.get_color() for line in top.get_legend().get_lines()}) == 5

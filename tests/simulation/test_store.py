@@ -262,6 +262,114 @@ def test_failed_fits_are_kept(tmp_path):
     assert math.isnan(failed.loglik)
 
 
+def damaged_header(**changes):
+    header = {"format": "smoe study", "version": 1, "settings": SETTINGS, "versions": {}, **changes}
+    return encode({key: value for key, value in header.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"version": 2}, r"a newer one wrote it \(format 2, known up to 1\); update smoe"),
+        ({"version": None}, "its first line is damaged, it should have version, settings and versions"),
+        ({"version": "1"}, "its first line is damaged"),
+        ({"settings": None}, "its first line is damaged"),
+        ({"settings": [1]}, "its first line is damaged"),
+        ({"versions": None}, "its first line is damaged"),
+    ],
+)
+def test_headers_that_are_damaged_or_newer(changes, message, tmp_path):
+    path = tmp_path / "study.jsonl"
+    path.write_bytes(damaged_header(**changes) + encode(record()._asdict()))
+    before = path.read_bytes()
+    for read in (read_store, lambda path: Store(path, SETTINGS)):
+        with pytest.raises(ValueError, match=message):
+            read(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": "abc"},
+        {"n": 10.0},
+        {"n": True},
+        {"n": -10},
+        {"replication": None},
+        {"seed": None},
+        {"seed": []},
+        {"seed": [0, 10, 7]},
+        {"seed": [0, 10]},
+        {"parameters": []},
+        {"parameters": {"gate": {"coef": "wide"}}},
+        {"loglik": None},
+        {"loglik": "high"},
+        {"truth_loglik": [1.0]},
+        {"score_norm": True},
+        {"iterations": 1.5},
+        {"converged": 1},
+        {"converged": "yes"},
+        {"status": None},
+        {"seconds": {}},
+        {"losses": None},
+        {"losses": [1.0]},
+        {"losses": {"D1": "small"}},
+        {"losses": {"D1": {"cells": [0.1, None]}}},
+        {"more": 1},
+    ],
+)
+def test_lines_with_fields_of_a_wrong_type_count_as_missing(change, tmp_path):
+    path = written(tmp_path / "study.jsonl", [record(10, 1)])
+    path.write_bytes(path.read_bytes() + encode({**record(10, 0)._asdict(), **change}))
+    with pytest.warns(UserWarning, match=r"1 line\(s\) of .* cannot be read"), Store(path, SETTINGS) as disk:
+        assert disk.records == [record(10, 1)]
+        disk.append([record(10, 0)])
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert kept(path) == [record(10, 1), record(10, 0)]
+
+
+def test_numbers_that_are_not_finite_are_records(tmp_path):
+    odd = record(10, 0, loglik=-math.inf, losses={"D1": math.inf})
+    assert kept(written(tmp_path / "study.jsonl", [odd])) == [odd]
+
+
+def test_a_record_with_another_seed_counts_as_missing(tmp_path):
+    settings = {**SETTINGS, "random_state": 5}
+    right = record(10, 1)._replace(seed=[5, 10, 1])
+    path = written(tmp_path / "study.jsonl", [record(10, 0), right], settings)
+    with pytest.warns(UserWarning, match=r"1 line\(s\) .* cannot be read"), Store(path, settings) as disk:
+        assert disk.records == [right]
+
+
+def test_lines_nested_too_deep_count_as_missing(tmp_path):
+    path = written(tmp_path / "study.jsonl", [record(10, 0)])
+    whole = path.read_bytes()
+    deep = b'{"losses": {"D1": ' + b"[" * 2000 + b"]" * 2000 + b', "w": "NaN"}}\n'
+    path.write_bytes(whole + b"[" * 100_000 + b"\n" + deep + b"[" * 100_000)
+    with pytest.warns(UserWarning, match=r"2 line\(s\) of .* cannot be read"), Store(path, SETTINGS) as disk:
+        assert disk.records == [record(10, 0)]
+        disk.append([record(10, 1)])
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert kept(path) == [record(10, 0), record(10, 1)]
+    path.write_bytes(b"[" * 100_000 + b"\n")
+    with pytest.raises(ValueError, match="is not the file of a study"):
+        kept(path)
+
+
+def test_a_study_refuses_the_file_of_other_losses(tmp_path):
+    path = tmp_path / "study.jsonl"
+    study(sizes=[60], n_replications=1, losses={"L": lambda p, t: 1.0}).run(store=path)
+    before = path.read_bytes()
+    for losses in ({"L": lambda p, t: 1000.0}, {"L": "D1"}):
+        with pytest.raises(ValueError, match="other settings: losses.L"):
+            study(sizes=[60], n_replications=2, losses=losses).run(store=path)
+    with pytest.raises(ValueError, match="other settings: start"):
+        study(sizes=[60], losses={"L": lambda p, t: 1.0}, start=lambda t, k, n, rng: t.params).run(store=path)
+    assert path.read_bytes() == before
+    study(sizes=[60], n_replications=2, losses={"L": lambda p, t: 1.0}).run(store=path)
+    assert [r.losses for r in kept(path)] == [{"L": 1.0}] * 2
+
+
 SCRIPT = """
     import sys
     import studies

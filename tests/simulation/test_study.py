@@ -1,6 +1,7 @@
 """Records depend on the settings and on the address of their cell, and on nothing else."""
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -22,8 +23,9 @@ from smoe.gates import GATES, ActivationDenseToSparseGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, permute
 from smoe.simulation import LOSSES, ConvergenceStudy, StudyResult, as_params, near_truth, progress
+from smoe.simulation.settings import described
 from smoe.simulation.study import _computed
-from smoe.solvers import EM, EMNewton, Newton
+from smoe.solvers import EM, EMNewton, Newton, SupportSearch
 
 MODELS = [MixtureOfExperts(GATES[name](), GaussianExpert()) for name in GATES]
 
@@ -319,7 +321,7 @@ def test_plain_progress_knows_the_time_left(monkeypatch, capsys):
         ({"start": "data"}, ValueError, "start='data' needs an estimator"),
         ({"start": "near"}, ValueError, "start must be 'data', 'near_truth' or callable, got 'near'"),
         ({"start": lambda *_: studies.T0.gate}, ValueError, "MoEParams"),
-        ({"start": lambda *_: studies.T0, "n_experts": 3}, ValueError, "coef must be finite with shape"),
+        ({"start": lambda *_: studies.T0, "n_experts": 3}, ValueError, "gate.coef must have shape"),
         ({"losses": None}, TypeError, "losses must be a dict of callables, a list of names or a name, got None"),
         ({"losses": {"a": 1}}, TypeError, "losses: 'a' must be callable"),
         ({"losses": {1: "a"}}, TypeError, "name of a loss must be text"),
@@ -360,3 +362,73 @@ def test_settings_tell_studies_apart():
     assert all(one.settings != other.settings for i, one in enumerate([study(), *others]) for other in others[i:])
     quiet, loud = SoftmaxMoERegressor(2), SoftmaxMoERegressor(2, verbose=1, n_jobs=2, random_state=3)
     assert study(fitter=quiet).settings == study(fitter=loud).settings
+
+
+def one_start(truth, n_experts, n, rng):
+    return truth.params
+
+
+def other_start(truth, n_experts, n, rng):
+    return near_truth(truth, n_experts, n, rng)
+
+
+def renamed(function, name):
+    function.__name__, function.__qualname__ = name, name
+    return function
+
+
+class Scaled:
+    """A loss that is an object."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, params, truth):
+        return self.factor * float(params.gate.coef.max())
+
+
+def test_what_shares_a_name_is_told_apart():
+    one, other = (lambda p, t: 1.0), (lambda p, t: 2.0)
+    pairs = [
+        ({"losses": {"L": one}}, {"losses": {"L": other}}),
+        ({"losses": {"L": "D1"}}, {"losses": {"L": "D2"}}),
+        ({"losses": {"L": Scaled(1.0)}}, {"losses": {"L": Scaled(2.0)}}),
+        ({"losses": {"L": one}}, {"losses": {"L": lambda p, t: {"value": 1.0, "more": 1.0}}}),
+        ({"start": renamed(one_start, "start")}, {"start": renamed(other_start, "start")}),
+        ({"start": lambda *a: near_truth(*a, 0.005)}, {"start": lambda *a: near_truth(*a, 0.006)}),
+        (
+            {"fitter": SoftmaxMoERegressor(2, solver=SupportSearch(random_state=0))},
+            {"fitter": SoftmaxMoERegressor(2, solver=SupportSearch(random_state=1))},
+        ),
+    ]
+    for left, right in pairs:
+        assert study(**left).settings == study(**left).settings
+        assert study(**left).settings != study(**right).settings, left
+    searches = [SupportSearch(random_state=seed) for seed in (0, 1)]
+    one, other = (ConvergenceStudy(truth_of(TopKGate(1)), s, [60], start="near_truth") for s in searches)
+    assert one.settings != other.settings
+
+
+def test_losses_are_what_they_give():
+    one, renamed_one = (lambda p, t: float(p.gate.coef.max())), Scaled(1.0)
+    assert study(losses={"L": one}).settings == study(losses={"L": renamed_one}).settings
+    noisy = study(losses={"L": lambda p, t: np.random.default_rng().normal()})
+    assert noisy.settings["losses"] == {"L": "random"}  # and such a study can be resumed
+
+
+def test_settings_of_functions_are_the_same_in_every_process():
+    """Without a name of its own a function is its code and what it holds, never an address."""
+
+    def power(exponent, held):
+        return lambda u: u**exponent + len(held)
+
+    first, second = described(power(2, [])), described(power(3, []))
+    assert first == described(power(2, [])) != second
+    assert described(power(2, [object()])) == described(power(2, [object()]))
+    loop = []
+    loop.append(power(2, loop))
+    assert "itself" in json.dumps(described(loop))
+    assert described(np.exp) == described(np.exp) != described(np.tanh)
+    assert described(np.random.RandomState(0)) == described(np.random.RandomState(0))
+    assert described(np.random.RandomState(0)) != described(np.random.RandomState(1))
+    assert described(Scaled(1.0)) == {"class": f"{__name__}.Scaled", "factor": 1.0}

@@ -10,7 +10,7 @@ from helpers import PAIRS, Problem, quietly
 from smoe import MoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, GaussianExpertParams
-from smoe.features import design
+from smoe.features import Rows, design
 from smoe.gates import (
     ActivationDenseToSparseGate,
     DenseToSparseGate,
@@ -79,7 +79,7 @@ def test_responses_follow_the_model(gate, expert):
     X, y = truth.draw(4000, np.random.default_rng(3))
     Z = design(X.T)
     proba = np.exp([problem.twin.scores(x, problem.truth.gate) for x in X]).T
-    level = (proba / proba.sum(axis=0) * model.expert.cdf(Z, y, problem.truth.expert)).sum(axis=0)
+    level = (proba / proba.sum(axis=0) * model.expert.cdf(Rows(Z, y), problem.truth.expert)).sum(axis=0)
     for half in (X[:, 0] < 0, X[:, 0] > 0):
         assert stats.kstest(level[half], "uniform").pvalue > 1e-4
     np.testing.assert_allclose(truth.loglik(X[:50], y[:50]), problem.twin.loglik(problem.truth, X[:50], y[:50]))
@@ -155,6 +155,8 @@ def test_descriptions_tell_truths_apart():
         Truth("softmax", two, stats.multivariate_t([0, 0], np.eye(2), df=3)),
         Truth("softmax", two, stats.multivariate_t([0, 0], np.eye(2), df=4)),
     ]
+    for low in (0.0, 0.1):  # two laws of one name
+        truths.append(Truth("softmax", T0, stats.rv_histogram(([1.0, 2.0], [low, low + 1, low + 2]))()))
     texts = [json.dumps(truth.describe(), sort_keys=True) for truth in truths]
     assert len(set(texts)) == len(texts)
     assert json.dumps(Truth(SoftmaxGate(), T0, stats.beta(2, 3)).describe(), sort_keys=True) == texts[6]
@@ -191,7 +193,7 @@ def skewed_three(n, rng):
          r"params.gate.coef must have shape \(2, 1\), got \(2, 2\)"),
         (("softmax", T0._replace(expert=T0.expert._replace(variance=[0.1, 0.0]))), ValueError,
          "params.expert.variance must be positive"),
-        (("softmax", T0._replace(expert=T0.expert._replace(coef=[1.0, 2.0]))), ValueError,
+        (("softmax", T0._replace(expert=T0.expert._replace(coef=np.ones((2, 2))))), ValueError,
          "params.expert.coef must have shape"),
         (("softmax", T0._replace(gate=T0.gate._replace(intercept=[np.inf, 0]))), ValueError, "must be finite"),
         (("softmax", T0, "cauchy"), ValueError, 'covariates=\'cauchy\' is not known; choose "uniform"'),
@@ -214,8 +216,8 @@ def test_bad_temperature():
 
 def test_bad_draws(rng):
     truth = Truth("softmax", T0)
-    with pytest.raises(TypeError, match="rng must be a numpy generator"):
-        truth.draw(10, 0)
+    with pytest.raises(TypeError, match="rng must be an int, a numpy Generator"):
+        truth.draw(10, "0")
     with pytest.raises(ValueError, match="n must be an integer of at least 1"):
         truth.draw(0, rng)
     with pytest.raises(ValueError, match=r"covariates must give an array of shape \(4, 1\), got \(4, 2\)"):

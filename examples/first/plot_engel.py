@@ -6,8 +6,6 @@ Engel's 1857 data: what households earn and what they spend on food, in Belgian 
 regression line hides: most households follow one tight line, some spend by another.
 """
 
-import sys
-
 import matplotlib.pyplot as plt
 
 from smoe import SoftmaxMoERegressor
@@ -27,8 +25,4 @@ print(model.summary(["income"]))
 figure = plot_fit(model, X, y)
 figure.axes[0].set(ylabel="food expenditure (1,000 francs)")
 figure.axes[1].set_xlabel("household income (1,000 francs)")
-if len(sys.argv) > 1:
-    figure.savefig(sys.argv[1], dpi=150)
-    print(f"\nThe picture is in {sys.argv[1]}")
-else:
-    plt.show()
+plt.show()

@@ -1,0 +1,230 @@
+"""Experts from a family: linear predictors, and the chain rule once for all families."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from smoe._kernels.designs import predictors
+from smoe._kernels.gate_steps import damped_step
+from smoe._kernels.moments import weighted_grams
+from smoe.experts.base import Expert
+from smoe.families.base import Family
+from smoe.fields import Field
+from smoe.params import chart_of, fold, unflatten
+
+__all__ = ["LinearExpert"]
+
+_LARGEST = 300.0  # of a predictor: its exponential and the squares of that stay in float64
+_ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
+
+
+class LinearStats(NamedTuple):
+    """Sums over rows at the parameters of the pass: gradient and information by each expert's own entries."""
+
+    pull: np.ndarray  # (n_experts, n_own)
+    bend: np.ndarray  # (n_experts, n_own, n_own)
+    weight: np.ndarray  # (n_experts,)
+
+
+class LinearExpert(Expert):
+    r"""Experts whose response depends on x through linear predictors alone.
+
+    .. math:: f_i(y|x) = f(y;\; \eta_i, \phi_i), \qquad \eta_i = a_i^\top x + b_i + \text{offset}
+
+    with a `smoe.families.Family` f. Predictors are kept within 300 in size.
+
+    Parameters
+    ----------
+    family : Family
+        The density of y given predictors and numbers of its own.
+
+    References
+    ----------
+    Jiang, W. and Tanner, M. A. (1999). Hierarchical mixtures-of-experts for exponential family regression models.
+    Annals of Statistics 27, 987-1011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from smoe.experts import LinearExpert
+    >>> from smoe.families import LinearParams, Poisson
+    >>> from smoe.features import Rows, design
+    >>> expert = LinearExpert(Poisson())
+    >>> params = LinearParams(np.array([[1.0]]), np.array([0.0]))
+    >>> expert.mean(Rows(design(np.array([[0.0, 1.0]]))), params).round(3)
+    array([[1.   , 2.718]])
+    """
+
+    linear = True
+    exact_m_step = False
+
+    def __init__(self, family):
+        self.family = family
+
+    @property
+    def name(self):
+        """What summaries call it."""
+        return self.family.name
+
+    @property
+    def support(self):
+        """Which responses the family takes."""
+        return self.family.support
+
+    @property
+    def units(self):
+        """What a fit may do to y."""
+        return self.family.units
+
+    @property
+    def fields(self):
+        """Slopes and intercepts of the predictors, and the family's own parameters."""
+        several = ("predictor",) if self.family.n_predictors > 1 else ()
+        lines = {"coef": Field(("expert", *several, "feature")), "intercept": Field(("expert", *several))}
+        return {**lines, **self.family.fields}
+
+    def check(self):
+        """Raise an error for what is not a family, or for its settings."""
+        if not isinstance(self.family, Family):
+            raise TypeError(f"family must be a Family such as smoe.families.Poisson(), got {self.family!r}.")
+        self.family.check()
+
+    def bind(self, y):
+        """Return the experts whose family knows what it must know of the response."""
+        bound = self.family.bind(y)
+        return self if bound is self.family else type(self)(bound)
+
+    def init_params(self, n_experts, n_features):
+        """Return flat predictors of zero, and the family's own parameters where they begin."""
+        several = (self.family.n_predictors,) if self.family.n_predictors > 1 else ()
+        own = [
+            np.array(value) if field.shared else np.full(n_experts, value)
+            for field, value in zip(self.family.fields.values(), self.family.start(), strict=True)
+        ]
+        shape = n_experts, *several
+        return self.family.Params(np.zeros((*shape, n_features)), np.zeros(shape), *own)
+
+    def from_elements(self, rows, weight, elements):
+        """Return predictors through the links of few rows each, the first predictor's if there are several."""
+        params = self.init_params(len(elements), len(rows.Z) - 1)
+        target = self.family.link(rows) - (0.0 if rows.offset is None else rows.offset)
+        lines = np.array([np.linalg.lstsq(rows.Z[:, r].T, target[r], rcond=_ELEMENT_RANK)[0] for r in elements])
+        first = (slice(None), 0) if self.family.n_predictors > 1 else ()
+        params.coef[first], params.intercept[first] = lines[:, :-1], lines[:, -1]
+        return params
+
+    # Predictors and the family's own parameters ------------------------------------------------------------------
+
+    def _at(self, rows, params):
+        """Return predictors (n_predictors, n_experts, m), and own parameters that broadcast against (n_experts, m)."""
+        coef, intercept, *own = params
+        k, d = len(intercept), coef.shape[-1]
+        flat = predictors(np.ascontiguousarray(coef).reshape(-1, d), np.ascontiguousarray(intercept).ravel(), rows.Z)
+        if rows.offset is not None:
+            flat = flat + rows.offset
+        eta = np.clip(flat, -_LARGEST, _LARGEST).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        return eta, [np.reshape(field, (-1, 1)) if np.ndim(field) else np.asarray(field) for field in own]
+
+    def log_prob(self, rows, params):
+        """Return the log densities, (n_experts, m)."""
+        return self.family.log_prob(rows, *self._at(rows, params))
+
+    def mean(self, rows, params):
+        """Return the means of y, (n_experts, m)."""
+        return self.family.mean(rows, *self._at(rows, params))
+
+    def variance(self, rows, params):
+        """Return the variances of y, (n_experts, m)."""
+        return self.family.variance(rows, *self._at(rows, params))
+
+    def cdf(self, rows, params, upper=False):
+        """Return the distribution functions at y, or with ``upper`` one minus them, (n_experts, m)."""
+        return self.family.cdf(rows, *self._at(rows, params), upper)
+
+    def ppf(self, rows, q, params, upper=False):
+        """Return the points with mass q below them, or with ``upper`` above them, (n_experts, m)."""
+        return self.family.ppf(rows, q, *self._at(rows, params), upper)
+
+    def sample(self, rows, label, params, rng):
+        """Draw y for each row from the expert named by its label."""
+        eta, phi = self._at(rows, params)
+        each = np.arange(len(label))
+        own = [np.broadcast_to(field, eta.shape[1:])[label, each] for field in phi]
+        return self.family.sample(rows, eta[:, label, each], own, rng)
+
+    # Derivatives ---------------------------------------------------------------------------------------------------
+
+    def _own_rows(self, first, Z):
+        """Return derivatives by each expert's own entries, (n_experts, n_own, m), from those by (eta, phi)."""
+        k, m = first.shape[1:]
+        by_expert, q = first.transpose(1, 0, 2), self.family.n_predictors
+        slopes = (by_expert[:, :q, None] * Z[:-1]).reshape(k, -1, m)
+        return np.concatenate([slopes, by_expert], axis=1)
+
+    def _places(self, n_terms):
+        """Return where the entries of each predictor (slopes, intercept) and each own parameter are in that order."""
+        q, d = self.family.n_predictors, n_terms - 1
+        lines = [np.append(np.arange(a * d, (a + 1) * d), q * d + a) for a in range(q)]
+        return lines, q * (d + 1) + np.arange(len(self.family.fields))
+
+    def _own_products(self, second, resp, Z):
+        """Return the sums of resp times second derivatives, (n_experts, n_own, n_own)."""
+        lines, own = self._places(len(Z))
+        size = len(lines) * len(Z) + len(own)
+        out = np.empty((len(resp), size, size))
+        for a, rows in enumerate(lines):
+            for b, columns in enumerate(lines[: a + 1]):
+                block = weighted_grams(resp * second[a, b], Z)
+                out[:, rows[:, None], columns], out[:, columns[:, None], rows] = block, block
+            for b, column in enumerate(own):
+                out[:, rows, column] = out[:, column, rows] = (resp * second[a, len(lines) + b]) @ Z.T
+        for a, row in enumerate(own, len(lines)):
+            for b, column in enumerate(own, len(lines)):
+                out[:, row, column] = (resp * second[a, b]).sum(axis=1)
+        return out
+
+    def row_scores(self, rows, params):
+        """Return the gradient of log f_i by expert i's own entries, (n_experts, n_own, m)."""
+        return self._own_rows(self.family.derivatives(rows, *self._at(rows, params))[0], rows.Z)
+
+    def mean_scores(self, rows, params):
+        """Return the gradient of expert i's mean by its own entries, (n_experts, n_own, m)."""
+        return self._own_rows(self.family.mean_slopes(rows, *self._at(rows, params)), rows.Z)
+
+    def suffstats(self, rows, params, resp):
+        """Return sums of gradients and informations, for one Newton step."""
+        eta, phi = self._at(rows, params)
+        first, second = self.family.derivatives(rows, eta, phi)
+        lines = [(resp * slope) @ rows.Z.T for slope in first[: len(eta)]]
+        own = [(resp * slope).sum(axis=1)[:, None] for slope in first[len(eta) :]]
+        pull = np.concatenate([*(line[:, :-1] for line in lines), *(line[:, -1:] for line in lines), *own], axis=1)
+        bend = self._own_products(self.family.information(rows, eta, phi, second), resp, rows.Z)
+        return LinearStats(pull, bend, resp.sum(axis=1))
+
+    def score(self, stats, params):
+        """Return the gradient of the expected log-likelihood at the parameters of the pass."""
+        return unflatten(fold(stats.pull.ravel(), params), params)
+
+    def curvature(self, rows, params, resp, stats):
+        """Return the sum over rows of resp times minus the second derivative, (n_experts, n_own, n_own)."""
+        return self._own_products(self.family.derivatives(rows, *self._at(rows, params))[1], resp, rows.Z)
+
+    def m_information(self, stats, params):
+        """Return the information that the M-step takes, in flat order."""
+        k, size = stats.pull.shape
+        out = np.zeros((k, size, k, size))
+        out[np.arange(k), :, np.arange(k)] = stats.bend
+        return fold(fold(out.reshape(k * size, -1), params), params, axis=1)
+
+    def m_step(self, stats, params):
+        """Return the end of one Newton step (damped, in coordinates without bounds) on the expected log-likelihood."""
+        information = self.m_information(stats, params)
+        chart, score = chart_of(self, params), self.score(stats, params)
+        step = damped_step(chart.gradient(score, params), chart.information(information, params))
+        return chart.unpack(chart.pack(params) + step)
+
+    def unscale(self, params, shift, scale, y_shift, y_scale):
+        """Return parameters for (x, y) from those for ((x - shift) / scale, (y - y_shift) / y_scale)."""
+        coef = params.coef / scale
+        params = params._replace(coef=coef, intercept=params.intercept - coef @ shift)
+        return self.family.change_units(params, y_shift, y_scale)

@@ -1,0 +1,187 @@
+"""The contract of a family: the density of y given linear predictors, point by point."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+__all__ = ["Family", "LinearParams", "Support"]
+
+_STEP = 1e-3  # of differences of five points
+
+
+class Support(NamedTuple):
+    """Which responses a family takes.
+
+    Attributes
+    ----------
+    low, high : float
+        y lies between them.
+    closed : tuple of two bool
+        Whether y may equal them.
+    kind : {"real", "integers", "classes", "vectors"}
+        What y is; it chooses the class of predictive distributions (`smoe.distribution.DISTRIBUTIONS`).
+
+    Examples
+    --------
+    >>> from smoe.families import Support
+    >>> counts = Support(0.0, closed=(True, False), kind="integers")
+    >>> counts.contains([-1.0, 0.0, 1.5, 2.0])
+    array([False,  True, False,  True])
+    >>> print(counts)
+    whole numbers of at least 0
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    closed: tuple = (False, False)
+    kind: str = "real"
+
+    @property
+    def bounded(self):
+        """Whether there is a real number outside."""
+        return self.kind == "integers" or self.low > -math.inf or self.high < math.inf
+
+    def contains(self, y):
+        """Return whether numbers y lie in the support, an array of y's shape."""
+        y = np.asarray(y, dtype=float)
+        whole = self.kind == "integers"
+        left, right = (closed or whole for closed in self.closed)
+        inside = ((y >= self.low) if left else (y > self.low)) & ((y <= self.high) if right else (y < self.high))
+        return inside & np.isfinite(y) & (np.floor(y) == y) if whole else inside
+
+    def __str__(self):
+        kind = "whole numbers" if self.kind == "integers" else "numbers"
+        low = "" if self.low == -math.inf else f" {'of at least' if self.closed[0] else 'above'} {self.low:g}"
+        high = "" if self.high == math.inf else f" {'of at most' if self.closed[1] else 'below'} {self.high:g}"
+        return f"{kind}{low}{' and' if low and high else ''}{high}"
+
+
+class LinearParams(NamedTuple):
+    """Slopes ``coef`` (n_experts, n_features) and ``intercept`` (n_experts,) of a family without other parameters."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+
+
+class Family(BaseEstimator):
+    r"""Density :math:`f(y; \eta, \phi)` of a response given linear predictors and numbers of its own, point by point.
+
+    A family knows nothing of covariates, experts or weights; `smoe.experts.LinearExpert` makes experts of it. Methods
+    take `smoe.features.Rows` (``rows.y`` and, for counts of successes, ``rows.trials``, both (m,)), the predictors
+    ``eta`` (n_predictors, n_experts, m), offset included, and ``phi``, a list of the family's own parameters, each
+    (n_experts, 1) or of a shape that broadcasts. They return (n_experts, m).
+
+    ``log_prob``, ``link``, ``mean``, ``variance`` and ``sample`` must be there; ``cdf`` and ``ppf`` for predictive
+    distributions. Derivatives are taken by differences unless ``derivatives`` gives them.
+
+    Attributes
+    ----------
+    support : Support
+        Which responses it takes.
+    units : {"affine", "positive", "none"}
+        What a fit may do to y: shift and scale it, scale it only, or nothing. Unless it is "none", ``change_units``
+        says what becomes of the parameters.
+    n_predictors : int
+        Number of linear predictors.
+    fields : dict of str to smoe.fields.Field
+        Its own parameters.
+    Params : type
+        Named tuple of ``coef``, ``intercept`` and its own parameters, in this order.
+    """
+
+    support = Support()
+    units = "none"
+    n_predictors = 1
+    fields = {}
+    Params = LinearParams
+
+    @property
+    def name(self):
+        """What summaries call it."""
+        return type(self).__name__
+
+    def check(self):
+        """Raise ValueError or TypeError for settings that make no sense."""
+
+    def bind(self, y):
+        """Return the family that knows what it must know of the response: itself."""
+        return self
+
+    def start(self):
+        """Return where its own parameters begin, a list of numbers."""
+        return [max(field.lower, 0.0) + 1.0 for field in self.fields.values()]
+
+    def log_prob(self, rows, eta, phi):
+        """Return the log densities."""
+        raise self._missing("log_prob")
+
+    def link(self, rows):
+        """Return a rough predictor (m,) of each response, for starts."""
+        raise self._missing("link")
+
+    def mean(self, rows, eta, phi):
+        """Return the means of y."""
+        raise self._missing("mean")
+
+    def variance(self, rows, eta, phi):
+        """Return the variances of y."""
+        raise self._missing("variance")
+
+    def sample(self, rows, eta, phi, rng):
+        """Draw y (m,), given the predictors (n_predictors, m) and own parameters (m,) of each row's expert."""
+        raise self._missing("sample")
+
+    def change_units(self, params, y_shift, y_scale):
+        """Return parameters for y from those for (y - y_shift) / y_scale."""
+        return params
+
+    def derivatives(self, rows, eta, phi):
+        """Return first derivatives by (eta, phi), (s, n_experts, m), and minus the second ones, (s, s, n_experts, m).
+
+        Here by differences of five points: to some 1e-9 and 1e-6 of the size of the log densities.
+        """
+        at = [np.array(np.broadcast_to(a, eta.shape[1:])) for a in (*eta, *phi)]
+
+        def value(*moves):
+            moved = list(at)
+            for i, steps in moves:
+                moved[i] = moved[i] + steps * step[i]
+            return self.log_prob(rows, np.array(moved[: len(eta)]), moved[len(eta) :])
+
+        step = [_STEP * np.ones_like(a) for a in at]
+        for i, field in enumerate(self.fields.values(), len(eta)):  # stay within the bounds
+            step[i] = np.minimum(_STEP, np.minimum(at[i] - field.lower, field.upper - at[i]) / 3.0)
+        here, size = value(), len(at)
+        first, second = np.empty((size, *here.shape)), np.empty((size, size, *here.shape))
+        for i in range(size):
+            far, near = [[value((i, s * j)) for s in (-1, 1)] for j in (2, 1)]
+            first[i] = (8 * (near[1] - near[0]) - (far[1] - far[0])) / (12 * step[i])
+            second[i, i] = -(16 * (near[0] + near[1]) - (far[0] + far[1]) - 30 * here) / (12 * step[i] ** 2)
+            for j in range(i):
+                corners = [value((i, a), (j, b)) for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+                mixed = (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * step[i] * step[j])
+                second[i, j] = second[j, i] = -mixed
+        return first, second
+
+    def information(self, rows, eta, phi, second):
+        """Return what the M-step takes for minus the second derivatives: positive definite ones are safe.
+
+        Here the observed ones; a family whose log density is not concave gives their expectation.
+        """
+        return second
+
+    def mean_slopes(self, rows, eta, phi):
+        """Return the derivatives of the means by (eta, phi), (s, n_experts, m), here by differences."""
+        at = [np.array(np.broadcast_to(a, eta.shape[1:])) for a in (*eta, *phi)]
+
+        def mean(i, move):
+            moved = [a + move if i == j else a for j, a in enumerate(at)]
+            return self.mean(rows, np.array(moved[: len(eta)]), moved[len(eta) :])
+
+        values = [[mean(i, j * _STEP) for j in (-2, -1, 1, 2)] for i in range(len(at))]
+        return np.array([(8 * (v[2] - v[1]) - (v[3] - v[0])) / (12 * _STEP) for v in values])
+
+    def _missing(self, method):
+        return TypeError(f"{type(self).__name__} must implement {method}.")

@@ -1,0 +1,66 @@
+"""The contract of a penalty: what is taken off the log-likelihood before it is maximised."""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from smoe.params import MoEParams
+
+__all__ = ["Penalty", "zeros_like"]
+
+
+class Penalty(BaseEstimator):
+    r"""A smooth function of the parameters, and perhaps of the rows, that fits subtract from the log-likelihood.
+
+    .. math:: \ell(\theta) - P(\theta)
+
+    Every solver, the search and the certificate see the difference; log-likelihoods are reported without it. Parameters
+    are in working coordinates (columns of mean zero and variance one, y likewise where its family allows it), so that a
+    penalty means the same whatever the units.
+
+    A penalty implements ``value``, ``gradient`` and ``curvature``. One that depends on the rows collects what it needs
+    of them in ``sums``, which adds up over blocks and is passed back to the others.
+
+    Attributes
+    ----------
+    words : str
+        What it is called, in ``status_``.
+    moves_estimates : bool
+        Whether it moves them so far that standard errors would mean nothing; else they are those of the penalised
+        log-likelihood.
+    """
+
+    words = "penalty"
+    moves_estimates = False
+
+    def check(self, gate):
+        """Raise ValueError or TypeError for settings that make no sense with this gate."""
+
+    def sums(self, model, block, params, curved):
+        """Return what it needs of a block of rows, an array or a named tuple that adds up; None for nothing.
+
+        Parameters
+        ----------
+        model : MixtureOfExperts
+        block : Block
+        params : MoEParams
+        curved : bool
+            Whether ``curvature`` will be asked for.
+        """
+        return None
+
+    def value(self, model, params, sums, n):
+        """Return P; n is the sum of the weights."""
+        raise TypeError(f"{type(self).__name__} must implement value.")
+
+    def gradient(self, model, params, sums, n):
+        """Return its derivative, shaped like the parameters."""
+        raise TypeError(f"{type(self).__name__} must implement gradient.")
+
+    def curvature(self, model, params, sums, n):
+        """Return its second derivative, a matrix in flat order."""
+        raise TypeError(f"{type(self).__name__} must implement curvature.")
+
+
+def zeros_like(params):
+    """Return parameters of the same shapes that are all zero."""
+    return MoEParams(*(type(part)(*(np.zeros(np.shape(field)) for field in part)) for part in params))

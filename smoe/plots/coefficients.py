@@ -1,0 +1,86 @@
+"""Slopes with their confidence intervals, side by side."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from smoe.plots._axes import expert_styles, legend_above
+from smoe.validation import check_mixture
+
+__all__ = ["plot_coefficients"]
+
+_MARKERS = "osD^vP"
+
+
+def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covariance=None, axes=None):
+    """Draw the slopes of gate and experts with their confidence intervals (a forest plot).
+
+    Each column of X has a row, each expert a mark in it. What has no standard error is a mark without a line; the last
+    expert of a gate is the reference and not drawn.
+
+    Parameters
+    ----------
+    estimator : MoERegressor
+        Fitted.
+    X : array-like of shape (n_samples, n_features), default=None
+        Rows whose standard deviations put slopes on one scale, mostly those of the fit; None draws slopes per unit of
+        X, which cannot be compared from column to column.
+    names : list of str or None, default=None
+        What to call the columns of X; None for their names in the data, or else x0, x1, ...
+    coverage : float, default=0.95
+        Of the confidence intervals.
+    covariance : Covariance or None, default=None
+        What ``covariance(...)`` has returned, a robust one for example; None for that of the fit.
+    axes : sequence of two matplotlib Axes, default=None
+        For the gate and for the experts; new ones when None.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_engel
+    >>> from smoe.plots import plot_coefficients
+    >>> X, y = load_engel(return_X_y=True)
+    >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    >>> [axis.get_xlabel() for axis in plot_coefficients(model, X).axes]
+    ['gate: log odds per standard deviation', 'experts: y per standard deviation']
+    """
+    estimator = check_mixture(estimator, "estimator")
+    names = estimator._column_names(names)
+    summary = estimator.summary(names, coverage=coverage, covariance=covariance)
+    found = dict(zip(summary.names, summary.table[:, [0, 4, 5]], strict=True))
+    scale = np.ones(len(names)) if X is None else estimator._blocks(X).source.X.std(axis=0)
+    per = "unit of x" if X is None else "standard deviation"
+    sides = (
+        ("gate", estimator.gate_columns_, estimator.n_experts - 1, f"gate: log odds per {per}"),
+        ("expert", estimator.expert_columns_, estimator.n_experts, f"experts: y per {per}"),
+    )
+    if axes is None:
+        rows = max(len(columns) * max(n, 1) for _, columns, n, _ in sides)
+        axes = plt.subplots(1, 2, figsize=(9, 1.8 + 0.22 * rows), layout="constrained")[1]
+    styles = expert_styles(estimator.n_experts)
+    for axis, (side, columns, n_experts, label) in zip(axes, sides, strict=True):
+        entries = [[scale[j] * found[f"{side} {k}: {names[j]}"] for j in columns] for k in range(n_experts)]
+        _forest(axis, entries, [names[j] for j in columns], styles)
+        axis.set_xlabel(label)
+    legend_above(axes[1], ncols=min(estimator.n_experts, 4), title=f"{100 * coverage:g} % confidence intervals")
+    return axes[0].figure
+
+
+def _forest(axis, entries, names, styles):
+    """Draw entries (estimate, low, high) by expert and column, the first column on top."""
+    places, step = np.arange(len(names)), 0.7 / max(len(entries), 1)
+    axis.axvline(0.0, color="0.6", lw=1, zorder=0)
+    for k, rows in enumerate(entries):
+        at = places + step * (k - 0.5 * (len(entries) - 1))
+        estimate, low, high = np.reshape(rows, (-1, 3)).T
+        colour = styles[k]["color"]
+        axis.hlines(at, low, high, color=colour, lw=2)
+        axis.plot(estimate, at, _MARKERS[k % len(_MARKERS)], color=colour, ms=6, label=f"expert {k}")
+    axis.set_yticks(places, names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    for place in places[:-1]:
+        axis.axhline(place + 0.5, color="0.9", lw=0.8, zorder=0)
+    axis.spines[["top", "right"]].set_visible(False)

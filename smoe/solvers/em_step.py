@@ -1,0 +1,63 @@
+"""One step of EM, of any length: where it leads is for its callers to judge."""
+
+from smoe._kernels.gate_steps import damped_step
+from smoe.params import MoEParams, chart_of, flatten
+
+__all__ = ["em_step", "newton_gate_step"]
+
+
+def newton_gate_step(chart, stats, params):
+    """Return one Newton step (Fisher scoring) on the expected log-likelihood, in the gate's chart."""
+    gradient = chart.gradient(stats.gate_score, params)
+    if not gradient.size:
+        return gradient
+    return damped_step(gradient, chart.information(stats.gate_information, params))
+
+
+def em_step(model, params, stats, total):
+    """Return the function of t that gives the parameters after the share t of a step of EM.
+
+    The gate takes Newton's step. So do experts without an exact M-step, and all under a penalty; experts with one are
+    given it whole, as it climbs by itself.
+
+    Parameters
+    ----------
+    model : MixtureOfExperts
+    params : MoEParams
+    stats : Statistics
+        Of a pass at these parameters.
+    total : float
+        Sum of the weights.
+    """
+    if model.active_penalties:
+        return _penalised_step(model, params, stats, total)
+    chart = chart_of(model.gate, params.gate)
+    gate = _along(chart, params.gate, newton_gate_step(chart, stats, params.gate))
+    end = model.expert.m_step(stats.expert, params.expert)
+    if model.expert.exact_m_step:
+        return lambda t: MoEParams(gate(t), end)
+    chart = chart_of(model.expert, params.expert)
+    expert = _along(chart, params.expert, chart.pack(end) - chart.pack(params.expert))
+    return lambda t: MoEParams(gate(t), expert(t))
+
+
+def _along(chart, params, step):
+    here = chart.pack(params)
+    return lambda t: chart.unpack(here + t * step)
+
+
+def _penalised_step(model, params, stats, total):
+    """Newton's step on the penalised expected log-likelihood, gate and experts apart."""
+    score = model.score(params, stats, total)
+    n_gate = flatten(params.gate).size
+    bends = model.penalty_curvature(params, stats, total)
+    own = stats.gate_information, model.expert.m_information(stats.expert, params.expert)
+    spans = slice(None, n_gate), slice(n_gate, None)
+    parts = []
+    for part, owner, slope, information, span in zip(
+        params, (model.gate, model.expert), score, own, spans, strict=True
+    ):
+        chart = chart_of(owner, part)
+        hessian = chart.hessian(information + bends[span, span], slope, part)
+        parts.append(_along(chart, part, damped_step(chart.gradient(slope, part), hessian)))
+    return lambda t: MoEParams(*(part(t) for part in parts))

@@ -1,0 +1,42 @@
+"""Checks of what users pass, with messages that say what to do."""
+
+from smoe.validation.objects import (
+    check_callable,
+    check_experts,
+    check_instance,
+    check_mixture,
+    check_n_jobs,
+    check_nested,
+    check_path,
+)
+from smoe.validation.params import check_params
+from smoe.validation.randomness import check_generator, check_seed, own_generator
+from smoe.validation.response import check_response, remark_on_response
+from smoe.validation.rows import MISSING, check_groups, check_rows, check_weights, may_count_rows
+from smoe.validation.scalars import check_choice, check_floats, check_index, check_level, check_number
+
+__all__ = [
+    "MISSING",
+    "check_callable",
+    "check_choice",
+    "check_experts",
+    "check_floats",
+    "check_generator",
+    "check_groups",
+    "check_index",
+    "check_instance",
+    "check_level",
+    "check_mixture",
+    "check_n_jobs",
+    "check_nested",
+    "check_number",
+    "check_params",
+    "check_path",
+    "check_response",
+    "check_rows",
+    "check_seed",
+    "check_weights",
+    "may_count_rows",
+    "own_generator",
+    "remark_on_response",
+]

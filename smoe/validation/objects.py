@@ -1,0 +1,90 @@
+"""Objects: of the right kind, fitted, and with settings that belong to them."""
+
+import numbers
+import os
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from smoe.validation.scalars import check_number
+
+__all__ = [
+    "check_callable",
+    "check_experts",
+    "check_instance",
+    "check_mixture",
+    "check_n_jobs",
+    "check_nested",
+    "check_path",
+]
+
+_MOST_JOBS = 10_000
+
+
+def check_instance(value, kind, argument, hint=""):
+    """Raise TypeError unless the value is of this class; ``hint`` says where one comes from."""
+    if not isinstance(value, kind):
+        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        hint = f": {hint}" if hint else ""
+        raise TypeError(f"{argument} must be of the class {kind.__name__}, got {got}{hint}.")
+
+
+def check_path(path, argument="path"):
+    """Raise TypeError unless this is a string or a path; an integer would be a file descriptor."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{argument} must be a string or a path, got {path!r}.")
+
+
+def check_callable(value, argument, what):
+    """Raise TypeError unless the value is a function of ``what``."""
+    if not callable(value):
+        raise TypeError(f"{argument} must be a function of {what}, got {value!r}.")
+
+
+def check_mixture(model, argument="model"):
+    """Return a fitted mixture of experts. A selection or a search stands for its best estimator."""
+    model = getattr(model, "best_estimator_", model)
+    if isinstance(model, type) or not hasattr(model, "responsibilities"):
+        hint = ""
+        if hasattr(model, "steps"):
+            hint = "; of a pipeline pass the last step, pipeline[-1], and X as that sees it, pipeline[:-1].transform(X)"
+        kind = type(model).__name__
+        raise TypeError(f"{argument} must be a fitted estimator such as MoERegressor, got {kind}{hint}.")
+    check_is_fitted(model)
+    if model.n_experts != (fitted := len(model.params_.expert[0])):
+        raise ValueError(
+            f"{argument} was fitted with {fitted} experts, and n_experts={model.n_experts} set since: fit again."
+        )
+    return model
+
+
+def check_experts(n_experts, n_rows):
+    """Raise unless the number of experts is a positive integer, and not larger than the number of rows."""
+    check_number(n_experts, "n_experts", 1, integer=True)
+    if n_experts > n_rows:
+        raise ValueError(f"n_experts={n_experts} is larger than the number of rows with positive weight, {n_rows}.")
+
+
+def check_n_jobs(n_jobs):
+    """Return a number of threads or processes. Raise unless it is None or an integer other than zero."""
+    if n_jobs is None:
+        return None
+    if not isinstance(n_jobs, numbers.Integral) or isinstance(n_jobs, bool | np.bool_):
+        raise TypeError(f"n_jobs must be an integer or None, got {n_jobs!r}.")
+    if n_jobs == 0 or abs(n_jobs) > _MOST_JOBS:
+        raise ValueError(
+            f"n_jobs must be a number of threads or processes up to {_MOST_JOBS}, or -1 for one per core; got {n_jobs}."
+        )
+    return int(n_jobs)
+
+
+def check_nested(estimator, settings):
+    """Raise for settings such as ``gate__top_k`` where the gate is a name, or None, and has no settings."""
+    for key in settings:
+        owner, _, name = key.partition("__")
+        value = settings.get(owner, getattr(estimator, owner, 0))
+        if name and (value is None or isinstance(value, str)):
+            raise ValueError(
+                f"{key}: {owner} is {value!r}, which has no settings. Pass an object as {owner}, then {key} is its "
+                f"{name}."
+            )

@@ -1,0 +1,92 @@
+"""The response: numbers, one per row, and continuous ones if they are to have normal densities."""
+
+import numpy as np
+from sklearn.utils.validation import check_array, column_or_1d
+
+from smoe.validation.scalars import refuse_masked
+
+__all__ = ["check_response", "remark_on_response"]
+
+_FAMILY = "Gaussian experts are for continuous responses"
+_OTHERS = "counts and classes need a family of their own"
+_KINDS = {"b": "booleans", "U": "strings", "S": "strings", "M": "dates", "m": "durations", "V": "records"}
+_FEW = 10  # distinct values: a response with so few is not continuous
+_FEWEST, _SHARE, _RATIO = 5, 0.02, 2.0  # rows, share of them, and times the next most frequent: a value stands out
+
+
+def check_response(y):
+    """Return the response (n_samples,) as floats.
+
+    It is made numbers first and looked at then: None and pandas' NA are missing values, as NaN is.
+
+    Raises
+    ------
+    ValueError
+        More than one column, values that are missing or infinite, or no numbers: strings, booleans, dates, categories.
+    """
+    refuse_masked(y, "y")
+    y = check_array(
+        _as_numbers(y), dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y"
+    )
+    if y.ndim == 0 or y.ndim > 1 and y.shape[1:] != (1,):
+        raise ValueError(f"one response is modelled: y must have shape (n_samples,), got {y.shape}.")
+    return column_or_1d(y, warn=True)
+
+
+def _as_numbers(y):
+    """Return an array of numbers with NaN for what is missing."""
+    if getattr(getattr(y, "dtype", None), "name", "") == "category":
+        raise _not_continuous("categories")
+    try:
+        values = np.asarray(y)
+    except ValueError:  # lists of several lengths
+        raise ValueError("y must have shape (n_samples,), one number per row; its entries differ in length.") from None
+    if values.dtype.kind in _KINDS:
+        raise _not_continuous(_KINDS[values.dtype.kind], values)
+    return _objects_as_numbers(values) if values.dtype == object else values
+
+
+def _objects_as_numbers(values):
+    entries = [np.nan if _is_missing(entry) else entry for entry in values.ravel()]
+    present = [entry for entry in entries if entry == entry]
+    for kind, name in ((str | bytes, "strings"), (bool | np.bool_, "booleans")):
+        if any(isinstance(entry, kind) for entry in present):
+            raise _not_continuous(name, np.array([entry for entry in present if isinstance(entry, kind)][:1]))
+    try:
+        return np.array(entries, dtype=np.float64).reshape(values.shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        if any(isinstance(entry, complex) for entry in present):
+            raise ValueError("Complex data not supported: y must be real.") from None
+        raise ValueError(f"y must have shape (n_samples,), one number per row: {error}.") from None
+
+
+def _is_missing(entry):
+    """Whether this is None, NaN, or what pandas has for them."""
+    return entry is None or type(entry).__name__ in ("NAType", "NaTType")
+
+
+def _not_continuous(kind, values=None):
+    """Return the error for a response that is no numbers."""
+    if kind == "strings":
+        first = values.ravel()[:1].tolist()
+        kind += f" (could not convert string to float: {first[0] if first else ''!r})"
+    hint = "; for the numbers 0 and 1 pass y.astype(float)" if kind == "booleans" else ""
+    return ValueError(f"y holds {kind}: {_FAMILY}; {_OTHERS}{hint}.")
+
+
+def remark_on_response(y, family=_FAMILY):
+    """Return a sentence on a response that is not continuous, or nothing.
+
+    Parameters
+    ----------
+    y : array of shape (n_samples,)
+    """
+    values, count = np.unique(y, return_counts=True)
+    most = int(count.argmax())
+    if len(values) <= _FEW and len(y) > 2 * len(values):
+        what = f"y takes {len(values)} value" + "s" * (len(values) > 1)
+    elif len(values) > _FEW and count[most] >= max(_FEWEST, _SHARE * len(y), _RATIO * np.sort(count)[-2]):
+        what = f"{count[most]} of {len(y)} responses are exactly {values[most]:g}"
+    else:
+        return ""
+    return f"{what}: {family}; {_OTHERS}"

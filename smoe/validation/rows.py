@@ -1,0 +1,139 @@
+"""Rows: X with its response, weights, groups."""
+
+import numbers
+import warnings
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_array, validate_data
+
+from smoe.validation.response import check_response
+from smoe.validation.scalars import check_number, refuse_masked
+
+__all__ = ["MISSING", "check_groups", "check_rows", "check_weights", "may_count_rows"]
+
+MISSING = object()  # a response that is not wanted; None is one that was forgotten
+_LARGEST_TOTAL = 1e303  # of weights: times a log density it is still a float64
+_FAR = 4.0  # times too large or too small a sum of weights to be about the number of rows
+
+
+def check_rows(estimator, X, y=MISSING, **settings):
+    """Return X (n_samples, n_features) and y (n_samples,) as floats; y is None if it is not wanted.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Learns the names and number of the columns, or with ``reset=False`` compares them.
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+    **settings
+        Of ``sklearn.utils.validation.validate_data``.
+
+    Raises
+    ------
+    ValueError
+        What makes no sense as X or y; the message names it.
+    """
+    refuse_masked(X, "X")
+    _refuse_repeated_names(X)
+    if y is MISSING:
+        return _validated(estimator, X, **settings), None
+    if y is None and not settings.get("reset", True):
+        raise ValueError("y is None: pass the response, one number for each row of X.")
+    y = None if y is None else check_response(y)  # scikit-learn has words of its own for a fit without y
+    return _validated(estimator, X, y, **settings)
+
+
+def _validated(estimator, X, *y, **settings):
+    """Let scikit-learn look at X; say whose fault it is where NumPy fails to make numbers of it."""
+    try:
+        return validate_data(estimator, X, *y, dtype=np.float64, **settings)
+    except (TypeError, ValueError, OverflowError) as error:
+        plain = type(error) in (TypeError, ValueError, OverflowError) and not issparse(X)
+        if plain and (why := _no_numbers(X)):
+            kind = TypeError if type(error) is TypeError else ValueError
+            raise kind(f"X must be an array of numbers, (n_samples, n_features): {why}.") from None
+        raise
+
+
+def _no_numbers(values):
+    """Return why NumPy makes no floats of values, or nothing if it does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # complex numbers have an error of their own
+        try:
+            np.asarray(values, dtype=float)
+        except (TypeError, ValueError, OverflowError) as error:
+            return str(error)
+    return ""
+
+
+def _refuse_repeated_names(X):
+    names = getattr(X, "columns", None)
+    if names is None or callable(names):
+        return
+    names = list(names)
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"X has more than one column {name!r}: each must have a name of its own.")
+
+
+def check_weights(sample_weight, n_samples):
+    """Return weights (n_samples,) as floats.
+
+    Raises
+    ------
+    ValueError
+        Wrong length, a negative, NaN or infinite weight, no positive one, or a sum that is too large.
+    """
+    if sample_weight is None:
+        return np.broadcast_to(1.0, n_samples)  # takes no memory
+    refuse_masked(sample_weight, "sample_weight")
+    if isinstance(sample_weight, numbers.Real):
+        check_number(sample_weight, "sample_weight", 0.0)
+        sample_weight = np.full(n_samples, float(sample_weight))
+    if why := _no_numbers(sample_weight):
+        raise ValueError(f"sample_weight must be numbers, one per row: {why}.")
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weight.shape != (n_samples,):
+        raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}.")
+    tiny = np.finfo(float).tiny
+    if np.any((weight > 0) & (weight < tiny)):
+        raise ValueError(f"sample_weight has positive weights below {tiny:.1e}, which float64 cannot divide by; use 0.")
+    if np.any(weight < 0):
+        raise ValueError(f"sample_weight must not be negative; the smallest is {weight.min()}.")
+    if not np.any(weight > 0):
+        raise ValueError("sample_weight is zero for every row; at least one must be positive.")
+    if not weight.max() <= _LARGEST_TOTAL / n_samples:
+        raise ValueError(f"sample_weight must add up to less than {_LARGEST_TOTAL:.0e}; the largest is {weight.max()}.")
+    return weight
+
+
+def may_count_rows(weight):
+    """Whether positive weights may be numbers of rows, or add up to about theirs.
+
+    Standard errors of weights that do neither are wrong by a factor of two or more. Equal weights are left alone.
+    """
+    n, first = len(weight), weight[0]
+    if not weight.strides[0] or n / _FAR <= weight.sum() <= n * _FAR or np.all(weight == first):
+        return True
+    return bool(np.all(weight == np.round(weight)))
+
+
+def check_groups(groups, n_samples):
+    """Return the number of each row's group, (n_samples,), from labels of any one kind."""
+    refuse_masked(groups, "groups")
+    try:
+        groups = np.asarray(groups)
+    except ValueError:
+        raise ValueError(f"groups must have shape ({n_samples},), a label for each row.") from None
+    if groups.shape != (n_samples,):
+        raise ValueError(f"groups must have shape ({n_samples},), a label for each row, got {groups.shape}.")
+    kind = groups.dtype.kind
+    if kind == "f" and np.isnan(groups).any() or kind in "mM" and np.isnat(groups).any():
+        raise ValueError("groups has NaN or NaT; give every row a label, or leave the rows out.")
+    try:
+        return np.unique(groups, return_inverse=True)[1]
+    except TypeError:
+        raise ValueError(
+            "groups must have labels of one kind, none missing: all text or all numbers; fill or leave out the rest."
+        ) from None

@@ -1,0 +1,102 @@
+"""What every registered family promises, point by point."""
+
+import numpy as np
+import pytest
+
+from helpers import assert_derivative
+from smoe.experts import LinearExpert
+from smoe.families import FAMILIES, Family
+from smoe.features import Rows, design
+from smoe.params import flatten, unflatten
+
+every = pytest.mark.parametrize("name", FAMILIES)
+M = 30
+
+
+def case(name, rng, k=3, m=M):
+    """A family, its rows, predictors and own parameters."""
+    family = FAMILIES[name]()
+    eta = rng.normal(size=(family.n_predictors, k, m))
+    phi = [np.full((k, 1), value) * rng.uniform(0.7, 1.4, (k, 1)) for value in family.start()]
+    own = [np.broadcast_to(field, (k, m))[0] for field in phi]
+    y = family.sample(Rows(None, np.zeros(m)), eta[:, 0], own, rng)
+    return family, Rows(None, y), eta, phi
+
+
+@every
+def test_samples_lie_in_the_support(name, rng):
+    family, rows, *_ = case(name, rng)
+    assert isinstance(family, Family) and family.support.contains(rows.y).all()
+
+
+@every
+def test_derivatives_are_those_of_differences(name, rng):
+    family, rows, eta, phi = case(name, rng)
+    first, second = family.derivatives(rows, eta, phi)
+    wanted = Family.derivatives(family, rows, eta, phi)
+    assert_derivative(first, wanted[0], 1e-7)
+    assert_derivative(second, wanted[1], 1e-5)
+    assert_derivative(family.mean_slopes(rows, eta, phi), Family.mean_slopes(family, rows, eta, phi), 1e-7)
+
+
+@every
+def test_the_default_differences_are_derivatives(name, rng):
+    """Against plain central differences of other steps, which share no code."""
+    family, rows, eta, phi = case(name, rng)
+    first, second = Family.derivatives(family, rows, eta, phi)
+    h = 1e-5
+    moved = [family.log_prob(rows, eta + s * h, phi) for s in (1, -1)]
+    assert_derivative(first[: family.n_predictors].sum(axis=0), (moved[0] - moved[1]) / (2 * h), 1e-6)
+    slopes = [Family.derivatives(family, rows, eta + s * h, phi)[0][: family.n_predictors] for s in (1, -1)]
+    q = family.n_predictors
+    assert_derivative(-second[:q, :q].sum(axis=1), (slopes[0] - slopes[1]) / (2 * h), 1e-5)
+
+
+@every
+def test_the_information_of_the_m_step_is_positive(name, rng):
+    family, rows, eta, phi = case(name, rng)
+    matrix = family.information(rows, eta, phi, family.derivatives(rows, eta, phi)[1])
+    assert np.linalg.eigvalsh(matrix.transpose(2, 3, 0, 1)).min() >= 0
+
+
+@every
+def test_whole_numbers_have_probabilities(name, rng):
+    family, _, eta, phi = case(name, rng, m=4)
+    if family.support.kind != "integers":
+        pytest.skip("not a family of whole numbers")
+    y = np.arange(200.0)
+    for i in range(4):
+        eta_i = np.repeat(eta[:, :, [i]], 200, axis=2)
+        pmf = np.exp(family.log_prob(Rows(None, y), eta_i, phi))
+        mean, variance = family.mean(None, eta_i, phi)[:, 0], family.variance(None, eta_i, phi)[:, 0]
+        np.testing.assert_allclose(pmf.sum(axis=1), 1, rtol=1e-9)
+        np.testing.assert_allclose(pmf @ y, mean, rtol=1e-9)
+        np.testing.assert_allclose(pmf @ y**2 - mean**2, variance, rtol=1e-7)
+        cdf = np.cumsum(pmf, axis=1)
+        np.testing.assert_allclose(family.cdf(Rows(None, y), eta_i, phi), cdf, atol=1e-12)
+        np.testing.assert_allclose(family.cdf(Rows(None, y), eta_i, phi, upper=True), 1 - cdf, atol=1e-12)
+        assert not family.cdf(Rows(None, y * 0 - 1), eta_i, phi).any()
+        for q in (0.01, 0.5, 0.9):
+            found = family.ppf(Rows(None), q, eta_i, phi)[:, 0]
+            np.testing.assert_array_equal(found, (cdf >= q).argmax(axis=1))
+
+
+@every
+def test_a_link_is_a_rough_predictor(name, rng):
+    """Where responses are large, the link of the mean is the predictor."""
+    family, *_ = case(name, rng)
+    eta = np.full((family.n_predictors, 1, 1), 4.0)
+    phi = [np.full((1, 1), value) for value in family.start()]
+    y = family.mean(None, eta, phi)[0]
+    assert abs(family.link(Rows(None, y))[0] - 4.0) < 0.2
+
+
+@every
+def test_an_offset_moves_the_predictor(name, rng):
+    family, rows, *_ = case(name, rng)
+    expert, Z = LinearExpert(family), design(rng.normal(size=(2, M)))
+    params = unflatten(0.3 * rng.normal(size=flatten(expert.init_params(2, 2)).size), expert.init_params(2, 2))
+    params = params._replace(**dict(zip(family.fields, family.start(), strict=True)))
+    shifted = params._replace(intercept=params.intercept + 0.7)
+    moved = expert.log_prob(Rows(Z, rows.y, np.full(M, 0.7)), params)
+    np.testing.assert_allclose(moved, expert.log_prob(Rows(Z, rows.y), shifted), rtol=1e-12)
