@@ -30,6 +30,7 @@ from smoe.validation import (
     check_number,
     check_rows,
     check_weights,
+    may_count_rows,
 )
 
 __all__ = ["MoERegressor"]
@@ -238,7 +239,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; weight 2 equals the row twice, weight 0 equals the row absent.
+            Non-negative weights; weight 2 equals the row twice, weight 0 equals the row absent. Survey weights give
+            the right estimates, and standard errors by ``covariance("sandwich", ..., weights="sampling")``.
 
         Returns
         -------
@@ -255,23 +257,26 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         ConvergenceWarning
             The fit is not a certified maximum; ``status_`` says why. Or columns are aliased, or ``params_`` cannot hold
             the fit in the units of the data, far from zero.
+        UserWarning
+            The weights cannot be numbers of rows: they differ, are not whole numbers, and add up to more than four
+            times the number of rows, or to less than a quarter.
         """
         with _all_or_nothing(self):
-            scaling = self._fitted(X, y, sample_weight)
-        self._warn(scaling)
+            scaling, n_rows = self._fitted(X, y, sample_weight)
+        self._warn(scaling, n_rows)
         return self
 
     def _fitted(self, X, y, sample_weight):
-        """Check everything and climb; return the working coordinates."""
+        """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
         previous = getattr(self, "params_", None)
-        original = X
+        original, self._response = X, _name_of(y)
         X, y, weight = self._validated(X, y, sample_weight)
         self._choose_features(original)
         start, n_init = self._resolve(previous)
         self.roles_.check(X, self._column_names())
         self.expert_.check_response(y)
         self.expert_ = self.expert_.bind(y)
-        return self._climb(X, y, weight, start, n_init, n_sharing(len(X), self.n_jobs))
+        return self._climb(X, y, weight, start, n_init, n_sharing(len(X), self.n_jobs)), len(X)
 
     @driving
     def _climb(self, X, y, weight, start, n_init, n_threads):
@@ -295,6 +300,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         if not used.all():
             X, y, weight = X[used], y[used], weight[used]
         check_experts(self.n_experts, len(y))
+        self._counts_rows = may_count_rows(weight)
         return X, y, weight
 
     def _resolve(self, previous):
@@ -402,7 +408,7 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
             return found
         return min(found, reported(np.arange(len(order))), key=lambda one: abs(one[-1] + offset - fit.loglik))
 
-    def _warn(self, scaling):
+    def _warn(self, scaling, n_rows):
         names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
         for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
             if not view.kept.all():
@@ -413,6 +419,14 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
                     ConvergenceWarning,
                     stacklevel=3,
                 )
+        if not self._counts_rows:
+            warnings.warn(
+                f"sample_weight counts rows, and these weights, which add up to {self.n_samples_:.6g} on {n_rows} "
+                "rows, cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "
+                "covariance('sandwich', X, y, sample_weight=..., weights='sampling')",
+                UserWarning,
+                stacklevel=3,
+            )
         if not self.converged_:
             advice = "what to do: see the guide's page on the certificate"
             message = f"not a certified maximum: {self._certificate.status} ({advice})"
@@ -429,6 +443,13 @@ def _all_or_nothing(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _name_of(y):
+    """Name of a response that has one: a series, or a frame of one column."""
+    columns = getattr(y, "columns", None)
+    names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)[:1]
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def _stable_order(model, blocks, params):

@@ -10,17 +10,21 @@ from sklearn.utils.validation import check_is_fitted
 from smoe.blocks import Blocks
 from smoe.fields import entries
 from smoe.fitted import FittedMixture
-from smoe.inference.covariance import KINDS, Covariance, covariance
+from smoe.inference.bootstrap_result import BootstrapResult
+from smoe.inference.covariance import KINDS, WEIGHTS, Covariance, covariance
 from smoe.inference.delta import delta_method, mean_interval, normal_quantile
 from smoe.inference.summary import Summary, coefficient_table
 from smoe.inference.wald import wald_test
-from smoe.params import flatten, n_experts_of
+from smoe.params import MoEParams, flatten, n_experts_of, unflatten
 from smoe.scaling import standardise
 from smoe.search import agreement
+from smoe.texts import printable
 from smoe.validation import check_groups, check_level
 
 __all__ = ["InferredMixture"]
 
+_NO_COUNTS = "the weights cannot be numbers of rows, for which AIC, BIC and observed standard errors take them"
+_ENOUGH_GROUPS = 40
 _LARGEST_SQUARED = 1e100  # total weight whose square, times that of a score, is a float64
 _NOT_THE_FIT = 1e-5  # score norm per row, in units of the fit, on rows that are not those of the fit
 
@@ -38,7 +42,17 @@ class InferredMixture(FittedMixture):
         """Standard errors from the observed information, shaped like ``params_``; None without certificate."""
         return self._covariance.standard_errors if self.converged_ else None
 
-    def covariance(self, kind="observed", X=None, y=None, *, groups=None, sample_weight=None):
+    def covariance(
+        self,
+        kind="observed",
+        X=None,
+        y=None,
+        *,
+        groups=None,
+        sample_weight=None,
+        weights="frequency",
+        correction=False,
+    ):
         r"""Return the covariance of the parameters: gate, experts and variances together.
 
         .. math:: H^{-1}, \qquad H^{-1} \Big(\sum w\, s s^\top\Big) H^{-1}, \qquad
@@ -47,8 +61,8 @@ class InferredMixture(FittedMixture):
         with H the exact observed information, s the score of a row and s_g the sum of w s over the rows of a group.
         The first supposes that the model is right; the sandwich holds also where the distribution of y is not what the
         experts suppose (the parameters are then those that are nearest in Kullback-Leibler divergence); the clustered
-        one also where rows of a group depend on each other. None is corrected for small samples; the clustered one
-        needs many groups, some 40 or more.
+        one also where rows of a group depend on each other, and needs many groups, some 40 or more. With sampling
+        weights the sandwich has :math:`w^2\, s s^\top`, so that the scale of the weights does not matter.
 
         Parameters
         ----------
@@ -60,7 +74,14 @@ class InferredMixture(FittedMixture):
         groups : array-like of shape (n_samples,), default=None
             Labels of the groups, for "cluster".
         sample_weight : array-like of shape (n_samples,), default=None
-            The weights of the fit. They count rows: weight 2 is the row twice, two independent draws for "sandwich".
+            The weights of the fit.
+        weights : {"frequency", "sampling"}, default="frequency"
+            What they are. Frequencies count rows: weight 2 is the row twice, two independent draws. Sampling weights
+            (survey weights, inverse probabilities) say for how many units a single draw stands; "observed" has no
+            answer for them, "cluster" the same.
+        correction : bool, default=False
+            Multiply by G / (G - 1), G the number of groups, or of rows for "sandwich", as Stata's ``vce(cluster)``
+            and ``vce(robust)`` do after maximum likelihood.
 
         Returns
         -------
@@ -70,10 +91,13 @@ class InferredMixture(FittedMixture):
         Raises
         ------
         ValueError
-            An unknown kind; X or y missing; groups missing, of the wrong length, or only one of them.
+            An unknown kind; X or y missing; groups missing, of the wrong length, or only one of them; sampling weights
+            or a correction for "observed".
 
         Warns
         -----
+        UserWarning
+            Fewer than 40 groups, or fewer than parameters: the standard errors are too small.
         ConvergenceWarning
             The fit is not certified, or the score does not vanish on these rows: they are not those of the fit.
 
@@ -99,11 +123,12 @@ class InferredMixture(FittedMixture):
         """
         check_is_fitted(self)
         _check_kind(kind, X, y, groups)
+        _check_weights_kind(kind, weights, correction)
         self._warn_uncertified()
         if X is None:
             return self._covariance
         blocks, codes = self._fitted_blocks(X, y, sample_weight, groups)
-        if kind == "cluster" and blocks.total_weight > _LARGEST_SQUARED:
+        if (kind == "cluster" or weights == "sampling") and blocks.total_weight > _LARGEST_SQUARED:
             raise ValueError(
                 f"sample_weight must add up to less than {_LARGEST_SQUARED:.0e}, whose squares a clustered covariance "
                 f"needs, got {blocks.total_weight:.3g}."
@@ -112,7 +137,10 @@ class InferredMixture(FittedMixture):
         params = blocks.scaling.from_units(model, self.params_)
         if self.converged_:
             _warn_of_other_rows(model, blocks, params)
-        found = covariance(model, blocks, params, self._certificate, named, kind, codes)
+        if codes is not None:
+            codes = np.unique(codes, return_inverse=True)[1]  # groups whose rows all have weight zero are none
+            _warn_of_few_groups(int(codes.max()) + 1, self.n_parameters_)
+        found = covariance(model, blocks, params, self._certificate, named, kind, codes, weights, correction)
         return replace(found, params=self.params_)  # without the rounding of the way there and back
 
     def delta_method(self, function, *, covariance=None):
@@ -254,6 +282,38 @@ class InferredMixture(FittedMixture):
             warnings.warn(f"no Wald test: {test.reason}", ConvergenceWarning, stacklevel=2)
         return test
 
+    def conf_int(self, coverage=0.95, *, covariance=None):
+        """Return confidence intervals of the parameters, those of ``summary``.
+
+        Parameters
+        ----------
+        coverage : float, default=0.95
+        covariance : Covariance, BootstrapResult or None, default=None
+            What ``covariance(...)`` or ``bootstrap`` has returned; None for the covariance of the fit. Intervals of a
+            bootstrap are percentiles.
+
+        Returns
+        -------
+        MoEParams
+            Parameters with low and high on one more axis, the last; NaN where there is no standard error.
+
+        Examples
+        --------
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_engel
+        >>> model = SoftmaxMoERegressor(2, random_state=0).fit(*load_engel(return_X_y=True))
+        >>> model.conf_int().expert.coef.round(2)
+        array([[[0.56, 0.66]],
+        <BLANKLINE>
+               [[0.27, 0.49]]])
+        """
+        check_is_fitted(self)
+        table = self._coefficients(check_level(coverage, "coverage"), covariance)[0]
+        low, high = (unflatten(table[:, j], self.params_) for j in (4, 5))
+        sides = [type(one)(*(np.stack(ends, axis=-1) for ends in zip(one, two, strict=True)))
+                 for one, two in zip(low, high, strict=True)]  # fmt: skip
+        return MoEParams(*sides)
+
     def summary(self, names=None, *, coverage=0.95, covariance=None):
         """Return the table of estimates, standard errors, z statistics, p values and confidence intervals.
 
@@ -266,13 +326,14 @@ class InferredMixture(FittedMixture):
             What to call the columns of X; None for their names in the data, or else x0, x1, ...
         coverage : float, default=0.95
             Of the confidence intervals.
-        covariance : Covariance or None, default=None
-            What ``covariance(...)`` has returned; None for that of the fit.
+        covariance : Covariance, BootstrapResult or None, default=None
+            What ``covariance(...)`` or ``bootstrap`` has returned; None for the covariance of the fit. Intervals of a
+            bootstrap are percentiles.
 
         Returns
         -------
         Summary
-            ``print`` it, look at it in a notebook, or take ``to_frame()``.
+            ``print`` it, look at it in a notebook, or take ``to_frame()``, ``to_latex()`` or ``wide()``.
 
         Examples
         --------
@@ -285,14 +346,34 @@ class InferredMixture(FittedMixture):
         """
         check_is_fitted(self)
         coverage = check_level(coverage, "coverage")
-        found = self._covariance if covariance is None else self._chosen(covariance)
-        named = found.entries if names is None else self._entries(names)
-        fields = self._model.fields
-        bounded = np.array([getattr(fields, entry.part)[entry.field].bounded for entry in named])
-        table = coefficient_table(flatten(self.params_), flatten(found.standard_errors), bounded, coverage)
-        n_experts = n_experts_of(self.params_)
-        title = f"{n_experts} {self.expert_.name}{'s' if n_experts > 1 else ''} behind a {type(self.gate_).__name__}"
-        return Summary(title, self._facts(found.kind), named, table, coverage, found.reason)
+        table, label, reason = self._coefficients(coverage, covariance)
+        k = n_experts_of(self.params_)
+        title = f"{k} {self.expert_.name}{'s' if k > 1 else ''} behind a {type(self.gate_).__name__}"
+        notes = "; ".join(filter(None, [reason, "" if self._counts_rows else _NO_COUNTS]))
+        named = self._covariance.entries if names is None else self._entries(names)
+        return Summary(title, self._facts(label), named, table, coverage, notes, self._pinned())
+
+    def _coefficients(self, coverage, source):
+        """Return the table of the estimates, what its standard errors come from, and why some are missing."""
+        estimate, fields = flatten(self.params_), self._model.fields
+        bounded = np.array([getattr(fields, one.part)[one.field].bounded for one in self._covariance.entries])
+        if isinstance(source, BootstrapResult):
+            if not np.array_equal(flatten(source.estimate), estimate):
+                raise ValueError("covariance belongs to another fit.")
+            table = coefficient_table(estimate, flatten(source.standard_errors()), bounded, coverage)
+            ends = source.interval(coverage)
+            for side in (0, 1):
+                table[:, 4 + side] = flatten(MoEParams(*[type(p)(*(f[..., side] for f in p)) for p in ends]))
+            return table, f"{source.kind} bootstrap, {len(source.logliks)} refits", ""
+        found = self._covariance if source is None else self._chosen(source)
+        table = coefficient_table(estimate, flatten(found.standard_errors), bounded, coverage)
+        return table, found.label, found.reason
+
+    def _pinned(self):
+        """Which entries the gate's convention pins to zero, in flat order; a temperature may be pinned elsewhere."""
+        gate = self.params_.gate
+        zero = (flatten(self.gate_.free(gate)) == 0) & (flatten(gate) == 0)
+        return np.concatenate([zero, np.zeros(flatten(self.params_.expert).size, dtype=bool)])
 
     def diagnose(self, X, y, random_state=None, *, sample_weight=None):
         """Return residuals, PIT values and what they, the experts and the starts say about the fit.
@@ -303,14 +384,17 @@ class InferredMixture(FittedMixture):
 
         return diagnose(self, X, y, random_state, sample_weight=sample_weight)
 
-    def _facts(self, kind):
+    def _facts(self, label):
         """What stands above the table."""
+        named = isinstance(self._response, str) and self._response
         return [
+            *([("response", printable(self._response))] if named else []),
             ("rows (sum of weights)", f"{self.n_samples_:g}"),
             ("log-likelihood", f"{self.loglik_:.6f}"),
             ("free parameters", f"{self.n_parameters_}"),
             ("AIC, BIC, ICL", f"{self.aic_:.3f}, {self.bic_:.3f}, {self.icl_:.3f}"),
-            ("standard errors", {"observed": "observed information"}.get(kind, kind)),
+            ("", f"BIC with n = {self.n_samples_:g}; ICL adds twice the entropy of the rows' memberships"),
+            ("standard errors", label),
             ("certificate", f"{self.status_} (score norm per row {self.score_norm_:.1e})"),
             ("starts", "{1} of {0} that were finished ended here".format(*agreement(self.starts_, self.loglik_))),
         ]
@@ -360,6 +444,30 @@ def _check_kind(kind, X, y, groups):
         raise ValueError(f"kind={kind!r} needs both X and y of the fit, which estimators do not keep.")
     if (groups is not None) != (kind == "cluster"):
         raise ValueError(f"groups are for kind='cluster', which needs them; got kind={kind!r}, groups={groups!r}.")
+
+
+def _check_weights_kind(kind, weights, correction):
+    if not isinstance(weights, str) or weights not in WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(map(repr, WEIGHTS))}, got {weights!r}.")
+    if kind == "observed" and weights == "sampling":
+        raise ValueError(
+            "kind='observed' takes weights for numbers of rows; with weights='sampling' ask for kind='sandwich', or "
+            "for 'cluster' with groups of sampled units."
+        )
+    if not isinstance(correction, bool | np.bool_):
+        raise TypeError(f"correction must be True or False, got {correction!r}.")
+    if correction and kind == "observed":
+        raise ValueError("correction is for kind='sandwich' and 'cluster'; kind='observed' has none.")
+
+
+def _warn_of_few_groups(n_groups, n_parameters):
+    if n_groups < _ENOUGH_GROUPS or n_groups <= n_parameters:
+        message = (
+            f"{n_groups} groups for {n_parameters} free parameters: clustered standard errors need some "
+            f"{_ENOUGH_GROUPS} groups, and more than parameters, or they are too small; see also "
+            "bootstrap(kind='case', groups=...)"
+        )
+        warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def _warn_of_other_rows(model, blocks, params):

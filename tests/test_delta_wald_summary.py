@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import naive
 from helpers import assert_close, quietly
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor
 from smoe.datasets import load_faithful, make_moe
-from smoe.inference import equal_coefficients, no_effect
+from smoe.inference import bootstrap, compare_fits, equal_coefficients, no_effect
 from smoe.params import flatten
 
 
@@ -202,6 +203,108 @@ def test_the_text(model, moe):
     line = next(line for line in text.split("expert 0")[1].splitlines() if "variance" in line)
     assert line.split()[3:5] == ["-", "-"]
     assert text.index("gate 0") < text.index("expert 0") < text.index("gate 1") < text.index("expert 1")
+
+
+def test_what_the_header_says(model, moe):
+    frame = pd.DataFrame(moe.data, columns=["a", "b"])
+    for response in (pd.Series(moe.target, name="wage"), pd.DataFrame({"wage": moe.target})):
+        named = quietly(SoftmaxMoERegressor(1).fit, frame, np.asarray(response).ravel())
+        assert "response" not in str(named.summary())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a frame of one column
+            named = SoftmaxMoERegressor(1).fit(frame, response)
+        assert str(named.summary()).splitlines()[2].split() == ["response", "wage"]
+    text = str(model.summary(covariance=model.covariance("cluster", moe.data, moe.target, groups=np.arange(200) // 4)))
+    assert "cluster, 50 groups" in text and "BIC with n = 200" in text
+    lines = text.splitlines()
+    reference = lines[[line.startswith("gate 1") for line in lines].index(True) :]
+    assert reference[0].endswith("reference: zero by convention") and reference[1] == ""
+    assert "reference: zero by convention" in model.summary()._repr_html_()
+
+
+def test_tiny_p_values_are_not_zero(model):
+    frame, text = model.summary().to_frame(), str(model.summary())
+    tiny = frame["p_value"] < 2e-16
+    assert tiny.any() and text.count("< 2e-16") == tiny.sum()
+
+
+def test_intervals_are_those_of_the_summary(model, moe):
+    robust = model.covariance("sandwich", moe.data, moe.target)
+    frame = model.summary(coverage=0.8, covariance=robust).to_frame()
+    found = model.conf_int(0.8, covariance=robust)
+    assert found.expert.coef.shape == (2, 2, 2) and found.gate.intercept.shape == (2, 2)
+    np.testing.assert_array_equal(found.expert.coef[1, 0], frame.loc["expert 1: x0", ["ci_low", "ci_high"]])
+    np.testing.assert_array_equal(found.expert.variance[0], frame.loc["expert 0: variance", ["ci_low", "ci_high"]])
+    assert np.isnan(found.gate.coef[1]).all()
+
+
+def test_a_summary_of_the_bootstrap(model, moe):
+    boot = quietly(bootstrap, model, moe.data, moe.target, 30, "case", random_state=0)
+    frame, text = model.summary(covariance=boot).to_frame(), str(model.summary(covariance=boot))
+    wanted = boot.to_frame()
+    for column in ("estimate", "std_err", "ci_low", "ci_high"):
+        np.testing.assert_array_equal(frame[column], wanted[column])
+    row = frame.loc["expert 0: x1"]
+    np.testing.assert_allclose(row["p_value"], 2 * norm.sf(abs(row["estimate"] / row["std_err"])), rtol=1e-9)
+    assert np.isnan(frame.loc["expert 0: variance", "p_value"]) and "case bootstrap, 30 refits" in text
+    np.testing.assert_array_equal(model.conf_int(0.9, covariance=boot).expert.coef, boot.interval(0.9).expert.coef)
+    other = SoftmaxMoERegressor(2, gate_features=[0], random_state=0).fit(moe.data, moe.target)
+    with pytest.raises(ValueError, match="covariance belongs to another fit"):
+        other.summary(covariance=boot)
+
+
+def cells_of(latex):
+    """The cells of a tabular, without markup."""
+    lines = [line for line in latex.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    return [[cell.strip().replace("$", "") for cell in line[:-3].split(" & ")] for line in lines]
+
+
+def test_latex_says_what_the_frame_says(model):
+    frame = model.summary(["x_0", "a&b%"], coverage=0.9).to_frame()
+    latex = model.summary(["x_0", "a&b%"], coverage=0.9).to_latex()
+    assert latex.startswith("\\begin{tabular}{lrrrrrr}\n\\toprule\n") and latex.endswith("\\bottomrule\n\\end{tabular}")
+    assert r"x\_0 & " in latex and r"a\&b\% & " in latex and r"[5 \% & 95 \%]" in latex
+    assert latex.count("multicolumn") == 3 and "gate 1" not in latex
+    heading, *rows = cells_of(latex.replace(r"a\&b", "a+b"))
+    assert heading[:5] == ["", "estimate", "std. err.", "z", "p"]
+    found = sorted(float(row[1]) for row in rows)
+    np.testing.assert_allclose(found, sorted(frame.loc[frame["std_err"].notna(), "estimate"]), rtol=1e-4)
+
+
+def test_experts_as_columns(model):
+    table = model.summary(["size", "age"]).wide()
+    frame, long = table.to_frame(), model.summary(["size", "age"]).to_frame()
+    assert list(frame.columns) == ["expert 0", "expert 1"] and len(frame) == 7
+    estimate, error = frame.loc[("expert", "age"), "expert 1"].rstrip(")").split(" (")
+    row = long.loc["expert 1: age"]
+    np.testing.assert_allclose([float(estimate), float(error)], row[["estimate", "std_err"]].astype(float), rtol=6e-3)
+    assert list(frame.loc["gate", "expert 1"]) == ["reference"] * 3
+    assert str(table).splitlines()[2].split() == ["expert", "0", "expert", "1"]
+    learned = DenseToSparseMoERegressor(2, activation="tanh", random_state=0)
+    shared = quietly(learned.fit, *load_faithful(return_X_y=True)).summary().wide().to_frame()
+    assert shared.loc[("gate", "temperature"), "expert 1"] == ""  # one number for all
+    fixed = DenseToSparseMoERegressor(2, temperature=0.5, random_state=0).fit(*load_faithful(return_X_y=True))
+    assert fixed.summary().wide().to_frame().loc[("gate", "temperature"), "expert 0"] == "0.5"
+    assert compare_fits([fixed]).to_frame().loc[("gate", "temperature"), "(1)"] == "0.5"
+
+
+def test_fits_side_by_side(model, moe):
+    one = SoftmaxMoERegressor(1).fit(moe.data, moe.target)
+    table = compare_fits([one, model], ["small", "large"])
+    frame = table.to_frame()
+    assert frame.loc[("expert 1", "x0"), "small"] == "" and frame.loc[("expert 1", "x0"), "large"] != ""
+    assert list(frame.loc[("fit", "free parameters")]) == ["4", str(model.n_parameters_)]
+    assert list(frame.loc[("fit", "BIC")]) == [f"{m.bic_:.3f}" for m in (one, model)]
+    assert frame.loc[("expert 0", "variance"), "small"].startswith(f"{one.expert_variance_[0]:.4g} (")
+    assert "gate 1" not in str(table) and table.to_latex().count("multicolumn") == 4
+    assert "small" in table._repr_html_() and "<table>" in table._repr_html_()
+    for models, error in (([], TypeError), (model, TypeError), (["a"], TypeError)):
+        with pytest.raises(error, match="models"):
+            compare_fits(models)
+    with pytest.raises(ValueError, match="labels must be one per model, 2, got 1"):
+        compare_fits([one, model], ["a"])
+    with pytest.raises(NotFittedError):
+        compare_fits([SoftmaxMoERegressor(1)])
 
 
 def test_frames_need_pandas(model, monkeypatch):

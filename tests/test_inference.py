@@ -38,8 +38,8 @@ def moe():
     return make_moe(150, n_features=1, n_experts=2, random_state=3)
 
 
-def groups_of(n, n_groups=30):
-    return np.random.default_rng(1).integers(n_groups, size=n)
+def groups_of(n, n_groups=45):
+    return np.random.default_rng(1).permutation(np.arange(n) % n_groups)
 
 
 def robust(model, kind, X, y, **more):
@@ -217,6 +217,121 @@ def test_weight_two_is_the_row_twice(moe, kind):
     one = weighted.covariance(kind, X, y, sample_weight=weight, **own)
     two = repeated.covariance(kind, X[again], y[again], **other)
     assert_close(one.standard_errors, two.standard_errors, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def survey(moe):
+    """Rows that stand for thousands of others each."""
+    weight = np.random.default_rng(4).uniform(500.0, 9000.0, len(moe.target))
+    with pytest.warns(UserWarning, match="on 150 rows, cannot be counts"):
+        model = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target, weight)
+    return model, weight
+
+
+def test_sampling_weights_have_the_sandwich_of_their_squares(moe, survey):
+    (model, weight), X, y = survey, moe.data, moe.target
+    free = np.isfinite(flatten(model.standard_errors_))
+    unit = np.where(free, flatten(model.standard_errors_) * np.sqrt(weight.mean()), 1.0)
+    places = [place for place, f in zip(naive.entries(model.params_), free, strict=True) if f]
+    H = -naive.hessian(lambda p: twin.loglik(p, X, y, weight), model.params_, step=1e-2, unit=unit[free], places=places)
+    scores = naive.gradient(lambda p: twin.row_loglik(p, X, y), model.params_, step=1e-2, unit=unit)[free]
+    bread = np.linalg.inv(H)
+    wanted = bread @ (scores * weight**2) @ scores.T @ bread
+    found = model.covariance("sandwich", X, y, sample_weight=weight, weights="sampling")
+    matrix = found.matrix[np.ix_(free, free)]
+    scale = np.sqrt(np.diag(wanted))
+    np.testing.assert_allclose(matrix / np.outer(scale, scale), wanted / np.outer(scale, scale), rtol=0, atol=2e-5)
+    alone = model.covariance("cluster", X, y, groups=np.arange(len(y)), sample_weight=weight)
+    assert_close(found.standard_errors, alone.standard_errors, rtol=1e-9)
+    frequency = model.covariance("sandwich", X, y, sample_weight=weight).standard_errors.expert.coef
+    assert np.all(found.standard_errors.expert.coef > 30 * frequency)
+    assert "sampling weights" in str(model.summary(covariance=found)) and "sampling weights" in repr(found)
+
+
+def test_the_scale_of_sampling_weights_does_not_matter(moe, survey):
+    (model, weight), X, y = survey, moe.data, moe.target
+    scaled = weight * len(y) / weight.sum()
+    other = SoftmaxMoERegressor(2, random_state=0).fit(X, y, scaled)  # without a warning
+    kinds = {"sandwich": {}, "cluster": {"groups": groups_of(len(y))}}
+    for kind, own in kinds.items():
+        own |= {"weights": "sampling", "correction": True}
+        one = model.covariance(kind, X, y, sample_weight=weight, **own).standard_errors
+        two = other.covariance(kind, X, y, sample_weight=scaled, **own).standard_errors
+        assert_close(one, two, rtol=1e-4)
+    equal = model.covariance("sandwich", X, y, sample_weight=weight, weights="sampling")
+    again = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    plain = [again.covariance("sandwich", X, y, weights=w).standard_errors for w in ("frequency", "sampling")]
+    assert_close(*plain)
+    assert not np.allclose(equal.standard_errors.expert.coef, plain[0].expert.coef, rtol=1e-3)
+
+
+def test_which_weights_are_no_numbers_of_rows(line):
+    X, y = line
+    model, rng = SoftmaxMoERegressor(1), np.random.default_rng(0)
+    fractions, whole = rng.uniform(0.5, 1.5, len(y)), rng.integers(1, 100_000, len(y))
+    for weight in (None, fractions, 3.7 * fractions, 0.3 * fractions, whole, whole * 1.0, np.full(len(y), 1e-9)):
+        assert "cannot be" not in str(model.fit(X, y, weight).summary())
+    for weight in (4.3 * fractions, 0.2 * fractions, 1e9 * fractions, whole / 7):
+        with pytest.warns(UserWarning, match="sample_weight counts rows, and these weights, which add up to"):
+            model.fit(X, y, weight)
+        assert "AIC, BIC and observed standard errors" in str(model.summary())
+
+
+def test_corrections_for_few_groups(line):
+    X, y = line
+    model, groups = SoftmaxMoERegressor(1).fit(X, y), groups_of(len(y))
+    pairs = {"sandwich": ({}, 80), "cluster": ({"groups": groups}, 45)}
+    for kind, (own, n) in pairs.items():
+        plain, corrected = (model.covariance(kind, X, y, correction=c, **own) for c in (False, True))
+        ratio = flatten(corrected.standard_errors.expert) / flatten(plain.standard_errors.expert)
+        np.testing.assert_allclose(ratio, np.sqrt(n / (n - 1)), rtol=1e-12)
+    assert "45 groups, times G / (G - 1)" in str(model.summary(covariance=corrected))
+    weight = np.arange(len(y)) % 3.0
+    weighted = SoftmaxMoERegressor(1).fit(X, y, weight)
+    for weights, n in (("frequency", weight.sum()), ("sampling", (weight > 0).sum())):
+        own = {"sample_weight": weight, "weights": weights}
+        plain, corrected = (weighted.covariance("sandwich", X, y, correction=c, **own) for c in (False, True))
+        ratio = corrected.standard_errors.expert.coef / plain.standard_errors.expert.coef
+        np.testing.assert_allclose(ratio, np.sqrt(n / (n - 1)), rtol=1e-12)
+
+
+def test_few_groups_are_worth_a_warning(line, moe):
+    X, y = line
+    model = SoftmaxMoERegressor(1).fit(X, y)
+    with pytest.warns(UserWarning, match="39 groups for 4 free parameters: clustered standard errors need some 40"):
+        found = model.covariance("cluster", X, y, groups=groups_of(80, 39))
+    assert np.isfinite(found.standard_errors.expert.coef).all()
+    model.covariance("cluster", X, y, groups=groups_of(80, 40))
+    weight = (groups_of(80, 45) < 20) * 1.0
+    with pytest.warns(UserWarning, match="20 groups for 4"):  # the others have no row that counts
+        kept = SoftmaxMoERegressor(1).fit(X, y, weight)
+        assert "20 groups" in kept.covariance("cluster", X, y, groups=groups_of(80, 45), sample_weight=weight).label
+    wide = SoftmaxMoERegressor(1).fit(np.random.default_rng(0).normal(size=(80, 43)), y)
+    with pytest.warns(UserWarning, match="45 groups for 45 free parameters"):
+        X = np.random.default_rng(0).normal(size=(80, 43))
+        wide.covariance("cluster", X, y, groups=groups_of(80))
+
+
+@pytest.mark.parametrize(
+    "error, words, kind, settings",
+    [
+        (ValueError, "weights must be one of 'frequency', 'sampling', got 'survey'", "sandwich", {"weights": "survey"}),
+        (ValueError, "kind='observed' takes weights for numbers of rows", "observed", {"weights": "sampling"}),
+        (ValueError, "correction is for kind='sandwich' and 'cluster'", "observed", {"correction": True}),
+        (TypeError, "correction must be True or False, got 'G'", "sandwich", {"correction": "G"}),
+    ],
+)
+def test_wrong_weights_and_corrections(line, error, words, kind, settings):
+    model = SoftmaxMoERegressor(1).fit(*line)
+    with pytest.raises(error, match=words):
+        model.covariance(kind, *line, **settings)
+
+
+def test_mixed_labels_of_groups_are_refused_in_words(line):
+    model = SoftmaxMoERegressor(1).fit(*line)
+    with pytest.raises(ValueError, match="labels of one kind, none missing: all text or all numbers") as caught:
+        model.covariance("cluster", *line, groups=np.array(["a", 1.0] * 40, dtype=object))
+    assert "instances of" not in str(caught.value)
 
 
 def test_aliased_columns_change_nothing(line):

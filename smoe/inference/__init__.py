@@ -6,6 +6,7 @@ from smoe.inference.covariance import Covariance, covariance
 from smoe.inference.delta import DeltaMethod
 from smoe.inference.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from smoe.inference.summary import Summary
+from smoe.inference.table import Table, compare_fits
 from smoe.inference.wald import WaldTest, equal_coefficients, no_effect
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "DeltaMethod",
     "LikelihoodRatioTest",
     "Summary",
+    "Table",
     "WaldTest",
     "bootstrap",
+    "compare_fits",
     "covariance",
     "equal_coefficients",
     "likelihood_ratio_test",

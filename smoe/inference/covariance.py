@@ -11,9 +11,10 @@ from smoe.params import MoEParams, flatten, unflatten
 from smoe.solvers.certificate import LARGEST, SINGULAR
 from smoe.threads import driving
 
-__all__ = ["KINDS", "Covariance", "covariance"]
+__all__ = ["KINDS", "WEIGHTS", "Covariance", "covariance"]
 
 KINDS = ("observed", "sandwich", "cluster")
+WEIGHTS = ("frequency", "sampling")
 _LOST = 1e-6  # share of a direction that lies where nothing is known
 
 
@@ -98,7 +99,9 @@ class Covariance:
 
 
 @driving
-def covariance(model, blocks, params, certificate, entries, kind="observed", groups=None):
+def covariance(
+    model, blocks, params, certificate, entries, kind="observed", groups=None, weights="frequency", correction=False
+):
     r"""Return the `Covariance` of estimates, from the rows that they were fitted to.
 
     With H minus the second derivative of the log-likelihood and s the score of a row of weight w,
@@ -106,7 +109,7 @@ def covariance(model, blocks, params, certificate, entries, kind="observed", gro
     .. math:: H^{-1}, \qquad H^{-1} \Big(\sum w\, s s^\top\Big) H^{-1}, \qquad
               H^{-1} \Big(\sum_g s_g s_g^\top\Big) H^{-1}, \quad s_g = \sum_{rows\ of\ g} w\, s
 
-    for the kinds "observed", "sandwich" and "cluster". There is no correction for small samples.
+    for the kinds "observed", "sandwich" and "cluster". With sampling weights the sandwich has :math:`w^2\, s s^\top`.
 
     Parameters
     ----------
@@ -121,6 +124,10 @@ def covariance(model, blocks, params, certificate, entries, kind="observed", gro
     kind : {"observed", "sandwich", "cluster"}, default="observed"
     groups : array of int, shape (n_samples,), or None
         Group of each row, numbered from zero, for "cluster".
+    weights : {"frequency", "sampling"}, default="frequency"
+        Whether a weight is the number of times that a row counts, or of the units that it stands for.
+    correction : bool, default=False
+        Whether to multiply by G / (G - 1), G the number of groups, or of rows for "sandwich".
 
     References
     ----------
@@ -145,13 +152,28 @@ def covariance(model, blocks, params, certificate, entries, kind="observed", gro
         return unknown(f"not a certified maximum: {certificate.status}")
     words = separation(along.diverging, change, user, entries) if certificate.separates else ""
     factor, singular = _inverse_root(information, along.known)
-    if kind != "observed":
-        products = score_products if kind == "sandwich" else cluster_products
-        factor = _sandwich(factor, chart.information(products(model, blocks, params, groups), params))
+    if kind == "sandwich":
+        products = score_products(model, blocks, params, 2 if weights == "sampling" else 1)
+        factor = _sandwich(factor, chart.information(products, params))
+    elif kind == "cluster":
+        factor = _sandwich(factor, chart.information(cluster_products(model, blocks, params, groups), params))
+    n, remarks = _sources(blocks, kind, groups, weights, correction)
+    if correction:
+        factor = factor * np.sqrt(n / (n - 1.0))
     lost = np.hstack([along.lost, singular])
     null = np.hstack([along.diverging, lost])
-    found = bare("", factor=factor, null=null, jumps=along.jumps, separation=words)
+    found = bare("", factor=factor, null=null, jumps=along.jumps, separation=words, remarks=remarks)
     return _with_reason(found, "; ".join(filter(None, [words, along.note])), model, blocks.scaling, lost)
+
+
+def _sources(blocks, kind, groups, weights, correction):
+    """Return the number of independent contributions to the score, and what to say of them."""
+    sampling, clustered = weights == "sampling", kind == "cluster"
+    n = int(groups.max()) + 1 if clustered else len(blocks) if sampling else blocks.total_weight
+    remarks = [f"{n} groups"] if clustered else []
+    remarks += ["sampling weights"] if sampling else []
+    remarks += [f"times {'G / (G - 1)' if clustered else 'n / (n - 1)'}"] if correction else []
+    return n, tuple(remarks)
 
 
 def _nothing_known(model, certificate, chart):

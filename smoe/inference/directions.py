@@ -100,7 +100,7 @@ def separation(null, change, params, entries):
     terms = [entry.label for entry in entries[: d + 1]]
     words = [_along(terms, columns[parts == i], projector) for i in range(n_parts)]
     what = "that coefficient diverges" if len(columns) == 1 and directions == 1 else "those coefficients diverge"
-    return f"gate separates the data {' and '.join(words)}: {what}"
+    return f"gate separates the data {_joined(words)}: {what}"
 
 
 def _along(terms, columns, projector):

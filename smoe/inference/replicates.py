@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 
 from smoe.blocks import Blocks
 from smoe.scaling import Scaling
@@ -51,7 +50,7 @@ def attempt(estimator, X, y, weight=None):
     """Return the `Refit` of an estimator, and the estimator if it is fitted, or else None."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the status is kept, and all are reported at once
+            warnings.simplefilter("ignore", UserWarning)  # the status is kept, and all are reported at once
             estimator.fit(X, y, weight)
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         return Refit(None, np.nan, False, f"failed: {type(error).__name__}: {error}"), None

@@ -35,14 +35,18 @@ def pieces(block, params):
         yield Block(block.source, low, min(low + size, block.high))
 
 
-def score_products(model, blocks, params, groups=None):
-    """Return the sum over rows of weight times score times score'."""
+def score_products(model, blocks, params, power=1):
+    """Return the sum over rows of weight (to a power) times score times score'.
+
+    A row that counts as w rows has w independent scores; one that is sampled for w others has w times its score, whose
+    square has the weight to the power of two.
+    """
 
     def products(block, p):
         total = 0.0
         for piece in pieces(block, p):
             scores = row_scores(model, piece, p)
-            total = total + (scores * piece.weight) @ scores.T
+            total = total + (scores * piece.weight**power) @ scores.T
         return total
 
     return blocks.sum(products, params)

@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 from scipy.stats import norm
 
+from smoe.inference.table import Table, estimate_cell, latex_tabular
 from smoe.texts import printable
 
 __all__ = ["COLUMNS", "Summary", "coefficient_table"]
@@ -13,6 +14,8 @@ __all__ = ["COLUMNS", "Summary", "coefficient_table"]
 COLUMNS = ("estimate", "std_err", "z", "p_value", "ci_low", "ci_high")
 _FORMATS = (".5g", ".4g", ".2f", ".2g", ".5g", ".5g")
 _WIDTHS = (12, 12, 9, 9, 12, 12)
+_REFERENCE = "reference: zero by convention"
+_TINY = 2e-16  # smaller p values are no numbers that anyone should quote
 
 
 def coefficient_table(estimate, std_err, bounded, coverage=0.95):
@@ -47,6 +50,8 @@ class Summary:
         Of the confidence intervals.
     notes : str
         Why standard errors are missing, or nothing.
+    pinned : ndarray of bool, shape (n_entries,), or None
+        Entries that are zero by convention: a section of nothing else is one line.
     """
 
     title: str
@@ -55,6 +60,7 @@ class Summary:
     table: np.ndarray
     coverage: float = 0.95
     notes: str = ""
+    pinned: np.ndarray | None = None
 
     @property
     def names(self):
@@ -77,26 +83,91 @@ class Summary:
             raise ImportError("to_frame() needs pandas: pip install pandas") from None
         return pd.DataFrame(self.table, index=self.names, columns=list(COLUMNS))
 
+    def to_latex(self):
+        r"""Return the table as a LaTeX ``tabular``; it needs ``\usepackage{booktabs}``.
+
+        Examples
+        --------
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_faithful
+        >>> model = SoftmaxMoERegressor(1).fit(*load_faithful(return_X_y=True))
+        >>> print(model.summary(["waiting"], coverage=0.9).to_latex())
+        \begin{tabular}{lrrrrrr}
+        \toprule
+         & estimate & std. err. & z & p & [5 \% & 95 \%] \\
+        \midrule
+        \multicolumn{7}{l}{expert 0} \\
+        waiting & 0.075628 & 0.00221 & 34.22 & $<$ 2e-16 & 0.071992 & 0.079264 \\
+        intercept & $-1.874$ & 0.1596 & $-11.75$ & $<$ 2e-16 & $-2.1365$ & $-1.6116$ \\
+        variance & 0.24471 & 0.02098 & - & - & 0.21252 & 0.28178 \\
+        \bottomrule
+        \end{tabular}
+        """
+        return latex_tabular(["", *self._headings()], [(part, rows) for part, rows, free in self._sections() if free])
+
+    def wide(self):
+        """Return a `Table` with a column for each expert: estimates with standard errors in brackets.
+
+        Examples
+        --------
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_faithful
+        >>> model = SoftmaxMoERegressor(2, random_state=0).fit(*load_faithful(return_X_y=True))
+        >>> print(model.summary(["waiting"]).wide())
+        2 GaussianExperts behind a SoftmaxGate
+        ======================================
+                             expert 0           expert 1
+        <BLANKLINE>
+        gate
+          waiting     -0.6615 (0.162)          reference
+          intercept      43.66 (10.7)          reference
+        <BLANKLINE>
+        expert
+          waiting   0.01273 (0.00457)  0.02637 (0.00506)
+          intercept     1.342 (0.249)      2.181 (0.407)
+          variance  0.06299 (0.00968)    0.1459 (0.0158)
+        """
+        cells = {}
+        for entry, values, pinned in zip(self.entries, self.table, self._is_pinned(), strict=True):
+            cell, row = "reference" if pinned else estimate_cell(*values[:2]), (entry.field, entry.label)
+            cells.setdefault(entry.part, {}).setdefault(row, {})[entry.expert or 0] = cell
+        k = 1 + max(place for rows in cells.values() for row in rows.values() for place in row)
+        sections = [
+            (side, [(term, [row.get(i, "") for i in range(k)]) for (_, term), row in rows.items()])
+            for side, rows in cells.items()
+        ]
+        return Table(self.title, [f"expert {i}" for i in range(k)], sections)
+
+    def _is_pinned(self):
+        return np.zeros(len(self.entries), dtype=bool) if self.pinned is None else self.pinned
+
     def _headings(self):
         tail = 50.0 * (1.0 - self.coverage)
         return "estimate", "std. err.", "z", "p", f"[{tail:g} %", f"{100.0 - tail:g} %]"
 
     def _sections(self):
-        """Yield headings (gate 0, expert 0, ...) and their rows: a label and six cells of text."""
-        rows = {}
-        for entry, values in zip(self.entries, self.table, strict=True):
+        """Yield headings (gate 0, expert 0, ...), their rows (a label, six cells of text), and whether any is free."""
+        rows, free = {}, {}
+        for entry, values, pinned in zip(self.entries, self.table, self._is_pinned(), strict=True):
+            place = _place(entry), entry.section
             cells = [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)]
-            rows.setdefault((_place(entry), entry.section), []).append((printable(entry.label), cells))
-        for (_, section), lines in sorted(rows.items(), key=lambda item: item[0]):
-            yield section, lines
+            rows.setdefault(place, []).append((printable(entry.label), cells))
+            free[place] = free.get(place, False) or not pinned
+        yield from ((place[1], rows[place], free[place]) for place in sorted(rows))
+
+    def _facts(self):
+        return [*self.header, *([("note", self.notes)] if self.notes else [])]
 
     def __str__(self):
         """Return the table as text."""
-        facts = [*self.header, *([("note", self.notes)] if self.notes else [])]
+        facts = self._facts()
         width = max(len(name) for name, _ in facts)
         lines = [self.title, "=" * len(self.title), *(f"{name:<{width}}  {value}" for name, value in facts)]
         label = max(len(printable(entry.label)) for entry in self.entries) + 2
-        for part, rows in self._sections():
+        for part, rows, free in self._sections():
+            if not free:
+                lines += ["", f"{part:<{label}}    {_REFERENCE}"]
+                continue
             lines += ["", f"{part:<{label}}{_line(self._headings())}"]
             lines += [f"  {name:<{label - 2}}{_line(cells)}" for name, cells in rows]
         return "\n".join(lines)
@@ -105,11 +176,14 @@ class Summary:
 
     def _repr_html_(self):
         """Return the table for notebooks."""
-        facts = [*self.header, *([("note", self.notes)] if self.notes else [])]
+        facts = self._facts()
         out = [f"<p><b>{escape(self.title)}</b></p>", "<table>"]
         out += [f"<tr>{_tags('th', [name])}{_tags('td', [value])}</tr>" for name, value in facts]
         out += ["</table>", "<table>"]
-        for part, rows in self._sections():
+        for part, rows, free in self._sections():
+            if not free:
+                out.append(f"<tr>{_tags('th', [part, _REFERENCE])}</tr>")
+                continue
             out.append(f"<tr>{_tags('th', [part, *self._headings()])}</tr>")
             out += [f"<tr>{_tags('td', [name, *cells])}</tr>" for name, cells in rows]
         return "\n".join([*out, "</table>"])
@@ -121,6 +195,8 @@ def _place(entry):
 
 
 def _cell(value, form):
+    if form == _FORMATS[3] and value < _TINY:
+        return "< 2e-16"
     return format(value, form) if np.isfinite(value) else "-"
 
 

@@ -12,7 +12,7 @@ from smoe.validation.objects import (
 from smoe.validation.params import check_params
 from smoe.validation.randomness import check_generator, check_seed, own_generator
 from smoe.validation.response import check_response, remark_on_response
-from smoe.validation.rows import MISSING, check_groups, check_rows, check_weights
+from smoe.validation.rows import MISSING, check_groups, check_rows, check_weights, may_count_rows
 from smoe.validation.scalars import check_choice, check_floats, check_index, check_level, check_number
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "check_rows",
     "check_seed",
     "check_weights",
+    "may_count_rows",
     "own_generator",
     "remark_on_response",
 ]

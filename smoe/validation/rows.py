@@ -10,10 +10,11 @@ from sklearn.utils.validation import check_array, validate_data
 from smoe.validation.response import check_response
 from smoe.validation.scalars import check_number, refuse_masked
 
-__all__ = ["MISSING", "check_groups", "check_rows", "check_weights"]
+__all__ = ["MISSING", "check_groups", "check_rows", "check_weights", "may_count_rows"]
 
 MISSING = object()  # a response that is not wanted; None is one that was forgotten
 _LARGEST_TOTAL = 1e303  # of weights: times a log density it is still a float64
+_FAR = 4.0  # times too large or too small a sum of weights to be about the number of rows
 
 
 def check_rows(estimator, X, y=MISSING, **settings):
@@ -107,6 +108,17 @@ def check_weights(sample_weight, n_samples):
     return weight
 
 
+def may_count_rows(weight):
+    """Whether positive weights may be numbers of rows, or add up to about theirs.
+
+    Standard errors of weights that do neither are wrong by a factor of two or more. Equal weights are left alone.
+    """
+    n, first = len(weight), weight[0]
+    if not weight.strides[0] or n / _FAR <= weight.sum() <= n * _FAR or np.all(weight == first):
+        return True
+    return bool(np.all(weight == np.round(weight)))
+
+
 def check_groups(groups, n_samples):
     """Return the number of each row's group, (n_samples,), from labels of any one kind."""
     refuse_masked(groups, "groups")
@@ -121,5 +133,7 @@ def check_groups(groups, n_samples):
         raise ValueError("groups has NaN or NaT; give every row a label, or leave the rows out.")
     try:
         return np.unique(groups, return_inverse=True)[1]
-    except TypeError as error:
-        raise ValueError(f"groups must have labels of one kind, none missing: {error}.") from None
+    except TypeError:
+        raise ValueError(
+            "groups must have labels of one kind, none missing: all text or all numbers; fill or leave out the rest."
+        ) from None

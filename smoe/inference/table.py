@@ -1,0 +1,188 @@
+"""Tables of text: for terminals, notebooks, LaTeX and data frames; and several fits side by side."""
+
+import re
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from smoe.params import flatten
+from smoe.texts import printable
+from smoe.validation import check_mixture
+
+__all__ = ["Table", "compare_fits", "estimate_cell", "latex_tabular"]
+
+_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+_TEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Table:
+    """Cells of text under headings; ``print`` it, look at it in a notebook, or take ``to_latex()``.
+
+    Attributes
+    ----------
+    title : str
+    columns : list of str
+        The headings.
+    sections : list of (str, list of (str, list of str))
+        Names of sections with their rows: a label, and a cell for each column.
+    """
+
+    title: str
+    columns: list
+    sections: list
+
+    def __str__(self):
+        """Return the table as text."""
+        columns = [printable(column) for column in self.columns]
+        sections = [(part, [(printable(name), cells) for name, cells in rows]) for part, rows in self.sections]
+        rows = [row for _, rows in sections for row in rows]
+        label = max([len(name) for name, _ in rows] + [len(part) for part, _ in sections]) + 4
+        cells = [columns, *(cells for _, cells in rows)]
+        widths = [max(len(line[j]) for line in cells) + 2 for j in range(len(columns))]
+
+        def line(name, cells):
+            return f"{name:<{label}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+
+        lines = [self.title, "=" * len(self.title), line("", columns)]
+        for part, rows in sections:
+            lines += ["", part, *(line(f"  {name}", cells).rstrip() for name, cells in rows)]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self):
+        """Return the table for notebooks."""
+        lines = [_html("th", ["", *self.columns])]
+        for part, rows in self.sections:
+            lines += [_html("th", [part, *[""] * len(self.columns)])]
+            lines += [_html("td", [name, *cells]) for name, cells in rows]
+        return "\n".join([f"<p><b>{escape(self.title)}</b></p>", "<table>", *lines, "</table>"])
+
+    def to_latex(self):
+        r"""Return a LaTeX ``tabular``; it needs ``\usepackage{booktabs}``."""
+        return latex_tabular(["", *self.columns], self.sections)
+
+    def to_frame(self):
+        """Return the cells as a pandas DataFrame; rows are called by section and label.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("to_frame() needs pandas: pip install pandas") from None
+        keys = [(part, name) for part, rows in self.sections for name, _ in rows]
+        cells = [cells for _, rows in self.sections for _, cells in rows]
+        return pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(keys), columns=self.columns)
+
+
+def _html(tag, cells):
+    return f"<tr>{''.join(f'<{tag}>{escape(printable(cell))}</{tag}>' for cell in cells)}</tr>"
+
+
+def latex_tabular(columns, sections):
+    r"""Return a LaTeX ``tabular`` with the rules of booktabs.
+
+    Parameters
+    ----------
+    columns : list of str
+        Headings, that of the labels included.
+    sections : list of (str, list of (str, list of str))
+    """
+    lines = [f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", r"\toprule", _tex_row(columns)]
+    for part, rows in sections:
+        lines += [r"\midrule", rf"\multicolumn{{{len(columns)}}}{{l}}{{{_tex(part)}}} \\"] if part else [r"\midrule"]
+        lines += [_tex_row([name, *cells]) for name, cells in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _tex_row(cells):
+    return " & ".join(map(_tex, cells)) + r" \\"
+
+
+def _tex(text):
+    """Escape what LaTeX takes for commands; a hyphen before a first number is a minus sign."""
+    out = "".join(_TEX.get(sign, sign) for sign in printable(text))
+    return re.sub(r"^(-\d\S*)", r"$\1$", out)
+
+
+def estimate_cell(estimate, std_err):
+    """Return an estimate with its standard error in brackets."""
+    error = f" ({std_err:.3g})" if np.isfinite(std_err) else ""
+    return f"{estimate:.4g}{error}"
+
+
+def compare_fits(models, labels=None):
+    """Return several fits side by side: estimates with standard errors in brackets, and their criteria.
+
+    Parameters
+    ----------
+    models : list of MoERegressor
+        Fitted, of any gates and numbers of experts.
+    labels : list of str or None, default=None
+        What to call them; None for (1), (2), ...
+
+    Returns
+    -------
+    Table
+        ``print`` it, or take ``to_latex()``. Standard errors are those of ``model.covariance()``, where there are any;
+        the last row says which fits are certified maxima.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No list of fitted models, or labels of another length.
+
+    Examples
+    --------
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.datasets import load_engel
+    >>> from smoe.inference import compare_fits
+    >>> X, y = load_engel(return_X_y=True)
+    >>> fits = [SoftmaxMoERegressor(k, random_state=0).fit(X, y) for k in (1, 2)]
+    >>> table = compare_fits(fits, ["one line", "two lines"])
+    >>> print(table.to_frame().loc[[("expert 0", "x0"), ("fit", "log-likelihood")]])
+                                one line       two lines
+    expert 0 x0              0.4852 (0.0143)  0.6104 (0.0243)
+    fit      log-likelihood       -1445.675       -1369.561
+    """
+    if not isinstance(models, list | tuple) or not models:
+        raise TypeError(f"models must be a list of fitted models, got {models!r}.")
+    models = [check_mixture(model, f"models[{i}]") for i, model in enumerate(models)]
+    labels = [f"({i + 1})" for i in range(len(models))] if labels is None else [str(label) for label in labels]
+    if len(labels) != len(models):
+        raise ValueError(f"labels must be one per model, {len(models)}, got {len(labels)}.")
+    return Table("Fits side by side", labels, [*_estimates(models), ("fit", _criteria(models))])
+
+
+def _estimates(models):
+    """Yield sections of parameters, each with a cell for every model; pinned entries are left out."""
+    sections = {}
+    for i, model in enumerate(models):
+        errors = flatten(model._covariance.standard_errors)
+        values = zip(model._covariance.entries, flatten(model.params_), errors, model._pinned(), strict=True)
+        for entry, estimate, error, pinned in values:
+            if not pinned:
+                rows = sections.setdefault(entry.section, {})
+                row = rows.setdefault((entry.field, entry.label), [""] * len(models))
+                row[i] = estimate_cell(estimate, error)
+    for part in sorted(sections, key=lambda part: (part.split()[0], len(part), part)):
+        yield part, [(label, cells) for (_, label), cells in sections[part].items()]
+
+
+def _criteria(models):
+    """Rows of facts on the fits."""
+    facts = {
+        "rows": "{0.n_samples_:g}",
+        "log-likelihood": "{0.loglik_:.3f}",
+        "free parameters": "{0.n_parameters_}",
+        "AIC": "{0.aic_:.3f}",
+        "BIC": "{0.bic_:.3f}",
+    }
+    rows = [(name, [form.format(model) for model in models]) for name, form in facts.items()]
+    return [*rows, ("certified", ["yes" if model.converged_ else "no" for model in models])]
