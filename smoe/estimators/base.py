@@ -185,28 +185,30 @@ class MixtureEstimator(BaseEstimator):
         original, response = X, _name_of(y)
         X, y, weight = self._validated(X, y, sample_weight)
         columns = Columns.of(self)
-        roles, sides = self._chosen(original, columns)
+        roles, chosen = self._chosen(original, columns)
         model = self._resolved_model()
         solver = self._resolved_solver(model.gate)
         solver.check()
         check_n_jobs(self.n_jobs)
-        start, n_init = self._resolved_start(model, *map(len, sides))
+        start = self._resolved_start(model, *map(len, chosen.values()))
         roles.check(X, columns.named())
         model.expert.check_response(y)
         model = model._replace(expert=model.expert.bind(y))
-        own = {"columns": columns, "response": response, "n_jobs": self.n_jobs, "counts_rows": may_count_rows(weight)}
-        return self._climb(model, (X, y, weight), sides, roles, solver, start, n_init, own), len(X)
+        known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
+        known |= {"counts_rows": may_count_rows(weight), **chosen}
+        return self._climb(model, (X, y, weight), roles, start, known), len(X)
 
     @driving
-    def _climb(self, model, rows, sides, roles, solver, start, n_init, own):
-        """Search, and keep what is found with what is known of it (own); return the working coordinates."""
+    def _climb(self, model, rows, roles, start, known):
+        """Search, and keep what is found beside what is known before; return the working coordinates."""
         n_threads = n_sharing(len(rows[0]), self.n_jobs)
+        sides = known["gate_columns"], known["expert_columns"]
         scaling = standardise(model, *rows, *sides, n_threads=n_threads)
         blocks = Blocks(model, *rows, scaling, roles).shared_by(n_threads)
-        tol, rng = getattr(solver, "tol", self.tol), check_generator(self.random_state)
-        task = Task(model, None, self.n_experts, scaling)
-        fit, certificate, starts = search(task, blocks, start, n_init, solver, tol, rng, self.n_jobs, self.verbose)
-        self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, solver=solver, **own)
+        tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
+        task, settings = Task(model, None, self.n_experts, scaling), (tol, rng, self.n_jobs, self.verbose)
+        fit, certificate, starts = search(task, blocks, *start, known["solver"], *settings)
+        self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
         return scaling
 
     def _validated(self, X, y, sample_weight):
@@ -223,10 +225,11 @@ class MixtureEstimator(BaseEstimator):
         """Return the roles of columns, and the columns of the gate and of the experts."""
         names, d = columns.names, columns.count
         roles = choose_roles(X, names, d, offset=self.offset_feature, exposure=self.exposure_feature)
-        return roles, [
-            choose_columns(choice, X, names, d, argument, roles.columns)
-            for argument, choice in (("gate_features", self.gate_features), ("expert_features", self.expert_features))
-        ]
+        choices = {"gate": self.gate_features, "expert": self.expert_features}
+        return roles, {
+            f"{side}_columns": choose_columns(choice, X, names, d, f"{side}_features", roles.columns)
+            for side, choice in choices.items()
+        }
 
     def _resolved_model(self):
         """Make objects of names."""
@@ -296,9 +299,12 @@ def _name_of(y):
 def _warn(fit, scaling, n_rows):
     """Warn of aliased columns, of weights that count no rows, of a fit without certificate."""
     names = np.arange(fit.columns.count) if fit.columns.names is None else fit.columns.names
-    for side, view in (("gate", scaling.gate), ("expert", scaling.expert)):
+    for side, view, columns in (
+        ("gate", scaling.gate, fit.gate_columns),
+        ("expert", scaling.expert, fit.expert_columns),
+    ):
         if not view.kept.all():
-            columns = names[view.columns[~view.kept]].tolist()
+            columns = names[columns[~view.kept]].tolist()
             warnings.warn(
                 f"columns {columns} of X are constant or linear combinations of others: their {side} coefficients "
                 "are not identified and set to zero",

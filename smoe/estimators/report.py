@@ -21,7 +21,8 @@ def fitted_mixture(blocks, fit, certificate, **known):
     model, scaling, total = blocks.model, blocks.scaling, blocks.total_weight
     offset = scaling.loglik_offset(total)
     order, entropy = _stable_order(model, blocks, fit.params)
-    order, params, user, loglik = _reported(blocks, fit, order, offset)
+    units = Scaling.identity(known["gate_columns"], known["expert_columns"])
+    order, params, user, loglik = _reported(blocks, units, fit, order, offset)
     certificate = certificate.permuted(order)
     if not abs(loglik + offset - fit.loglik) <= _ALIKE * total:
         certificate = certificate.lost(loglik, fit.loglik - offset)
@@ -38,8 +39,6 @@ def fitted_mixture(blocks, fit, certificate, **known):
         score_norm=fit.score_norm,
         n_iter=fit.n_iter,
         trace=fit.trace - offset,
-        gate_columns=scaling.gate.columns,
-        expert_columns=scaling.expert.columns,
         roles=blocks.source.roles,
         **known,
     )
@@ -54,14 +53,13 @@ def _numbers_of_parameters(model, params):
     return {"n_parameters": n_free, "n_active_parameters": n_gate + round(share * (n_free - n_gate))}
 
 
-def _reported(blocks, fit, order, offset):
+def _reported(blocks, units, fit, order, offset):
     """Return the experts' order, the parameters in it (working and user's units), and their log-likelihood.
 
     Where rows lie on the boundaries of a gate that jumps, numbering the experts anew may change the density: then
     they stay in the order in which they were found.
     """
     model, scaling, source = blocks.model, blocks.scaling, blocks.source
-    units = Scaling.identity(scaling.gate.columns, scaling.expert.columns)
     rows = Blocks(model, source.X, source.y, source.weight, units, source.roles).shared_by(blocks.n_threads)
 
     def reported(order):
