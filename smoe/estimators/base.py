@@ -299,26 +299,21 @@ def _name_of(y):
 def _warn(fit, scaling, n_rows):
     """Warn of aliased columns, of weights that count no rows, of a fit without certificate."""
     names = np.arange(fit.columns.count) if fit.columns.names is None else fit.columns.names
-    for side, view, columns in (
-        ("gate", scaling.gate, fit.gate_columns),
-        ("expert", scaling.expert, fit.expert_columns),
-    ):
-        if not view.kept.all():
-            columns = names[columns[~view.kept]].tolist()
-            warnings.warn(
-                f"columns {columns} of X are constant or linear combinations of others: their {side} coefficients "
-                "are not identified and set to zero",
-                ConvergenceWarning,
-                stacklevel=3,
+    sides = ("gate", fit.gate_columns, scaling.gate.kept), ("expert", fit.expert_columns, scaling.expert.kept)
+    for side, columns, kept in sides:
+        if not kept.all():
+            message = (
+                f"columns {names[columns[~kept]].tolist()} of X are constant or linear combinations of others: their "
+                f"{side} coefficients are not identified and set to zero"
             )
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
     if not fit.counts_rows:
-        warnings.warn(
+        message = (
             f"sample_weight counts rows, and these weights, which add up to {fit.n_rows:.6g} on {n_rows} "
             "rows, cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "
-            "covariance('sandwich', X, y, sample_weight=..., weights='sampling')",
-            UserWarning,
-            stacklevel=3,
+            "covariance('sandwich', X, y, sample_weight=..., weights='sampling')"
         )
+        warnings.warn(message, UserWarning, stacklevel=3)
     if not fit.converged:
         advice = "what to do: see the guide's page on the certificate"
         message = f"not a certified maximum: {fit.certificate.status} ({advice})"

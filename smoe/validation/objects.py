@@ -61,7 +61,7 @@ def check_fitted(model, argument="model"):
     """Return a fitted estimator of mixtures of experts. A selection or a search stands for its best one."""
     model = getattr(model, "best_estimator_", model)
     if _is_value(model):
-        raise TypeError(f"{argument} must be an estimator, which can be fitted again; got its fitted_.")
+        raise TypeError(f"{argument} must be an estimator, which can be fitted again, and not its fitted_.")
     if isinstance(model, type) or not hasattr(model, "responsibilities"):
         hint = ""
         if hasattr(model, "steps"):
