@@ -85,7 +85,7 @@ def test_the_band_holds_the_data_when_columns_depend_on_each_other(two_columns):
     model, frame, y = two_columns
     covered = {}
     for others in ("near", "average", "median"):
-        found = curves(model, frame, 0, others, 0.9, None)
+        found = curves(model.fitted_, frame, 0, others, 0.9, None)
         low, high = (np.interp(frame["a"], found.grid, edge) for edge in found.band)
         covered[others] = np.mean((low <= y) & (y <= high))
     assert abs(covered["near"] - 0.9) < 0.04 and covered["median"] < 0.6
@@ -96,7 +96,7 @@ def test_the_band_holds_the_data_when_columns_depend_on_each_other(two_columns):
 def test_partial_dependence_is_scikit_learns(two_columns):
     model, frame, y = two_columns
     frame = frame[:150]  # all rows are used
-    found = curves(model, frame, 1, "average", 0.8, None)
+    found = curves(model.fitted_, frame, 1, "average", 0.8, None)
     grid = found.grid[[3, 40, 90]]
     expected = partial_dependence(model, frame, ["b"], custom_values={"b": grid}, kind="average")["average"][0]
     np.testing.assert_allclose(found.mean[[3, 40, 90]], expected)
@@ -105,7 +105,7 @@ def test_partial_dependence_is_scikit_learns(two_columns):
 @pytest.mark.parametrize("others", ["near", "average"])
 def test_averages_are_those_of_the_rows(two_columns, others):
     model, frame, _ = two_columns
-    found = curves(model, frame, 0, others, 0.8, 0.95)
+    found = curves(model.fitted_, frame, 0, others, 0.8, 0.95)
     np.testing.assert_allclose(found.mean, (found.proba * found.lines).sum(axis=1))
     grid, rows = _PLACES[others](frame.to_numpy(), 0)
     for at in (0, 50):
