@@ -1,5 +1,6 @@
 """The value that a fit leaves: it answers as the estimator does, nothing changes it, and functions take it."""
 
+import functools
 import inspect
 import pickle
 import subprocess
@@ -115,6 +116,16 @@ def test_estimators_of_one_gate_have_its_settings_in_its_place(estimator, gate, 
     assert all(one.kind is one.KEYWORD_ONLY for one in rest)
     with pytest.raises(TypeError, match="gate"):
         type(estimator)(gate="softmax")
+
+
+@pytest.mark.parametrize("name", ["predict", "loglik", "summary"])
+def test_signatures_are_those_of_methods(model, name):
+    bound = getattr(model, name)
+    wrapper = functools.wraps(bound)(lambda *args, **settings: bound(*args, **settings))
+    kept = list(inspect.signature(bound).parameters)
+    assert list(inspect.signature(getattr(MoERegressor, name)).parameters) == ["self", *kept]
+    assert list(inspect.signature(wrapper).parameters) == kept
+    assert bound.__name__ == name and len(inspect.getdoc(bound)) > 20
 
 
 def test_without_docstrings():

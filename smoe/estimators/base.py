@@ -50,9 +50,20 @@ def of_fit(function):
     def method(self, *args, **kwargs):
         return function(fit_of(self), *args, **kwargs)
 
-    first, *rest = (signature := inspect.signature(function)).parameters.values()
-    method.__signature__ = signature.replace(parameters=[first.replace(name="self"), *rest])
+    method.__wrapped__ = _with_self(function)
     return method
+
+
+def _with_self(function):
+    """Return what signatures are read from; a method's own ``__signature__`` would stick to wrappers of bound ones."""
+
+    @wraps(function)
+    def described():
+        raise NotImplementedError
+
+    first, *rest = (signature := inspect.signature(function)).parameters.values()
+    described.__signature__ = signature.replace(parameters=[first.replace(name="self"), *rest])
+    return described
 
 
 def from_fit(path):
