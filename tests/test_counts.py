@@ -158,7 +158,7 @@ def test_bad_data(change, words):
     "settings, words",
     [
         ({"exposure_feature": "hours"}, "exposure_feature: no column"),
-        ({"exposure_feature": ["x", "time"]}, "exposure_feature must be one column"),
+        ({"exposure_feature": ["x", "time"]}, "exposure_feature must be None or one column"),
         ({"exposure_feature": "time", "offset_feature": "time"}, "must be two columns"),
         ({"variance_floor": 1e-6}, "Poisson has no variance"),
     ],
