@@ -23,6 +23,7 @@ import argparse
 import os
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 # numba imports a package of this file's name where there is one.
@@ -89,7 +90,7 @@ def truth_of(name):
     X, y = draw(name, 2_000_000 if name == "t5" else 5000, 0)
     model.fit(X, y)
     if name != "t5":
-        model.params_ = MoEParams(gate.canonical(gate_params), expert)
+        model.fitted_ = replace(model.fitted_, params=MoEParams(gate.canonical(gate_params), expert))
     return flatten(model.params_), model.predict(PLACES), model.summary().names
 
 

@@ -10,8 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smoe.estimators import MoERegressor
-    from smoe.named import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+    from smoe.estimators import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
     from smoe.selection import MoERegressorSelect
 
 try:
@@ -20,11 +19,11 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
 _MODULES = {
-    "DenseToSparseMoERegressor": "smoe.named",
+    "DenseToSparseMoERegressor": "smoe.estimators",
     "MoERegressor": "smoe.estimators",
     "MoERegressorSelect": "smoe.selection",
-    "SoftmaxMoERegressor": "smoe.named",
-    "TopKMoERegressor": "smoe.named",
+    "SoftmaxMoERegressor": "smoe.estimators",
+    "TopKMoERegressor": "smoe.estimators",
 }
 
 __all__ = [

@@ -1,18 +1,22 @@
-"""What a fitted mixture answers: parameters, predictions, probabilities, criteria, samples."""
+"""What a fit leaves, as a value: it reads rows, predicts and samples."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
-from sklearn.utils.validation import check_is_fitted
 
-from smoe._kernels.posterior import entropies
 from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture
+from smoe.features import Roles
+from smoe.fields import entries
+from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams, flatten, n_experts_of
 from smoe.profile import profile
-from smoe.scaling import Scaling
-from smoe.validation import MISSING, check_floats, check_n_jobs, check_rows, check_weights
+from smoe.scaling import Scaling, standardise
+from smoe.solvers import Certificate, Solver
+from smoe.validation import MISSING, Columns, check_floats, check_groups, check_n_jobs, check_weights
 
 __all__ = ["ExpertLoad", "FittedMixture"]
 
@@ -49,40 +53,165 @@ def _checked(found):
     return found
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class FittedMixture:
-    """Methods of an estimator that has ``params_`` in the user's units, ``gate_``, ``expert_`` and its columns."""
+    """What a fit leaves: ``fitted_`` of an estimator. It predicts, and inference, diagnostics and plots take it.
+
+    A value, which nothing changes. It knows the fit and not the settings of the estimator, so what fits again (a
+    bootstrap, a selection) needs the estimator itself.
+
+    Attributes
+    ----------
+    model : MixtureOfExperts
+        Gate, family and penalties, resolved.
+    params : MoEParams
+        In the user's units.
+    loglik : float
+        Log-likelihood of ``params``: the natural logarithm of the density, total over rows, times the weights.
+    n_parameters, n_active_parameters : int
+        Free parameters, and those that take part in one prediction.
+    n_rows : float
+        The sum of the weights.
+    entropy : float
+        Of the responsibilities, total over rows.
+    certificate : Certificate
+        Whether this is a maximum.
+    covariance : Covariance
+        Of the parameters, from the observed information.
+    score_norm : float
+        Largest absolute entry of the score per row, in standardised units.
+    n_iter : int
+        Iterations of the winning start on all rows.
+    trace : ndarray of shape (n_iterations + 1,)
+        Log-likelihood before the first and after each of these iterations.
+    starts : list of StartRecord
+        What became of each start.
+    solver : Solver
+        What climbed.
+    columns : Columns
+        Number and names of the columns of X.
+    gate_columns, expert_columns : ndarray of int
+        Those that gate and experts see.
+    roles : Roles
+        Those that are an offset or an exposure.
+    response : str or None
+        The name of y.
+    counts_rows : bool
+        Whether the weights can be numbers of rows.
+    n_jobs : int or None
+        Number of threads that share rows.
+    """
+
+    model: MixtureOfExperts
+    params: MoEParams
+    loglik: float
+    n_parameters: int
+    n_active_parameters: int
+    n_rows: float
+    entropy: float
+    certificate: Certificate
+    covariance: Covariance
+    score_norm: float
+    n_iter: int
+    trace: np.ndarray
+    starts: list
+    solver: Solver
+    columns: Columns
+    gate_columns: np.ndarray
+    expert_columns: np.ndarray
+    roles: Roles
+    response: str | None = None
+    counts_rows: bool = True
+    n_jobs: int | None = None
+
+    def __repr__(self):
+        gate, expert = self.model.gate, self.model.expert
+        return f"FittedMixture({gate!r}, {expert!r}, n_experts={self.n_experts}, loglik={self.loglik:.6g})"
 
     @property
-    def _model(self):
-        return MixtureOfExperts(self.gate_, self.expert_, self.penalties_)
+    def n_experts(self):
+        """Number of experts."""
+        return n_experts_of(self.params)
 
-    def __getattr__(self, name):
-        """Return an array of the parameters: ``gate_coef_``, ``expert_intercept_``, ... for every field there is."""
-        side, _, field = name.rstrip("_").partition("_")
-        params = vars(self).get("params_")
-        if params is not None and name.endswith("_") and field in getattr(getattr(params, side, None), "_fields", ()):
-            return getattr(getattr(params, side), field)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    @property
+    def converged(self):
+        """Whether the fit is a certified maximum."""
+        return self.certificate.valid
 
-    def _blocks(self, X, y=MISSING, sample_weight=None, copy=False):
-        """Validate new data and return its blocks, in the user's units."""
-        check_is_fitted(self)
-        X, y = check_rows(self, X, y, reset=False, copy=copy)
+    @property
+    def status(self):
+        """Why it is none, or "converged"."""
+        return "; ".join(filter(None, [self.certificate.status, self.model.remark]))
+
+    @property
+    def aic(self):
+        """Akaike's criterion on the data of the fit, -2 l + 2 df."""
+        return 2.0 * self.n_parameters - 2.0 * self.loglik
+
+    @property
+    def bic(self):
+        """The Bayesian criterion on the data of the fit, -2 l + df log n."""
+        return self.n_parameters * np.log(self.n_rows) - 2.0 * self.loglik
+
+    @property
+    def icl(self):
+        """BIC plus twice the entropy of the responsibilities."""
+        return self.bic + 2.0 * self.entropy
+
+    def array(self, name):
+        """Return the array of the parameters with this ``name``, such as "gate_coef", or None."""
+        part, _, field = name.partition("_")
+        found = getattr(self.params, part, None)
+        return getattr(found, field) if field in getattr(found, "_fields", ()) else None
+
+    def entries(self, names=None):
+        """Return what the entries of the parameters are, in flat order, with these names for the columns of X."""
+        names = self.columns.named(names)
+        gate, expert = ([names[j] for j in columns] for columns in (self.gate_columns, self.expert_columns))
+        return [
+            *entries("gate", self.params.gate, self.model.gate.fields, gate),
+            *entries("expert", self.params.expert, self.model.expert.fields, expert),
+        ]
+
+    @property
+    def pinned(self):
+        """Which entries the gate's convention pins to zero, in flat order; a temperature may be pinned elsewhere."""
+        gate, expert = self.params
+        zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0)
+        return np.concatenate([zero, np.zeros(flatten(expert).size, dtype=bool)])
+
+    # Rows -------------------------------------------------------------------------------------------------------------
+
+    def blocks(self, X, y=MISSING, sample_weight=None, copy=False):
+        """Validate rows and return them as blocks, in the user's units; y is left out where it is not wanted.
+
+        With ``copy`` later changes of X do not matter to them.
+        """
+        X, y = self.columns.check_rows(X, y, copy=copy)
         weight = None if y is None else check_weights(sample_weight, len(y))
-        self.roles_.check(X, self._column_names())
+        self.roles.check(X, self.columns.named())
         if y is not None:
-            self.expert_.check_response(y)
-        scaling = Scaling.identity(self.gate_columns_, self.expert_columns_)
-        blocks = Rows(self._model, X, y, weight, scaling, self.roles_)
+            self.model.expert.check_response(y)
+        scaling = Scaling.identity(self.gate_columns, self.expert_columns)
+        blocks = Rows(self.model, X, y, weight, scaling, self.roles)
         return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))
 
-    def _column_names(self, names=None):
-        """Return these names for the columns of X, or those of the data, or x0, x1, ..."""
-        if names is None:
-            names = getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)])
-        if not isinstance(names, list | tuple | np.ndarray) or len(names) != self.n_features_in_ or np.ndim(names[0]):
-            raise ValueError(f"names must be a list of {self.n_features_in_}, one per column of X, got {names!r}.")
-        return [str(name) for name in names]
+    def working_blocks(self, X, y, sample_weight=None, groups=None):
+        """Return the rows of positive weight in the coordinates that fits work in, and the number of each row's group.
+
+        ``groups`` are labels of the rows, or None; then there are no numbers.
+        """
+        source = self.blocks(X, y, sample_weight).source
+        codes = None if groups is None else check_groups(groups, len(source.X))
+        X, y, weight, used = source.X, source.y, source.weight, source.weight > 0
+        if not used.all():
+            X, y, weight, codes = X[used], y[used], weight[used], None if codes is None else codes[used]
+        if codes is not None and codes.min() == codes.max():
+            raise ValueError("groups: all rows are in one group; a clustered covariance needs many.")
+        scaling = standardise(self.model, X, y, weight, self.gate_columns, self.expert_columns)
+        return Blocks(self.model, X, y, weight, scaling, self.roles), codes
+
+    # What it answers, as estimators do --------------------------------------------------------------------------------
 
     def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
         """Return the mean of y given x; on request its standard deviation too, or quantiles or an interval instead.
@@ -116,10 +245,10 @@ class FittedMixture:
             return self.predict_quantiles(X, quantiles)
         if coverage is not None:
             return self.predict_interval(X, coverage)
-        blocks = self._blocks(X)
+        blocks = self.blocks(X)
         if not return_std:
-            return blocks.map(self._model.mean, self.params_)
-        return tuple(blocks.map(self._model.mean_and_std, self.params_))
+            return blocks.map(self.model.mean, self.params)
+        return tuple(blocks.map(self.model.mean_and_std, self.params))
 
     def predict_distribution(self, X):
         """Return the distributions of y given x, one for each row.
@@ -140,8 +269,8 @@ class FittedMixture:
         return self._distribution(X, copy=True)
 
     def _distribution(self, X, copy=False):
-        blocks = self._blocks(X, copy=copy)
-        return ConditionalMixture(self._model, self.params_, blocks)
+        blocks = self.blocks(X, copy=copy)
+        return ConditionalMixture(self.model, self.params, blocks)
 
     def predict_quantiles(self, X, q):
         """Return quantiles of y given x.
@@ -173,18 +302,18 @@ class FittedMixture:
 
     def gate_proba(self, X):
         """Return the gate's probability of each expert, (n_samples, n_experts)."""
-        return self._blocks(X).map(self._model.gate_proba, self.params_).T
+        return self.blocks(X).map(self.model.gate_proba, self.params).T
 
     def responsibilities(self, X, y):
         """Return the probability of each expert given x and y, (n_samples, n_experts)."""
-        return self._blocks(X, y).map(self._model.responsibilities, self.params_).T
+        return self.blocks(X, y).map(self.model.responsibilities, self.params).T
 
     def expert_predict(self, X):
         """Return the mean of y under each expert, (n_samples, n_experts).
 
         Not to be confused with ``predict_expert``, which says which expert the gate prefers.
         """
-        return self._blocks(X).map(lambda b, p: self.expert_.mean(b.rows, p.expert), self.params_).T
+        return self.blocks(X).map(lambda b, p: self.model.expert.mean(b.rows, p.expert), self.params).T
 
     def predict_expert(self, X):
         """Return the index of the expert that the gate prefers, (n_samples,): the class of a row before y is seen.
@@ -205,8 +334,8 @@ class FittedMixture:
             the experts whose probabilities add up to less than one row (rows of equal X count each: they may differ
             in y).
         """
-        blocks = self._blocks(X)
-        proba = blocks.map(self._model.gate_proba, self.params_)
+        blocks = self.blocks(X)
+        proba = blocks.map(self.model.gate_proba, self.params)
         first = np.bincount(proba.argmax(axis=0), minlength=len(proba)) / len(blocks)
         dead = np.flatnonzero(proba.sum(axis=1) < 1.0)
         return ExpertLoad(first, (proba > 0).mean(axis=1), proba.mean(axis=1), dead)
@@ -239,8 +368,7 @@ class FittedMixture:
         waiting  70.9 (13.6)  54.5 (5.79)  80 (6.02)
         """
         proba = self.gate_proba(X) if y is None else self.responsibilities(X, y)
-        names = self._column_names(names)
-        return profile(proba, check_rows(self, X, reset=False)[0], names)
+        return profile(proba, self.columns.check_rows(X)[0], self.columns.named(names))
 
     def standardised_gate_coef(self, X):
         """Return the gate's slopes per standard deviation of each column over these rows, comparable across columns.
@@ -255,9 +383,8 @@ class FittedMixture:
         ndarray of shape (n_experts, n_gate_features)
             Log odds against the last expert; its row is zero.
         """
-        check_is_fitted(self)
-        X = check_rows(self, X, reset=False)[0]
-        return self.gate_coef_ * np.array([X[:, j].std() for j in self.gate_columns_])
+        X = self.columns.check_rows(X)[0]
+        return self.array("gate_coef") * np.array([X[:, j].std() for j in self.gate_columns])
 
     def score_samples(self, X, y=None):
         """Return the log density (natural logarithm) of y given x for each row, (n_samples,).
@@ -275,32 +402,7 @@ class FittedMixture:
                 "last step, pipeline[-1].score_samples(pipeline[:-1].transform(X), y). For how sharp predictions are "
                 "see predict_distribution(X).std()."
             )
-        return self._blocks(X, y).map(lambda b, p: self._model.posterior(b, p)[2], self.params_)
-
-    def loglik(self, X, y, sample_weight=None):
-        """Return the log-likelihood: natural logarithms of densities, total over rows, times the weights."""
-        return float(self._blocks(X, y, sample_weight).sum(self._model.loglik, self.params_))
-
-    def aic(self, X, y, sample_weight=None):
-        """Return Akaike's criterion, -2 l + 2 df (smaller is better)."""
-        return -2.0 * self.loglik(X, y, sample_weight) + 2.0 * self.n_parameters_
-
-    def bic(self, X, y, sample_weight=None):
-        """Return the Bayesian criterion, -2 l + df log n with n the sum of the weights (smaller is better)."""
-        return self._bic(self._blocks(X, y, sample_weight))
-
-    def _bic(self, blocks):
-        loglik = blocks.sum(self._model.loglik, self.params_)
-        return float(-2.0 * loglik + self.n_parameters_ * np.log(blocks.total_weight))
-
-    def icl(self, X, y, sample_weight=None):
-        """Return the integrated complete-data criterion: BIC plus twice the entropy of the responsibilities."""
-
-        def entropy(block, params):
-            return float(entropies(self._model.posterior(block, params)[1], block.weight).sum())
-
-        blocks = self._blocks(X, y, sample_weight)
-        return self._bic(blocks) + 2.0 * blocks.sum(entropy, self.params_)
+        return self.blocks(X, y).map(lambda b, p: self.model.posterior(b, p)[2], self.params)
 
     def sample(self, X, random_state=None):
         """Draw one response for each row of X, (n_samples,)."""

@@ -4,8 +4,10 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from smoe.criteria import loglik
+from smoe.estimators import MixtureEstimator
 from smoe.fitted import FittedMixture
-from smoe.validation import check_floats, check_response, check_weights
+from smoe.validation import check_floats, check_response, check_weights, fit_of
 
 __all__ = ["crps", "crps_scorer", "mean_loglik_scorer", "pinball", "pinball_scorer"]
 
@@ -50,7 +52,7 @@ def mean_loglik_scorer(estimator, X, y, sample_weight=None):
     """
     model, X = _mixture(estimator, X)
     weight = check_weights(sample_weight, len(y))
-    return model.loglik(X, y, weight) / float(weight.sum())
+    return loglik(model, X, y, weight) / float(weight.sum())
 
 
 def crps(estimator, X, y):
@@ -198,7 +200,7 @@ def pinball_scorer(estimator, X, y, sample_weight=None, q=(0.1, 0.5, 0.9)):
 
 def _mixture(estimator, X):
     """Return the mixture of experts at the end of pipelines and searches, and X as it gets it."""
-    while not isinstance(estimator, FittedMixture):
+    while not isinstance(estimator, MixtureEstimator | FittedMixture):
         check_is_fitted(estimator)
         if isinstance(estimator, Pipeline):
             X, estimator = estimator[:-1].transform(X) if len(estimator) > 1 else X, estimator[-1]
@@ -209,4 +211,4 @@ def _mixture(estimator, X):
                 f"{type(estimator).__name__} has no predicted distribution: the last step must be a mixture of "
                 "experts, such as MoERegressor, fitted to y as it is."
             )
-    return estimator, X
+    return fit_of(estimator) if isinstance(estimator, MixtureEstimator) else estimator, X

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe.datasets import make_moe
-from smoe.named import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+from smoe.estimators import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 
 __all__ = ["warm_up"]
 

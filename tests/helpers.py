@@ -1,6 +1,7 @@
 """What several test modules need: registry entries, random parameters, small problems."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -111,7 +112,12 @@ def wearing(expert, params, X):
     y = np.random.default_rng(0).normal(size=len(X))
     model = quietly(MoERegressor(k, random_state=0, max_iter=1).fit, X, y)
     gate = model.gate_.init_params(k, X.shape[1])
-    model.expert_, model.params_ = expert, MoEParams(gate, params)
+    return altered(model, model=model.fitted_.model._replace(expert=expert), params=MoEParams(gate, params))
+
+
+def altered(model, **fields):
+    """The same estimator, which answers as if its fit had left these fields."""
+    model.fitted_ = replace(model.fitted_, **fields)
     return model
 
 

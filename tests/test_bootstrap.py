@@ -9,7 +9,7 @@ from joblib import parallel_config
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 
-from helpers import assert_close, quietly
+from helpers import altered, assert_close, quietly
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.blocks import Blocks
 from smoe.inference import bootstrap
@@ -105,16 +105,16 @@ def test_labels_are_matched_when_a_refit_is_permuted(by, order):
     X, y = x[:, None] * 1e4, np.array([5, 0, -5])[group] + np.array([0, 2, 0])[group] * x + 0.3 * rng.normal(size=600)
     model = SoftmaxMoERegressor(3, random_state=0).fit(X, y)
     columns = model.gate_columns_, model.expert_columns_
-    blocks = Blocks(model._model, X, y, None, standardise(model._model, X, y, np.ones(600), *columns))
+    blocks = Blocks(model.fitted_.model, X, y, None, standardise(model.fitted_.model, X, y, np.ones(600), *columns))
     refit = model.params_._replace(expert=model.params_.expert._replace(variance=1.3 * model.expert_variance_))
-    assert_close(match_experts(model._model, blocks, model.params_, permute(refit, order), by), refit, atol=1e-9)
+    assert_close(match_experts(model.fitted_.model, blocks, model.params_, permute(refit, order), by), refit, atol=1e-9)
 
 
 def test_refits_are_matched_to_an_original_with_labels_of_its_own(pair):
     fitted, X, y = pair
     model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
-    model.params_ = permute(fitted.params_, [1, 0])
-    model.params_ = model.params_._replace(gate=model.gate_.canonical(model.params_.gate))
+    params = permute(fitted.params_, [1, 0])
+    altered(model, params=params._replace(gate=model.gate_.canonical(params.gate)))
     result = bootstrap(model, X, y, 5, "case", random_state=0)
     assert np.all(np.abs(result.params.expert.coef - model.expert_coef_) < 0.5)
     assert np.all(result.params.gate.coef[:, 1] == 0)

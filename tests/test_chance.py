@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers import quietly
+from helpers import altered, quietly
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.blocks import _SORTED, Blocks
 from smoe.chance import chance, excess, load_of, merit, preference, prices
@@ -84,7 +84,7 @@ def test_bounded_densities_and_one_expert_pay_nothing():
     assert prices(model, blocks, load).excess[0] == 0.0 < prices(model, blocks, load).excess[1]
     assert not prices(MixtureOfExperts(model.gate, Bounded()), blocks, load).excess.any()
     one = quietly(SoftmaxMoERegressor(1).fit, X[:3], y[:3])
-    assert one._certificate.price == 0.0 and not one._certificate.checked
+    assert one.fitted_.certificate.price == 0.0 and not one.fitted_.certificate.checked
 
 
 def test_loads_are_the_responsibilities():
@@ -164,8 +164,8 @@ def test_the_table_charges_the_price():
 def test_chance_lines_are_not_certified(n_experts):
     X, y = line(2, 40, 1)
     fit = quietly(SoftmaxMoERegressor(n_experts, random_state=0, **CONSTANT).fit, X, y)
-    doubted = [one for one in fit._certificate.checked if not one.passed]
-    assert not fit.converged_ and doubted and not fit._certificate.degenerate
+    doubted = [one for one in fit.fitted_.certificate.checked if not one.passed]
+    assert not fit.converged_ and doubted and not fit.fitted_.certificate.degenerate
     rows = fit.responsibilities(X, y).sum(axis=0)
     for one in doubted:
         assert one.rows == pytest.approx(rows[one.expert])
@@ -178,7 +178,7 @@ def test_chance_lines_are_not_certified(n_experts):
 def test_the_loss_is_that_of_dropping_the_expert(settings):
     X, y = group(0, 100, 10, 0.05, 3)
     fit = SoftmaxMoERegressor(2, random_state=0, **settings).fit(X, y)
-    [checked] = fit._certificate.checked
+    [checked] = fit.fitted_.certificate.checked
     assert checked.passed and fit.converged_ and f"expert {checked.expert}: 10.2 of 100" in str(fit.diagnose(X, y))
     assert checked.chance == pytest.approx(chance(checked.rows, 100, 2))
     assert checked.loss == pytest.approx(drop_expert(fit, checked.expert, X, y).loss)
@@ -196,7 +196,7 @@ def test_no_more_rows_than_coefficients():
         ),
     )
     fit = quietly(SoftmaxMoERegressor(2, start=alone, variance_floor=1e-4, **CONSTANT).fit, X, y)
-    assert not fit.converged_ and fit._certificate.price == np.inf
+    assert not fit.converged_ and fit.fitted_.certificate.price == np.inf
 
 
 def test_merit_of_screened_starts_is_that_of_ends():
@@ -204,7 +204,7 @@ def test_merit_of_screened_starts_is_that_of_ends():
     fit = SoftmaxMoERegressor(2, random_state=0, **CONSTANT).fit(X, y)
     model, blocks, params = working(fit, X, y)
     sample = blocks.representatives(1000, np.random.default_rng(0))
-    given = fit._certificate
+    given = fit.fitted_.certificate
     end = type("End", (), {"params": params, "loglik": fit.loglik_, "objective": None})
     wanted = preference(False, fit.loglik_, given.price)
     for rows in (blocks, sample):
@@ -243,8 +243,8 @@ def test_weighted_repeated_and_scaled_rows_get_one_verdict(data, verdict):
     assert all(verdict in fit.status_ for fit in fits)
     assert len({fit.converged_ for fit in fits}) == 1
     np.testing.assert_allclose([fits[1].loglik_, fits[2].loglik_ / 7], fits[0].loglik_, rtol=1e-7)
-    np.testing.assert_allclose(fits[1]._certificate.price, fits[0]._certificate.price, rtol=1e-5)
-    np.testing.assert_allclose(fits[2]._certificate.price, 7 * fits[0]._certificate.price, rtol=1e-5)
+    np.testing.assert_allclose(fits[1].fitted_.certificate.price, fits[0].fitted_.certificate.price, rtol=1e-5)
+    np.testing.assert_allclose(fits[2].fitted_.certificate.price, 7 * fits[0].fitted_.certificate.price, rtol=1e-5)
     found = [fit.diagnose(*v[:2], sample_weight=v[2]) for fit, v in zip(fits, variants, strict=True)]
     for one in found:
         np.testing.assert_allclose(one.distinct, found[0].distinct, rtol=1e-4)
@@ -343,7 +343,7 @@ def test_rows_that_tie_all_slopes(k, top_k, seed):
     assert fit.loglik(X, y) == pytest.approx(fit.loglik_, rel=1e-9)
     order = list(range(k))[::-1]
     wanted = fit.responsibilities(X, y)[:, order]
-    fit.params_ = permute(fit.params_, order)
+    altered(fit, params=permute(fit.params_, order))
     np.testing.assert_allclose(fit.responsibilities(X, y), wanted, atol=1e-12)
 
 

@@ -331,5 +331,5 @@ def test_warm_up(capsys, monkeypatch):
 
 
 def test_warm_up_knows_every_gate():
-    kinds = {type(estimator._resolved_gate()) for estimator in smoe.warm_up._ESTIMATORS.values()}
+    kinds = {type(estimator.gate) for estimator in smoe.warm_up._ESTIMATORS.values()}
     assert kinds >= set(GATES.values())

@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 
 import naive
 from families import Line, MultinomialExpert, NegativeBinomialExpert, PoissonExpert, SizedLine
-from helpers import quietly, wearing
+from helpers import altered, quietly, wearing
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_engel, load_faithful
 from smoe.diagnostics import diagnose, rootogram
@@ -73,7 +73,7 @@ def test_pit_values_are_uniform_under_the_true_model_only():
     truth = SoftmaxMoERegressor(2, random_state=0).fit(*crossing(300))
     gate = LinearGateParams(np.array([[-2.0], [0.0]]), np.zeros(2))
     expert = GaussianExpertParams(np.array([[-1.0], [2.0]]), np.array([-2.0, 1.0]), np.array([0.49, 0.25]))
-    truth.params_ = MoEParams(gate, expert)
+    altered(truth, params=MoEParams(gate, expert))
     right = truth.diagnose(X, y)
     assert right.uniformity[1] > 0.05 and right.problems == []
     assert abs(right.moments["mean"]) < 0.07 and abs(right.moments["sd"] - 1) < 0.05
@@ -132,7 +132,7 @@ def test_separation_emptiness_and_collapse_are_told(model):
     X, y = crossing(800)
     fit = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
     spike = fit.params_.expert._replace(variance=np.array([0.4, 1e-8 * y.var()]))
-    fit.params_ = fit.params_._replace(expert=spike)
+    altered(fit, params=fit.params_._replace(expert=spike))
     found = fit.diagnose(X, y)
     np.testing.assert_array_equal(found.collapsed, [False, True])
     assert told(found, "expert 1 has collapsed")
@@ -142,7 +142,8 @@ def test_agreement_of_the_starts(model):
     X, y = crossing(800)
     fit = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
     record, best = fit.starts_[0], fit.loglik_
-    fit.starts_ = [record._replace(loglik=best + d) for d in (0.0, 1e-9, -5.0, -6.0, -7.0, 3.0, np.nan)]
+    ends = [record._replace(loglik=best + d) for d in (0.0, 1e-9, -5.0, -6.0, -7.0, 3.0, np.nan)]
+    altered(fit, starts=ends)
     found = fit.diagnose(X, y)
     assert (found.n_finished, found.n_agree, found.n_higher) == (6, 2, 1)
     assert told(found, "2 of 6 starts reached this maximum: raise n_init") and told(found, "1 starts ended higher")
@@ -153,7 +154,8 @@ def test_overlapping_experts_are_told(model):
     fit = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
     gate, expert = fit.params_.gate, fit.params_.expert
     same = expert._replace(coef=0 * expert.coef, intercept=np.array([0.0, 1e-3]), variance=np.ones(2))
-    fit.params_ = fit.params_._replace(gate=gate._replace(coef=0 * gate.coef, intercept=np.zeros(2)), expert=same)
+    flat = gate._replace(coef=0 * gate.coef, intercept=np.zeros(2))
+    altered(fit, params=MoEParams(flat, same))
     assert fit.diagnose(X, y).entropy > 0.99 and told(fit.diagnose(X, y), "the experts overlap")
 
 
@@ -172,13 +174,10 @@ def test_residuals_of_counts_are_randomised():
     rng = np.random.default_rng(0)
     X = rng.uniform(0, 1, (3000, 1))
     model = SoftmaxMoERegressor(1).fit(X, rng.normal(size=3000))
-    model.expert_ = PoissonLines()
     y = rng.poisson(np.exp(X[:, 0])).astype(float)
-    model.params_ = model.params_._replace(
-        expert=model.params_.expert._replace(
-            coef=np.array([[1.0]]), intercept=np.array([0.0]), variance=np.array([1.0])
-        )
-    )
+    lines = GaussianExpertParams(np.array([[1.0]]), np.array([0.0]), np.array([1.0]))
+    recipe = model.fitted_.model._replace(expert=PoissonLines())
+    altered(model, model=recipe, params=model.params_._replace(expert=lines))
     distribution = model.predict_distribution(X)
     pit, residuals = quantile_residuals(distribution, y, 0)
     rate = np.exp(X[:, 0])

@@ -44,7 +44,7 @@ PUBLIC = [
 ]
 # The rest: their public names are documented where they are exported, or are inner parts.
 INNER = {
-    *("cli", "estimators", "fitted", "fused", "inferred", "named"),
+    *("cli", "criteria", "estimators", "fitted", "fused"),
     *("chance", "columns", "files", "rotation", "texts", "warm_up"),
     *("profile", "registry", "scaling", "search", "tables", "threads", "validation", "__main__"),
 }

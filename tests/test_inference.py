@@ -115,9 +115,11 @@ def test_a_learned_temperature_has_covariances_too():
     errors = flatten(model.standard_errors_)
     free = np.isfinite(errors)
     assert free.sum() == model.n_parameters_ == 10
-    block = Blocks.plain(model._model, moe.data, moe.target)
-    rows = naive.gradient(lambda p: block.map(lambda b, q: model._model.posterior(b, q)[2], p), model.params_, 1e-4)
-    found = row_scores(model._model, block.take(slice(None)), model.params_)
+    block = Blocks.plain(model.fitted_.model, moe.data, moe.target)
+    rows = naive.gradient(
+        lambda p: block.map(lambda b, q: model.fitted_.model.posterior(b, q)[2], p), model.params_, 1e-4
+    )
+    found = row_scores(model.fitted_.model, block.take(slice(None)), model.params_)
     np.testing.assert_allclose(found[free], rows[free], rtol=1e-6, atol=1e-6 * np.abs(rows).max())
     sandwich = model.covariance("sandwich", moe.data, moe.target).standard_errors
     np.testing.assert_allclose(flatten(sandwich)[free] / errors[free], 1.0, atol=0.5)  # the model is right

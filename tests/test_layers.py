@@ -17,8 +17,8 @@ LAYERS = [
     {"fused"},
     {"mixture"},
     {"columns", "rotation", "scaling", "blocks", "chance", "starts", "solvers", "search"},
-    {"inference", "distribution", "diagnostics", "fitted", "inferred", "profile"},
-    {"estimators", "named", "datasets", "simulation"},
+    {"criteria", "inference", "distribution", "diagnostics", "fitted", "profile"},
+    {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},
     {"plots", "warm_up"},
     {"cli", "__main__"},
@@ -90,7 +90,7 @@ def test_nothing_private_of_scikit_learn(path):
 
 # These are about one gate or one family, by their own words: losses and truths of published models, named estimators.
 OF_ONE_MODEL = {
-    *("named.py", "solvers/annealing.py", "datasets/_make.py"),
+    *("estimators/named.py", "solvers/annealing.py", "datasets/_make.py"),
     *(f"simulation/{name}.py" for name in ("voronoi", "_truths", "_protocols", "papers", "losses")),
 }
 OWNERS = {"gates", "experts", "families", "_kernels"}
@@ -109,6 +109,41 @@ def test_fields_of_parameters_are_known_to_their_owners_alone(path):
             assert node.arg not in names, f"line {node.value.lineno}: {node.arg}="
         if isinstance(node, ast.Constant):
             assert node.value not in names | {"variance"}, f"line {node.lineno}: {node.value!r}"
+
+
+def own_private(module):
+    """Private names that a module defines: functions, classes, fields, and what it keeps in ``self``."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
+            yield node.attr
+
+
+def asked_private(module):
+    """Line and name of what a module asks other objects for, in their private attributes."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute):
+            if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+                yield node.lineno, node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "hasattr", "attrgetter"):
+            yield from ((node.lineno, arg.value) for arg in node.args if isinstance(arg, ast.Constant))
+
+
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+WITH_NUMBA = {"_cache.py", "_signals.py"}  # what numba has no public name for
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name not in WITH_NUMBA], ids=str)
+def test_nobody_reaches_for_private_attributes_of_others(path):
+    """What a fit leaves is in ``fitted_``; estimators have no drawers that other modules know."""
+    module = tree(path)
+    allowed = OF_NAMED_TUPLES | {*own_private(module)}
+    for line, name in asked_private(module):
+        if str(name).startswith("_") and not str(name).startswith("__"):
+            assert name in allowed, f"line {line}: {name}"
 
 
 MACHINERY = {"_cache.py", "_signals.py"}  # around kernels: where they are kept, and signals

@@ -70,17 +70,17 @@ def test_singular_directions_are_named(moe):
     twice = [0, 1, 1]  # the second expert as two equal halves
     gate = LinearGateParams(coef[twice], intercept[twice] + np.log([2.0, 1.0, 1.0]))
     params = MoEParams(gate, type(expert)(*(field[twice] for field in expert)))
-    blocks = Blocks(fit._model, moe.data, moe.target, None, Scaling.identity([0], [0]))
+    blocks = Blocks(fit.fitted_.model, moe.data, moe.target, None, Scaling.identity([0], [0]))
     names = [
         Entry(side, k, e, (), None, e) for side, es in (("gate", "ab"), ("expert", "abv")) for k in range(3) for e in es
     ]
-    found = covariance(fit._model, blocks, params, Certificate(False, "singular", False, True), names)
+    found = covariance(fit.fitted_.model, blocks, params, Certificate(False, "singular", False, True), names)
     errors = found.standard_errors
     assert_close(permute(errors.expert, [0]), permute(fit.standard_errors_.expert, [0]), rtol=1e-5)
     assert np.isnan([field[1:] for field in errors.expert[1:]]).all() and np.isnan(errors.gate.coef).all()
     assert "expert 1: a" in found.reason and "expert 2: v" in found.reason and "gate 1: a" in found.reason
     assert "expert 0" not in found.reason
-    lost = covariance(fit._model, blocks, params, Certificate(False, "not there yet", False), names)
+    lost = covariance(fit.fitted_.model, blocks, params, Certificate(False, "not there yet", False), names)
     assert np.isnan(flatten(lost.standard_errors)).all() and "not there yet" in lost.reason
 
 
@@ -336,13 +336,13 @@ def test_top_2_allows_for_the_weights_within_the_supports():
     truth = MoEParams(gate, GaussianExpertParams(*lines))
     moe = make_moe(400, params=truth, gate=TopKGate(2), random_state=0)
     model = TopKMoERegressor(3, top_k=2, start=FromParams(truth), n_init=1).fit(moe.data, moe.target)
-    base, blocks = flatten(model.params_), Blocks.plain(model._model, moe.data, moe.target)
+    base, blocks = flatten(model.params_), Blocks.plain(model.fitted_.model, moe.data, moe.target)
     moves = kept_moves(TopKGate(2), model.params_.gate, blocks)
     assert moves.shape == (4, 3) and model.converged_
     basis = block_diag(np.vstack([moves, np.zeros((2, 3))]), np.eye(9))
 
     def loglik(coordinates):
-        return blocks.sum(model._model.loglik, unflatten(base + basis @ coordinates.theta, model.params_))
+        return blocks.sum(model.fitted_.model.loglik, unflatten(base + basis @ coordinates.theta, model.params_))
 
     V = np.linalg.inv(-naive.hessian(loglik, Coordinates(np.zeros(12)), step=2e-3))
     found = model.standard_errors_
@@ -355,5 +355,5 @@ def test_top_2_allows_for_the_weights_within_the_supports():
 
 
 def covariance_given_the_gate(model, blocks):
-    information = blocks.sum(model._model.curvature, model.params_).information[6:, 6:]
+    information = blocks.sum(model.fitted_.model.curvature, model.params_).information[6:, 6:]
     return np.sqrt(np.diag(np.linalg.inv(information)))

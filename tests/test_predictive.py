@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from families import Line, PoissonExpert
-from helpers import Problem, interrupt_of_compiled_code, quietly, wearing
+from helpers import Problem, altered, interrupt_of_compiled_code, quietly, wearing
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import make_moe
 from smoe.distribution import ConditionalMixture, HighestDensityRegions
@@ -103,8 +103,7 @@ def test_standard_deviations_far_away(fitted, moe):
     wanted = np.sqrt(fitted.expert_variance_)[proba.argmax(axis=1)]
     np.testing.assert_allclose(far.std()[alone], wanted[alone], rtol=1e-12)
     flat = fitted.params_.gate._replace(coef=np.zeros((3, 2)), intercept=np.zeros(3))
-    model = copy.copy(fitted)
-    model.params_ = fitted.params_._replace(gate=flat)
+    model = altered(copy.copy(fitted), params=fitted.params_._replace(gate=flat))
     lines = 1e200 * moe.data @ fitted.expert_coef_.T + fitted.expert_intercept_
     wanted = 1e200 * np.std(lines / 1e200, axis=1)
     np.testing.assert_allclose(model.predict(1e200 * moe.data, return_std=True)[1], wanted, rtol=1e-12)
@@ -245,7 +244,7 @@ def test_responsibilities_where_no_density_is_left(fitted):
 
     def far(intercept, variance, y):
         expert = GaussianExpertParams(np.zeros((2, 1)), np.array(intercept), np.array(variance))
-        model.params_ = MoEParams(flat, expert)
+        altered(model, params=MoEParams(flat, expert))
         return model.responsibilities([[0.0]], [y])[0]
 
     for y in (1e100, 1e160, 1e308, -1e160):

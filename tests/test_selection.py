@@ -11,7 +11,7 @@ from scipy.special import logsumexp, softmax
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
 
-from helpers import assert_close, quietly
+from helpers import altered, assert_close, quietly
 from naive import SOFTMAX_GAUSSIAN as twin
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_faithful, make_moe
@@ -70,7 +70,7 @@ def test_log_likelihood_never_falls(name, seed):
 
 def test_log_likelihood_never_falls_where_nothing_climbs(pair, monkeypatch):
     X, y, model = pair
-    poor = duplicated(model._model, model.params_, 0)
+    poor = duplicated(model.fitted_.model, model.params_, 0)
     poor = poor._replace(expert=poor.expert._replace(intercept=poor.expert.intercept + 50))
     monkeypatch.setattr(path, "split_starts", lambda *_: [poor])
     stuck = clone(MODEL).set_params(solver=EM(0), start="random", n_init=1)
@@ -105,11 +105,11 @@ def test_splits_leave_the_other_experts_alone(three):
 
 def test_regular_fits_go_before_collapsed_ones(pair):
     X, y, model = pair
-    spike = duplicated(model._model, model.params_, 0)
+    spike = duplicated(model.fitted_.model, model.params_, 0)
     spike.expert.variance[-1] = 1e-12
     spike = at_params(model, spike, X, y)
-    twice = at_params(model, duplicated(model._model, model.params_, 0), X, y)
-    spike.loglik_ = 1e6
+    twice = at_params(model, duplicated(model.fitted_.model, model.params_, 0), X, y)
+    altered(spike, loglik=1e6)
     one = merge_experts(model, 0, 1, X, y).estimator
     assert path.best_of([spike, twice], one, X, y, None) is twice
     assert path.best_of([spike], one, X, y, None) is spike
@@ -151,7 +151,7 @@ def test_order_of_rows_weights_and_repeats(pair):
 
 def test_equal_experts_merge_without_loss(pair):
     X, y, model = pair
-    twice = at_params(model, duplicated(model._model, model.params_, 1), X, y)
+    twice = at_params(model, duplicated(model.fitted_.model, model.params_, 1), X, y)
     copies = [k for k in range(3) if np.isclose(twice.expert_variance_, model.expert_variance_[1])[k]]
     merged = merge_experts(twice, *copies, X, y)
     assert abs(merged.loss) < 1e-7 and merged.estimator.n_experts == 2
@@ -201,7 +201,9 @@ def test_merging_and_dropping_behind_every_gate(name):
 
 def test_equal_experts_merge_first(pair):
     X, y, model = pair
-    twice = at_params(model, duplicated(model._model, duplicated(model._model, model.params_, 1), 0), X, y)
+    twice = at_params(
+        model, duplicated(model.fitted_.model, duplicated(model.fitted_.model, model.params_, 1), 0), X, y
+    )
     tree = dendrogram(twice, X, y)
     np.testing.assert_allclose(tree.heights[:2], 0, atol=1e-8)
     np.testing.assert_allclose(tree.loglik[:3], model.loglik_)
@@ -314,9 +316,8 @@ def test_neither_order_nor_units_matter(three, dissimilarity):
     tree = dendrogram(model, X, y, dissimilarity=dissimilarity)
     order = np.array([3, 5, 0, 1, 4, 2])
     shuffled = clone(model).set_params(n_experts=6)
-    shuffled.__dict__.update({**model.__dict__, "params_": permute(model.params_, order)})
-    params = shuffled.params_._replace(gate=model.gate_.canonical(shuffled.params_.gate))
-    shuffled.params_ = params
+    shuffled.fitted_, params = model.fitted_, permute(model.params_, order)
+    altered(shuffled, params=params._replace(gate=model.gate_.canonical(params.gate)))
     other = dendrogram(shuffled, X, y, dissimilarity=dissimilarity)
     np.testing.assert_allclose(other.heights, tree.heights, rtol=1e-6)
     back = [{tuple(sorted(order[list(group)])) for group in groups} for groups in other.groups]
@@ -347,7 +348,7 @@ def test_weights_are_repeats_and_dead_experts_merge(pair):
     one, two = dendrogram(six, X, y, weight), dendrogram(six, X[rows], y[rows])
     np.testing.assert_allclose(one.heights, two.heights, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(one.loglik, two.loglik)
-    params = duplicated(model._model, model.params_, 0)
+    params = duplicated(model.fitted_.model, model.params_, 0)
     params.gate.intercept[-1] -= 2000  # without any row
     tree = dendrogram(at_params(model, params, X, y), X, y)
     np.testing.assert_allclose(tree.heights[0], 0, atol=1e-8)

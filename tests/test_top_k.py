@@ -5,7 +5,7 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 
 import naive
-from helpers import Problem, assert_close, quietly, random_expert
+from helpers import Problem, altered, assert_close, quietly, random_expert
 from smoe import MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe._kernels.line_search import keep_pivots, nearest, search_lines, unevenness
 from smoe._kernels.line_sweep import best_on_line, sort_breaks
@@ -512,7 +512,8 @@ def test_expert_load(moe):
     np.testing.assert_allclose(load.first, [(proba.argmax(axis=1) == k).mean() for k in range(3)])
     np.testing.assert_allclose(load.selected.sum(), 2.0)
     assert load.dead.tolist() == [k for k in range(3) if proba[:, k].sum() < 1]
-    model.params_ = model.params_._replace(gate=LinearGateParams(np.zeros((3, 2)), np.array([0.0, -60.0, -60.0])))
+    gate = LinearGateParams(np.zeros((3, 2)), np.array([0.0, -60.0, -60.0]))
+    altered(model, params=model.params_._replace(gate=gate))
     assert model.expert_load(moe.data).dead.tolist() == [1, 2]
 
 

@@ -113,7 +113,7 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
 
     Parameters
     ----------
-    model : MoERegressor
+    model : MoERegressor or FittedMixture
         Fitted.
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
@@ -162,13 +162,13 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     <BLANKLINE>
     no problem found
     """
-    model, rng = check_mixture(model), check_generator(random_state)
-    blocks, mixture, params = _used(model, model._blocks(X, y, sample_weight)), model._model, model.params_
+    fit, rng = check_mixture(model), check_generator(random_state)
+    blocks, mixture, params = _used(fit, fit.blocks(X, y, sample_weight)), fit.model, fit.params
     distribution = ConditionalMixture(mixture, params, blocks)
     pit, residuals = quantile_residuals(distribution, blocks.source.y, rng)
     load, groups = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
-    n_finished, n_agree, n_higher = agreement(model.starts_, model.loglik_)
+    n_finished, n_agree, n_higher = agreement(fit.starts, fit.loglik)
     found = Diagnosis(
         residuals=residuals,
         pit=pit,
@@ -179,25 +179,25 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
         distinct=load.rows,
         mass=mass,
         first=first,
-        collapsed=_collapsed(model, blocks.source.y),
-        separated=groups is not None and model.gate_.smooth,
+        collapsed=_collapsed(fit, blocks.source.y),
+        separated=groups is not None and mixture.gate.smooth,
         entropy=entropy,
         n_finished=n_finished,
         n_agree=n_agree,
         n_higher=n_higher,
-        status=model.status_,
+        status=fit.status,
         problems=[],
-        checked=model._certificate.checked,
+        checked=fit.certificate.checked,
     )
-    found.problems.extend(problems_of(model, found, blocks.source.X, blocks.source.y))
+    found.problems.extend(problems_of(fit, found, blocks.source.X, blocks.source.y))
     return found
 
 
-def _used(model, blocks):
+def _used(fit, blocks):
     """Return the rows of positive weight."""
     source = blocks.source
     used = source.weight > 0
-    return blocks if used.all() else model._blocks(source.X[used], source.y[used], source.weight[used])
+    return blocks if used.all() else fit.blocks(source.X[used], source.y[used], source.weight[used])
 
 
 def _use(model, blocks, params):
@@ -218,13 +218,13 @@ def _uniformity(pit):
     return tuple(map(float, kstest(pit, "uniform")))
 
 
-def _collapsed(model, y):
+def _collapsed(fit, y):
     """Which experts have a variance on the floor, which is a share of the variance of y."""
-    expert, params, largest = model.expert_, model.params_.expert, max(np.abs(y).max(), np.finfo(float).tiny)
+    expert, params, largest = fit.model.expert, fit.params.expert, max(np.abs(y).max(), np.finfo(float).tiny)
     scale = largest * (y / largest).std()  # squares may leave float64
     if scale == 0:
         return np.zeros(len(params[0]), dtype=bool)
-    d = len(model.expert_columns_)
+    d = len(fit.expert_columns)
     return expert.at_bound(expert.unscale(params, np.zeros(d), np.ones(d), 0.0, 1.0 / scale))
 
 

@@ -16,23 +16,27 @@ _NEEDED = "Standard errors and tests need one."
 _MIXED = 0.9  # larger entropies are reported
 
 
-def problems_of(model, found, X, y):
+def problems_of(fit, found, X, y):
     """Return the problems of a `Diagnosis` as a list of sentences."""
-    names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(model.n_features_in_)])
-    fit, residuals = _problems_of_fit(model, found), _problems_of_residuals(model, found)
-    return [*_problems_of_response(model, y), *fit, *residuals, *_patterns(found, X, names)]
+    expert, patterns = fit.model.expert, _patterns(found, X, fit.columns.named())
+    return [
+        *_problems_of_response(expert, y),
+        *_problems_of_fit(fit, found),
+        *_problems_of_residuals(expert, found),
+        *patterns,
+    ]
 
 
-def _problems_of_response(model, y):
+def _problems_of_response(expert, y):
     """Say so if the response is not what the experts are for."""
-    if model.expert_.support.kind == "real" and (remark := remark_on_response(y)):
+    if expert.support.kind == "real" and (remark := remark_on_response(y)):
         yield f"{remark}."
 
 
-def _problems_of_fit(model, found):
+def _problems_of_fit(fit, found):
     """Say what is wrong with the fit itself."""
-    if not model.converged_:
-        flat = model._certificate.flat  # only directions that the data do not determine are wrong
+    if not fit.converged:
+        flat = fit.certificate.flat  # only directions that the data do not determine are wrong
         rest = "model.covariance() has the standard errors of all else." if flat else _NEEDED
         yield f"the fit is not a certified maximum: {found.status}. {rest}"
     for k in np.flatnonzero(found.collapsed):
@@ -53,11 +57,11 @@ def _problems_of_fit(model, found):
         yield "x and y hardly tell which expert a row comes from: the experts overlap, fewer may do (n_experts_test)."
 
 
-def _problems_of_residuals(model, found):
+def _problems_of_residuals(expert, found):
     """Say how the residuals' distribution departs from what the model implies."""
     r, n = found.residuals, len(found.residuals)
     if missing := int(np.isnan(r).sum()):
-        family = type(model.expert_).__name__
+        family = type(expert).__name__
         yield f"the residuals of {missing} rows are NaN: {family}.cdf is not a number at y, or below it."
         return
     if (p := found.uniformity[1]) < _LEVEL:

@@ -39,7 +39,7 @@ def rootogram(model, X, y, width=None):
 
     Parameters
     ----------
-    model : MoERegressor
+    model : MoERegressor or FittedMixture
         Fitted, with a family of whole numbers.
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)

@@ -15,7 +15,7 @@ from smoe.inference.matching import match_experts
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.scaling import Scaling, standardise
-from smoe.validation import check_choice, check_groups, check_mixture, check_n_jobs, check_number, check_seed
+from smoe.validation import check_choice, check_fitted, check_groups, check_n_jobs, check_number, check_seed
 
 __all__ = ["bootstrap"]
 
@@ -101,22 +101,23 @@ def bootstrap(
     >>> result.interval(0.9).expert.intercept.shape  # low and high on the last axis
     (2, 2)
     """
-    model = check_mixture(model)
+    model = check_fitted(model)
+    fit = model.fitted_
     check_number(n_resamples, "n_resamples", 1, integer=True)
     check_choice(kind, "kind", _KINDS)
     check_choice(match, "match", _MATCHES)
     seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
-    loglik_where_fitted(model, "model", X, y, sample_weight)
-    data = model._blocks(X, y, sample_weight).source
+    loglik_where_fitted(fit, "model", X, y, sample_weight)
+    data = fit.blocks(X, y, sample_weight).source
     X, y, weight = np.asarray(data.X), data.y, data.weight
-    draw = _draw(model, X, y, weight, kind, _group_labels(groups, kind, len(y)))
-    if not model.converged_:
-        message = f"bootstrap of a fit that is not a certified maximum: {model.status_}"
+    draw = _draw(fit, X, y, weight, kind, _group_labels(groups, kind, len(y)))
+    if not fit.converged:
+        message = f"bootstrap of a fit that is not a certified maximum: {fit.status}"
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
-    scaling = standardise(model._model, X, y, weight, model.gate_columns_, model.expert_columns_)
+    scaling = standardise(fit.model, X, y, weight, fit.gate_columns, fit.expert_columns)
     resamples = Resamples(model, X, y, weight, scaling, draw, match)
     refits = replicate(resamples.run, n_resamples, seed, n_jobs)
-    result = _result(model, kind, refits)
+    result = _result(fit, kind, refits)
     if result.n_failed:
         warnings.warn(_complaint(result), ConvergenceWarning, stacklevel=2)
     return result
@@ -135,15 +136,16 @@ class Resamples(NamedTuple):
 
     def run(self, seed, i):
         """Return replicate i as a `Refit` whose experts are in the original's order."""
-        original, mixture = self.model.params_, self.model._model
+        fit = self.model.fitted_
+        original, mixture = fit.params, fit.model
         refit, _ = attempt(warm(frozen(self.model), original), *self.draw(rng_of(seed, i)))
         if refit.params is None:
             return refit
         if _lost(mixture.fields, refit.params, original):
             refit = refit._replace(certified=False, status=f"a coefficient is not identified; {refit.status}")
-        if self.model.n_experts == 1:
+        if fit.n_experts == 1:
             return refit
-        blocks = Blocks(mixture, self.X, self.y, self.weight, self.scaling, self.model.roles_)
+        blocks = Blocks(mixture, self.X, self.y, self.weight, self.scaling, fit.roles)
         return refit._replace(params=match_experts(mixture, blocks, original, refit.params, self.match))
 
 
@@ -162,16 +164,16 @@ def _used(part, fields):
     return np.any(used or [[False]], axis=0)
 
 
-def _result(model, kind, refits):
+def _result(fit, kind, refits):
     """Stack the refits; those that raised become NaN."""
-    nothing = flatten(model.params_) * np.nan
+    nothing = flatten(fit.params) * np.nan
     flat = np.array([nothing if r.params is None else flatten(r.params) for r in refits])
-    params = [unflatten(row, model.params_) for row in flat]
+    params = [unflatten(row, fit.params) for row in flat]
     sides = [type(side[0])(*map(np.stack, zip(*side, strict=True))) for side in zip(*params, strict=True)]
     logliks, certified = np.array([r.loglik for r in refits]), np.array([r.certified for r in refits])
     statuses = [r.status for r in refits]
-    names = [entry.name for entry in model._entries()]
-    return BootstrapResult(model.params_, MoEParams(*sides), logliks, statuses, certified, kind, names)
+    names = [entry.name for entry in fit.entries()]
+    return BootstrapResult(fit.params, MoEParams(*sides), logliks, statuses, certified, kind, names)
 
 
 def _complaint(result):
@@ -182,15 +184,15 @@ def _complaint(result):
     )
 
 
-def _draw(model, X, y, weight, kind, groups):
+def _draw(fit, X, y, weight, kind, groups):
     """Return the function that draws a data set."""
     if kind == "parametric":
-        return partial(_new_responses, model, counted_rows(X, weight))
+        return partial(_new_responses, fit, counted_rows(X, weight))
     return partial(_new_weights, X, y, weight, groups)
 
 
-def _new_responses(model, X, rng):
-    return X, draw_response(model, X, rng), None
+def _new_responses(fit, X, rng):
+    return X, draw_response(fit, X, rng), None
 
 
 def _new_weights(X, y, weight, groups, rng):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from scipy.stats import chi2
 from sklearn.exceptions import ConvergenceWarning
 
+from smoe.criteria import loglik
 from smoe.validation import check_mixture
 
 __all__ = ["SAME", "LikelihoodRatioTest", "likelihood_ratio_test", "loglik_where_fitted"]
@@ -35,7 +36,7 @@ def likelihood_ratio_test(restricted, full, X, y, sample_weight=None):
 
     Parameters
     ----------
-    restricted, full : MoERegressor
+    restricted, full : MoERegressor or FittedMixture
         Fitted to these data, with these weights.
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
@@ -81,8 +82,8 @@ def likelihood_ratio_test(restricted, full, X, y, sample_weight=None):
     logliks, restricted, full = [], check_mixture(restricted, "restricted"), check_mixture(full, "full")
     for name, model in (("restricted", restricted), ("full", full)):
         logliks.append(loglik_where_fitted(model, name, X, y, sample_weight))
-        if not model.converged_:
-            message = f"the {name} fit is not a certified maximum: {model.status_}"
+        if not model.converged:
+            message = f"the {name} fit is not a certified maximum: {model.status}"
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
     df = _degrees_of_freedom(restricted, full)
     statistic = 2.0 * (logliks[1] - logliks[0])
@@ -95,15 +96,15 @@ def likelihood_ratio_test(restricted, full, X, y, sample_weight=None):
     return LikelihoodRatioTest(statistic, df, float(chi2.sf(max(statistic, 0.0), df)), *logliks)
 
 
-def loglik_where_fitted(model, name, X, y, sample_weight):
-    """Return the log-likelihood of a fit on its data. Raise ValueError if it was fitted to others."""
-    loglik = model.loglik(X, y, sample_weight)
-    if abs(loglik - model.loglik_) > SAME * max(1.0, abs(loglik)):
+def loglik_where_fitted(fit, name, X, y, sample_weight):
+    """Return the log-likelihood of a `FittedMixture` on its data. Raise ValueError if it was fitted to others."""
+    found = loglik(fit, X, y, sample_weight)
+    if abs(found - fit.loglik) > SAME * max(1.0, abs(found)):
         raise ValueError(
-            f"{name}: its log-likelihood on these data is {loglik:.6g}, where it was fitted {model.loglik_:.6g}; "
+            f"{name}: its log-likelihood on these data is {found:.6g}, where it was fitted {fit.loglik:.6g}; "
             "tests need the fit to X, y and sample_weight."
         )
-    return loglik
+    return found
 
 
 def _degrees_of_freedom(restricted, full):
@@ -118,16 +119,16 @@ def _degrees_of_freedom(restricted, full):
         one, other = (_recipe(model, side) for model in (restricted, full))
         if one != other:
             raise ValueError(f"restricted and full have different {side}s: {one} and {other}; they are not nested.")
-        extra = set(getattr(restricted, f"{side}_columns_")) - set(getattr(full, f"{side}_columns_"))
+        extra = set(getattr(restricted, f"{side}_columns")) - set(getattr(full, f"{side}_columns"))
         if extra:
             columns = sorted(map(int, extra))
             raise ValueError(f"not nested: the {side} of restricted sees columns {columns} of X, full's does not.")
-    if not full.gate_.smooth and len(restricted.gate_columns_) < len(full.gate_columns_):
+    if not full.model.gate.smooth and len(restricted.gate_columns) < len(full.gate_columns):
         raise ValueError(
-            f"the likelihood of {type(full.gate_).__name__} jumps in the gate's parameters: its columns cannot be "
+            f"the likelihood of {type(full.model.gate).__name__} jumps in the gate's parameters: its columns cannot be "
             "tested by chi-square; compare by cross-validation or BIC."
         )
-    df = full.n_parameters_ - restricted.n_parameters_
+    df = full.n_parameters - restricted.n_parameters
     if df < 1:
         raise ValueError(f"full has {df} more free parameters than restricted; there is nothing to test.")
     return df
@@ -135,5 +136,5 @@ def _degrees_of_freedom(restricted, full):
 
 def _recipe(model, side):
     """Which gate or family this is, by name and settings."""
-    family = getattr(model, f"{side}_")
+    family = getattr(model.model, side)
     return f"{type(family).__name__}({', '.join(f'{k}={v!r}' for k, v in sorted(family.get_params().items()))})"

@@ -57,11 +57,10 @@ def attempt(estimator, X, y, weight=None):
     return Refit(estimator.params_, estimator.loglik_, estimator.converged_, estimator.status_), estimator
 
 
-def draw_response(estimator, X, rng):
-    """Return a response for each row of X, drawn from a fitted estimator."""
-    model = estimator._model
-    blocks = Blocks(model, X, None, None, Scaling.identity(estimator.gate_columns_, estimator.expert_columns_))
-    return blocks.map(lambda block, params: model.sample(block, params, rng)[0], estimator.params_)
+def draw_response(fit, X, rng):
+    """Return a response for each row of X, drawn from a `FittedMixture`."""
+    blocks = Blocks(fit.model, X, None, None, Scaling.identity(fit.gate_columns, fit.expert_columns))
+    return blocks.map(lambda block, params: fit.model.sample(block, params, rng)[0], fit.params)
 
 
 def counted_rows(X, weight):

@@ -122,7 +122,7 @@ def compare_fits(models, labels=None):
 
     Parameters
     ----------
-    models : list of MoERegressor
+    models : list of MoERegressor or FittedMixture
         Fitted, of any gates and numbers of experts.
     labels : list of str or None, default=None
         What to call them; None for (1), (2), ...
@@ -153,36 +153,36 @@ def compare_fits(models, labels=None):
     """
     if not isinstance(models, list | tuple) or not models:
         raise TypeError(f"models must be a list of fitted models, got {models!r}.")
-    models = [check_mixture(model, f"models[{i}]") for i, model in enumerate(models)]
-    labels = [f"({i + 1})" for i in range(len(models))] if labels is None else [str(label) for label in labels]
-    if len(labels) != len(models):
-        raise ValueError(f"labels must be one per model, {len(models)}, got {len(labels)}.")
-    return Table("Fits side by side", labels, [*_estimates(models), ("fit", _criteria(models))])
+    fits = [check_mixture(model, f"models[{i}]") for i, model in enumerate(models)]
+    labels = [f"({i + 1})" for i in range(len(fits))] if labels is None else [str(label) for label in labels]
+    if len(labels) != len(fits):
+        raise ValueError(f"labels must be one per model, {len(fits)}, got {len(labels)}.")
+    return Table("Fits side by side", labels, [*_estimates(fits), ("fit", _criteria(fits))])
 
 
-def _estimates(models):
-    """Yield sections of parameters, each with a cell for every model; pinned entries are left out."""
+def _estimates(fits):
+    """Yield sections of parameters, each with a cell for every fit; pinned entries are left out."""
     sections = {}
-    for i, model in enumerate(models):
-        errors = flatten(model._covariance.standard_errors)
-        values = zip(model._covariance.entries, flatten(model.params_), errors, model._pinned(), strict=True)
+    for i, fit in enumerate(fits):
+        errors = flatten(fit.covariance.standard_errors)
+        values = zip(fit.covariance.entries, flatten(fit.params), errors, fit.pinned, strict=True)
         for entry, estimate, error, pinned in values:
             if not pinned:
                 rows = sections.setdefault(entry.section, {})
-                row = rows.setdefault((entry.field, entry.label), [""] * len(models))
+                row = rows.setdefault((entry.field, entry.label), [""] * len(fits))
                 row[i] = estimate_cell(estimate, error)
     for part in sorted(sections, key=lambda part: (part.split()[0], len(part), part)):
         yield part, [(label, cells) for (_, label), cells in sections[part].items()]
 
 
-def _criteria(models):
+def _criteria(fits):
     """Rows of facts on the fits."""
     facts = {
-        "rows": "{0.n_samples_:g}",
-        "log-likelihood": "{0.loglik_:.3f}",
-        "free parameters": "{0.n_parameters_}",
-        "AIC": "{0.aic_:.3f}",
-        "BIC": "{0.bic_:.3f}",
+        "rows": "{0.n_rows:g}",
+        "log-likelihood": "{0.loglik:.3f}",
+        "free parameters": "{0.n_parameters}",
+        "AIC": "{0.aic:.3f}",
+        "BIC": "{0.bic:.3f}",
     }
-    rows = [(name, [form.format(model) for model in models]) for name, form in facts.items()]
-    return [*rows, ("certified", ["yes" if model.converged_ else "no" for model in models])]
+    rows = [(name, [form.format(fit) for fit in fits]) for name, form in facts.items()]
+    return [*rows, ("certified", ["yes" if fit.converged else "no" for fit in fits])]

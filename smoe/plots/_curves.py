@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoe.inference.estimates import mean_interval
+
 __all__ = ["OTHERS", "Curves", "chosen_column", "curves"]
 
 # What the other columns are, and how a picture says it.
@@ -40,7 +42,7 @@ def chosen_column(feature, names):
     raise ValueError(f"feature={feature!r}: choose the column for the horizontal axis, one of {names} or its index.")
 
 
-def curves(estimator, X, column, others, coverage, mean_coverage):
+def curves(fit, X, column, others, coverage, mean_coverage):
     """Return the `Curves` of a fit along one column of X."""
     values = np.asarray(X, dtype=float)
     others = "median" if values.shape[1] == 1 else others
@@ -53,16 +55,16 @@ def curves(estimator, X, column, others, coverage, mean_coverage):
         found = found.reshape(n_points, n_rows, -1)
         return found.mean(axis=1) if weight is None else (weight * found).sum(axis=1)
 
-    proba = estimator.gate_proba(frame)
+    proba = fit.gate_proba(frame)
     share = averaged(proba)
     weight = proba.reshape(n_points, n_rows, -1) / np.where(share > 0, n_rows * share, 1.0)[:, None]
-    ends = None if mean_coverage is None else averaged(estimator.mean_interval(frame, mean_coverage)).T
+    ends = None if mean_coverage is None else averaged(mean_interval(fit, frame, mean_coverage)).T
     return Curves(
         grid,
-        averaged(estimator.predict(frame))[:, 0],
-        _band(estimator.predict_distribution(frame), coverage, n_points),
+        averaged(fit.predict(frame))[:, 0],
+        _band(fit.predict_distribution(frame), coverage, n_points),
         ends,
-        averaged(estimator.expert_predict(frame), weight),
+        averaged(fit.expert_predict(frame), weight),
         share,
     )
 

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from smoe.inference.estimates import summary
 from smoe.plots._axes import expert_styles, legend_above
 from smoe.validation import check_mixture
 
@@ -19,7 +20,7 @@ def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covarianc
 
     Parameters
     ----------
-    estimator : MoERegressor
+    estimator : MoERegressor or FittedMixture
         Fitted.
     X : array-like of shape (n_samples, n_features), default=None
         Rows whose standard deviations put slopes on one scale, mostly those of the fit; None draws slopes per unit of
@@ -47,25 +48,25 @@ def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covarianc
     >>> [axis.get_xlabel() for axis in plot_coefficients(model, X).axes]
     ['gate: log odds per standard deviation', 'experts: y per standard deviation']
     """
-    estimator = check_mixture(estimator, "estimator")
-    names = estimator._column_names(names)
-    summary = estimator.summary(names, coverage=coverage, covariance=covariance)
-    found = dict(zip(summary.names, summary.table[:, [0, 4, 5]], strict=True))
-    scale = np.ones(len(names)) if X is None else estimator._blocks(X).source.X.std(axis=0)
+    fit = check_mixture(estimator, "estimator")
+    names = fit.columns.named(names)
+    table = summary(fit, names, coverage=coverage, covariance=covariance)
+    found = dict(zip(table.names, table.table[:, [0, 4, 5]], strict=True))
+    scale = np.ones(len(names)) if X is None else fit.blocks(X).source.X.std(axis=0)
     per = "unit of x" if X is None else "standard deviation"
     sides = (
-        ("gate", estimator.gate_columns_, estimator.n_experts - 1, f"gate: log odds per {per}"),
-        ("expert", estimator.expert_columns_, estimator.n_experts, f"experts: y per {per}"),
+        ("gate", fit.gate_columns, fit.n_experts - 1, f"gate: log odds per {per}"),
+        ("expert", fit.expert_columns, fit.n_experts, f"experts: y per {per}"),
     )
     if axes is None:
         rows = max(len(columns) * max(n, 1) for _, columns, n, _ in sides)
         axes = plt.subplots(1, 2, figsize=(9, 1.8 + 0.22 * rows), layout="constrained")[1]
-    styles = expert_styles(estimator.n_experts)
+    styles = expert_styles(fit.n_experts)
     for axis, (side, columns, n_experts, label) in zip(axes, sides, strict=True):
         entries = [[scale[j] * found[f"{side} {k}: {names[j]}"] for j in columns] for k in range(n_experts)]
         _forest(axis, entries, [names[j] for j in columns], styles)
         axis.set_xlabel(label)
-    legend_above(axes[1], ncols=min(estimator.n_experts, 4), title=f"{100 * coverage:g} % confidence intervals")
+    legend_above(axes[1], ncols=min(fit.n_experts, 4), title=f"{100 * coverage:g} % confidence intervals")
     return axes[0].figure
 
 

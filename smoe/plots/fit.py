@@ -17,7 +17,7 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
 
     Parameters
     ----------
-    estimator : MoERegressor
+    estimator : MoERegressor or FittedMixture
         Fitted.
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
@@ -61,21 +61,21 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     >>> [axis.get_ylabel() for axis in figure.axes]
     ['y', 'gate probability']
     """
-    estimator = check_mixture(estimator, "estimator")
-    if (kind := estimator.expert_.support.kind) not in ("real", "integers"):
-        raise ValueError(f"plot_fit draws responses that are numbers; those of {estimator.expert_!r} are {kind}.")
+    fit = check_mixture(estimator, "estimator")
+    if (kind := fit.model.expert.support.kind) not in ("real", "integers"):
+        raise ValueError(f"plot_fit draws responses that are numbers; those of {fit.model.expert!r} are {kind}.")
     for name, level in (("coverage", coverage), ("mean_coverage", 0.5 if mean_coverage is None else mean_coverage)):
         check_level(level, name)
-    names = list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(estimator.n_features_in_)]))
+    names = fit.columns.named()
     x_name, y_name = "x" if len(names) == 1 and names == ["x0"] else None, getattr(y, "name", None) or "y"
     column = chosen_column(feature, names)
     check_choice(others, "others", OTHERS)
     check_level(coverage, "coverage")
-    estimator.score_samples(X, y)  # says what is wrong with them
-    found = curves(estimator, X, column, others, coverage, mean_coverage)
+    fit.score_samples(X, y)  # says what is wrong with them
+    found = curves(fit, X, column, others, coverage, mean_coverage)
     top, bottom = new_axes() if axes is None else check_axes(axes, 2)
-    styles = expert_styles(estimator.n_experts)
-    step = "mid" if estimator.expert_.support.kind == "integers" else None
+    styles = expert_styles(fit.n_experts)
+    step = "mid" if kind == "integers" else None
     _draw_fit(top, found, np.asarray(X, dtype=float)[:, column], y, styles, (coverage, mean_coverage), step)
     _draw_gate(bottom, found, styles)
     few = len(styles) <= _IN_LEGEND

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import theilslopes
 
+from smoe import criteria
 from smoe.validation import check_choice, check_floats
 
 __all__ = ["CRITERIA", "SlopeHeuristic", "information_criteria", "slope_heuristic"]
@@ -23,12 +24,11 @@ class SlopeHeuristic(NamedTuple):
     chosen: int
 
 
-def information_criteria(model, X, y, sample_weight):
+def information_criteria(fit, X, y, sample_weight):
     """Return AIC, BIC and ICL of a fit on its own data; the last two charge for chance lines (see ``smoe.chance``)."""
-    price = 2.0 * model._certificate.price
-    bic = -2.0 * model.loglik_ + model.n_parameters_ * np.log(model.n_samples_) + price
-    entropy = model.icl(X, y, sample_weight) - model.bic(X, y, sample_weight)
-    return -2.0 * model.loglik_ + 2.0 * model.n_parameters_, bic, bic + entropy
+    bic = fit.bic + 2.0 * fit.certificate.price
+    entropy = criteria.icl(fit, X, y, sample_weight) - criteria.bic(fit, X, y, sample_weight)
+    return fit.aic, bic, bic + entropy
 
 
 def slope_heuristic(loglik, df, method="slope"):

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from smoe.fitted import FittedMixture
+from smoe.estimators import MixtureEstimator
 from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
 from smoe.params import n_experts_of
@@ -115,8 +115,8 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
     check_number(n_resamples, "n_resamples", 1, integer=True)
     seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
     smaller = _smaller(model, X, y, n_experts, sample_weight)
-    loglik_where_fitted(smaller, "model", X, y, sample_weight)
-    data = smaller._blocks(X, y, sample_weight).source
+    loglik_where_fitted(smaller.fitted_, "model", X, y, sample_weight)
+    data = smaller.fitted_.blocks(X, y, sample_weight).source
     rows = counted_rows(np.asarray(data.X), data.weight)
     end, fresh = attempt(_fresh(smaller), X, y, sample_weight)
     if fresh is None:
@@ -145,7 +145,7 @@ class Pairs(NamedTuple):
     def run(self, seed, i):
         """Return the statistic of replicate i, and whether its fits are certified."""
         rng = rng_of(seed, i)
-        y = draw_response(self.smaller, self.X, rng)
+        y = draw_response(self.smaller.fitted_, self.X, rng)
         end, small = attempt(warm(frozen(self.smaller), self.smaller.params_), self.X, y)
         if small is None:
             return np.nan, False, False
@@ -159,7 +159,7 @@ class Pairs(NamedTuple):
 def _smaller(model, X, y, n_experts, sample_weight):
     """Return the fit with k experts: the model itself, or a clone that is fitted here."""
     model = getattr(model, "best_estimator_", model)
-    if not isinstance(model, FittedMixture):
+    if not isinstance(model, MixtureEstimator):
         raise TypeError(f"model must be a mixture of experts such as MoERegressor, got {model!r}.")
     n_experts = model.n_experts if n_experts is None else n_experts
     check_number(n_experts, "n_experts", 1, integer=True)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from smoe.params import permute
 from smoe.selection.pooling import loads, pooled_params
 from smoe.selection.working import at_params, working
-from smoe.validation import check_index, check_mixture
+from smoe.validation import check_fitted, check_index
 
 __all__ = ["Reduced", "drop_expert", "merge_experts"]
 
@@ -65,7 +65,7 @@ def merge_experts(model, i, j, X, y, sample_weight=None, *, refit=False):
     >>> merged.estimator.n_experts, round(merged.loss, 2)
     (1, 98.46)
     """
-    model = check_mixture(model)
+    model = check_fitted(model)
     i, j = (check_index(value, name, model.n_experts, "the model", "expert") for name, value in (("i", i), ("j", j)))
     if i == j:
         raise ValueError(f"i and j are both {i}: choose two experts to merge.")
@@ -111,7 +111,7 @@ def drop_expert(model, i, X, y, sample_weight=None, *, refit=False):
     >>> reduced.estimator.n_experts, round(reduced.loss, 1)
     (1, 98.5)
     """
-    model = check_mixture(model)
+    model = check_fitted(model)
     i = check_index(i, "i", model.n_experts, "the model", "expert")
     if model.n_experts == 1:
         raise ValueError("the model has one expert, which cannot be dropped.")

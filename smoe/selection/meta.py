@@ -4,7 +4,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from smoe.named import SoftmaxMoERegressor
+from smoe.estimators import SoftmaxMoERegressor
 from smoe.selection.select import check_estimator, select_n_experts
 from smoe.validation import check_nested
 

@@ -71,5 +71,5 @@ def best_of(rivals, previous, X, y, sample_weight):
 
 def _preference(fit):
     """The order that the search has, too."""
-    certificate = fit._certificate
+    certificate = fit.fitted_.certificate
     return preference(certificate.degenerate, fit.loglik_, certificate.price)

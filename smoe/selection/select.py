@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils import indexable
 
-from smoe.fitted import FittedMixture
+from smoe.estimators import MixtureEstimator
 from smoe.selection.criteria import CRITERIA, information_criteria, slope_heuristic
 from smoe.selection.path import fresh_fits, grown
 from smoe.validation import check_floats, check_generator, check_n_jobs, check_rows, check_weights
@@ -180,7 +180,7 @@ def select_n_experts(
 
 def check_estimator(estimator):
     """Return an estimator of mixtures of experts, fitted or not. Raise TypeError for anything else."""
-    if not isinstance(estimator, FittedMixture):
+    if not isinstance(estimator, MixtureEstimator):
         raise TypeError(f"estimator must be a mixture of experts such as MoERegressor, got {estimator!r}.")
     return estimator
 
@@ -217,8 +217,8 @@ def check_criterion(criterion):
 
 def _tabulate(path, X, y, sample_weight):
     rows = [
-        (fit.n_experts, fit.loglik_, fit.n_parameters_, fit._certificate.price)
-        + (*information_criteria(fit, X, y, sample_weight), fit.converged_, fit.status_)
+        (fit.n_experts, fit.loglik_, fit.n_parameters_, fit.fitted_.certificate.price)
+        + (*information_criteria(fit.fitted_, X, y, sample_weight), fit.converged_, fit.status_)
         for fit in path
     ]
     return dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))

@@ -8,7 +8,7 @@ import numpy as np
 from smoe.params import MoEParams
 from smoe.selection.pooling import loads, one_per_group, pooled_experts, pooled_gate, pooled_params
 from smoe.selection.working import Working, at_params, working
-from smoe.validation import check_choice, check_mixture, check_number
+from smoe.validation import check_choice, check_fitted, check_number
 
 __all__ = ["Dendrogram", "dendrogram"]
 
@@ -151,7 +151,7 @@ def dendrogram(model, X, y, sample_weight=None, *, dissimilarity="information", 
     >>> tree.n_experts, tree.groups[-2]
     (2, ((0, 1), (2, 3)))
     """
-    model = check_mixture(model)
+    model = check_fitted(model)
     if model.n_experts < 2:
         raise ValueError("model has one expert: a dendrogram needs at least two, better twice as many as expected.")
     check_choice(dissimilarity, "dissimilarity", _DISSIMILARITIES)

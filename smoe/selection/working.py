@@ -34,8 +34,9 @@ class Working(NamedTuple):
 
 def working(estimator, X, y, sample_weight=None):
     """Return a fitted estimator's `Working` on these rows; rows of weight zero are left out."""
-    model, (blocks, _) = estimator._model, estimator._fitted_blocks(X, y, sample_weight)
-    return Working(model, blocks, blocks.scaling.from_units(model, estimator.params_))
+    fit = estimator.fitted_
+    blocks, _ = fit.working_blocks(X, y, sample_weight)
+    return Working(fit.model, blocks, blocks.scaling.from_units(fit.model, fit.params))
 
 
 def at_params(estimator, params, X, y, sample_weight=None, solve=False):

@@ -72,7 +72,8 @@ class Truth:
 
         Parameters
         ----------
-        estimator : fitted MoERegressor
+        estimator : MoERegressor or FittedMixture
+            Fitted.
         covariates : as for the class, default="uniform"
             The law of *all* columns of X that the estimator was fitted on.
 
@@ -86,11 +87,11 @@ class Truth:
         >>> Truth.from_estimator(fitted, stats.norm(71, 14))
         Truth(SoftmaxGate(), GaussianExpert(), n_experts=2, n_features=1)
         """
-        estimator = check_mixture(estimator, "estimator")
-        params, d = estimator.params_, estimator.n_features_in_
-        gate = expand(params.gate, estimator.gate_.fields, estimator.gate_columns_, d)
-        expert = expand(params.expert, estimator.expert_.fields, estimator.expert_columns_, d)
-        return cls((estimator.gate_, estimator.expert_), MoEParams(gate, expert), covariates)
+        fit = check_mixture(estimator, "estimator")
+        fields, d = fit.model.fields, fit.columns.count
+        gate = expand(fit.params.gate, fields.gate, fit.gate_columns, d)
+        expert = expand(fit.params.expert, fields.expert, fit.expert_columns, d)
+        return cls(fit.model, MoEParams(gate, expert), covariates)
 
     @property
     def n_experts(self):

@@ -3,23 +3,27 @@
 from smoe.validation.objects import (
     check_callable,
     check_experts,
+    check_fitted,
     check_instance,
     check_mixture,
     check_n_jobs,
     check_nested,
     check_path,
+    fit_of,
 )
 from smoe.validation.params import check_params
 from smoe.validation.randomness import check_generator, check_seed, own_generator
 from smoe.validation.response import check_response, remark_on_response
-from smoe.validation.rows import MISSING, check_groups, check_rows, check_weights, may_count_rows
+from smoe.validation.rows import MISSING, Columns, check_groups, check_rows, check_weights, may_count_rows
 from smoe.validation.scalars import check_choice, check_floats, check_index, check_level, check_number
 
 __all__ = [
     "MISSING",
+    "Columns",
     "check_callable",
     "check_choice",
     "check_experts",
+    "check_fitted",
     "check_floats",
     "check_generator",
     "check_groups",
@@ -36,6 +40,7 @@ __all__ = [
     "check_rows",
     "check_seed",
     "check_weights",
+    "fit_of",
     "may_count_rows",
     "own_generator",
     "remark_on_response",

@@ -2,6 +2,7 @@
 
 import numbers
 import os
+from dataclasses import replace
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -11,11 +12,13 @@ from smoe.validation.scalars import check_number
 __all__ = [
     "check_callable",
     "check_experts",
+    "check_fitted",
     "check_instance",
     "check_mixture",
     "check_n_jobs",
     "check_nested",
     "check_path",
+    "fit_of",
 ]
 
 _MOST_JOBS = 10_000
@@ -41,9 +44,24 @@ def check_callable(value, argument, what):
         raise TypeError(f"{argument} must be a function of {what}, got {value!r}.")
 
 
+def fit_of(estimator):
+    """Return what an estimator's fit has left, to be visited by as many threads as the estimator says now."""
+    check_is_fitted(estimator)
+    fit = estimator.fitted_
+    return fit if fit.n_jobs == estimator.n_jobs else replace(fit, n_jobs=estimator.n_jobs)
+
+
 def check_mixture(model, argument="model"):
-    """Return a fitted mixture of experts. A selection or a search stands for its best estimator."""
+    """Return a FittedMixture: the value itself, or that of an estimator, which may be the best of a search."""
     model = getattr(model, "best_estimator_", model)
+    return model if _is_value(model) else fit_of(check_fitted(model, argument))
+
+
+def check_fitted(model, argument="model"):
+    """Return a fitted estimator of mixtures of experts. A selection or a search stands for its best one."""
+    model = getattr(model, "best_estimator_", model)
+    if _is_value(model):
+        raise TypeError(f"{argument} must be an estimator, which can be fitted again, and not its fitted_.")
     if isinstance(model, type) or not hasattr(model, "responsibilities"):
         hint = ""
         if hasattr(model, "steps"):
@@ -51,11 +69,15 @@ def check_mixture(model, argument="model"):
         kind = type(model).__name__
         raise TypeError(f"{argument} must be a fitted estimator such as MoERegressor, got {kind}{hint}.")
     check_is_fitted(model)
-    if model.n_experts != (fitted := len(model.params_.expert[0])):
+    if model.n_experts != (fitted := model.fitted_.n_experts):
         raise ValueError(
             f"{argument} was fitted with {fitted} experts, and n_experts={model.n_experts} set since: fit again."
         )
     return model
+
+
+def _is_value(model):
+    return hasattr(model, "working_blocks") and not isinstance(model, type)
 
 
 def check_experts(n_experts, n_rows):

@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import issparse
@@ -10,7 +11,7 @@ from sklearn.utils.validation import check_array, validate_data
 from smoe.validation.response import check_response
 from smoe.validation.scalars import check_number, refuse_masked
 
-__all__ = ["MISSING", "check_groups", "check_rows", "check_weights", "may_count_rows"]
+__all__ = ["MISSING", "Columns", "check_groups", "check_rows", "check_weights", "may_count_rows"]
 
 MISSING = object()  # a response that is not wanted; None is one that was forgotten
 _LARGEST_TOTAL = 1e303  # of weights: times a log density it is still a float64
@@ -42,6 +43,46 @@ def check_rows(estimator, X, y=MISSING, **settings):
         raise ValueError("y is None: pass the response, one number for each row of X.")
     y = None if y is None else check_response(y)  # scikit-learn has words of its own for a fit without y
     return _validated(estimator, X, y, **settings)
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The columns of X that an estimator was fitted to, and what scikit-learn needs to compare others with them.
+
+    Attributes
+    ----------
+    kind : type
+        The estimator's class, which messages name.
+    count : int
+        How many columns there are.
+    names : ndarray of str or None
+        What a data frame called them.
+    """
+
+    kind: type
+    count: int
+    names: np.ndarray | None
+
+    @classmethod
+    def of(cls, estimator):
+        """Return those that an estimator has just learnt."""
+        return cls(type(estimator), estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
+
+    def check_rows(self, X, y=MISSING, **settings):
+        """Return new X and y as `check_rows` does, with these columns."""
+        like = object.__new__(self.kind)  # no settings: scikit-learn asks for the class and the columns only
+        like.n_features_in_ = self.count
+        if self.names is not None:
+            like.feature_names_in_ = self.names
+        return check_rows(like, X, y, reset=False, **settings)
+
+    def named(self, names=None):
+        """Return these names for the columns, or those of the data, or x0, x1, ..."""
+        if names is None:
+            names = [f"x{j}" for j in range(self.count)] if self.names is None else self.names
+        if not isinstance(names, list | tuple | np.ndarray) or len(names) != self.count or np.ndim(names[0]):
+            raise ValueError(f"names must be a list of {self.count}, one per column of X, got {names!r}.")
+        return [str(name) for name in names]
 
 
 def _validated(estimator, X, *y, **settings):

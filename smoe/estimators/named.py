@@ -1,36 +1,33 @@
 """One estimator per gate: `MoERegressor` with the gate fixed and its settings in the constructor."""
 
 import inspect
-import re
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
-from smoe.estimators import MoERegressor
-from smoe.gates import ActivationDenseToSparseGate, DenseToSparseGate, SoftmaxGate, TopKGate
+from smoe.estimators.regressor import MoERegressor
+from smoe.gates import ActivationDenseToSparseGate, DenseToSparseGate, Gate, SoftmaxGate, TopKGate
 from smoe.solvers import Annealing
 
 __all__ = ["DenseToSparseMoERegressor", "SoftmaxMoERegressor", "TopKMoERegressor"]
 
-
-def _entries(doc, section):
-    """Return the entries of a section of a docstring by their names, as text."""
-    body = re.search(rf"^{section}\n-+\n(.*?)(?=^\w[^\n]*\n---|\Z)", doc, re.M | re.S)[1]
-    return {entry.split(" : ")[0]: entry for entry in re.split(r"\n(?=\S)", body.strip())}
+# Where the settings that all have, and the attributes, begin and end in the docstring of `MoERegressor`.
+_SHARED = {"parameters": ("expert : ", "\nAttributes\n"), "attributes": ("gate_coef_ : ", "\nNotes\n")}
 
 
-def _completed(cls):
-    """Put the descriptions of what `MoERegressor` has, and the class too, where its docstring says {...}."""
+def _documented(cls):
+    """Put the descriptions that `MoERegressor` has where the docstring says {parameters} and {attributes}."""
     if cls.__doc__ is None:  # python -OO
         return cls
-    doc, base = inspect.getdoc(cls), inspect.getdoc(MoERegressor)
-    taken, own = inspect.signature(cls).parameters, _entries(doc, "Parameters")
-    rest = [
-        text for name, text in _entries(base, "Parameters").items() if name.split(",")[0] in taken and name not in own
-    ]
-    doc = doc.replace("{parameters of MoERegressor}", "\n".join(rest))
-    cls.__doc__ = doc.replace("{attributes of MoERegressor}", "\n".join(_entries(base, "Attributes").values()))
+    doc, base = inspect.cleandoc(cls.__doc__), inspect.getdoc(MoERegressor)
+    for section, ends in _SHARED.items():
+        first, last = map(base.index, ends)
+        doc = doc.replace(f"{{{section}}}", base[first:last].rstrip())
+    cls.__doc__ = doc
     return cls
 
 
-@_completed
+@dataclass(eq=False, repr=False)
+@_documented
 class SoftmaxMoERegressor(MoERegressor):
     r"""Softmax-gated mixture of experts: `MoERegressor` with the gate fixed to `smoe.gates.SoftmaxGate`.
 
@@ -41,11 +38,11 @@ class SoftmaxMoERegressor(MoERegressor):
     ----------
     n_experts : int, default=2
         Number of experts.
-    {parameters of MoERegressor}
+    {parameters}
 
     Attributes
     ----------
-    {attributes of MoERegressor}
+    {attributes}
 
     Examples
     --------
@@ -57,52 +54,11 @@ class SoftmaxMoERegressor(MoERegressor):
     -614.5367
     """
 
-    def __init__(
-        self,
-        n_experts=2,
-        *,
-        expert="gaussian",
-        gate_features=None,
-        expert_features=None,
-        offset_feature=None,
-        exposure_feature=None,
-        solver="auto",
-        start="auto",
-        n_init="auto",
-        penalty=None,
-        max_iter=None,
-        tol=1e-8,
-        variance_floor=None,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-        warm_start=False,
-    ):
-        super().__init__(
-            n_experts,
-            expert=expert,
-            gate_features=gate_features,
-            expert_features=expert_features,
-            offset_feature=offset_feature,
-            exposure_feature=exposure_feature,
-            solver=solver,
-            start=start,
-            n_init=n_init,
-            penalty=penalty,
-            max_iter=max_iter,
-            tol=tol,
-            variance_floor=variance_floor,
-            random_state=random_state,
-            n_jobs=n_jobs,
-            verbose=verbose,
-            warm_start=warm_start,
-        )
-
-    def _resolved_gate(self):
-        return SoftmaxGate()
+    gate: ClassVar[Gate] = SoftmaxGate()  # no setting any more
 
 
-@_completed
+@dataclass(eq=False, repr=False)
+@_documented
 class TopKMoERegressor(MoERegressor):
     r"""Top-K sparse mixture of experts: `MoERegressor` with the gate fixed to `smoe.gates.TopKGate`.
 
@@ -122,11 +78,11 @@ class TopKMoERegressor(MoERegressor):
         Rank the full score or the slope part alone, see `smoe.gates.TopKGate`. Ties go to the expert of lower index.
     balance : float, default=0.0
         Weight of a penalty on uneven use of the experts, see `smoe.gates.TopKGate`; ``loglik_`` is reported without it.
-    {parameters of MoERegressor}
+    {parameters}
 
     Attributes
     ----------
-    {attributes of MoERegressor}
+    {attributes}
 
     Notes
     -----
@@ -150,58 +106,21 @@ class TopKMoERegressor(MoERegressor):
     True
     """
 
-    def __init__(
-        self,
-        n_experts=4,
-        *,
-        top_k=2,
-        rank_by="score",
-        balance=0.0,
-        expert="gaussian",
-        gate_features=None,
-        expert_features=None,
-        offset_feature=None,
-        exposure_feature=None,
-        solver="auto",
-        start="auto",
-        n_init="auto",
-        penalty=None,
-        max_iter=None,
-        tol=1e-8,
-        variance_floor=None,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-        warm_start=False,
-    ):
-        super().__init__(
-            n_experts,
-            expert=expert,
-            gate_features=gate_features,
-            expert_features=expert_features,
-            offset_feature=offset_feature,
-            exposure_feature=exposure_feature,
-            solver=solver,
-            start=start,
-            n_init=n_init,
-            penalty=penalty,
-            max_iter=max_iter,
-            tol=tol,
-            variance_floor=variance_floor,
-            random_state=random_state,
-            n_jobs=n_jobs,
-            verbose=verbose,
-            warm_start=warm_start,
-        )
-        self.top_k = top_k
-        self.rank_by = rank_by
-        self.balance = balance
+    n_experts: int = 4
+    _: KW_ONLY
+    top_k: int = 2
+    rank_by: str = "score"
+    balance: float = 0.0
+    gate: ClassVar[Gate]
 
-    def _resolved_gate(self):
+    @property
+    def gate(self):
+        """The gate with these settings."""
         return TopKGate(self.top_k, self.rank_by, self.balance)
 
 
-@_completed
+@dataclass(eq=False, repr=False)
+@_documented
 class DenseToSparseMoERegressor(MoERegressor):
     r"""Dense-to-sparse mixture of experts: a softmax gate with a temperature, and with an activation if wanted.
 
@@ -223,7 +142,7 @@ class DenseToSparseMoERegressor(MoERegressor):
         to shifting X.
     anneal : None, (float, int) or Annealing, default=None
         Come down from a high temperature: (first temperature, number of stages), see `smoe.solvers.Annealing`.
-    {parameters of MoERegressor}
+    {parameters}
 
     Attributes
     ----------
@@ -233,7 +152,7 @@ class DenseToSparseMoERegressor(MoERegressor):
         Slopes over temperature.
     gate_effective_intercept_ : ndarray of shape (n_experts,)
         Intercepts over temperature.
-    {attributes of MoERegressor}
+    {attributes}
 
     Examples
     --------
@@ -245,60 +164,21 @@ class DenseToSparseMoERegressor(MoERegressor):
     (0.5, -96.0516)
     """
 
-    def __init__(
-        self,
-        n_experts=2,
-        *,
-        temperature="learn",
-        activation=None,
-        anneal=None,
-        expert="gaussian",
-        gate_features=None,
-        expert_features=None,
-        offset_feature=None,
-        exposure_feature=None,
-        solver="auto",
-        start="auto",
-        n_init="auto",
-        penalty=None,
-        max_iter=None,
-        tol=1e-8,
-        variance_floor=None,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-        warm_start=False,
-    ):
-        super().__init__(
-            n_experts,
-            expert=expert,
-            gate_features=gate_features,
-            expert_features=expert_features,
-            offset_feature=offset_feature,
-            exposure_feature=exposure_feature,
-            solver=solver,
-            start=start,
-            n_init=n_init,
-            penalty=penalty,
-            max_iter=max_iter,
-            tol=tol,
-            variance_floor=variance_floor,
-            random_state=random_state,
-            n_jobs=n_jobs,
-            verbose=verbose,
-            warm_start=warm_start,
-        )
-        self.temperature = temperature
-        self.activation = activation
-        self.anneal = anneal
+    _: KW_ONLY
+    temperature: float | str = "learn"
+    activation: None | str | tuple = None
+    anneal: None | tuple | Annealing = None
+    gate: ClassVar[Gate]
 
-    def _resolved_gate(self):
+    @property
+    def gate(self):
+        """The gate with these settings."""
         if self.activation is None:
             return DenseToSparseGate(self.temperature)
         return ActivationDenseToSparseGate(self.activation, self.temperature)
 
-    def _resolved_solver(self):
-        solver = super()._resolved_solver()
+    def _resolved_solver(self, gate):
+        solver = super()._resolved_solver(gate)
         if self.anneal is None:
             return solver
         anneal = self.anneal
@@ -307,7 +187,7 @@ class DenseToSparseMoERegressor(MoERegressor):
         if not isinstance(anneal, Annealing):
             raise TypeError(f"anneal must be None, (tau_start, n_stages) or an Annealing object, got {self.anneal!r}.")
         anneal.check()
-        anneal.check_gate(self.gate_)
+        anneal.check_gate(gate)
         return anneal
 
     @property

@@ -1,0 +1,40 @@
+"""What rows say of a fit: its log-likelihood on them, and the criteria that follow from it."""
+
+import numpy as np
+
+from smoe._kernels.posterior import entropies
+
+__all__ = ["aic", "bic", "icl", "loglik"]
+
+
+def loglik(fit, X, y, sample_weight=None):
+    """Return the log-likelihood: natural logarithms of densities, total over rows, times the weights."""
+    return float(_loglik(fit, fit.blocks(X, y, sample_weight)))
+
+
+def aic(fit, X, y, sample_weight=None):
+    """Return Akaike's criterion, -2 l + 2 df (smaller is better)."""
+    return -2.0 * loglik(fit, X, y, sample_weight) + 2.0 * fit.n_parameters
+
+
+def bic(fit, X, y, sample_weight=None):
+    """Return the Bayesian criterion, -2 l + df log n with n the sum of the weights (smaller is better)."""
+    return _bic(fit, fit.blocks(X, y, sample_weight))
+
+
+def icl(fit, X, y, sample_weight=None):
+    """Return the integrated complete-data criterion: BIC plus twice the entropy of the responsibilities."""
+
+    def entropy(block, params):
+        return float(entropies(fit.model.posterior(block, params)[1], block.weight).sum())
+
+    blocks = fit.blocks(X, y, sample_weight)
+    return _bic(fit, blocks) + 2.0 * blocks.sum(entropy, fit.params)
+
+
+def _loglik(fit, blocks):
+    return blocks.sum(fit.model.loglik, fit.params)
+
+
+def _bic(fit, blocks):
+    return float(-2.0 * _loglik(fit, blocks) + fit.n_parameters * np.log(blocks.total_weight))

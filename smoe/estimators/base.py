@@ -1,0 +1,320 @@
+"""What all estimators have: from settings and rows to a `smoe.fitted.FittedMixture`, and its answers as methods."""
+
+import inspect
+import warnings
+from contextlib import contextmanager
+from functools import wraps
+from operator import attrgetter
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+
+from smoe import criteria
+from smoe.blocks import Blocks
+from smoe.diagnostics import diagnose
+from smoe.estimators.report import fitted_mixture
+from smoe.experts import resolve_expert
+from smoe.features import choose_columns, choose_roles
+from smoe.fitted import FittedMixture
+from smoe.gates import GATES, Gate
+from smoe.inference import estimates
+from smoe.mixture import MixtureOfExperts
+from smoe.penalties import PENALTIES, Penalty
+from smoe.registry import resolve
+from smoe.scaling import standardise
+from smoe.search import n_sharing, search
+from smoe.solvers import SOLVERS, Solver
+from smoe.starts import FromParams, Task, resolve_start
+from smoe.threads import driving
+from smoe.validation import (
+    Columns,
+    check_experts,
+    check_generator,
+    check_n_jobs,
+    check_nested,
+    check_number,
+    check_rows,
+    check_weights,
+    fit_of,
+    may_count_rows,
+)
+
+__all__ = ["MixtureEstimator"]
+
+
+def of_fit(function):
+    """Return the method of an estimator that answers by what its fit has left."""
+
+    @wraps(function)
+    def method(self, *args, **kwargs):
+        return function(fit_of(self), *args, **kwargs)
+
+    first, *rest = (signature := inspect.signature(function)).parameters.values()
+    method.__signature__ = signature.replace(parameters=[first.replace(name="self"), *rest])
+    return method
+
+
+def from_fit(path):
+    """Return the attribute of an estimator that is one of ``fitted_``."""
+    return property(attrgetter(f"fitted_.{path}"))
+
+
+class MixtureEstimator(BaseEstimator):
+    """Fits a mixture of experts as its settings say, keeps what the fit leaves in ``fitted_``, and asks that.
+
+    Subclasses have the settings of `smoe.MoERegressor`.
+    """
+
+    params_, gate_, expert_, penalties_ = map(from_fit, ("params", "model.gate", "model.expert", "model.penalties"))
+    gate_columns_, expert_columns_, roles_ = map(from_fit, ("gate_columns", "expert_columns", "roles"))
+    loglik_, aic_, bic_, icl_ = map(from_fit, ("loglik", "aic", "bic", "icl"))
+    n_samples_, n_parameters_ = map(from_fit, ("n_rows", "n_parameters"))
+    n_active_parameters_ = from_fit("n_active_parameters")
+    converged_, status_, score_norm_ = map(from_fit, ("converged", "status", "score_norm"))
+    solver_, starts_, n_iter_, trace_ = map(from_fit, ("solver", "starts", "n_iter", "trace"))
+
+    predict = of_fit(FittedMixture.predict)
+    predict_distribution = of_fit(FittedMixture.predict_distribution)
+    predict_quantiles = of_fit(FittedMixture.predict_quantiles)
+    predict_interval = of_fit(FittedMixture.predict_interval)
+    gate_proba = of_fit(FittedMixture.gate_proba)
+    responsibilities = of_fit(FittedMixture.responsibilities)
+    expert_predict = of_fit(FittedMixture.expert_predict)
+    predict_expert = of_fit(FittedMixture.predict_expert)
+    expert_load = of_fit(FittedMixture.expert_load)
+    expert_profile = of_fit(FittedMixture.expert_profile)
+    standardised_gate_coef = of_fit(FittedMixture.standardised_gate_coef)
+    score_samples = of_fit(FittedMixture.score_samples)
+    sample = of_fit(FittedMixture.sample)
+
+    loglik = of_fit(criteria.loglik)
+    aic = of_fit(criteria.aic)
+    bic = of_fit(criteria.bic)
+    icl = of_fit(criteria.icl)
+
+    covariance = of_fit(estimates.covariance)
+    delta_method = of_fit(estimates.delta_method)
+    mean_interval = of_fit(estimates.mean_interval)
+    wald_test = of_fit(estimates.wald_test)
+    conf_int = of_fit(estimates.conf_int)
+    summary = of_fit(estimates.summary)
+
+    @property
+    def covariance_(self):
+        """Covariance matrix from the observed information, (n_entries, n_entries); None without certificate."""
+        return self.fitted_.covariance.matrix if self.converged_ else None
+
+    @property
+    def standard_errors_(self):
+        """Standard errors from the observed information, shaped like ``params_``; None without certificate."""
+        return self.fitted_.covariance.standard_errors if self.converged_ else None
+
+    def __getattr__(self, name):
+        """Return an array of the parameters: ``gate_coef_``, ``expert_intercept_``, ... for every field there is."""
+        fit = vars(self).get("fitted_")
+        found = fit.array(name.rstrip("_")) if fit is not None and name.endswith("_") else None
+        if found is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return found
+
+    def diagnose(self, X, y, random_state=None, *, sample_weight=None):
+        """Return residuals, PIT values and what they, the experts and the starts say about the fit.
+
+        See `smoe.diagnostics.diagnose`.
+        """
+        return diagnose(self, X, y, random_state, sample_weight=sample_weight)
+
+    def set_params(self, **params):
+        """Set parameters by name, those of objects as ``gate__top_k``.
+
+        Parameters
+        ----------
+        **params : dict
+            New values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            No such parameter, or one of an object where there is but a name.
+        """
+        check_nested(self, params)
+        return super().set_params(**params)
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit by maximum likelihood.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; weight 2 equals the row twice, weight 0 equals the row absent. Survey weights give
+            the right estimates, and standard errors by ``covariance("sandwich", ..., weights="sampling")``.
+
+        Returns
+        -------
+        self
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An argument that makes no sense; the message names it and says what to do.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The fit is not a certified maximum; ``status_`` says why. Or columns are aliased, or ``params_`` cannot hold
+            the fit in the units of the data, far from zero.
+        UserWarning
+            The weights cannot be numbers of rows: they differ, are not whole numbers, and add up to more than four
+            times the number of rows, or to less than a quarter.
+        """
+        with _all_or_nothing(self):
+            scaling, n_rows = self._fit(X, y, sample_weight)
+        _warn(self.fitted_, scaling, n_rows)
+        return self
+
+    def _fit(self, X, y, sample_weight):
+        """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
+        original, response = X, _name_of(y)
+        X, y, weight = self._validated(X, y, sample_weight)
+        columns = Columns.of(self)
+        roles, chosen = self._chosen(original, columns)
+        model = self._resolved_model()
+        solver = self._resolved_solver(model.gate)
+        solver.check()
+        check_n_jobs(self.n_jobs)
+        start = self._resolved_start(model, *map(len, chosen.values()))
+        roles.check(X, columns.named())
+        model.expert.check_response(y)
+        model = model._replace(expert=model.expert.bind(y))
+        known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
+        known |= {"counts_rows": may_count_rows(weight), **chosen}
+        return self._climb(model, (X, y, weight), roles, start, known), len(X)
+
+    @driving
+    def _climb(self, model, rows, roles, start, known):
+        """Search, and keep what is found beside what is known before; return the working coordinates."""
+        n_threads = n_sharing(len(rows[0]), self.n_jobs)
+        sides = known["gate_columns"], known["expert_columns"]
+        scaling = standardise(model, *rows, *sides, n_threads=n_threads)
+        blocks = Blocks(model, *rows, scaling, roles).shared_by(n_threads)
+        tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
+        task, settings = Task(model, None, self.n_experts, scaling), (tol, rng, self.n_jobs, self.verbose)
+        fit, certificate, starts = search(task, blocks, *start, known["solver"], *settings)
+        self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
+        return scaling
+
+    def _validated(self, X, y, sample_weight):
+        """Return X, y and weights without rows of weight zero."""
+        X, y = check_rows(self, X, y, ensure_min_samples=2)
+        weight = check_weights(sample_weight, len(y))
+        used = weight > 0
+        if not used.all():
+            X, y, weight = X[used], y[used], weight[used]
+        check_experts(self.n_experts, len(y))
+        return X, y, weight
+
+    def _chosen(self, X, columns):
+        """Return the roles of columns, and the columns of the gate and of the experts."""
+        names, d = columns.names, columns.count
+        roles = choose_roles(X, names, d, offset=self.offset_feature, exposure=self.exposure_feature)
+        choices = {"gate": self.gate_features, "expert": self.expert_features}
+        return roles, {
+            f"{side}_columns": choose_columns(choice, X, names, d, f"{side}_features", roles.columns)
+            for side, choice in choices.items()
+        }
+
+    def _resolved_model(self):
+        """Make objects of names."""
+        gate, expert = resolve(self.gate, GATES, Gate, "gate"), resolve_expert(self.expert)
+        if self.variance_floor is not None:
+            if "variance_floor" not in expert.get_params():
+                raise ValueError(f"variance_floor={self.variance_floor!r}: {expert.name} has no variance.")
+            expert.set_params(variance_floor=self.variance_floor)
+        expert.check()
+        gate.check(self.n_experts)
+        return MixtureOfExperts(gate, expert, self._resolved_penalties(gate))
+
+    def _resolved_penalties(self, gate):
+        chosen = [] if self.penalty is None else self.penalty
+        chosen = chosen if isinstance(chosen, list | tuple) else [chosen]
+        penalties = tuple(resolve(choice, PENALTIES, Penalty, "penalty") for choice in chosen)
+        for penalty in penalties:
+            penalty.check(gate)
+        return penalties
+
+    def _resolved_solver(self, gate):
+        solvers = {"auto": SOLVERS[gate.default_solver], **SOLVERS}
+        solver = resolve(self.solver, solvers, Solver, "solver")
+        if isinstance(self.solver, str):
+            limit = {} if self.max_iter is None else {"max_iter": self.max_iter}
+            solver.set_params(tol=self.tol, **limit)
+        return solver
+
+    def _resolved_start(self, model, n_gate_features, n_expert_features):
+        """Return the start and the number of starts."""
+        start, previous = resolve_start(self.start), vars(self).get("fitted_")
+        if self.warm_start and previous is not None:
+            if _alike(previous.params, model.init_params(self.n_experts, n_gate_features, n_expert_features)):
+                start = FromParams(previous.params)
+        if isinstance(self.n_init, str) and self.n_init == "auto":
+            return start, start.n_proposals(self.n_experts)
+        check_number(self.n_init, "n_init", 1, integer=True)
+        return start, self.n_init
+
+
+def _alike(params, wanted):
+    """Whether parameters of an earlier fit have the shapes of these."""
+    return type(params.gate) is type(wanted.gate) and all(
+        np.shape(a) == np.shape(b) for x, y in zip(params, wanted, strict=True) for a, b in zip(x, y, strict=True)
+    )
+
+
+@contextmanager
+def _all_or_nothing(estimator):
+    """Leave an estimator as it was if its fit fails: what it has learnt of new data would not belong to its old fit."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _name_of(y):
+    """Name of a response that has one: a series, or a frame of one column."""
+    columns = getattr(y, "columns", None)
+    names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)[:1]
+    return next((name for name in names if isinstance(name, str)), None)
+
+
+def _warn(fit, scaling, n_rows):
+    """Warn of aliased columns, of weights that count no rows, of a fit without certificate."""
+    names = np.arange(fit.columns.count) if fit.columns.names is None else fit.columns.names
+    sides = ("gate", fit.gate_columns, scaling.gate.kept), ("expert", fit.expert_columns, scaling.expert.kept)
+    for side, columns, kept in sides:
+        if not kept.all():
+            message = (
+                f"columns {names[columns[~kept]].tolist()} of X are constant or linear combinations of others: their "
+                f"{side} coefficients are not identified and set to zero"
+            )
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    if not fit.counts_rows:
+        message = (
+            f"sample_weight counts rows, and these weights, which add up to {fit.n_rows:.6g} on {n_rows} "
+            "rows, cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "
+            "covariance('sandwich', X, y, sample_weight=..., weights='sampling')"
+        )
+        warnings.warn(message, UserWarning, stacklevel=3)
+    if not fit.converged:
+        advice = "what to do: see the guide's page on the certificate"
+        message = f"not a certified maximum: {fit.certificate.status} ({advice})"
+        warnings.warn(message, ConvergenceWarning, stacklevel=3)

@@ -1,0 +1,177 @@
+"""The estimator for one response."""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from smoe.estimators.base import MixtureEstimator
+from smoe.experts import Expert
+from smoe.families import Family
+from smoe.gates import Gate
+from smoe.params import MoEParams
+from smoe.penalties import Penalty
+from smoe.solvers import Solver
+from smoe.starts import Start
+
+__all__ = ["MoERegressor"]
+
+_Columns = None | int | str | slice | list | Callable
+
+
+@dataclass(eq=False, repr=False)
+class MoERegressor(RegressorMixin, MixtureEstimator):
+    r"""Mixture of experts for one response, fitted by maximum likelihood.
+
+    .. math:: p(y|x) = \sum_{k=1}^{K} \pi_k(x)\, f_k(y|x)
+
+    with the gate :math:`\pi` and the experts :math:`f`. Many starts are screened on a sample of the rows, the best few
+    are finished on all of them, and the winner is certified: score norm, curvature, collapse, emptiness, separation.
+
+    Parameters
+    ----------
+    n_experts : int, default=2
+        Number of experts.
+    gate : str or Gate, default="softmax"
+        The gate: a name from ``smoe.gates.GATES`` or an object such as ``smoe.gates.SoftmaxGate()``, whose parameters
+        a grid search can set as ``gate__...`` (a name has no parameters to set).
+    expert : str or Expert, default="gaussian"
+        The family of experts: a name from ``smoe.experts.EXPERTS``, an object, or a `smoe.families.Family` such as
+        ``smoe.families.Poisson()``.
+    gate_features, expert_features : None, int, str, slice, callable or list, default=None
+        Columns that the gate and the experts see: indices, names (data frames), a boolean mask, or a callable that
+        gets X as passed to ``fit`` and returns any of these. None means all, an empty list means an intercept only.
+    offset_feature, exposure_feature : None, int or str, default=None
+        The column of X that is added to the experts' linear predictor, and the one that multiplies the mean under a log
+        link (a time, an area: its logarithm is an offset). They are needed by ``predict`` too, and are no covariates
+        unless they are chosen as such.
+    solver : str or Solver, default="auto"
+        A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
+        the basin and Newton to the top.
+    start : str, Start or MoEParams, default="auto"
+        Where fits begin: a name from ``smoe.starts.STARTS``, an object such as ``smoe.starts.KMeans()``, or parameters
+        in the user's units, such as ``params_`` of another fit.
+    n_init : int or "auto", default="auto"
+        Number of starts that are screened. "auto" leaves it to the start: elemental starts ask for 20 per expert and
+        at least 40.
+    penalty : None, str, Penalty or list of these, default=None
+        What is taken off the log-likelihood before it is maximised: names from ``smoe.penalties.PENALTIES`` or objects
+        such as ``smoe.penalties.Ridge(gate=0.01)``. ``loglik_`` and the criteria are those of the likelihood alone.
+    max_iter : int or None, default=None
+        Largest number of iterations of a solver given by name; None leaves it to the solver.
+    tol : float, default=1e-8
+        Largest score norm per row, in standardised units, of a converged fit, for a solver given by name.
+    variance_floor : float or None, default=None
+        Smallest variance of an expert as a share of the variance of y; None leaves it to the family (1e-8). The
+        likelihood is unbounded without one. A fit that ends on the floor is not converged and says so.
+    random_state : int, Generator, RandomState or None, default=None
+        Draws the starts. They do not depend on the order of the rows, nor on whether a row is repeated or weighted.
+    n_jobs : int or None, default=None
+        Number of threads: they take one start each, or, from 50,000 rows on, share the rows of one fit at a time.
+        Results do not depend on it.
+    verbose : int, default=0
+        Print what became of the starts.
+    warm_start : bool, default=False
+        Begin from the parameters of the last fit where their shapes agree.
+
+    Attributes
+    ----------
+    gate_coef_ : ndarray of shape (n_experts, n_gate_features)
+        Gate slopes per unit of X; the last expert's row is zero.
+    gate_intercept_ : ndarray of shape (n_experts,)
+        Gate intercepts; the last is zero.
+    expert_coef_ : ndarray of shape (n_experts, n_expert_features)
+        Slopes of the experts.
+    expert_intercept_ : ndarray of shape (n_experts,)
+        Intercepts of the experts.
+    expert_variance_ : ndarray of shape (n_experts,)
+        Maximum-likelihood variances of the experts (not standard deviations).
+    params_ : MoEParams
+        All of these as one value, in the user's units.
+    loglik_ : float
+        Log-likelihood of ``params_``: the natural logarithm of the density, total over rows, times the weights.
+    score_norm_ : float
+        Largest absolute entry of the score per row, in standardised units.
+    converged_ : bool
+        Whether the fit is a certified maximum.
+    status_ : str
+        "converged", or the reasons why it is not certified.
+    n_iter_ : int
+        Iterations of the winning start on all rows.
+    trace_ : ndarray of shape (n_iterations + 1,)
+        Log-likelihood before the first and after each of these iterations.
+    starts_ : list of StartRecord
+        What became of each start: ``start``, ``screened_loglik`` (extrapolated from the sample), ``loglik``,
+        ``n_iter``, ``status``.
+    n_parameters_ : int
+        Free parameters, the degrees of freedom of AIC and BIC.
+    n_active_parameters_ : int
+        Those that take part in one prediction: the gate's and the selected experts'.
+    aic_, bic_, icl_ : float
+        Criteria of the fit on its own data: -2 l + 2 df, -2 l + df log n, and BIC plus twice the entropy of the
+        responsibilities. Smaller is better. For other data there are the methods ``aic``, ``bic`` and ``icl``.
+    standard_errors_ : MoEParams or None
+        Standard errors from the observed information, NaN where an entry is pinned or not estimated at the root-n
+        rate; None for a fit without certificate.
+    covariance_ : ndarray of shape (n_entries, n_entries) or None
+        The covariance that they come from, entries in the order of ``summary().to_frame()``.
+    fitted_ : FittedMixture
+        All that the fit leaves, as one value: it predicts like the estimator, and functions of `smoe.inference`,
+        `smoe.diagnostics` and `smoe.plots` take the one or the other.
+    gate_, expert_, solver_, penalties_ : objects
+        The resolved gate, family, solver and penalties.
+    gate_columns_, expert_columns_ : ndarray of int
+        The columns that gate and experts see.
+    roles_ : Roles
+        The columns that are an offset or an exposure.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only for data with column names.
+
+    Notes
+    -----
+    Experts are ordered by the mean response of the rows that they are responsible for, smallest first; the order does
+    not depend on the start. Constant columns and columns that are linear combinations of earlier ones, up to rounding,
+    get coefficient zero, with a warning; nearly collinear ones are fitted in uncorrelated combinations of them. Weights
+    count rows: weight 2 is the row twice. Computations use float64; X is neither changed nor, if it is a float64 array
+    that is contiguous by rows or by columns, copied. Beyond X and y a fit needs a few dozen megabytes, however many
+    rows there are.
+
+    References
+    ----------
+    Jacobs, R. A., Jordan, M. I., Nowlan, S. J. and Hinton, G. E. (1991). Adaptive mixtures of local experts. Neural
+    Computation 3, 79-87.
+
+    Examples
+    --------
+    >>> from smoe import MoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = MoERegressor(n_experts=2, random_state=0).fit(X, y)
+    >>> model.converged_, round(model.loglik_, 4)
+    (True, -96.0516)
+    >>> model.gate_proba(X[:2]).round(3)
+    array([[0., 1.],
+           [1., 0.]])
+    """
+
+    n_experts: int = 2
+    _: KW_ONLY
+    gate: str | Gate = "softmax"
+    expert: str | Expert | Family = "gaussian"
+    gate_features: _Columns = None
+    expert_features: _Columns = None
+    offset_feature: None | int | str = None
+    exposure_feature: None | int | str = None
+    solver: str | Solver = "auto"
+    start: str | Start | MoEParams = "auto"
+    n_init: int | str = "auto"
+    penalty: None | str | Penalty | list = None
+    max_iter: int | None = None
+    tol: float = 1e-8
+    variance_floor: float | None = None
+    random_state: None | int | np.random.Generator | np.random.RandomState = None
+    n_jobs: int | None = None
+    verbose: int = 0
+    warm_start: bool = False

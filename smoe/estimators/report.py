@@ -1,0 +1,90 @@
+"""From what a search has found, in working coordinates, to what a user gets."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from smoe._kernels.posterior import entropies
+from smoe.blocks import Blocks
+from smoe.fitted import FittedMixture
+from smoe.inference import covariance
+from smoe.params import copies, flatten, n_experts_of, permute
+from smoe.scaling import Scaling
+
+__all__ = ["fitted_mixture"]
+
+_ALIKE = 1e-6  # difference per row of log-likelihoods in working and in the user's units that is rounding
+
+
+def fitted_mixture(blocks, fit, certificate, **known):
+    """Return the `FittedMixture` of the best end of a search; ``known`` are fields that need no work."""
+    model, scaling, total = blocks.model, blocks.scaling, blocks.total_weight
+    offset = scaling.loglik_offset(total)
+    order, entropy = _stable_order(model, blocks, fit.params)
+    units = Scaling.identity(known["gate_columns"], known["expert_columns"])
+    order, params, user, loglik = _reported(blocks, units, fit, order, offset)
+    certificate = certificate.permuted(order)
+    if not abs(loglik + offset - fit.loglik) <= _ALIKE * total:
+        certificate = certificate.lost(loglik, fit.loglik - offset)
+        fit = fit._replace(loglik=loglik + offset)
+    found = FittedMixture(
+        model=model,
+        params=user,
+        loglik=float(fit.loglik - offset),
+        **_numbers_of_parameters(model, params),
+        n_rows=total,
+        entropy=entropy,
+        certificate=certificate,
+        covariance=None,  # it needs the entries of the others
+        score_norm=fit.score_norm,
+        n_iter=fit.n_iter,
+        trace=fit.trace - offset,
+        roles=blocks.source.roles,
+        **known,
+    )
+    spread = covariance(model, blocks, params, certificate, found.entries())
+    return replace(found, covariance=spread, certificate=certificate.named(spread.separation))
+
+
+def _numbers_of_parameters(model, params):
+    n_free, n_gate = model.chart(params).n_free, model.gate_chart(params.gate).n_free
+    n_experts = n_experts_of(params)
+    share = model.gate.n_selected(n_experts) / n_experts
+    return {"n_parameters": n_free, "n_active_parameters": n_gate + round(share * (n_free - n_gate))}
+
+
+def _reported(blocks, units, fit, order, offset):
+    """Return the experts' order, the parameters in it (working and user's units), and their log-likelihood.
+
+    Where rows lie on the boundaries of a gate that jumps, numbering the experts anew may change the density: then
+    they stay in the order in which they were found.
+    """
+    model, scaling, source = blocks.model, blocks.scaling, blocks.source
+    rows = Blocks(model, source.X, source.y, source.weight, units, source.roles).shared_by(blocks.n_threads)
+
+    def reported(order):
+        params = scaling.canonical(model, permute(fit.params, order))
+        user = scaling.to_user(model, params)
+        return order, params, user, rows.sum(model.loglik, user)
+
+    found = reported(order)
+    if model.gate.smooth or abs(found[-1] + offset - fit.loglik) <= _ALIKE:
+        return found
+    return min(found, reported(np.arange(len(order))), key=lambda one: abs(one[-1] + offset - fit.loglik))
+
+
+def _stable_order(model, blocks, params):
+    """Order the experts by the mean response of the rows they are responsible for; empty experts come last.
+
+    Also return the entropy of the responsibilities.
+    """
+
+    def totals(block, p):
+        resp = model.posterior(block, p)[1]
+        weight = block.weight
+        return np.array([resp @ weight, resp @ (weight * block.y), entropies(resp, weight)])
+
+    weight, response, entropy = blocks.sum(totals, params)
+    mean = np.where(weight > 0, response / np.where(weight > 0, weight, 1.0), np.inf)
+    own = flatten(params.expert)[copies(params.expert)]
+    return np.lexsort((*own.T, mean)), float(entropy.sum())
