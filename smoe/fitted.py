@@ -20,6 +20,8 @@ from smoe.validation import MISSING, Columns, check_floats, check_groups, check_
 
 __all__ = ["ExpertLoad", "FittedMixture"]
 
+_HUGE = 1e50  # of X: NaN for smaller values has another cause, such as standard errors that are missing
+
 
 class ExpertLoad(NamedTuple):
     """Use of each expert: shares of rows as first choice and as selected, mean probability, and who is dead."""
@@ -36,21 +38,21 @@ class Rows(Blocks):
     def map(self, visit, params, *args):
         """Visit every block and join the arrays along the rows."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return _checked(super().map(visit, params, *args))
+            return self._checked(super().map(visit, params, *args))
 
     def sum(self, visit, params, *args):
         """Add up over the blocks."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return _checked(super().sum(visit, params, *args))
+            return self._checked(super().sum(visit, params, *args))
 
-
-def _checked(found):
-    if isinstance(found, float | np.ndarray) and np.isnan(found).any():
-        raise ValueError(
-            "X has values so large that the gate's scores or the experts' means leave the range of float64; look for "
-            "wrong units, or for codes of missing values."
-        )
-    return found
+    def _checked(self, found):
+        lost = isinstance(found, float | np.ndarray) and np.isnan(found).any()
+        if lost and np.abs(self.source.X).max(initial=0.0) > _HUGE:
+            raise ValueError(
+                "X has values so large that the gate's scores or the experts' means leave the range of float64; look "
+                "for wrong units, or for codes of missing values."
+            )
+        return found
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -329,7 +329,13 @@ def _bounds(fields, kind, *shapes):
 
 
 def chart_of(owner, params):
-    """Return the `Chart` of a gate's or of experts' parameters alone."""
+    """Return the `Chart` of a gate's or of experts' parameters alone.
+
+    Parameters
+    ----------
+    owner : Gate or Expert
+    params : named tuple of arrays
+    """
     return Chart(params, *coordinates(owner, params))
 
 

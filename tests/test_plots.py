@@ -71,7 +71,7 @@ def test_several_covariates_need_a_choice():
     model = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
     with pytest.raises(ValueError, match="choose the column for the horizontal axis, one of"):
         plot_fit(model, moe.data, moe.target)
-    with pytest.raises(ValueError, match="others must be one of 'near', 'average', 'median', got 'mean'"):
+    with pytest.raises(ValueError, match="others='mean' is not known; choose 'near', 'average' or 'median'"):
         plot_fit(model, moe.data, moe.target, feature=1, others="mean")
     axis = plot_fit(model, moe.data, moe.target, feature=1, others="median").axes[0]
     grid, mean = axis.lines[-1].get_data()
@@ -105,7 +105,7 @@ def test_partial_dependence_is_scikit_learns(two_columns):
 @pytest.mark.parametrize("others", ["near", "average"])
 def test_averages_are_those_of_the_rows(two_columns, others):
     model, frame, _ = two_columns
-    found = curves(model, frame, 0, others, 0.8, 0.95)
+    found = curves(model.fitted_, frame, 0, others, 0.8, 0.95)
     np.testing.assert_allclose(found.mean, (found.proba * found.lines).sum(axis=1))
     grid, rows = _PLACES[others](frame.to_numpy(), 0)
     for at in (0, 50):

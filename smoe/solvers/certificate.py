@@ -219,7 +219,7 @@ def _gate_grows(params, chart, step):
 
 
 def _scores_grow(model, blocks, params, chart, step):
-    """Whether some row's scores grow along the step; along a ray, where slopes and temperature grow alike, none does."""
+    """Whether some row's scores grow along the step. Along the ray of slopes and temperature none does."""
     length = np.linalg.norm(step)
     moved = chart.unpack(chart.pack(params) + step * (_TINY / length))
 

@@ -30,9 +30,9 @@ def n_free_gate(chart, params):
 
 
 def has_linear_scores(chart, params):
-    """Whether the gate's free coordinates are all that experts but the last have of their own: scores are linear in them.
+    """Whether the gate's free coordinates are all that experts but the last have of their own.
 
-    A free entry that all share, such as a temperature, multiplies the others.
+    Scores are linear in these; an entry that all share, such as a temperature, multiplies them.
     """
     entries, counts = np.unique(own := copies(params.gate), return_counts=True)
     shared = entries[counts > 1] if len(own) > 1 else entries[:0]
