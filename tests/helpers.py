@@ -115,10 +115,10 @@ def wearing(expert, params, X):
     return altered(model, model=model.fitted_.model._replace(expert=expert), params=MoEParams(gate, params))
 
 
-def altered(model, **fields):
+def altered(estimator, /, **fields):
     """The same estimator, which answers as if its fit had left these fields."""
-    model.fitted_ = replace(model.fitted_, **fields)
-    return model
+    estimator.fitted_ = replace(estimator.fitted_, **fields)
+    return estimator
 
 
 def twin(model):
