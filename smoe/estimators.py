@@ -8,7 +8,6 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe._kernels.posterior import entropies
-from smoe.blocks import Blocks
 from smoe.experts import resolve_expert
 from smoe.features import choose_columns, choose_roles
 from smoe.gates import GATES, Gate
@@ -17,7 +16,7 @@ from smoe.inferred import InferredMixture
 from smoe.params import copies, flatten, permute
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.scaling import Scaling, standardise
+from smoe.rows import ArraySource, Blocks, Scaling, standardise
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
@@ -282,8 +281,9 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
     def _climb(self, X, y, weight, start, n_init, n_threads):
         """Search and store; return the working coordinates."""
         model, columns = self._model, (self.gate_columns_, self.expert_columns_)
-        scaling = standardise(model, X, y, weight, *columns, n_threads=n_threads)
-        blocks = Blocks(model, X, y, weight, scaling, self.roles_).shared_by(n_threads)
+        source = ArraySource(X, y, weight)
+        scaling = standardise(model, source, *columns, n_threads=n_threads)
+        blocks = Blocks(model, source, scaling, self.roles_).shared_by(n_threads)
         rng = check_generator(self.random_state)
         task = Task(model, None, self.n_experts, scaling)
         fit, certificate, self.starts_ = search(
@@ -394,9 +394,8 @@ class MoERegressor(InferredMixture, RegressorMixin, BaseEstimator):
         Where rows lie on the boundaries of a gate that jumps, numbering the experts anew may change the density: then
         they stay in the order in which they were found.
         """
-        model, scaling, source = self._model, blocks.scaling, blocks.source
-        units = Scaling.identity(self.gate_columns_, self.expert_columns_)
-        rows = Blocks(model, source.X, source.y, source.weight, units, source.roles).shared_by(blocks.n_threads)
+        model, scaling = self._model, blocks.scaling
+        rows = blocks.seen_in(Scaling.identity(self.gate_columns_, self.expert_columns_))
 
         def reported(order):
             params = scaling.canonical(model, permute(fit.params, order))

@@ -7,11 +7,10 @@ from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted
 
 from smoe._kernels.posterior import entropies
-from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture
 from smoe.mixture import MixtureOfExperts
 from smoe.profile import profile
-from smoe.scaling import Scaling
+from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.validation import MISSING, check_floats, check_n_jobs, check_rows, check_weights
 
 __all__ = ["ExpertLoad", "FittedMixture"]
@@ -73,7 +72,7 @@ class FittedMixture:
         if y is not None:
             self.expert_.check_response(y)
         scaling = Scaling.identity(self.gate_columns_, self.expert_columns_)
-        blocks = Rows(self._model, X, y, weight, scaling, self.roles_)
+        blocks = Rows(self._model, ArraySource(X, y, weight), scaling, self.roles_)
         return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))
 
     def _column_names(self, names=None):

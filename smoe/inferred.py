@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from smoe.blocks import Blocks
 from smoe.fields import entries
 from smoe.fitted import FittedMixture
 from smoe.inference.bootstrap_result import BootstrapResult
@@ -16,7 +15,7 @@ from smoe.inference.delta import delta_method, mean_interval, normal_quantile
 from smoe.inference.summary import Summary, coefficient_table
 from smoe.inference.wald import wald_test
 from smoe.params import MoEParams, flatten, n_experts_of, unflatten
-from smoe.scaling import standardise
+from smoe.rows import ArraySource, Blocks, standardise
 from smoe.search import agreement
 from smoe.texts import printable
 from smoe.validation import check_groups, check_level
@@ -422,14 +421,15 @@ class InferredMixture(FittedMixture):
     def _fitted_blocks(self, X, y, sample_weight, groups=None):
         """Return the rows of positive weight in working coordinates, and the number of each row's group."""
         source = self._blocks(X, y, sample_weight).source
-        codes = None if groups is None else check_groups(groups, len(source.X))
+        codes = None if groups is None else check_groups(groups, source.n_rows)
         X, y, weight, used = source.X, source.y, source.weight, source.weight > 0
         if not used.all():
             X, y, weight, codes = X[used], y[used], weight[used], None if codes is None else codes[used]
         if codes is not None and codes.min() == codes.max():
             raise ValueError("groups: all rows are in one group; a clustered covariance needs many.")
-        scaling = standardise(self._model, X, y, weight, self.gate_columns_, self.expert_columns_)
-        return Blocks(self._model, X, y, weight, scaling, self.roles_), codes
+        source = ArraySource(X, y, weight)
+        scaling = standardise(self._model, source, self.gate_columns_, self.expert_columns_)
+        return Blocks(self._model, source, scaling, self.roles_), codes
 
     def _warn_uncertified(self):
         if not self.converged_:

@@ -16,7 +16,7 @@ LAYERS = [
     {"gates", "experts"},
     {"fused"},
     {"mixture"},
-    {"columns", "rotation", "scaling", "blocks", "chance", "starts", "solvers", "search"},
+    {"rows", "chance", "starts", "solvers", "search"},
     {"inference", "distribution", "diagnostics", "fitted", "inferred", "profile"},
     {"estimators", "named", "datasets", "simulation"},
     {"selection", "metrics"},

@@ -7,8 +7,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
-from smoe.blocks import Blocks
-from smoe.scaling import Scaling
+from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.starts import FromParams
 
 __all__ = ["Refit", "attempt", "counted_rows", "draw_response", "frozen", "replicate", "rng_of", "warm"]
@@ -60,7 +59,8 @@ def attempt(estimator, X, y, weight=None):
 def draw_response(estimator, X, rng):
     """Return a response for each row of X, drawn from a fitted estimator."""
     model = estimator._model
-    blocks = Blocks(model, X, None, None, Scaling.identity(estimator.gate_columns_, estimator.expert_columns_))
+    scaling = Scaling.identity(estimator.gate_columns_, estimator.expert_columns_)
+    blocks = Blocks(model, ArraySource(X), scaling, estimator.roles_)
     return blocks.map(lambda block, params: model.sample(block, params, rng)[0], estimator.params_)
 
 
