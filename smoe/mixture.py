@@ -40,7 +40,7 @@ class Curvature(NamedTuple):
 class MixtureOfExperts(NamedTuple):
     r"""Density :math:`p(y|x) = \sum_k \pi_k(x) f_k(y|x)`.
 
-    Methods take a block of rows (see ``smoe.blocks.Block``) and parameters, and return values; nothing is stored.
+    Methods take a block of rows (see ``smoe.rows.Block``) and parameters, and return values; nothing is stored.
     """
 
     gate: Gate

@@ -342,6 +342,8 @@ def chart_of(owner, params):
 def _maps(lower, upper, attained, free):
     """Return the maps of bounded entries, those that there are."""
     bounded = np.isfinite(lower)
+    if not bounded.any():
+        return []
     on = np.zeros(len(lower), dtype=bool) if attained is None else attained[free] & bounded
     both = np.zeros(len(lower), dtype=bool) if upper is None else np.isfinite(upper) & bounded
     kinds = (_Logs, bounded & ~on & ~both), (_Roots, on & ~both), (_LogOdds, both)

@@ -37,7 +37,7 @@ class IntegerMixture(LineMixture, kind="integers"):
     Examples
     --------
     >>> import numpy as np
-    >>> from smoe.blocks import Blocks
+    >>> from smoe.rows import Blocks
     >>> from smoe.distribution import ConditionalMixture
     >>> from smoe.experts import Expert, Support
     >>> from smoe.gates import LinearGateParams, SoftmaxGate

@@ -166,12 +166,16 @@ def _degeneracies(model, blocks, params, load):
     collapsed = np.flatnonzero(model.expert.at_bound(params.expert))
     empty = np.flatnonzero(load.rows < 1.0)
     if len(collapsed):
-        remark = remark_on_response(blocks.source.y) if model.expert.support.kind == "real" else ""
+        remark = _remark(blocks, params) if model.expert.support.kind == "real" else ""
         then = f"): {remark}" if remark else ")"
         reasons.append(Reason("variance at its floor (expert ", tuple(collapsed), then))
     if len(empty):
         reasons.append(Reason("empty expert (expert ", tuple(empty), " is responsible for less than one row)"))
     return reasons
+
+
+def _remark(blocks, params):
+    return remark_on_response(blocks.map(lambda block, _: block.raw.y[block.raw.rows], params))
 
 
 def _checked(model, blocks, fit, load, price):
