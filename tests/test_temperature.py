@@ -79,7 +79,7 @@ def test_compiled_activations_equal_their_formulas(name):
 
 
 @pytest.mark.parametrize("observed", [False, True])
-@pytest.mark.parametrize("choice", [*ACTIVATIONS, (np.arctan, lambda u: 1 / (1 + u**2))], ids=str)
+@pytest.mark.parametrize("choice", [*ACTIVATIONS, (np.arctan, lambda u: 1 / (1 + u**2))], ids=[*ACTIVATIONS, "arctan"])
 def test_sums_over_rows_are_those_of_the_rows_derivatives(choice, observed, rng):
     """Pullback, row by row and summed, and information, of many rows with weights."""
     gate, params, m = ActivationDenseToSparseGate(choice), gate_params(rng, 3, 2), 1030
