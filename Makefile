@@ -16,7 +16,7 @@ example: .venv/.plots-stamp  ## fit, print and plot a first model
 	  runpy.run_path("examples/first/plot_engel.py"); print("\nThe picture is in engel.png")'
 
 test: lint  ## lint, then run all tests and doctests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: .venv/.test-stamp  ## check style and format
 	$(BIN)/ruff check

@@ -14,13 +14,12 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
-from smoe.blocks import Blocks
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import LinearGateParams, SoftmaxGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
-from smoe.scaling import standardise
+from smoe.rows import ArraySource, Blocks, standardise
 from smoe.solvers import EM, EMNewton, certify
 
 MODEL = MixtureOfExperts(SoftmaxGate(), GaussianExpert())
@@ -69,8 +68,9 @@ def main():
         for seed in range(5):
             X, y = draw(n, seed)
             columns = np.arange(1)
-            scaling = standardise(MODEL, X, y, np.ones(n), columns, columns)
-            blocks = CountedBlocks(MODEL, X, y, None, scaling)
+            source = ArraySource(X, y)
+            scaling = standardise(MODEL, source, columns, columns)
+            blocks = CountedBlocks(MODEL, source, scaling)
             start = scaling.from_units(MODEL, near_truth(3, n, np.random.default_rng(seed)))
             begin = time.perf_counter()
             fit = EMNewton().solve(MODEL, blocks, start)

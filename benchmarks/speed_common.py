@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smoe.blocks import Blocks
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import LinearGateParams, SoftmaxGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
-from smoe.scaling import Scaling, standardise
+from smoe.rows import ArraySource, Blocks, Scaling, standardise
 
 MODEL = MixtureOfExperts(SoftmaxGate(), GaussianExpert())
 CROSSING = MoEParams(
@@ -119,20 +118,21 @@ def random_problem(n, d, k, seed=0):
 def working(X, y, params, kind=Blocks):
     """Return the rows as the estimators visit them, and the parameters in those coordinates."""
     columns = np.arange(X.shape[1])
-    scaling = standardise(MODEL, X, y, np.ones(len(y)), columns, columns)
-    return kind(MODEL, X, y, None, scaling), scaling.from_units(MODEL, params)
+    source = ArraySource(X, y)
+    scaling = standardise(MODEL, source, columns, columns)
+    return kind(MODEL, source, scaling), scaling.from_units(MODEL, params)
 
 
 def loglik(X, y, params):
     """Return the log-likelihood of y given X in the user's units, the same sum for whoever made the parameters."""
     columns = np.arange(X.shape[1])
-    return float(Blocks(MODEL, X, y, None, Scaling.identity(columns, columns)).sum(MODEL.loglik, params))
+    return float(Blocks(MODEL, ArraySource(X, y), Scaling.identity(columns, columns)).sum(MODEL.loglik, params))
 
 
 def posterior(X, y, params):
     """Return the responsibilities (n, n_experts) at these parameters."""
     columns = np.arange(X.shape[1])
-    blocks = Blocks(MODEL, X, y, None, Scaling.identity(columns, columns))
+    blocks = Blocks(MODEL, ArraySource(X, y), Scaling.identity(columns, columns))
     return blocks.map(lambda block, p: MODEL.posterior(block, p)[1], params).T
 
 

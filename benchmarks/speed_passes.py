@@ -10,6 +10,11 @@ from speed_common import MODEL, Result, paired, random_problem, seconds, two_exp
 
 from smoe import MoERegressor
 from smoe.datasets import make_moe
+from smoe.experts import GaussianExpert, LinearExpert
+from smoe.families import Poisson
+from smoe.gates import SoftmaxGate
+from smoe.mixture import MixtureOfExperts
+from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.solvers import EM, EMNewton, certify
 from smoe.starts import FromParams
 from smoe.threads import spread
@@ -30,6 +35,21 @@ def passes(options):
         cost = _median(partial(blocks.sum, visit, params), options.pick(7, 3)) / n * 1e9
         unit = (before + _exp(numbers)) / 2
         yield Result(f"{name}, k={k} d={d} n={n:,}", cost / unit, "exp", bar, f"{cost:.1f} ns per row")
+    yield _counts(options.pick(100_000, 20_000), options.pick(15, 5))
+
+
+def _counts(n, repeats):
+    """An EM pass made of methods, that of Poisson experts, in units of the compiled one of Gaussian experts."""
+    rng, columns = np.random.default_rng(0), np.arange(3)
+    source, scaling = ArraySource(rng.normal(size=(n, 3)), rng.poisson(3.0, n)), Scaling.identity(columns, columns)
+    calls = []
+    for expert in (GaussianExpert(), LinearExpert(Poisson())):
+        model = MixtureOfExperts(SoftmaxGate(), expert)
+        blocks = Blocks(model, source, scaling)
+        calls.append(partial(blocks.sum, model.statistics, model.init_params(3, 3, 3)))
+    one, other = np.median(paired(repeats, *calls), axis=0)
+    note = f"{other / n * 1e9:.1f} ns per row"
+    return Result(f"EM pass, Poisson / Gaussian experts, k=3 d=3 n={n:,}", other / one, "", "<= 4", note)
 
 
 def _exp(numbers):

@@ -21,13 +21,12 @@ import numpy as np
 from overspecified import T0
 
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
-from smoe.blocks import Blocks
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import LinearGateParams, SoftmaxGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
-from smoe.scaling import Scaling
+from smoe.rows import ArraySource, Blocks, Scaling
 
 
 def boundary():
@@ -80,7 +79,7 @@ def predict():
         seconds = []
         for _ in range(8):
             begin = time.perf_counter()
-            Blocks(model, X, None, None, Scaling.identity(columns, columns)).map(model.mean, params)
+            Blocks(model, ArraySource(X), Scaling.identity(columns, columns)).map(model.mean, params)
             seconds.append(time.perf_counter() - begin)
         times[type(gate).__name__] = min(min(seconds), times.get(type(gate).__name__, np.inf))
     print(times, f"ratio {times['SoftmaxGate'] / times['TopKGate']:.2f}")

@@ -77,7 +77,22 @@ class Roles(NamedTuple):
 
 
 def choose_roles(X, names, n_features, **specs):
-    """Return the `Roles` that columns of X have: each spec is None or one column, as an index or a name."""
+    """Return the `Roles` that columns of X have.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features) or data frame
+    names : list of str or None
+        What the columns of X are called.
+    n_features : int
+    **specs : None, int or str
+        By role: no column, or its index or name.
+
+    Raises
+    ------
+    ValueError
+        More than one column for a role, or one for two.
+    """
     chosen = {}
     for role, spec in specs.items():
         argument = f"{role}_feature"

@@ -154,12 +154,27 @@ def averaged(params, fields, groups, load):
 
 
 def restrict(params, fields, columns):
-    """Return parameters for these of the features alone."""
+    """Return parameters for these of the features alone.
+
+    Parameters
+    ----------
+    params : named tuple of arrays
+    fields : dict of str to Field
+    columns : array of int
+    """
     return map_features(params, fields, lambda view: view[..., columns])
 
 
 def map_features(params, fields, function):
-    """Return the parameters with a function applied to every array that has features, these on its last axis."""
+    """Return the parameters with a function applied to every array that has features, these on its last axis.
+
+    Parameters
+    ----------
+    params : named tuple of arrays
+    fields : dict of str to Field
+    function : callable
+        Of an array with its features on the last axis.
+    """
 
     def mapped(field, array):
         view = field.moved(array)
@@ -171,7 +186,13 @@ def map_features(params, fields, function):
 
 
 def n_features_of(params, fields):
-    """Return the number of features that the parameters have coefficients for."""
+    """Return the number of features that the parameters have coefficients for.
+
+    Parameters
+    ----------
+    params : named tuple of arrays
+    fields : dict of str to Field
+    """
     shapes = [
         (fields[name].feature_axis, np.shape(array)) for name, array in params._asdict().items() if name in fields
     ]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from joblib import effective_n_jobs
 
-from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture
 from smoe.features import Roles
 from smoe.fields import entries
@@ -14,11 +13,13 @@ from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of
 from smoe.profile import profile
-from smoe.scaling import Scaling, standardise
+from smoe.rows import ArraySource, Blocks, Scaling, standardise
 from smoe.solvers import Certificate, Solver
 from smoe.validation import MISSING, Columns, check_floats, check_groups, check_n_jobs, check_weights
 
 __all__ = ["ExpertLoad", "FittedMixture"]
+
+_HUGE = 1e50  # of X: NaN for smaller values has another cause, such as standard errors that are missing
 
 
 class ExpertLoad(NamedTuple):
@@ -36,21 +37,21 @@ class Rows(Blocks):
     def map(self, visit, params, *args):
         """Visit every block and join the arrays along the rows."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return _checked(super().map(visit, params, *args))
+            return self._checked(super().map(visit, params, *args))
 
     def sum(self, visit, params, *args):
         """Add up over the blocks."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return _checked(super().sum(visit, params, *args))
+            return self._checked(super().sum(visit, params, *args))
 
-
-def _checked(found):
-    if isinstance(found, float | np.ndarray) and np.isnan(found).any():
-        raise ValueError(
-            "X has values so large that the gate's scores or the experts' means leave the range of float64; look for "
-            "wrong units, or for codes of missing values."
-        )
-    return found
+    def _checked(self, found):
+        lost = isinstance(found, float | np.ndarray) and np.isnan(found).any()
+        if lost and np.abs(self.source.X).max(initial=0.0) > _HUGE:
+            raise ValueError(
+                "X has values so large that the gate's scores or the experts' means leave the range of float64; look "
+                "for wrong units, or for codes of missing values."
+            )
+        return found
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -193,7 +194,7 @@ class FittedMixture:
         if y is not None:
             self.model.expert.check_response(y)
         scaling = Scaling.identity(self.gate_columns, self.expert_columns)
-        blocks = Rows(self.model, X, y, weight, scaling, self.roles)
+        blocks = Rows(self.model, ArraySource(X, y, weight), scaling, self.roles)
         return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))
 
     def working_blocks(self, X, y, sample_weight=None, groups=None):
@@ -202,14 +203,15 @@ class FittedMixture:
         ``groups`` are labels of the rows, or None; then there are no numbers.
         """
         source = self.blocks(X, y, sample_weight).source
-        codes = None if groups is None else check_groups(groups, len(source.X))
+        codes = None if groups is None else check_groups(groups, source.n_rows)
         X, y, weight, used = source.X, source.y, source.weight, source.weight > 0
         if not used.all():
             X, y, weight, codes = X[used], y[used], weight[used], None if codes is None else codes[used]
         if codes is not None and codes.min() == codes.max():
             raise ValueError("groups: all rows are in one group; a clustered covariance needs many.")
-        scaling = standardise(self.model, X, y, weight, self.gate_columns, self.expert_columns)
-        return Blocks(self.model, X, y, weight, scaling, self.roles), codes
+        source = ArraySource(X, y, weight)
+        scaling = standardise(self.model, source, self.gate_columns, self.expert_columns)
+        return Blocks(self.model, source, scaling, self.roles), codes
 
     # What it answers, as estimators do --------------------------------------------------------------------------------
 

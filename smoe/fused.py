@@ -28,17 +28,17 @@ def climbs(model, block):
 
 def applies(model, block):
     """Whether the pass over this block is one kernel; with many features BLAS wins."""
-    scaling = block.source.scaling
+    scaling = block.scaling
     few = max(len(scaling.gate.columns), len(scaling.expert.columns)) < FEW_TERMS
-    return few and pairs(model) and not block.source.roles.columns
+    return few and pairs(model) and not block.roles.columns
 
 
 def _arguments(block, params):
     (gate_coef, gate_intercept), (coef, intercept, variance) = params
     lines = np.ascontiguousarray(gate_coef), gate_intercept, np.ascontiguousarray(coef), intercept, variance
-    scaling = block.source.scaling
+    scaling = block.scaling
     views = *scaling.gate.raw, *scaling.expert.raw, scaling.expert is scaling.gate
-    return *lines, *block.source.raw, block.low, block.high, *views, scaling.y_shift, 1.0 / scaling.y_scale
+    return *lines, *block.flat, block.low, block.high, *views, scaling.y_shift, 1.0 / scaling.y_scale
 
 
 def _shaped(model, sums, gate_information=True):

@@ -14,6 +14,7 @@ from smoe.params import Chart, MoEParams, chart_of, coordinates, flatten, fold, 
 __all__ = ["Curvature", "MixtureOfExperts", "Statistics"]
 
 
+_FAR = -1e16  # a log density below this is rounded to more than one
 _SHRINK = -600  # a power of two that keeps distances from leaving float64
 
 
@@ -39,7 +40,7 @@ class Curvature(NamedTuple):
 class MixtureOfExperts(NamedTuple):
     r"""Density :math:`p(y|x) = \sum_k \pi_k(x) f_k(y|x)`.
 
-    Methods take a block of rows (see ``smoe.blocks.Block``) and parameters, and return values; nothing is stored.
+    Methods take a block of rows (see ``smoe.rows.Block``) and parameters, and return values; nothing is stored.
     """
 
     gate: Gate
@@ -68,7 +69,7 @@ class MixtureOfExperts(NamedTuple):
     def responsibilities(self, block, params):
         """Return the responsibilities alone, (n_experts, m), also where y is so far away that no density is left."""
         proba, resp, loglik = self.posterior(block, params)
-        lost = np.flatnonzero(loglik == -np.inf)
+        lost = np.flatnonzero(loglik < _FAR)
         normal = self.expert.normal(block.rows.take(lost), params.expert) if len(lost) else None
         if normal is not None:
             resp[:, lost] = _nearest(proba[:, lost], *normal, block.y[lost])

@@ -329,13 +329,21 @@ def _bounds(fields, kind, *shapes):
 
 
 def chart_of(owner, params):
-    """Return the `Chart` of a gate's or of experts' parameters alone."""
+    """Return the `Chart` of a gate's or of experts' parameters alone.
+
+    Parameters
+    ----------
+    owner : Gate or Expert
+    params : named tuple of arrays
+    """
     return Chart(params, *coordinates(owner, params))
 
 
 def _maps(lower, upper, attained, free):
     """Return the maps of bounded entries, those that there are."""
     bounded = np.isfinite(lower)
+    if not bounded.any():
+        return []
     on = np.zeros(len(lower), dtype=bool) if attained is None else attained[free] & bounded
     both = np.zeros(len(lower), dtype=bool) if upper is None else np.isfinite(upper) & bounded
     kinds = (_Logs, bounded & ~on & ~both), (_Roots, on & ~both), (_LogOdds, both)

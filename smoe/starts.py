@@ -5,12 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from smoe.blocks import Block
 from smoe.fields import check_part
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
 from smoe.registry import resolve
-from smoe.scaling import Scaling
+from smoe.rows import Block, Scaling
 from smoe.validation import check_number
 
 __all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task"]

@@ -32,6 +32,7 @@ RNG = np.random.default_rng(0)
 X = np.column_stack([np.linspace(-1, 1, N), RNG.normal(size=N)])
 Y = np.where(RNG.random(N) < 0.5 + 0.3 * X[:, 0], 3 + 2 * X[:, 1], -3 - X[:, 1]) + 0.3 * RNG.normal(size=N)
 DATA = {"X": X, "y": Y}
+COUNTED = {"X": X, "y": RNG.poisson(np.exp(1.0 + X[:, 0]))}
 TINY = {"n_experts": 2, "n_init": 2, "max_iter": 5, "random_state": 0}
 
 
@@ -52,6 +53,11 @@ def fitted(kind=smoe.SoftmaxMoERegressor):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return kind(2, n_init=4, random_state=0).fit(X, Y)
+
+
+@functools.cache
+def counts():
+    return quiet(smoe.MoERegressor(2, expert="poisson", n_init=4, random_state=0).fit)(**COUNTED)
 
 
 @functools.cache
@@ -146,6 +152,9 @@ def methods_of_models():
     yield "mean_interval", quiet(model.mean_interval), {"X": X}
     yield "wald_test", quiet(model.wald_test), {"R": "expert 0: x0"}
     yield "summary", model.summary, {}
+    yield "conf_int", model.conf_int, {}
+    yield "expert_profile", model.expert_profile, {"X": X}
+    yield "standardised_gate_coef", model.standardised_gate_coef, {"X": X}
     yield "MoERegressorSelect.predict", selected().predict, {"X": X}
 
 
@@ -188,6 +197,8 @@ def functions():
     own = ("model", "n_resamples", "sample_weight", "random_state", "n_jobs")
     yield "n_experts_test", quiet(selection.n_experts_test), {**model, "model": one, "n_resamples": 1}, own
     yield "diagnose", quiet(diagnostics.diagnose), model
+    yield "rootogram", diagnostics.rootogram, {"model": counts(), **COUNTED}
+    yield "compare_fits", inference.compare_fits, {"models": [fitted(), fitted()]}
     chosen = {"estimator": smoe.SoftmaxMoERegressor(n_init=2, max_iter=5, random_state=0), "n_experts": (1,)}
     yield "select_n_experts", quiet(selection.select_n_experts), {**chosen, **DATA}
     folds = {**chosen, **DATA, "criterion": "cv", "cv": 2}
@@ -257,6 +268,8 @@ def pictures():
         yield name, closed(getattr(plots, name)), {"diagnosis": diagnosis()}
     yield "plot_rates", closed(plots.plot_rates), {"result": RESULT}, ("result", "losses", "center", "band", "axes")
     yield "plot_selection", closed(plots.plot_selection), {"selection": selected().selection_}
+    yield "plot_coefficients", closed(plots.plot_coefficients), {"estimator": fitted()}
+    yield "plot_rootogram", closed(plots.plot_rootogram), {"rootogram": diagnostics.rootogram(counts(), **COUNTED)}
     yield "plot_dendrogram", closed(plots.plot_dendrogram), {"tree": tree()}
 
 

@@ -9,13 +9,12 @@ from sklearn.exceptions import ConvergenceWarning
 import naive
 from families import FAMILIES
 from smoe import MoERegressor
-from smoe.blocks import Blocks
 from smoe.experts import EXPERTS
 from smoe.features import Rows, design
 from smoe.gates import GATES
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, unflatten
-from smoe.scaling import Scaling
+from smoe.rows import ArraySource, Blocks, Scaling
 
 SMOOTH = [name for name in GATES if GATES[name]().smooth]
 INFORMED = [name for name in SMOOTH if hasattr(GATES[name](), "information")]
@@ -83,13 +82,13 @@ class Problem:
         )
         self.weighted, self.weight = weighted, rng.uniform(0.5, 2.0, n) if weighted else np.ones(n)
         self.scaling = Scaling.identity(np.arange(d), np.arange(d))
-        block = Blocks(self.model, self.X, None, None, self.scaling).take(slice(None))
+        block = Blocks(self.model, ArraySource(self.X), self.scaling).take(slice(None))
         self.y = self.model.sample(block, self.truth, rng)[0]
         self.twin = twin(self.model)
 
     @property
     def blocks(self):
-        return Blocks(self.model, self.X, self.y, self.weight if self.weighted else None, self.scaling)
+        return Blocks(self.model, ArraySource(self.X, self.y, self.weight if self.weighted else None), self.scaling)
 
     @property
     def block(self):

@@ -11,11 +11,10 @@ from sklearn.linear_model import LinearRegression
 
 from helpers import altered, assert_close, quietly
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
-from smoe.blocks import Blocks
 from smoe.inference import bootstrap
 from smoe.inference.matching import match_experts
 from smoe.params import MoEParams, flatten, permute
-from smoe.scaling import standardise
+from smoe.rows import ArraySource, Blocks, standardise
 
 
 def crossing(n, seed=0, slope=2):
@@ -105,7 +104,8 @@ def test_labels_are_matched_when_a_refit_is_permuted(by, order):
     X, y = x[:, None] * 1e4, np.array([5, 0, -5])[group] + np.array([0, 2, 0])[group] * x + 0.3 * rng.normal(size=600)
     model = SoftmaxMoERegressor(3, random_state=0).fit(X, y)
     columns = model.gate_columns_, model.expert_columns_
-    blocks = Blocks(model.fitted_.model, X, y, None, standardise(model.fitted_.model, X, y, np.ones(600), *columns))
+    source = ArraySource(X, y)
+    blocks = Blocks(model.fitted_.model, source, standardise(model.fitted_.model, source, *columns))
     refit = model.params_._replace(expert=model.params_.expert._replace(variance=1.3 * model.expert_variance_))
     assert_close(match_experts(model.fitted_.model, blocks, model.params_, permute(refit, order), by), refit, atol=1e-9)
 

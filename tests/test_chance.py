@@ -5,14 +5,14 @@ import pytest
 
 from helpers import altered, quietly
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
-from smoe.blocks import _SORTED, Blocks
 from smoe.chance import chance, excess, load_of, merit, preference, prices
 from smoe.experts import Expert, GaussianExpert
 from smoe.features import design
 from smoe.gates import LinearGateParams, SoftmaxGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import permute
-from smoe.scaling import standardise
+from smoe.rows import ArraySource, Blocks, standardise
+from smoe.rows.sample import _SORTED
 from smoe.selection import drop_expert, select_n_experts
 from smoe.selection.working import working
 
@@ -266,7 +266,8 @@ def test_diagnose_leaves_out_rows_of_weight_zero():
 def blocks_of(X, y, weight=None):
     weight = np.ones(len(y)) if weight is None else weight
     model, columns = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), np.arange(X.shape[1])
-    return Blocks(model, X, y, weight, standardise(model, X, y, weight, columns, columns))
+    source = ArraySource(X, y, weight)
+    return Blocks(model, source, standardise(model, source, columns, columns))
 
 
 @pytest.mark.parametrize("n_values", [2, 3])
@@ -279,7 +280,7 @@ def test_more_than_a_million_rows_of_few_kinds(n_values):
     kinds, weight = np.unique(np.column_stack([X, y]), axis=0, return_counts=True)
     sample = blocks_of(X, y).representatives(1000, np.random.default_rng(0))
     assert sample.complete
-    found = np.column_stack([sample.block.source.X, sample.block.source.y, sample.block.weight])
+    found = np.column_stack([*sample.block.raw[:2], sample.block.weight])
     np.testing.assert_array_equal(found[np.lexsort(found.T[1::-1])], np.column_stack([kinds, weight]))
     settings = {"random_state": 0, "n_init": 5, "gate_features": []}
     many = quietly(SoftmaxMoERegressor(2, **settings).fit, X, y)

@@ -14,7 +14,7 @@ from smoe.features import Rows, design
 from smoe.gates import ACTIVATIONS, GATES, ActivationDenseToSparseGate, Gate, SoftmaxGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
-from smoe.scaling import Scaling, standardise
+from smoe.rows import ArraySource, Scaling, standardise
 
 N = 500
 
@@ -55,7 +55,7 @@ def view_of(X, weight=None):
     columns = np.arange(X.shape[1])
     y = np.random.default_rng(9).normal(size=len(X))
     model = MixtureOfExperts(SoftmaxGate(), GaussianExpert())
-    return standardise(model, X, y, np.ones(len(X)) if weight is None else weight, columns, columns).expert
+    return standardise(model, ArraySource(X, y, weight), columns, columns).expert
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -219,7 +219,7 @@ def test_units_there_and_back(plane, gate, expert):
     rng = np.random.default_rng(10)
     X = plane[0] @ ill_conditioned(3, 1e4, rng) + 5.0
     model = MixtureOfExperts(GATES[gate](), EXPERTS[expert]())
-    scaling = standardise(model, X, plane[1], np.ones(N), np.arange(3), np.arange(2))
+    scaling = standardise(model, ArraySource(X, plane[1]), np.arange(3), np.arange(2))
     assert scaling.gate.rotation is not None
     params = MoEParams(random_gate(model.gate, 3, 3, rng), random_expert(model.expert, 3, 2, rng))
     user = scaling.to_units(model, params)
@@ -254,14 +254,14 @@ def test_no_rotation_for_those_who_do_not_declare_it(years):
     assert not Gate.linear and not Expert.linear
     t, y = years
     model = MixtureOfExperts(SoftmaxGate(), PlainExpert())
-    scaling = standardise(model, powers(t), y, np.ones(N), np.arange(3), np.arange(3))
+    scaling = standardise(model, ArraySource(powers(t), y), np.arange(3), np.arange(3))
     assert scaling.gate.rotation is not None and scaling.expert.rotation is None
     assert scaling.expert.kept.all()
 
 
 def test_a_scaling_without_rotation_is_shared(plane):
     model = MixtureOfExperts(SoftmaxGate(), PlainExpert())
-    scaling = standardise(model, plane[0], plane[1], np.ones(N), np.arange(3), np.arange(3))
+    scaling = standardise(model, ArraySource(plane[0], plane[1]), np.arange(3), np.arange(3))
     assert scaling.gate is scaling.expert and isinstance(scaling, Scaling)
 
 

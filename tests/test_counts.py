@@ -11,8 +11,11 @@ from sklearn.preprocessing import FunctionTransformer
 from helpers import quietly
 from smoe import MoERegressor
 from smoe.datasets import load_biochemists, load_insurance
+from smoe.diagnostics import rootogram
 from smoe.experts import LinearExpert
 from smoe.families import Poisson
+from smoe.features import Rows
+from smoe.inference.replicates import draw_response
 from smoe.penalties import Pull
 from smoe.solvers import EM
 
@@ -158,7 +161,7 @@ def test_bad_data(change, words):
     "settings, words",
     [
         ({"exposure_feature": "hours"}, "exposure_feature: no column"),
-        ({"exposure_feature": ["x", "time"]}, "exposure_feature must be one column"),
+        ({"exposure_feature": ["x", "time"]}, "exposure_feature must be None or one column"),
         ({"exposure_feature": "time", "offset_feature": "time"}, "must be two columns"),
         ({"variance_floor": 1e-6}, "Poisson has no variance"),
     ],
@@ -167,3 +170,30 @@ def test_bad_settings(settings, words):
     X, y = counts()
     with pytest.raises(ValueError, match=words):
         MoERegressor(2, expert="poisson", **settings).fit(X, y)
+
+
+def test_distributions_of_some_rows_have_their_exposure():
+    X, y = counts()
+    model = fit(1, X, y, exposure_feature="time")
+    mixture = model.predict_distribution(X)
+    np.testing.assert_allclose(mixture[[5, 2]].mean(), model.predict(X)[[5, 2]])
+    np.testing.assert_allclose(mixture[10:20].mean(), model.predict(X)[10:20])
+    found = rootogram(model, X, y)
+    wanted = stats.poisson.pmf(found.edges[:-1], model.predict(X)[:, None]).sum(axis=0)
+    np.testing.assert_allclose(found.expected, wanted, rtol=1e-8)
+
+
+def test_responses_of_a_parametric_bootstrap_have_their_exposure():
+    X, y = counts()
+    model = fit(1, X, y, exposure_feature="time")
+    drawn = np.mean([draw_response(model.fitted_, X, np.random.default_rng(i)) for i in range(400)], axis=0)
+    mean = model.predict(X)
+    assert np.abs((drawn - mean) / np.sqrt(mean / 400)).max() < 5
+
+
+def test_large_counts_and_small_ones_have_one_density():
+    rows = Rows(None, np.array([0.0, 5.0, 1023.0, 1024.0, 1e5]))
+    for some in (rows, rows.take(slice(3))):
+        eta = np.log(some.y + 1.0)[None, None]
+        found = Poisson().log_prob(some, eta, [])[0]
+        np.testing.assert_allclose(found, stats.poisson.logpmf(some.y, some.y + 1.0), rtol=1e-9)

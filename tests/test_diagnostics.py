@@ -289,3 +289,12 @@ def test_the_report():
     assert all(f"* {problem}" in text for problem in found.problems) and len(found.problems) > 2
     assert "certificate  converged" in text and "largest -6.39 (row 137)" in text
     assert repr(found) == f"Diagnosis(235 rows, 1 experts, {len(found.problems)} problems)"
+
+
+def test_counts_under_normal_experts_are_a_problem_that_names_the_family():
+    counts = np.random.default_rng(0).poisson(6.0, 400).astype(float)
+    model = quietly(SoftmaxMoERegressor(1, random_state=0).fit, np.linspace(-1, 1, 400)[:, None], counts)
+    found = diagnose(model, np.linspace(-1, 1, 400)[:, None], counts)
+    assert any("y holds whole numbers only" in one and "expert='poisson'" in one for one in found.problems)
+    found = diagnose(model, np.linspace(-1, 1, 400)[:, None], counts + 0.5)
+    assert not any("whole numbers" in one for one in found.problems)

@@ -9,13 +9,13 @@ from scipy.stats import norm
 from smoe._kernels.normal_mixture import normal_quantiles
 from smoe._kernels.normal_modes import normal_modes
 from smoe._kernels.normal_regions import normal_regions
-from smoe.blocks import Blocks
 from smoe.distribution import ConditionalMixture, HighestDensityRegions
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import SoftmaxGate
 from smoe.gates.base import LinearGateParams
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
+from smoe.rows import Blocks
 
 EPS = np.finfo(float).eps
 TAILS = np.array([1e-300, 1e-100, 1e-12, 1e-6, 0.025, 0.3, 0.5])

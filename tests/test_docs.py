@@ -21,7 +21,6 @@ PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((DOCS / "api"
 # What users touch: every name in ``__all__`` belongs into the API reference.
 PUBLIC = [
     "smoe",
-    "smoe.blocks",
     "smoe.datasets",
     "smoe.diagnostics",
     "smoe.distribution",
@@ -36,6 +35,7 @@ PUBLIC = [
     "smoe.params",
     "smoe.penalties",
     "smoe.plots",
+    "smoe.rows",
     "smoe.selection",
     "smoe.simulation",
     "smoe.simulation.papers",
@@ -134,7 +134,7 @@ def test_every_parameter_is_documented(name):
 # What scikit-learn's conventions say needs no words, nor do the arguments that contracts share.
 CONVENTIONAL = {"X", "y", "sample_weight", "random_state", "rng"}
 CORE = (
-    "smoe.blocks.",
+    "smoe.rows.",
     "smoe.experts.",
     "smoe.families.",
     "smoe.features.",

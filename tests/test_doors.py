@@ -122,6 +122,7 @@ MODULES = (
 MADE = "BootstrapResult Covariance DeltaMethod Dendrogram Diagnosis LikelihoodRatioTest NExpertsTest Reduced Selection "
 MADE += "SlopeHeuristic Summary WaldTest ConditionalMixture HighestDensityRegions DensityError Rate Record Store "
 MADE += "Certificate Fit Solver Start Task certify covariance plt "
+MADE += "Rootogram RealMixture IntegerMixture ClassMixture VectorMixture HighestDensityIntegers Table "
 MADE += "Elemental KMeans RandomPartition"  # by their names
 SHARED = "get_metadata_routing get_params set_params set_fit_request set_predict_request set_score_request"
 

@@ -14,7 +14,6 @@ import naive
 from helpers import INFORMED, Problem, assert_close, assert_derivative, random_expert, random_gate
 from naive import SOFTMAX_GAUSSIAN as twin
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor
-from smoe.blocks import Blocks
 from smoe.datasets import load_engel, load_faithful, load_mcycle, make_moe
 from smoe.experts import EXPERTS
 from smoe.gates import GATES, RelaxedTopKGate
@@ -22,6 +21,7 @@ from smoe.gates.base import Gate
 from smoe.inference.rows import cluster_products, mean_gradient, row_scores, score_products
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
+from smoe.rows import Blocks
 
 KINDS = ("observed", "sandwich", "cluster")
 

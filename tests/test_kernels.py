@@ -15,12 +15,11 @@ from smoe._kernels.designs import predictors, standard_rows
 from smoe._kernels.gaussian import gaussian_log_prob
 from smoe._kernels.moments import covariance_weights, weighted_grams
 from smoe._kernels.regression import least_squares
-from smoe.blocks import Blocks
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import LinearGateParams, SoftmaxGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
-from smoe.scaling import Scaling
+from smoe.rows import ArraySource, Blocks, Scaling
 
 
 @njit(error_model="numpy")  # not cached: it would go stale when the kernel that it calls changes
@@ -162,7 +161,8 @@ def test_a_row_that_is_no_number_makes_the_log_likelihood_none(k):
     """One bad row among good ones, with its NaN first among the experts, or last."""
     model, scaling = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), Scaling.identity(np.arange(1), np.arange(1))
     params = model.init_params(k, 1, 1)
-    blocks = Blocks(model, np.linspace(-1, 1, 600)[:, None], np.where(np.arange(600) == 70, np.nan, 0.5), None, scaling)
+    source = ArraySource(np.linspace(-1, 1, 600)[:, None], np.where(np.arange(600) == 70, np.nan, 0.5))
+    blocks = Blocks(model, source, scaling)
     assert np.isnan(blocks.sum(model.statistics, params).loglik)
     for bad in {0, k - 1}:
         log_density = np.zeros((k, 3))
@@ -228,7 +228,7 @@ def test_a_fused_pass_at_the_edges(scale):
     params = MoEParams(gate, expert)
     X, y = np.array([[1.0], [-1.0], [0.0], [1.0], [0.5]]), np.array([0.0, 1.0, 0.5, 1e6, 1e-4])
     model = MixtureOfExperts(SoftmaxGate(), GaussianExpert())
-    blocks = Blocks(model, X, y, None, Scaling.identity(np.arange(1), np.arange(1)))
+    blocks = Blocks(model, ArraySource(X, y), Scaling.identity(np.arange(1), np.arange(1)))
     rows, resp = [], []
     for x, response in zip(X, y, strict=True):  # in logs all the way, where probabilities would underflow
         scores = naive.linear_scores(x, gate)
@@ -242,7 +242,7 @@ def test_a_fused_pass_at_the_edges(scale):
     curvature = quiet_sum(blocks, model.curvature, params)
     assert np.isfinite(curvature.information).all()
     nowhere = params._replace(expert=expert._replace(variance=np.full(3, 1e-300)))  # every density is zero
-    found = quiet_sum(Blocks(model, X[:1], y[3:4], None, blocks.scaling), model.statistics, nowhere)
+    found = quiet_sum(Blocks(model, ArraySource(X[:1], y[3:4]), blocks.scaling), model.statistics, nowhere)
     assert found.loglik == -np.inf
     proba = naive.softmax(naive.linear_scores(X[0], gate))
     np.testing.assert_allclose(found.expert.weight, proba, rtol=1e-12, atol=1e-300)
@@ -256,7 +256,7 @@ def test_a_fused_pass_of_two_experts_at_the_edges(scale):
     model, params = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), MoEParams(gate, expert)
     scaling = Scaling.identity(np.arange(1), np.arange(1))
     for x, response, weight in [(1.0, 0.0, 1.0), (-1.0, 1.0, 2.0), (0.0, 0.5, 1.0), (1.0, 1e6, 3.0), (0.5, 1e-4, 1.0)]:
-        blocks = Blocks(model, np.array([[x]]), np.array([response]), np.array([weight]), scaling)
+        blocks = Blocks(model, ArraySource(np.array([[x]]), np.array([response]), np.array([weight])), scaling)
         scores = naive.linear_scores([x], gate)
         joint = [
             s - naive.log_sum_exp(scores) + f
@@ -270,7 +270,7 @@ def test_a_fused_pass_of_two_experts_at_the_edges(scale):
         np.testing.assert_allclose(found.gate_information[1, 1], weight * proba[0] * proba[1], rtol=1e-12, atol=1e-300)
     nowhere = params._replace(expert=expert._replace(variance=np.full(2, 1e-300)))  # every density is zero
     for one_weight in (np.array([2.0, 2.0]), None):
-        blocks = Blocks(model, np.array([[0.1], [0.2]]), np.array([1e6, 1e6]), one_weight, scaling)
+        blocks = Blocks(model, ArraySource(np.array([[0.1], [0.2]]), np.array([1e6, 1e6]), one_weight), scaling)
         found = quiet_sum(blocks, model.statistics, nowhere)
         proba = np.sum([naive.softmax(naive.linear_scores([x], gate)) for x in (0.1, 0.2)], axis=0)
         assert found.loglik == -np.inf
@@ -285,7 +285,7 @@ def test_large_scores_do_not_swallow_the_densities(k):
     expert = GaussianExpertParams(np.zeros((k, 1)), np.arange(k, dtype=float), np.linspace(0.5, 1.0, k))
     model, params = MixtureOfExperts(SoftmaxGate(), GaussianExpert()), MoEParams(gate, expert)
     X, y = np.array([[-2.0], [-1.0], [1.0], [3.0]]), np.array([0.3, 0.1, 0.7, 5.0])
-    blocks = Blocks(model, X, y, None, Scaling.identity(np.arange(1), np.arange(1)))
+    blocks = Blocks(model, ArraySource(X, y), Scaling.identity(np.arange(1), np.arange(1)))
     chosen = np.array([0, 0, k - 1, k - 1])
     wanted = norm.logpdf(y, chosen, np.sqrt(expert.variance[chosen]))
     block = blocks.take(slice(None))

@@ -16,7 +16,6 @@ from families import (
     SizedLine,
     VectorNormalExpert,
 )
-from smoe.blocks import Blocks
 from smoe.distribution import (
     ClassMixture,
     ConditionalMixture,
@@ -29,6 +28,7 @@ from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import LinearGateParams, SoftmaxGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
+from smoe.rows import Blocks
 
 LEVELS = np.concatenate([[1e-20, 1e-12, 1e-6, 0.025], np.arange(0.05, 1.0, 0.05), [0.975, 1 - 1e-6, 1 - 1e-9]])
 

@@ -16,7 +16,7 @@ LAYERS = [
     {"gates", "experts"},
     {"fused"},
     {"mixture"},
-    {"columns", "rotation", "scaling", "blocks", "chance", "starts", "solvers", "search"},
+    {"rows", "chance", "starts", "solvers", "search"},
     {"criteria", "inference", "distribution", "diagnostics", "fitted", "profile"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},

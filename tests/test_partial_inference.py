@@ -12,7 +12,6 @@ from sklearn.exceptions import ConvergenceWarning
 import naive
 from helpers import assert_close, quietly
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
-from smoe.blocks import Blocks
 from smoe.datasets import load_ethanol, make_moe
 from smoe.experts import EXPERTS, GaussianExpertParams
 from smoe.fields import Entry
@@ -21,7 +20,7 @@ from smoe.gates.top_k_moves import kept_moves
 from smoe.inference import bootstrap, covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, permute, unflatten
-from smoe.scaling import Scaling
+from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.solvers import Certificate
 from smoe.starts import FromParams
 
@@ -70,7 +69,7 @@ def test_singular_directions_are_named(moe):
     twice = [0, 1, 1]  # the second expert as two equal halves
     gate = LinearGateParams(coef[twice], intercept[twice] + np.log([2.0, 1.0, 1.0]))
     params = MoEParams(gate, type(expert)(*(field[twice] for field in expert)))
-    blocks = Blocks(fit.fitted_.model, moe.data, moe.target, None, Scaling.identity([0], [0]))
+    blocks = Blocks(fit.fitted_.model, ArraySource(moe.data, moe.target), Scaling.identity([0], [0]))
     names = [
         Entry(side, k, e, (), None, e) for side, es in (("gate", "ab"), ("expert", "abv")) for k in range(3) for e in es
     ]

@@ -70,7 +70,7 @@ def test_formulas():
     "solver", [EM(5000, 1e-12), Newton(), LBFGS(), "em_newton"], ids=lambda s: str(s).split("(")[0]
 )
 def test_every_solver_finds_the_maximum_of_the_objective(penalty, solver):
-    problem = penalised(penalty, k=2, d=1, n=200)
+    problem = penalised(penalty, k=2, d=1, n=200, seed=1)
     model, blocks, start = problem.model, problem.blocks, problem.near_truth(0.1)
     solver = SOLVERS[solver]() if isinstance(solver, str) else solver
     fit = solver.solve(model, blocks, start)

@@ -71,7 +71,7 @@ def test_several_covariates_need_a_choice():
     model = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
     with pytest.raises(ValueError, match="choose the column for the horizontal axis, one of"):
         plot_fit(model, moe.data, moe.target)
-    with pytest.raises(ValueError, match="others must be one of 'near', 'average', 'median', got 'mean'"):
+    with pytest.raises(ValueError, match="others='mean' is not known; choose 'near', 'average' or 'median'"):
         plot_fit(model, moe.data, moe.target, feature=1, others="mean")
     axis = plot_fit(model, moe.data, moe.target, feature=1, others="median").axes[0]
     grid, mean = axis.lines[-1].get_data()

@@ -108,7 +108,7 @@ def test_an_estimator_is_diagnosed():
         for a, b in zip(one.lines, other.lines, strict=True):
             np.testing.assert_array_equal(a.get_xydata(), b.get_xydata())
     for wrong in ((model,), (model, X), (X, X, y)):
-        with pytest.raises(TypeError, match="takes a Diagnosis.*or a fitted estimator with X and y"):
+        with pytest.raises(TypeError, match="must be a Diagnosis.*or a fitted estimator with X and y"):
             plot_diagnostics(*wrong)
 
 

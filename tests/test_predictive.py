@@ -59,13 +59,13 @@ def test_ends_of_the_line(fitted, moe):
 @pytest.mark.parametrize(
     "ask, words",
     [
-        (lambda m: m.pdf([0.0, np.nan, 0.0]), "y contains NaN"),
+        (lambda m: m.pdf([0.0, np.nan, 0.0]), "y must be numbers, and contains NaN"),
         (lambda m: m.cdf(np.zeros(2)), r"y must be a number.*shape \(3,\).*got \(2,\).*pass y\[None, :\]"),
         (lambda m: m.sf(np.zeros((2, 3))), r"y must be a number.*got \(2, 3\)"),
         (lambda m: m.logpdf(np.zeros((1, 1, 1))), r"got \(1, 1, 1\)"),
         (lambda m: m.ppf(-0.1), "q must lie between 0 and 1, got values from -0.1"),
         (lambda m: m.isf([0.5, 0.5, 1.1]), "q must lie between 0 and 1"),
-        (lambda m: m.ppf(np.nan), "q contains NaN"),
+        (lambda m: m.ppf(np.nan), "q must be numbers, and contains NaN"),
         *((lambda m, c=c: m.interval(c), "coverage must") for c in (0.0, 1.0, -1, np.nan, [0.5, 0.9])),
         *((lambda m, c=c: m.hdr(c), "coverage must") for c in (0.0, 1.0, 2, np.nan, [0.5])),
         (lambda m: m.sample(0), "size must be an integer of at least 1"),

@@ -95,7 +95,7 @@ def test_objects_that_are_numbers_are_numbers():
     ],
 )
 def test_a_response_that_is_no_numbers(y, kind):
-    words = f"y holds {kind}.*: Gaussian experts are for continuous responses; counts and classes need a family"
+    words = f"y holds {kind}.*: Gaussian experts are for continuous responses; for counts there is expert='poisson'"
     refused(ValueError, words, small().fit, X, y)
     refused(ValueError, words, fitted().loglik, X, y)
 

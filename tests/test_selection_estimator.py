@@ -63,8 +63,9 @@ def test_functions_take_the_best_estimator(data, fitted):
     best = fitted.best_estimator_
     assert bootstrap(fitted, X, y, 2, random_state=0).names == bootstrap(best, X, y, 2, random_state=0).names
     np.testing.assert_array_equal(diagnose(fitted, X, y).pit, diagnose(best, X, y).pit)
-    smaller = clone(best).set_params(gate_features=[]).fit(X, y)
-    assert likelihood_ratio_test(smaller, fitted, X, y) == likelihood_ratio_test(smaller, best, X, y)
+    smaller = quietly(clone(best).set_params(gate_features=[]).fit, X, y)  # an expert of it may be a chance line
+    one, other = (quietly(likelihood_ratio_test, smaller, full, X, y) for full in (fitted, best))
+    assert one == other
     one = MoERegressorSelect(SoftmaxMoERegressor(random_state=0), n_experts=(1,)).fit(X, y)
     assert n_experts_test(one, X, y, n_resamples=1, random_state=0).larger.n_experts == 2
 

@@ -6,7 +6,6 @@ import pytest
 import naive
 from helpers import assert_close, quietly
 from smoe import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor
-from smoe.blocks import Blocks
 from smoe.datasets import load_faithful, make_moe
 from smoe.experts import GaussianExpert
 from smoe.features import design
@@ -22,7 +21,7 @@ from smoe.gates import (
 from smoe.gates.activations import resolve_activation
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
-from smoe.scaling import Scaling
+from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.solvers import EM, Annealing
 from smoe.starts import FromParams
 
@@ -80,7 +79,7 @@ def test_compiled_activations_equal_their_formulas(name):
 
 
 @pytest.mark.parametrize("observed", [False, True])
-@pytest.mark.parametrize("choice", [*ACTIVATIONS, (np.arctan, lambda u: 1 / (1 + u**2))], ids=str)
+@pytest.mark.parametrize("choice", [*ACTIVATIONS, (np.arctan, lambda u: 1 / (1 + u**2))], ids=[*ACTIVATIONS, "arctan"])
 def test_sums_over_rows_are_those_of_the_rows_derivatives(choice, observed, rng):
     """Pullback, row by row and summed, and information, of many rows with weights."""
     gate, params, m = ActivationDenseToSparseGate(choice), gate_params(rng, 3, 2), 1030
@@ -198,7 +197,7 @@ def test_identity_is_no_activation(temperature, rng):
 def loglik(gate, moe, params):
     model = MixtureOfExperts(gate, GaussianExpert())
     columns = np.arange(2)
-    blocks = Blocks(model, moe.data, moe.target, None, Scaling.identity(columns, columns))
+    blocks = Blocks(model, ArraySource(moe.data, moe.target), Scaling.identity(columns, columns))
     return blocks.sum(model.loglik, MoEParams(params, moe.params.expert))
 
 
@@ -326,7 +325,7 @@ def test_standard_errors_of_a_learned_temperature():
     model = DenseToSparseMoERegressor(2, activation="tanh", random_state=0).fit(data.data, data.target)
     assert model.converged_
     core, columns = MixtureOfExperts(gate, GaussianExpert()), np.arange(1)
-    blocks = Blocks(core, data.data, data.target, None, Scaling.identity(columns, columns))
+    blocks = Blocks(core, ArraySource(data.data, data.target), Scaling.identity(columns, columns))
     information = blocks.sum(core.curvature, model.params_).information
     free = core.chart(model.params_).free
     wanted = np.sqrt(np.diag(np.linalg.inv(information[np.ix_(free, free)])))

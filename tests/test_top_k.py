@@ -11,14 +11,13 @@ from smoe._kernels.line_search import keep_pivots, nearest, search_lines, uneven
 from smoe._kernels.line_sweep import best_on_line, sort_breaks
 from smoe._kernels.support_lines import line_terms, moved_loglik, others, sort_best
 from smoe._kernels.top_k import chosen_lines, gather, keep_chosen, top_k_experts
-from smoe.blocks import Blocks
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.features import Rows, design
 from smoe.gates import LinearGateParams, RelaxedTopKGate, SoftmaxGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, unflatten
-from smoe.scaling import Scaling
+from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.solvers import EM, LBFGS, EMNewton, Newton, SupportSearch
 from smoe.starts import FromParams
 
@@ -84,7 +83,7 @@ def test_gate_equals_its_definition(rank_by, top_k, rng):
 def test_sparse_prediction_equals_the_dense_formula(rank_by, rng):
     moe = make_moe(300, 2, 4, gate=TopKGate(2), random_state=0)
     model = MixtureOfExperts(TopKGate(2, rank_by), GaussianExpert())
-    block = Blocks(model, moe.data, None, None, Scaling.identity(np.arange(2), np.arange(2))).take(slice(None))
+    block = Blocks(model, ArraySource(moe.data), Scaling.identity(np.arange(2), np.arange(2))).take(slice(None))
     proba = model.gate_proba(block, moe.params)
     means = model.expert.mean(Rows(block.expert_Z), moe.params.expert)
     np.testing.assert_allclose(model.mean(block, moe.params), (proba * means).sum(axis=0), rtol=1e-12)

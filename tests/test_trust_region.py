@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from smoe.blocks import Blocks
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert
 from smoe.gates import SoftmaxGate
 from smoe.mixture import MixtureOfExperts
-from smoe.scaling import standardise
+from smoe.rows import ArraySource, Blocks, standardise
 from smoe.solvers import Newton, trust_region
 from smoe.solvers.trust_region import in_ball
 
@@ -51,11 +50,12 @@ def over_specified():
     """Three experts for two."""
     moe = make_moe(2000, n_experts=2, random_state=0)
     columns = np.arange(1)
-    scaling = standardise(MODEL, moe.data, moe.target, np.ones(2000), columns, columns)
+    source = ArraySource(moe.data, moe.target)
+    scaling = standardise(MODEL, source, columns, columns)
     params = scaling.from_units(MODEL, moe.params)
     three = type(params)(*(type(part)(*(field[[0, 1, 1]] for field in part)) for part in params))
     near = three.expert._replace(intercept=three.expert.intercept + [0.0, 0.2, -0.2])
-    return Blocks(MODEL, moe.data, moe.target, None, scaling), three._replace(expert=near)
+    return Blocks(MODEL, source, scaling), three._replace(expert=near)
 
 
 def test_em_shortens_the_way_along_a_ridge(monkeypatch):

@@ -53,7 +53,7 @@ def advance(value, slope, y, low, high, before, unit):
         return min(max(newton, low), high), True
     if low < newton < high and abs(2.0 * value) <= abs(before * slope):
         return newton, False
-    middle = low + 0.5 * (high - low)
+    middle = 0.5 * low + 0.5 * high  # their difference may overflow
     return middle, abs(middle - y) <= EPS * (abs(y) + unit)
 
 

@@ -24,6 +24,7 @@ _STACK = 2400
 _MOST_INTERVALS = 1_000_000  # looked at; some dozens for each expert are usual
 _GAP = 200.0  # largest standard deviations: nothing reaches from one side to the other
 _NARROWEST = 1e-140  # of the largest sd: its inverse square is a number
+_RESOLVED = 1e-13  # of the distance from the origin: a narrower expert would have no width there
 _SHORT = 1e-5  # of the sd: closer stationary points differ by less than rounding in height
 _NEGLIGIBLE = -40.0  # log of a share that is less than rounding
 _ROOT_THREE = math.sqrt(3.0)
@@ -65,7 +66,7 @@ def prepare(weight, mean, sd, i, table):
     _place(table, narrowest, n, 1, unit)
     _place(table, narrowest, -1, -1, unit)
     for k in range(n):
-        table[SD, k] = max(table[SD, k] / unit, _NARROWEST)
+        table[SD, k] = max(table[SD, k] / unit, _NARROWEST, _RESOLVED * abs(table[MEAN, k]))
         log_sd = math.log(table[SD, k])
         table[LOG_DENSITY, k] = math.log(table[WEIGHT, k]) - log_sd
         table[_LOG_SLOPE, k] = table[LOG_DENSITY, k] - log_sd

@@ -3,12 +3,12 @@
 import numpy as np
 from sklearn.utils import Bunch
 
-from smoe.blocks import Blocks
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
+from smoe.rows import Blocks
 from smoe.validation import check_callable, check_floats, check_generator, check_number, check_params
 
 __all__ = ["make_moe"]

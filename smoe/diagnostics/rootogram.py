@@ -9,6 +9,7 @@ from smoe.validation import check_floats, check_mixture, check_number
 __all__ = ["Rootogram", "rootogram"]
 
 _BINS = 60  # of the default width, at most
+_WIDEST = 2**53  # whole numbers beyond are not all float64's
 _ROWS = 4096  # at a time: bounds the memory
 
 
@@ -81,7 +82,7 @@ def _edges(y, width):
     if width is None:
         width = np.ceil((high - low + 1.0) / _BINS)
     else:
-        check_number(width, "width", 1, integer=True)
+        check_number(width, "width", 1, integer=True, high=_WIDEST)
     return low + width * np.arange(np.floor((high - low) / width) + 2.0)
 
 

@@ -37,7 +37,7 @@ class IntegerMixture(LineMixture, kind="integers"):
     Examples
     --------
     >>> import numpy as np
-    >>> from smoe.blocks import Blocks
+    >>> from smoe.rows import Blocks
     >>> from smoe.distribution import ConditionalMixture
     >>> from smoe.experts import Expert, Support
     >>> from smoe.gates import LinearGateParams, SoftmaxGate
@@ -50,17 +50,17 @@ class IntegerMixture(LineMixture, kind="integers"):
     >>> class Poisson(Expert):  # what predictive distributions ask of a family
     ...     support = Support(0.0, kind="integers")
     ...
-    ...     def mean(self, Z, params):
-    ...         return params.rate[:, None] + 0 * Z[0]
+    ...     def mean(self, rows, params):
+    ...         return params.rate[:, None] + 0 * rows.Z[0]
     ...
-    ...     def log_prob(self, Z, y, params):
-    ...         return poisson.logpmf(y, params.rate[:, None])
+    ...     def log_prob(self, rows, params):
+    ...         return poisson.logpmf(rows.y, params.rate[:, None])
     ...
-    ...     def cdf(self, Z, y, params, upper=False):
-    ...         return (poisson.sf if upper else poisson.cdf)(y, params.rate[:, None])
+    ...     def cdf(self, rows, params, upper=False):
+    ...         return (poisson.sf if upper else poisson.cdf)(rows.y, params.rate[:, None])
     ...
-    ...     def ppf(self, Z, q, params, upper=False):
-    ...         return (poisson.isf if upper else poisson.ppf)(q, self.mean(Z, params))
+    ...     def ppf(self, rows, q, params, upper=False):
+    ...         return (poisson.isf if upper else poisson.ppf)(q, self.mean(rows, params))
     >>> model = MixtureOfExperts(SoftmaxGate(), Poisson())
     >>> gate = LinearGateParams(np.zeros((2, 1)), np.log([0.5, 0.5]))
     >>> counts = ConditionalMixture(model, MoEParams(gate, Rates(np.array([1.0, 9.0]))), Blocks.plain(model, np.eye(1)))

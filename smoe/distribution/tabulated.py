@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from smoe.blocks import Blocks
 from smoe.distribution.base import ConditionalMixture
 from smoe.experts.base import Expert, Support
 from smoe.gates.base import Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
+from smoe.rows import Blocks
 
 __all__ = ["normal_log_density", "tabulated"]
 

@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe import criteria
-from smoe.blocks import Blocks
 from smoe.diagnostics import diagnose
 from smoe.estimators.report import fitted_mixture
 from smoe.experts import resolve_expert
@@ -22,7 +21,7 @@ from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.scaling import standardise
+from smoe.rows import ArraySource, Blocks, standardise
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
@@ -207,15 +206,15 @@ class MixtureEstimator(BaseEstimator):
         model = model._replace(expert=model.expert.bind(y))
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": may_count_rows(weight), **chosen}
-        return self._climb(model, (X, y, weight), roles, start, known), len(X)
+        return self._climb(model, ArraySource(X, y, weight), roles, start, known), len(X)
 
     @driving
-    def _climb(self, model, rows, roles, start, known):
+    def _climb(self, model, source, roles, start, known):
         """Search, and keep what is found beside what is known before; return the working coordinates."""
-        n_threads = n_sharing(len(rows[0]), self.n_jobs)
+        n_threads = n_sharing(source.n_rows, self.n_jobs)
         sides = known["gate_columns"], known["expert_columns"]
-        scaling = standardise(model, *rows, *sides, n_threads=n_threads)
-        blocks = Blocks(model, *rows, scaling, roles).shared_by(n_threads)
+        scaling = standardise(model, source, *sides, n_threads=n_threads)
+        blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
         task, settings = Task(model, None, self.n_experts, scaling), (tol, rng, self.n_jobs, self.verbose)
         fit, certificate, starts = search(task, blocks, *start, known["solver"], *settings)

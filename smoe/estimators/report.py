@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from smoe._kernels.posterior import entropies
-from smoe.blocks import Blocks
 from smoe.fitted import FittedMixture
 from smoe.inference import covariance
 from smoe.params import copies, flatten, n_experts_of, permute
-from smoe.scaling import Scaling
+from smoe.rows import Scaling
 
 __all__ = ["fitted_mixture"]
 
@@ -39,7 +38,7 @@ def fitted_mixture(blocks, fit, certificate, **known):
         score_norm=fit.score_norm,
         n_iter=fit.n_iter,
         trace=fit.trace - offset,
-        roles=blocks.source.roles,
+        roles=blocks.roles,
         **known,
     )
     spread = covariance(model, blocks, params, certificate, found.entries())
@@ -59,8 +58,7 @@ def _reported(blocks, units, fit, order, offset):
     Where rows lie on the boundaries of a gate that jumps, numbering the experts anew may change the density: then
     they stay in the order in which they were found.
     """
-    model, scaling, source = blocks.model, blocks.scaling, blocks.source
-    rows = Blocks(model, source.X, source.y, source.weight, units, source.roles).shared_by(blocks.n_threads)
+    model, scaling, rows = blocks.model, blocks.scaling, blocks.seen_in(units)
 
     def reported(order):
         params = scaling.canonical(model, permute(fit.params, order))

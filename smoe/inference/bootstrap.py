@@ -8,13 +8,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from smoe.blocks import Blocks
 from smoe.inference.bootstrap_result import BootstrapResult
 from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.matching import match_experts
 from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
 from smoe.params import MoEParams, flatten, unflatten
-from smoe.scaling import Scaling, standardise
+from smoe.rows import ArraySource, Blocks, Scaling, standardise
 from smoe.validation import check_choice, check_fitted, check_groups, check_n_jobs, check_number, check_seed
 
 __all__ = ["bootstrap"]
@@ -114,7 +113,7 @@ def bootstrap(
     if not fit.converged:
         message = f"bootstrap of a fit that is not a certified maximum: {fit.status}"
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
-    scaling = standardise(fit.model, X, y, weight, fit.gate_columns, fit.expert_columns)
+    scaling = standardise(fit.model, data, fit.gate_columns, fit.expert_columns)
     resamples = Resamples(model, X, y, weight, scaling, draw, match)
     refits = replicate(resamples.run, n_resamples, seed, n_jobs)
     result = _result(fit, kind, refits)
@@ -145,7 +144,7 @@ class Resamples(NamedTuple):
             refit = refit._replace(certified=False, status=f"a coefficient is not identified; {refit.status}")
         if fit.n_experts == 1:
             return refit
-        blocks = Blocks(mixture, self.X, self.y, self.weight, self.scaling, fit.roles)
+        blocks = Blocks(mixture, ArraySource(self.X, self.y, self.weight), self.scaling, fit.roles)
         return refit._replace(params=match_experts(mixture, blocks, original, refit.params, self.match))
 
 

@@ -7,8 +7,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
-from smoe.blocks import Blocks
-from smoe.scaling import Scaling
+from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.starts import FromParams
 
 __all__ = ["Refit", "attempt", "counted_rows", "draw_response", "frozen", "replicate", "rng_of", "warm"]
@@ -59,7 +58,8 @@ def attempt(estimator, X, y, weight=None):
 
 def draw_response(fit, X, rng):
     """Return a response for each row of X, drawn from a `FittedMixture`."""
-    blocks = Blocks(fit.model, X, None, None, Scaling.identity(fit.gate_columns, fit.expert_columns))
+    scaling = Scaling.identity(fit.gate_columns, fit.expert_columns)
+    blocks = Blocks(fit.model, ArraySource(X), scaling, fit.roles)
     return blocks.map(lambda block, params: fit.model.sample(block, params, rng)[0], fit.params)
 
 

@@ -1,13 +1,15 @@
 """Derivatives row by row, a few rows at a time."""
 
+from functools import partial
+
 import numpy as np
 
-from smoe.blocks import Block
 from smoe.params import flatten, fold
 
 __all__ = ["cluster_products", "mean_gradient", "pieces", "row_scores", "score_products"]
 
 _NUMBERS = 2**20  # of the derivatives that are held at a time
+_SUMS = 2**22  # the same of sums over groups
 
 
 def row_scores(model, block, params):
@@ -29,10 +31,8 @@ def mean_gradient(model, block, params):
 
 
 def pieces(block, params):
-    """Yield a block in pieces whose derivatives take little memory."""
-    size = max(_NUMBERS // flatten(params).size, 1)
-    for low in range(block.low, block.high, size):
-        yield Block(block.source, low, min(low + size, block.high))
+    """Return a block in pieces whose derivatives take little memory."""
+    return block.pieces(max(_NUMBERS // flatten(params).size, 1))
 
 
 def score_products(model, blocks, params, power=1):
@@ -55,20 +55,28 @@ def score_products(model, blocks, params, power=1):
 def cluster_products(model, blocks, params, groups):
     """Return the sum over groups of s s' with s the sum of weight times score over the group's rows.
 
-    Rows are visited group by group; the last group of a visit may go on in the next.
+    Sums of very many groups are made some groups at a time, a pass for each such part.
     """
-    n = flatten(params).size
-    order, size = np.argsort(groups, kind="stable"), max(_NUMBERS // n, 1)
-    total, open_sum, open_group = np.zeros((n, n)), np.zeros(n), groups[order[0]]
-    for low in range(0, len(order), size):
-        rows = order[low : low + size]
-        block, label = blocks.take(rows), groups[rows]
-        first = np.flatnonzero(np.concatenate([[True], label[1:] != label[:-1]]))
-        sums = np.add.reduceat(row_scores(model, block, params) * block.weight, first, axis=1)
-        if label[0] == open_group:
-            sums[:, 0] += open_sum
-        else:
-            total += np.outer(open_sum, open_sum)
-        total += sums[:, :-1] @ sums[:, :-1].T
-        open_sum, open_group = sums[:, -1], label[-1]
-    return total + np.outer(open_sum, open_sum)
+    n, n_groups = flatten(params).size, int(groups.max()) + 1
+    size, total = max(_SUMS // n, 1), np.zeros((n, n))
+    for low in range(0, n_groups, size):
+        sums = np.zeros((min(size, n_groups - low), n))
+        for found in blocks.each(partial(_group_sums, model, groups), params):
+            for label, part in found:
+                here = (label >= low) & (label < low + size)
+                sums[label[here] - low] += part[here]
+        total += sums.T @ sums
+    return total
+
+
+def _group_sums(model, groups, block, params):
+    """Return the groups that a block has rows of, and their summed scores (n, n_entries), piece by piece."""
+    found, low = [], 0
+    labels = groups[block.place]
+    for piece in pieces(block, params):
+        label, low = labels[low : low + len(piece)], low + len(piece)
+        order = np.argsort(label, kind="stable")
+        label, first = np.unique(label[order], return_index=True)
+        scores = row_scores(model, piece, params) * piece.weight
+        found.append((label, np.add.reduceat(scores[:, order], first, axis=1).T))
+    return found

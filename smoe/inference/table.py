@@ -154,10 +154,10 @@ def compare_fits(models, labels=None):
     if not isinstance(models, list | tuple) or not models:
         raise TypeError(f"models must be a list of fitted models, got {models!r}.")
     fits = [check_mixture(model, f"models[{i}]") for i, model in enumerate(models)]
-    labels = [f"({i + 1})" for i in range(len(fits))] if labels is None else [str(label) for label in labels]
-    if len(labels) != len(fits):
-        raise ValueError(f"labels must be one per model, {len(fits)}, got {len(labels)}.")
-    return Table("Fits side by side", labels, [*_estimates(fits), ("fit", _criteria(fits))])
+    labels = [f"({i + 1})" for i in range(len(fits))] if labels is None else labels
+    if not isinstance(labels, list | tuple) or len(labels) != len(fits):
+        raise ValueError(f"labels must be a list of one per model, {len(fits)}, got {labels!r}.")
+    return Table("Fits side by side", [str(label) for label in labels], [*_estimates(fits), ("fit", _criteria(fits))])
 
 
 def _estimates(fits):

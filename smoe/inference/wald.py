@@ -131,6 +131,8 @@ def no_effect(covariance, column, part="gate"):
     part : {"gate", "expert"}, default="gate"
     """
     _check(covariance, part)
+    if not isinstance(column, str):
+        raise ValueError(f"column must be the name of a covariate, got {column!r}.")
     free = covariance.change.any(axis=1)
     found = [entry.name for entry in _slopes(covariance, part, free) if entry.label == column]
     if not found:

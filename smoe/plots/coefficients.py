@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from smoe.inference.estimates import summary
-from smoe.plots._axes import expert_styles, legend_above
+from smoe.plots._axes import check_axes, expert_styles, legend_above
 from smoe.validation import check_mixture
 
 __all__ = ["plot_coefficients"]
@@ -53,14 +53,16 @@ def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covarianc
     table = summary(fit, names, coverage=coverage, covariance=covariance)
     found = dict(zip(table.names, table.table[:, [0, 4, 5]], strict=True))
     scale = np.ones(len(names)) if X is None else fit.blocks(X).source.X.std(axis=0)
+    scale_of_y = "y" if fit.model.expert.units == "affine" else "linear predictor"
     per = "unit of x" if X is None else "standard deviation"
     sides = (
         ("gate", fit.gate_columns, fit.n_experts - 1, f"gate: log odds per {per}"),
-        ("expert", fit.expert_columns, fit.n_experts, f"experts: y per {per}"),
+        ("expert", fit.expert_columns, fit.n_experts, f"experts: {scale_of_y} per {per}"),
     )
     if axes is None:
         rows = max(len(columns) * max(n, 1) for _, columns, n, _ in sides)
         axes = plt.subplots(1, 2, figsize=(9, 1.8 + 0.22 * rows), layout="constrained")[1]
+    axes = check_axes(axes, 2)
     styles = expert_styles(fit.n_experts)
     for axis, (side, columns, n_experts, label) in zip(axes, sides, strict=True):
         entries = [[scale[j] * found[f"{side} {k}: {names[j]}"] for j in columns] for k in range(n_experts)]

@@ -5,7 +5,7 @@ import numpy as np
 from scipy.special import betainc, betaincinv
 from scipy.stats import binom, norm
 
-from smoe.diagnostics import Diagnosis
+from smoe.diagnostics import Diagnosis, Rootogram
 from smoe.plots._axes import check_axes, legend_above, literal
 from smoe.validation import check_floats, check_instance, check_level, check_number
 
@@ -279,6 +279,7 @@ def plot_rootogram(rootogram, ax=None):
     >>> plot_rootogram(counts).get_ylabel()
     'square root of the number of rows'
     """
+    check_instance(rootogram, Rootogram, "rootogram", "as smoe.diagnostics.rootogram(model, X, y) returns it")
     ax = _axes(ax)
     ax.use_sticky_edges = False  # bars stand on what is expected, which would be the axis' end
     edges, (observed, expected) = rootogram.edges, np.sqrt([rootogram.observed, rootogram.expected])

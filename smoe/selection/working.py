@@ -6,9 +6,9 @@ from typing import NamedTuple
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
+from smoe.rows import Blocks
 from smoe.solvers import EM
 from smoe.starts import FromParams
 

@@ -9,10 +9,9 @@ from joblib import parallel_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 
-from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
-from smoe.scaling import standardise
+from smoe.rows import ArraySource, Blocks, standardise
 from smoe.simulation.losses import FAILED, evaluate
 from smoe.solvers import Solver, certify
 from smoe.starts import FromParams, Task
@@ -229,8 +228,9 @@ class Cells(NamedTuple):
 def fit_with_solver(solver, model, X, y, start):
     """Return the `Outcome` of a solver from parameters in the user's units, without an estimator around it."""
     columns = np.arange(X.shape[1])
-    scaling = standardise(model, X, y, np.ones(len(y)), columns, columns)
-    blocks = Blocks(model, X, y, None, scaling)
+    source = ArraySource(X, y)
+    scaling = standardise(model, source, columns, columns)
+    blocks = Blocks(model, source, scaling)
     begin = FromParams(start).propose(Task(model, None, n_experts_of(start), scaling), None)
     fit = solver.solve(model, blocks, begin)
     certificate = certify(model, blocks, fit, solver.tol)

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smoe.blocks import Blocks
 from smoe.distribution.components import Components
 from smoe.distribution.nodes import panel_rule, row_sums
+from smoe.rows import Blocks
 from smoe.simulation.truth import Truth
 from smoe.validation import check_choice, check_generator, check_instance, check_number
 

@@ -10,7 +10,7 @@ from joblib import Parallel, delayed
 from smoe.estimators import MoERegressor
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
-from smoe.scaling import Scaling
+from smoe.rows import Scaling
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation._probes import probed_losses, probed_start
 from smoe.simulation.cells import Cells, run_batch

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from smoe.blocks import Blocks
 from smoe.experts import resolve_expert
 from smoe.fields import expand, n_features_of
 from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
+from smoe.rows import Blocks
 from smoe.simulation._covariates import resolve_covariates
 from smoe.simulation.settings import described
 from smoe.validation import check_floats, check_generator, check_mixture, check_number, check_params, check_response

@@ -16,6 +16,7 @@ SINGULAR = 1e-11  # share of the largest curvature that is rounding
 _VANISHING = 1e-6  # a score norm per row at which a gate that still grows has saturated
 _LONG_STEP = 1e-2  # relative to the gate's size
 _UNMOVED = 1e-3  # logits: a shorter step moves no row
+_TINY = 1e-6  # a step along which everything is linear
 LARGEST = 1000  # with more free parameters than this the curvature is not looked at
 
 SEPARATES = "gate separates the data: its coefficients diverge while the log-likelihood converges"
@@ -165,12 +166,16 @@ def _degeneracies(model, blocks, params, load):
     collapsed = np.flatnonzero(model.expert.at_bound(params.expert))
     empty = np.flatnonzero(load.rows < 1.0)
     if len(collapsed):
-        remark = remark_on_response(blocks.source.y) if model.expert.support.kind == "real" else ""
+        remark = _remark(blocks, params) if model.expert.support.kind == "real" else ""
         then = f"): {remark}" if remark else ")"
         reasons.append(Reason("variance at its floor (expert ", tuple(collapsed), then))
     if len(empty):
         reasons.append(Reason("empty expert (expert ", tuple(empty), " is responsible for less than one row)"))
     return reasons
+
+
+def _remark(blocks, params):
+    return remark_on_response(blocks.map(lambda block, _: block.raw.y[block.raw.rows], params))
 
 
 def _checked(model, blocks, fit, load, price):
@@ -202,7 +207,8 @@ def _curvature_reasons(model, blocks, fit, chart, stationary):
     if values[0] < -_PSD:
         return [f"saddle point: the observed information has the eigenvalue {values[0]:.1e} per row"]
     singular, step = values[0] <= SINGULAR * values[-1], newton_step(hessian, gradient)
-    if stationary and (_gate_grows(params, chart, step) or _some_diverge(model, blocks, params, chart, step, singular)):
+    grows = stationary and _gate_grows(params, chart, step) and _scores_grow(model, blocks, params, chart, step)
+    if grows or (stationary and _some_diverge(model, blocks, params, chart, step, singular)):
         return [model.gate.diagnosis(params.gate) or SEPARATES]
     return [_SINGULAR] if singular else []
 
@@ -214,6 +220,18 @@ def _gate_grows(params, chart, step):
     n_gate = flatten(params.gate).size
     gate, expert = np.linalg.norm(entries[:n_gate]), np.linalg.norm(entries[n_gate:])
     return gate > max(_LONG_STEP * np.linalg.norm(flatten(params.gate)), 10.0 * expert)
+
+
+def _scores_grow(model, blocks, params, chart, step):
+    """Whether some row's scores grow along the step. Along the ray of slopes and temperature none does."""
+    length = np.linalg.norm(step)
+    moved = chart.unpack(chart.pack(params) + step * (_TINY / length))
+
+    def growth(block, gates):
+        here, there = (model.gate.scores(block.gate_Z, gate) for gate in gates)
+        return np.ptp(there - here, axis=0)
+
+    return blocks.map(growth, (params.gate, moved.gate)).max() * (length / _TINY) > _UNMOVED
 
 
 def _some_diverge(model, blocks, params, chart, step, singular):

@@ -30,9 +30,14 @@ def n_free_gate(chart, params):
 
 
 def has_linear_scores(chart, params):
-    """Whether the gate's free coordinates are all that experts have but the last: scores are linear in them."""
-    k, width = copies(params.gate).shape
-    return n_free_gate(chart, params) == (k - 1) * width
+    """Whether the gate's free coordinates are all that experts but the last have of their own.
+
+    Scores are linear in these; an entry that all share, such as a temperature, multiplies them.
+    """
+    entries, counts = np.unique(own := copies(params.gate), return_counts=True)
+    shared = entries[counts > 1] if len(own) > 1 else entries[:0]
+    n_own = (len(own) - 1) * (own.shape[1] - len(shared))
+    return not chart.free[shared].any() and n_free_gate(chart, params) == n_own
 
 
 def undecided_groups(overlap):

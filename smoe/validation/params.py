@@ -27,10 +27,11 @@ def check_params(model, params, argument="params"):
     for side, part in params._asdict().items():
         if not hasattr(part, "_fields"):
             raise TypeError(f"{argument}.{side} must be a named tuple of arrays, got {type(part).__name__}.")
-    k, d = n_experts_of(params), n_features_of(params.expert, model.expert.fields)
+    k, fields = n_experts_of(params), model.fields
+    d = n_features_of(params.expert, fields.expert) or n_features_of(params.gate, fields.gate)
     if k == 0:
         raise ValueError(f"{argument}.expert: there must be an expert, got parameters of none.")
     model.gate.check(k)
     model.expert.check()
-    parts = zip(params, model.init_params(k, d, d), model.fields, params._fields, strict=True)
-    return MoEParams(*(check_part(part, wanted, fields, f"{argument}.{side}") for part, wanted, fields, side in parts))
+    parts = zip(params, model.init_params(k, d, d), fields, params._fields, strict=True)
+    return MoEParams(*(check_part(part, wanted, own, f"{argument}.{side}") for part, wanted, own, side in parts))

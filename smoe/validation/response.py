@@ -8,9 +8,10 @@ from smoe.validation.scalars import refuse_masked
 __all__ = ["check_response", "remark_on_response"]
 
 _FAMILY = "Gaussian experts are for continuous responses"
-_OTHERS = "counts and classes need a family of their own"
+_OTHERS = "for counts there is expert='poisson', for classes no family yet"
 _KINDS = {"b": "booleans", "U": "strings", "S": "strings", "M": "dates", "m": "durations", "V": "records"}
 _FEW = 10  # distinct values: a response with so few is not continuous
+_TIES = 10  # rows per value, of whole numbers that are probably counts
 _FEWEST, _SHARE, _RATIO = 5, 0.02, 2.0  # rows, share of them, and times the next most frequent: a value stands out
 
 
@@ -87,6 +88,8 @@ def remark_on_response(y, family=_FAMILY):
         what = f"y takes {len(values)} value" + "s" * (len(values) > 1)
     elif len(values) > _FEW and count[most] >= max(_FEWEST, _SHARE * len(y), _RATIO * np.sort(count)[-2]):
         what = f"{count[most]} of {len(y)} responses are exactly {values[most]:g}"
+    elif len(y) > _TIES * len(values) and values[0] >= 0 and np.all(values == np.floor(values)):
+        what = f"y holds whole numbers only, {len(values)} of them"
     else:
         return ""
     return f"{what}: {family}; {_OTHERS}"

@@ -7,12 +7,12 @@ import pytest
 from scipy.stats import kstest
 
 import naive
-import smoe.blocks
 import smoe.fused
+import smoe.rows.blocks
 from helpers import ALL_PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, lower_of, perturbed
-from smoe.blocks import Blocks
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of, permute, unflatten
+from smoe.rows import ArraySource, Blocks
 
 pairs = pytest.mark.parametrize("gate, expert", ALL_PAIRS)
 smooth_pairs = pytest.mark.parametrize("gate, expert", SMOOTH_PAIRS)
@@ -88,11 +88,11 @@ def test_a_fused_pass_is_the_composed_one(n, k, d, weighted, monkeypatch):
 @pairs
 def test_results_do_not_depend_on_the_number_of_threads(gate, expert, monkeypatch):
     for size in ("_FEWEST", "_SHORT", "_LONG"):
-        monkeypatch.setattr(smoe.blocks, size, 64)
+        monkeypatch.setattr(smoe.rows.blocks, size, 64)
     problem = Problem(gate, expert, n=1000, weighted=True)
     params, model = problem.near_truth(), problem.model
-    columns = problem.model, problem.X, problem.y, problem.weight, problem.scaling
-    one, three = smoe.blocks.Blocks(*columns), smoe.blocks.Blocks(*columns).shared_by(3)
+    columns = problem.model, ArraySource(problem.X, problem.y, problem.weight), problem.scaling
+    one, three = Blocks(*columns), Blocks(*columns).shared_by(3)
     for a, b in zip(flat(one.sum(model.statistics, params)), flat(three.sum(model.statistics, params)), strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(one.map(model.mean, params), three.map(model.mean, params))
@@ -111,8 +111,8 @@ def test_many_blocks_are_one(gate, expert, cached, monkeypatch):
     whole = model.statistics(problem.block, params), model.curvature(problem.block, params)
     rows = model.posterior(problem.block, params)[1]
     for size in ("_FEWEST", "_SHORT", "_LONG"):
-        monkeypatch.setattr(smoe.blocks, size, 7)
-    monkeypatch.setattr(smoe.blocks, "_CACHED", 10**6 if cached else 0)
+        monkeypatch.setattr(smoe.rows.blocks, size, 7)
+    monkeypatch.setattr(smoe.rows.blocks, "_CACHED", 10**6 if cached else 0)
     blocks = problem.blocks
     assert [s.stop - s.start for s in blocks.slices] == [7] * 7 + [1]
     for _ in range(2):  # the second time from the cache
@@ -167,7 +167,7 @@ def test_mean_and_std_are_those_of_the_density(gate, expert):
 
 def row_density(problem, params, row, y):
     """Log density at one row's x for many y."""
-    block = Blocks(problem.model, np.repeat(problem.X[[row]], len(y), axis=0), y, None, problem.scaling).take(
+    block = Blocks(problem.model, ArraySource(np.repeat(problem.X[[row]], len(y), axis=0), y), problem.scaling).take(
         slice(None)
     )
     return problem.model.posterior(block, params)[2]

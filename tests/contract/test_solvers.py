@@ -8,11 +8,11 @@ from sklearn.base import clone
 
 from helpers import PAIRS, SMOOTH, Problem, assert_close, lower_of, perturbed
 from smoe import MoERegressor
-from smoe.blocks import Blocks
 from smoe.experts import EXPERTS
 from smoe.features import Rows
 from smoe.gates import GATES
 from smoe.params import MoEParams, flatten, permute
+from smoe.rows import Blocks
 from smoe.solvers import EM, SOLVERS, Certificate, EMNewton, Newton, Solver, certify
 
 
@@ -105,7 +105,7 @@ def test_compiled_em_is_em(k, d, weighted):
     for seed in range(8):
         problem = Problem("softmax", "gaussian", n=300, k=k, d=d, seed=seed, spread=3.0, weighted=weighted)
         start, blocks = problem.near_truth(spread=2.0), problem.blocks
-        passes = UncountedBlocks(problem.model, problem.X, problem.y, blocks.source.weight, problem.scaling)
+        passes = UncountedBlocks(problem.model, blocks.source, problem.scaling)
         compiled, plain = (EM(30, 0.0).solve(problem.model, rows, start) for rows in (blocks, passes))
         np.testing.assert_allclose(compiled.trace, plain.trace, rtol=1e-10)
         assert_close(compiled.params, plain.params, rtol=1e-6, atol=1e-7)

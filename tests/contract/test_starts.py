@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-import smoe.blocks
-import smoe.columns
+import smoe.rows.blocks
+import smoe.rows.columns
 import smoe.search
 from helpers import SMOOTH, Problem, assert_close, lower_of, quietly
 from smoe import MoERegressor, SoftmaxMoERegressor
-from smoe.blocks import Blocks
 from smoe.datasets import make_moe
 from smoe.experts import EXPERTS
 from smoe.gates import GATES
 from smoe.params import flatten
-from smoe.scaling import standardise
+from smoe.rows import ArraySource, Blocks, standardise
 from smoe.starts import STARTS, FromParams, Start, Task
 
 every = pytest.mark.parametrize("name", STARTS)
@@ -60,8 +59,9 @@ def test_from_params_proposes_what_it_was_given():
     X = 5 + 3 * moe.data  # working coordinates differ from the user's
     problem = Problem("softmax", "gaussian", d=2)
     columns = np.arange(2)
-    scaling = standardise(problem.model, X, moe.target, np.ones(100), columns, columns)
-    block = Blocks(problem.model, X, moe.target, None, scaling).take(slice(None))
+    source = ArraySource(X, moe.target)
+    scaling = standardise(problem.model, source, columns, columns)
+    block = Blocks(problem.model, source, scaling).take(slice(None))
     proposed = FromParams(problem.truth).propose(Task(problem.model, block, 3, scaling), None)
     assert FromParams(problem.truth).n_proposals(3) == 1
     assert_close(scaling.to_units(problem.model, proposed), problem.truth, rtol=1e-10, atol=1e-10)
@@ -90,7 +90,7 @@ def test_from_params_refuses_what_does_not_fit():
 
 
 def rows_of(problem, rows, weight, size, seed=0):
-    blocks = Blocks(problem.model, problem.X[rows], problem.y[rows], weight, problem.scaling)
+    blocks = Blocks(problem.model, ArraySource(problem.X[rows], problem.y[rows], weight), problem.scaling)
     chosen, weights = blocks.representative_rows(size, np.random.default_rng(seed))
     return rows[chosen], weights
 
@@ -156,9 +156,9 @@ def test_leaders_that_arrive_at_one_place_go_on_as_one(monkeypatch):
 @pytest.mark.parametrize("gate", ["softmax", "dense_to_sparse"])
 def test_threads_that_share_rows_change_nothing(gate, monkeypatch):
     for size in ("_FEWEST", "_SHORT", "_LONG"):
-        monkeypatch.setattr(smoe.blocks, size, 64)
+        monkeypatch.setattr(smoe.rows.blocks, size, 64)
     monkeypatch.setattr(smoe.search, "_SHARED", 100)
-    monkeypatch.setattr(smoe.columns, "_BLOCK", 64)
+    monkeypatch.setattr(smoe.rows.columns, "_BLOCK", 64)
     moe = make_moe(1000, random_state=1)
     one, two = (
         MoERegressor(2, gate=gate, n_init=4, random_state=0, n_jobs=j).fit(moe.data, moe.target) for j in (1, 2)

@@ -10,10 +10,11 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from smoe._kernels.designs import rotate, standard_rows
-from smoe.columns import are_single, gram, mean_and_scale
 from smoe.fields import expand, map_features, restrict
 from smoe.params import MoEParams
-from smoe.rotation import is_well_conditioned, triangular
+from smoe.rows.columns import Response, are_single, gram, mean_and_scale
+from smoe.rows.rotation import is_well_conditioned, triangular
+from smoe.rows.source import Source
 from smoe.threads import driving
 
 __all__ = ["Scaling", "View", "standardise"]
@@ -130,17 +131,17 @@ def _plain_view(columns):
     return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
 
 
-def _view(X, weight, columns, centred, linear, n_threads):
-    shift, scale, constant, moments, size = mean_and_scale(X, weight, _plain_view(columns), centred, n_threads)
+def _view(source, columns, centred, linear, n_threads):
+    shift, scale, constant, moments, size = mean_and_scale(source, _plain_view(columns), centred, n_threads)
     kept = ~constant
     view, moments = View(columns[kept], shift[kept], scale[kept], kept), moments[np.ix_(kept, kept)]
-    single = are_single(X, weight, _plain_view(view.columns))
+    single = are_single(source, _plain_view(view.columns))
     noise = np.where(single, _SINGLE, _DOUBLE) * size[kept]
     if is_well_conditioned(moments, noise):
         return view
 
     def next_gram(left, factor):
-        return gram(X, weight, view.taken(left)._replace(rotation=factor), centred, n_threads)[0]
+        return gram(source, view.taken(left)._replace(rotation=factor), centred, n_threads)[0]
 
     left, factor = triangular(moments, noise, next_gram)
     view = view.taken(left)
@@ -148,32 +149,41 @@ def _view(X, weight, columns, centred, linear, n_threads):
 
 
 @driving
-def standardise(model, X, y, weight, gate_columns, expert_columns, n_threads=1):
-    """Return the working coordinates of a fit of this model.
+def standardise(model, source: Source, gate_columns, expert_columns, n_threads: int = 1) -> Scaling:
+    """Return the working coordinates of a fit of this model to the rows of a source.
 
     Its gate says whether its columns may be shifted, gate and experts whether theirs may be replaced by linear
     combinations, and the experts what may be done to y.
 
+    Parameters
+    ----------
+    model : MixtureOfExperts
+    source : Source
+    gate_columns, expert_columns : array of int
+        The columns that gate and experts see.
+    n_threads : int, default=1
+        Threads that share the rows.
+
     Raises
     ------
     ValueError
-        The spread of y, or of a column, is not a number that float64 can square.
+        A value is NaN or infinite, or the spread of y is not a number that float64 can square.
     """
     centred, linear = model.gate.centred, (model.gate.linear, model.expert.linear)
-    y_shift, y_scale = _units_of_response(model.expert.units, y, weight, n_threads)
-    expert = _view(X, weight, expert_columns, True, linear[1], n_threads)
+    y_shift, y_scale = _units_of_response(model.expert.units, source, n_threads)
+    expert = _view(source, expert_columns, True, linear[1], n_threads)
     same = centred and np.array_equal(gate_columns, expert_columns)
     if same and linear[0] == linear[1]:
         return Scaling(expert, expert, y_shift, y_scale)
-    gate = _view(X, weight, gate_columns, centred, linear[0], n_threads)
+    gate = _view(source, gate_columns, centred, linear[0], n_threads)
     return Scaling(expert if same and gate.rotation is expert.rotation else gate, expert, y_shift, y_scale)
 
 
-def _units_of_response(units, y, weight, n_threads):
+def _units_of_response(units, source, n_threads):
     """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone."""
     if units == "none":
         return 0.0, 1.0
-    shift, scale, constant, *_ = mean_and_scale(y[:, None], weight, _plain_view(np.arange(1)), n_threads=n_threads)
+    shift, scale, constant, *_ = mean_and_scale(Response(source), _plain_view(np.arange(1)), n_threads=n_threads)
     if units == "positive":
         return 0.0, shift[0]
     y_shift, y_scale = shift[0], scale[0]

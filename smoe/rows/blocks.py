@@ -1,0 +1,268 @@
+"""How rows are cut up and visited. Everything that a pass returns adds up over blocks."""
+
+import copy
+from functools import cached_property
+
+import numpy as np
+
+from smoe import fused
+from smoe._kernels.designs import standard_values
+from smoe.features import Roles, Rows
+from smoe.params import tree_sum
+from smoe.rows.sample import distinct, drawn
+from smoe.rows.scaling import Scaling
+from smoe.rows.source import ArraySource, Raw, Source
+from smoe.threads import driving
+
+__all__ = ["Block", "Blocks", "OneBlock"]
+
+_NUMBERS = 2**18  # of a block: it hides the cost of calls, and stays in the second-level cache
+_FEWEST, _SHORT, _LONG = 512, 8192, 65536  # rows of a block, long if a visit keeps nothing but sums
+_GROUP = 2  # blocks that one thread visits and adds up at a time
+_CACHED = 2**22  # numbers: data up to this size are transformed once instead of at every pass
+_NO_ROLES = Roles()
+_ONE = np.ones(1)
+
+
+class Block:
+    """Some rows: in working coordinates for those who ask, or as they are for those who make them on the way.
+
+    Parameters
+    ----------
+    raw : Raw
+        The rows in the user's units.
+    scaling : Scaling
+        The working coordinates.
+    roles : Roles
+        Which columns are an offset or an exposure.
+    place : slice, array of int or None
+        Which rows of the source they are.
+    """
+
+    def __init__(self, raw: Raw, scaling: Scaling, roles: Roles = _NO_ROLES, place: slice | np.ndarray | None = None):
+        self.raw, self.scaling, self.roles, self.place = raw, scaling, roles, place
+        self.low, self.high = raw.rows.start, raw.rows.stop
+
+    def __len__(self):
+        return self.high - self.low
+
+    @cached_property
+    def gate_Z(self):
+        """The gate's design: working coordinates and a row of ones, (n_terms, m)."""
+        return self.scaling.gate.design(self.raw.X, self.low, self.high)
+
+    @cached_property
+    def expert_Z(self):
+        """The experts' design, (n_terms, m)."""
+        gate, expert = self.scaling.gate, self.scaling.expert
+        return self.gate_Z if expert is gate else expert.design(self.raw.X, self.low, self.high)
+
+    @cached_property
+    def y(self):
+        """The response in working coordinates, (m,), or None."""
+        if self.raw.y is None:
+            return None
+        return standard_values(self.raw.y[self.raw.rows], self.scaling.y_shift, 1.0 / self.scaling.y_scale)
+
+    @cached_property
+    def rows(self):
+        """What experts see: design, response, offset and trials."""
+        return Rows(self.expert_Z, self.y, self.offset)
+
+    @cached_property
+    def offset(self):
+        """What is added to the experts' linear predictor, (m,), or None."""
+        return self.roles.offset_of(self.raw.X[self.raw.rows])
+
+    @property
+    def weighted(self):
+        """Whether rows have weights other than one."""
+        return self.raw.weight is not None
+
+    @cached_property
+    def weight(self):
+        """The weights, (m,)."""
+        return self.raw.weight[self.raw.rows] if self.weighted else np.ones(len(self))
+
+    @cached_property
+    def flat(self):
+        """X, y and weight as flat arrays, with the steps from row to row and from column to column of X.
+
+        They begin before row ``low``, as the arrays do. A weight of one for all is a single number.
+        """
+        X, y, weight = self.raw[:3]
+        order = "C" if X.flags.c_contiguous else "F"
+        steps = (X.shape[1], 1) if order == "C" else (1, X.shape[0])
+        return _frozen(X.reshape(-1, order=order)), *steps, _frozen(y), _frozen(weight if self.weighted else _ONE)
+
+    def pieces(self, size):
+        """Yield the block in pieces of at most this many rows."""
+        for low in range(self.low, self.high, size):
+            raw = self.raw._replace(low=low, high=min(low + size, self.high))
+            yield Block(raw, self.scaling, self.roles)
+
+
+def _frozen(values):
+    """Return a view of numbers in a row that refuses to be written to: kernels are compiled for each kind of array."""
+    out = np.ascontiguousarray(values, dtype=float).view()
+    out.flags.writeable = False
+    return out
+
+
+class Blocks:
+    """The rows of a source in working coordinates, visited block by block in a fixed order.
+
+    X itself is not changed: rows are transformed as they are visited.
+
+    Parameters
+    ----------
+    model : MixtureOfExperts
+        Says which designs are wanted.
+    source : Source
+        Where the rows are.
+    scaling : Scaling
+        The working coordinates.
+    roles : Roles
+        Which columns are an offset or an exposure.
+    """
+
+    n_threads = 1
+
+    def __init__(self, model, source: Source, scaling: Scaling, roles: Roles = _NO_ROLES):
+        self.model, self.source, self.scaling, self.roles = model, source, scaling, roles
+        self.total_weight = source.total_weight
+        width = len(scaling.gate.columns) + len(scaling.expert.columns) + 4
+        most = _LONG if fused.pairs(model) else _SHORT
+        self.slices = source.cuts(int(np.clip(_NUMBERS // width, _FEWEST, most)))
+        self._cache = {} if source.n_rows * width <= _CACHED else None
+
+    @classmethod
+    def plain(cls, model, X, y=None):
+        """Return the rows in the user's units, every column for the gate and for the experts."""
+        columns = np.arange(X.shape[1])
+        return cls(model, ArraySource(X, y), Scaling.identity(columns, columns))
+
+    def __len__(self):
+        return self.source.n_rows
+
+    def shared_by(self, n_threads):
+        """Return the same rows, to be visited by this many threads."""
+        out = copy.copy(self)
+        out.n_threads = n_threads
+        return out
+
+    def seen_in(self, scaling):
+        """Return the same rows in other coordinates."""
+        return type(self)(self.model, self.source, scaling, self.roles).shared_by(self.n_threads)
+
+    def select(self, rows):
+        """Return the blocks of some rows (a slice or indices), without response and weights."""
+        raw = self.source.take(np.arange(len(self))[rows])
+        return type(self)(self.model, ArraySource(raw.X), self.scaling, self.roles).shared_by(self.n_threads)
+
+    @property
+    def only(self):
+        """The block of all rows if they are one block, for those who can do more with it than visit it."""
+        return self._block(self.slices[0]) if len(self.slices) == 1 else None
+
+    def take(self, rows):
+        """Return the block of these rows (a slice or indices)."""
+        raw = self.source.read(rows) if isinstance(rows, slice) else self.source.take(rows)
+        return Block(raw, self.scaling, self.roles, rows)
+
+    def _block(self, rows):
+        """Return the block of a slice, from the cache if there is one."""
+        if self._cache is None:
+            return self.take(rows)
+        if rows.start not in self._cache:
+            self._cache[rows.start] = self.take(rows)
+        return self._cache[rows.start]
+
+    @driving
+    def sum(self, visit, params, *args):
+        """Do one pass: add up ``visit(block, params, *args)`` over the blocks, in an order that is always the same."""
+
+        def one(rows):
+            return visit(self._block(rows), params, *args)
+
+        def several(slices):
+            return tree_sum([one(rows) for rows in slices])
+
+        if len(self.slices) == 1:
+            return one(self.slices[0])
+        groups = [self.slices[i : i + _GROUP] for i in range(0, len(self.slices), _GROUP)]
+        total = None
+        for part in self.source.run(several, groups, self.n_threads):
+            total = part if total is None else tree_sum([total, part])
+        return total
+
+    def each(self, visit, params, *args):
+        """Do one pass: yield ``visit(block, params, *args)`` block by block."""
+
+        def one(rows):
+            return visit(self._block(rows), params, *args)
+
+        return self.source.run(one, self.slices, self.n_threads)
+
+    @driving
+    def map(self, visit, params, *args):
+        """Visit every block and join the arrays (..., m) along the rows."""
+        out = None
+        for rows, part in zip(self.slices, self.each(visit, params, *args), strict=True):
+            out = np.empty((*part.shape[:-1], len(self)), dtype=part.dtype) if out is None else out
+            out[..., rows] = part
+        return out
+
+    def representatives(self, size, rng):
+        """Return at most ``size`` distinct rows that stand for all, weighted, as a `OneBlock`."""
+        rows, weight = self.representative_rows(size, rng)
+        raw = self.source.take(rows)._replace(weight=weight)
+        return OneBlock(Block(raw, self.scaling, self.roles, rows), complete=len(rows) == self.n_distinct)
+
+    def representative_rows(self, size, rng):
+        """Return indices and weights of at most ``size`` distinct rows that stand for all.
+
+        Rows are put in an order of their own (along a fixed projection) and equal rows are joined. If more than
+        ``size`` remain, a systematic sample by weight is drawn along that order. Neither the order of the rows nor the
+        difference between repeating and weighting a row matters.
+        """
+        return drawn(self._distinct, size, rng)
+
+    @property
+    def n_distinct(self):
+        """The number of distinct rows."""
+        return self._distinct.n_rows
+
+    def unit_of(self, block):
+        """Return what each row of a block counts in distinct rows: one over the number of rows equal to it."""
+        unit = self._distinct.unit
+        return np.broadcast_to(1.0, len(block)) if unit is None else unit[block.place]
+
+    @cached_property
+    def _distinct(self):
+        return distinct(self)
+
+
+class OneBlock:
+    """A single block of distinct rows, to be visited like `Blocks`; ``complete`` if none is missing."""
+
+    def __init__(self, block, complete=True):
+        self.block, self.complete, self.total_weight = block, complete, float(block.weight.sum())
+        self.only, self.scaling, self.n_distinct = block, block.scaling, len(block)
+
+    def __len__(self):
+        return len(self.block)
+
+    def sum(self, visit, params, *args):
+        """Visit the block."""
+        return visit(self.block, params, *args)
+
+    map = sum
+
+    def unit_of(self, block):
+        """Every row counts as one."""
+        return np.broadcast_to(1.0, len(block))
+
+    def representatives(self, size, rng):
+        """Return itself: its rows are distinct already."""
+        return self

@@ -1,0 +1,133 @@
+"""What passes over the rows tell of the columns: means, scales, correlations, and how their numbers were rounded.
+
+All are passes over a source, of which they see what a view shows (see ``smoe.rows.View``).
+"""
+
+import numpy as np
+
+from smoe._kernels.moments import weighted_grams
+from smoe.rows.source import Source
+
+__all__ = ["Response", "are_single", "gram", "mean_and_scale"]
+
+_BLOCK = 16384
+_SHARED = 12  # columns from which threads gain: with fewer they wait for one another (measured)
+_CONSTANT = 1e-13  # spread, relative to the largest value, that is rounding and no information
+_GLANCE = 64  # rows that tell of most columns that they are not rounded to float32
+
+
+class Response(Source):
+    """The rows of a source with y in place of X."""
+
+    def __init__(self, source):
+        self.source = source
+        self.n_rows, self.n_features, self.total_weight = source.n_rows, 1, source.total_weight
+
+    def read(self, rows):
+        """Return the rows of one slice."""
+        return _response(self.source.read(rows))
+
+    def take(self, rows):
+        """Return few rows by their indices."""
+        return _response(self.source.take(rows))
+
+    def cuts(self, size):
+        """Return the slices of the source."""
+        return self.source.cuts(size)
+
+    def run(self, task, parts, n_threads=1):
+        """Do what the source does."""
+        return self.source.run(task, parts, n_threads)
+
+
+def _response(raw):
+    return raw._replace(X=raw.y[:, None], y=None)
+
+
+def _visited(visit, source, view, n_threads):
+    """Return visit(Z, share) block by block: the view's design and shares of weight."""
+    total = source.total_weight
+
+    def one(rows):
+        raw = source.read(rows)
+        own = raw.rows
+        share = np.full(own.stop - own.start, 1.0) if raw.weight is None else raw.weight[own]
+        return visit(view.design(raw.X, own.start, own.stop), share / total)
+
+    return list(source.run(one, source.cuts(_BLOCK), n_threads if len(view.columns) >= _SHARED else 1))
+
+
+def _size(Z, share):
+    """Largest absolute value and mean of each column."""
+    return np.array([np.maximum(Z[:-1].max(axis=1), -Z[:-1].min(axis=1)), Z[:-1] @ share])
+
+
+def _gram(Z, share):
+    return weighted_grams(share[None], Z)[0]
+
+
+def gram(source, view, centred, n_threads):
+    """Return the mean of z z' over the rows, and the means of z; what is left of those by rounding is taken off."""
+    found = sum(_visited(_gram, source, view, n_threads))
+    rest = found[:-1, -1]
+    return found[:-1, :-1] - np.outer(rest, rest) if centred else found[:-1, :-1], rest
+
+
+def mean_and_scale(source, plain, centred=True, n_threads=1):
+    """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
+
+    That is the Gram matrix of the standardised columns, and their sizes in the same units. No value overflows.
+
+    Raises
+    ------
+    ValueError
+        A number is NaN or infinite.
+    """
+    sizes = _visited(_size, source, plain, n_threads)
+    largest, mean = np.max([size[0] for size in sizes], axis=0), sum(size[1] for size in sizes)
+    if not np.isfinite(largest).all():
+        raise ValueError(_first_not_finite(source, plain))
+    unit = np.where(largest > 0, largest, 1.0)
+    moments, rest = gram(source, plain._replace(shift=mean, scale=unit), True, n_threads)
+    mean = mean / unit + rest
+    sd = np.sqrt(np.maximum(moments.diagonal(), 0.0))
+    size, constant = np.hypot(mean, sd), sd <= _CONSTANT
+    if not centred:
+        moments = moments + np.outer(mean, mean)
+        sd = np.where(constant, np.sqrt(moments.diagonal()), sd)
+        constant, mean = largest == 0, np.zeros(len(mean))
+    own = np.where(constant, 1.0, sd)
+    return unit * mean, unit * sd, constant, moments / np.outer(own, own), size / own
+
+
+def _first_not_finite(source, plain):
+    """Say which number is the first that is NaN or infinite."""
+    for rows in source.cuts(_BLOCK):
+        raw = source.read(rows)
+        wrong = np.argwhere(~np.isfinite(raw.X[raw.rows][:, plain.columns]))
+        if len(wrong):
+            what = "y" if isinstance(source, Response) else f"column {plain.columns[wrong[0, 1]]} of X"
+            return f"{what} is NaN or infinite in row {rows.start + wrong[0, 0]}: fill it, or leave the row out."
+    return "X or y holds NaN or infinity."
+
+
+def _singles(Z, _share):
+    """Whether each column holds float32 numbers only, whether some use all digits, and whether all are integers."""
+    with np.errstate(over="ignore", under="ignore"):
+        single = Z[:-1].astype(np.float32)
+    full = (single.view(np.int32) & 1).any(axis=1)
+    integer = (single == np.rint(single)) & (np.abs(single) < 2**24)
+    return np.array([(single == Z[:-1]).all(axis=1), full, integer.all(axis=1)])
+
+
+def are_single(source, plain):
+    """Return which columns were rounded to float32: numbers of up to 24 bits that use them all, and no integers."""
+    raw = source.read(source.cuts(_BLOCK)[0])
+    low, high = raw.rows.start, raw.rows.stop
+    single, _, _ = _singles(plain.design(raw.X, low, min(low + _GLANCE, high)), None)
+    if not single.any():
+        return single
+    part = plain._replace(columns=plain.columns[single], shift=plain.shift[single], scale=plain.scale[single])
+    fits, full, integer = np.moveaxis(_visited(_singles, source, part, 1), 1, 0)
+    single[single] = fits.all(axis=0) & full.any(axis=0) & ~integer.all(axis=0)
+    return single
