@@ -206,6 +206,20 @@ def _log_odds(coef, intercept):
 
 
 @kernel
+def _close(score, gram, pairs, between, both, observed):
+    """Fill in what follows from what was summed: the last expert's score, and the other halves of symmetric arrays."""
+    last = len(score) - 1
+    for i in range(last):
+        for a in range(score.shape[1]):
+            score[last, a] -= score[i, a]
+    mirror(gram)
+    mirror(pairs)
+    if observed:
+        close_expert_products(between)
+        close_cross_products(both)
+
+
+@kernel
 def run(
     gate_coef,
     gate_intercept,
@@ -286,12 +300,5 @@ def run(
             add_cross_products(resp, inverse_w, gate_Z, ZERO, row_scores, work, both)
         if gate_information:
             add_grams(weights, ZERO, gate_Z, ZERO, m, pairs)
-    for i in range(k - 1):
-        for a in range(q):
-            score[k - 1, a] -= score[i, a]
-    mirror(gram)
-    mirror(pairs)
-    if observed:
-        close_expert_products(between)
-        close_cross_products(both)
+    _close(score, gram, pairs, between, both, observed)
     return loglik, gram, cross, score, pairs, between, both
