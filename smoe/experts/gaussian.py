@@ -11,14 +11,13 @@ from smoe._kernels.moments import weighted_grams
 from smoe._kernels.regression import curvature, least_squares, residual_moments
 from smoe._kernels.top_k import chosen_lines
 from smoe.experts.base import Expert
+from smoe.families.base import tight_scale
 from smoe.fields import Field
 from smoe.validation import check_number
 
 __all__ = ["GaussianExpert", "GaussianExpertParams"]
 
 _ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
-_ELEMENT_FLOOR = 1e-6  # a start may be tight, but must not begin as a spike
-_MEDIAN_SQUARE = 0.2  # the closest 1/k holds alien rows and overfitted ones; the scale matters little, EM corrects it
 RANK_TOL = 1e-13  # directions of an expert's Gram matrix below this share of the largest carry no information
 
 
@@ -37,13 +36,6 @@ class GaussianStats(NamedTuple):
     cross: np.ndarray
     power: np.ndarray
     weight: np.ndarray
-
-
-def _low_quantile(values, weight, total):
-    """The value up to which the smallest values have this total weight."""
-    order = np.argsort(values)
-    position = np.searchsorted(np.cumsum(weight[order]), total)
-    return values[order[min(position, len(order) - 1)]]
 
 
 def _lines(params):
@@ -112,12 +104,9 @@ class GaussianExpert(Expert):
         """Return the lines through few rows each; the variance is a robust one over the closest 1/n_experts of y."""
         Z, y = rows.Z, rows.y
         lines = np.array([np.linalg.lstsq(Z[:, r].T, y[r], rcond=_ELEMENT_RANK)[0] for r in elements])
-        squares = (y - lines @ Z) ** 2
-        share = weight.sum() / len(elements)
-        variance = np.array([_low_quantile(s, weight, share / 2) for s in squares]) / _MEDIAN_SQUARE
-        floor = np.maximum(self.variance_floor, _ELEMENT_FLOOR)
+        variance = tight_scale((y - lines @ Z) ** 2, weight, self.variance_floor)
         coef, intercept = lines[:, :-1].copy(), lines[:, -1].copy()  # kernels are compiled for each kind of array
-        return GaussianExpertParams(coef, intercept, np.maximum(variance, floor))
+        return GaussianExpertParams(coef, intercept, variance)
 
     def mean(self, rows, params):
         """Return a_i'x + b_i, (n_experts, m)."""

@@ -15,6 +15,7 @@ from smoe.params import chart_of, fold, unflatten
 __all__ = ["LinearExpert"]
 
 _LARGEST = 300.0  # of a predictor: its exponential and the squares of that stay in float64
+_LARGEST_OWN = 1e100  # of a family's own parameter: so do its cubes
 _ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
 
 
@@ -97,11 +98,8 @@ class LinearExpert(Expert):
     def init_params(self, n_experts, n_features):
         """Return flat predictors of zero, and the family's own parameters where they begin."""
         several = (self.family.n_predictors,) if self.family.n_predictors > 1 else ()
-        own = [
-            np.array(value) if field.shared else np.full(n_experts, value)
-            for field, value in zip(self.family.fields.values(), self.family.start(), strict=True)
-        ]
         shape = n_experts, *several
+        own = self.family.start_at(None, np.zeros((1, n_experts, 0)), None)
         return self.family.Params(np.zeros((*shape, n_features)), np.zeros(shape), *own)
 
     def from_elements(self, rows, weight, elements):
@@ -111,7 +109,19 @@ class LinearExpert(Expert):
         lines = np.array([np.linalg.lstsq(rows.Z[:, r].T, target[r], rcond=_ELEMENT_RANK)[0] for r in elements])
         first = (slice(None), 0) if self.family.n_predictors > 1 else ()
         params.coef[first], params.intercept[first] = lines[:, :-1], lines[:, -1]
-        return params
+        own = self.family.start_at(rows, self._at(rows, params)[0], weight)
+        return params._replace(**dict(zip(self.family.fields, own, strict=True)))
+
+    def chance_terms(self, n_features):
+        """Return the number of a mean's coefficients where densities grow without bound."""
+        return None if self.family.bounded else n_features + 1
+
+    def natural_units(self, params):
+        """Coefficients are measured in the noise of their expert's predictors."""
+        coef, intercept, *own = params
+        unit = np.broadcast_to(self.family.unit([np.reshape(field, (-1, 1)) for field in own]), (len(intercept), 1))
+        sizes = [np.reshape(unit, (-1,) + (1,) * (np.ndim(a) - 1)) * np.ones(np.shape(a)) for a in (coef, intercept)]
+        return type(params)(*sizes, *(np.ones(np.shape(field)) for field in own))
 
     # Predictors and the family's own parameters ------------------------------------------------------------------
 
@@ -123,6 +133,7 @@ class LinearExpert(Expert):
         if rows.offset is not None:
             flat = flat + rows.offset
         eta = np.clip(flat, -_LARGEST, _LARGEST).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        own = [np.clip(field, -_LARGEST_OWN, _LARGEST_OWN) for field in own]
         return eta, [np.reshape(field, (-1, 1)) if np.ndim(field) else np.asarray(field) for field in own]
 
     def log_prob(self, rows, params):

@@ -1,8 +1,23 @@
 """Families: densities of y given linear predictors, point by point. A new family is one file and one line here."""
 
 from smoe.families.base import Family, LinearParams, Support
+from smoe.families.dispersed import Dispersed, DispersionParams
+from smoe.families.gamma import Gamma
+from smoe.families.inverse_gaussian import InverseGaussian
+from smoe.families.log_normal import LogNormal
 from smoe.families.poisson import Poisson
 
-FAMILIES = {"poisson": Poisson}
+FAMILIES = {"poisson": Poisson, "gamma": Gamma, "inverse_gaussian": InverseGaussian, "log_normal": LogNormal}
 
-__all__ = ["FAMILIES", "Family", "LinearParams", "Poisson", "Support"]
+__all__ = [
+    "FAMILIES",
+    "Dispersed",
+    "DispersionParams",
+    "Family",
+    "Gamma",
+    "InverseGaussian",
+    "LinearParams",
+    "LogNormal",
+    "Poisson",
+    "Support",
+]
