@@ -52,7 +52,7 @@ INNER = {
 NOT_DOCUMENTED = {
     "smoe.plots": {"plt"},
     "smoe.starts": {"resolve_start"},
-    "smoe.experts": {"resolve_expert"},
+    "smoe.experts": {"Support", "resolve_expert"},
 }
 
 
