@@ -294,6 +294,18 @@ class Chart:
         slope = self.slope(params)
         return information[self._where[:, None], self._where] * (slope[:, None] * slope)
 
+    def step_information(self, information, score, params):
+        """The same for steps, with what holds them back at an attained bound that the score points to.
+
+        There a root's information vanishes, and a step by that alone would leap over the bound.
+        """
+        out = self.information(information, params)
+        for bounds in self._maps:
+            if isinstance(bounds, _Roots):
+                i, score = bounds.at, self._free_entries(score)
+                out[i, i] += np.maximum(-2.0 * score[i], 0.0) * self._unit[i] ** 2
+        return out
+
     def hessian(self, information, score, params):
         """Chain rule for a negative second derivative in flat order."""
         out = self.information(information, params)

@@ -22,7 +22,7 @@ RANK_TOL = 1e-13  # directions of an expert's Gram matrix below this share of th
 
 
 class GaussianExpertParams(NamedTuple):
-    """Slopes ``coef`` (n_experts, n_features), ``intercept`` and ``variance`` (n_experts,); a shared one is a number."""
+    """Slopes ``coef`` (n_experts, n_features), ``intercept`` and ``variance`` (n_experts,), or one number."""
 
     coef: np.ndarray
     intercept: np.ndarray

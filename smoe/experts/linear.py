@@ -14,7 +14,6 @@ from smoe.params import chart_of, fold, unflatten
 
 __all__ = ["LinearExpert"]
 
-_LARGEST = 300.0  # of a predictor: its exponential and the squares of that stay in float64
 _LARGEST_OWN = 1e100  # of a family's own parameter: so do its cubes
 _ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
 
@@ -32,7 +31,7 @@ class LinearExpert(Expert):
 
     .. math:: f_i(y|x) = f(y;\; \eta_i, \phi_i), \qquad \eta_i = a_i^\top x + b_i + \text{offset}
 
-    with a `smoe.families.Family` f. Predictors are kept within 300 in size.
+    with a `smoe.families.Family` f. Predictors are kept within the family's largest.
 
     Parameters
     ----------
@@ -132,7 +131,7 @@ class LinearExpert(Expert):
         flat = predictors(np.ascontiguousarray(coef).reshape(-1, d), np.ascontiguousarray(intercept).ravel(), rows.Z)
         if rows.offset is not None:
             flat = flat + rows.offset
-        eta = np.clip(flat, -_LARGEST, _LARGEST).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        eta = np.clip(flat, -self.family.largest, self.family.largest).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
         own = [np.clip(field, -_LARGEST_OWN, _LARGEST_OWN) for field in own]
         return eta, [np.reshape(field, (-1, 1)) if np.ndim(field) else np.asarray(field) for field in own]
 
@@ -231,7 +230,7 @@ class LinearExpert(Expert):
         """Return the end of one Newton step (damped, in coordinates without bounds) on the expected log-likelihood."""
         information = self.m_information(stats, params)
         chart, score = chart_of(self, params), self.score(stats, params)
-        step = damped_step(chart.gradient(score, params), chart.information(information, params))
+        step = damped_step(chart.gradient(score, params), chart.step_information(information, score, params))
         return chart.unpack(chart.pack(params) + step)
 
     def unscale(self, params, shift, scale, y_shift, y_scale):

@@ -6,8 +6,15 @@ from smoe.families.gamma import Gamma
 from smoe.families.inverse_gaussian import InverseGaussian
 from smoe.families.log_normal import LogNormal
 from smoe.families.poisson import Poisson
+from smoe.families.student_t import StudentT
 
-FAMILIES = {"poisson": Poisson, "gamma": Gamma, "inverse_gaussian": InverseGaussian, "log_normal": LogNormal}
+FAMILIES = {
+    "poisson": Poisson,
+    "gamma": Gamma,
+    "inverse_gaussian": InverseGaussian,
+    "log_normal": LogNormal,
+    "student_t": StudentT,
+}
 
 __all__ = [
     "FAMILIES",
@@ -19,5 +26,6 @@ __all__ = [
     "LinearParams",
     "LogNormal",
     "Poisson",
+    "StudentT",
     "Support",
 ]

@@ -106,6 +106,9 @@ class Family(BaseEstimator):
         Whether log densities have an upper bound; else experts may collapse onto few rows, and are charged for it.
     n_predictors : int
         Number of linear predictors.
+    largest : float
+        Predictors are kept below it in size: by default at 300, so that exponentials and the squares of these stay in
+        float64.
     fields : dict of str to smoe.fields.Field
         Its own parameters.
     Params : type
@@ -116,6 +119,7 @@ class Family(BaseEstimator):
     units = "none"
     bounded = True
     n_predictors = 1
+    largest = 300.0
     fields = {}
     Params = LinearParams
 
