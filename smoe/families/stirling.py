@@ -8,7 +8,9 @@ from scipy.special import digamma, gammaln, zeta
 __all__ = ["stirling"]
 
 _FAR = 12.0  # from here on five terms of the series have all digits
+_POWERS = 2 * np.arange(6)
 _TERMS = np.array([1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360])
+_SERIES = np.column_stack([_TERMS, -(_POWERS + 1) * _TERMS, (_POWERS + 1) * (_POWERS + 2) * _TERMS])
 _HALF_LOG_TAU = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -19,10 +21,9 @@ def stirling(x):
     """
     x = np.asarray(x, dtype=float)
     far = x >= _FAR
-    u = 1.0 / np.where(far, x, 1.0) ** 2
-    order = 2 * np.arange(len(_TERMS)) + 1
-    series = [np.polyval((_TERMS * factor)[::-1], u) for factor in (1, -order, order * (order + 1))]
-    out = np.array([series[0] / np.where(far, x, 1.0), *series[1:]])
+    at = np.where(far, x, _FAR)
+    out = np.moveaxis((1.0 / at[..., None]) ** _POWERS @ _SERIES, -1, 0)
+    out[0] /= at
     if not far.all():
         out[:, ~far] = _near(x[~far])
     return out
