@@ -29,8 +29,10 @@ class LinearStats(NamedTuple):
 
 
 def _element_line(Z, target, rows):
-    """Return the line through few rows. One that leaves the targets far behind, as rows that are too near one another
-    make it, is turned about the middle of its rows until it does not: links may be exponential.
+    """Return the line through few rows.
+
+    One that leaves the targets far behind, as rows that are too near one another make it, is turned about the middle of
+    its rows until it does not: links may be exponential.
     """
     line = np.linalg.lstsq(Z[:, rows].T, target[rows], rcond=_ELEMENT_RANK)[0]
     middle, reach = Z[:, rows].mean(axis=1), _REACH * max(np.ptp(target), 1.0)

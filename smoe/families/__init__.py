@@ -7,7 +7,12 @@ from smoe.families.inverse_gaussian import InverseGaussian
 from smoe.families.log_normal import LogNormal
 from smoe.families.poisson import Poisson
 
-FAMILIES = {"poisson": Poisson, "gamma": Gamma, "inverse_gaussian": InverseGaussian, "log_normal": LogNormal}
+FAMILIES = {
+    "gamma": Gamma,
+    "inverse_gaussian": InverseGaussian,
+    "log_normal": LogNormal,
+    "poisson": Poisson,
+}
 
 __all__ = [
     "FAMILIES",

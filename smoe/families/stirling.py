@@ -15,7 +15,9 @@ _HALF_LOG_TAU = 0.5 * math.log(2.0 * math.pi)
 
 
 def stirling(x):
-    r"""Return :math:`d = \log\Gamma(x) - (x - \frac12)\log x + x - \frac12\log 2\pi`, and :math:`x^2 d'` and :math:`x^3 d''`.
+    r"""Return :math:`d(x)`, :math:`x^2 d'` and :math:`x^3 d''`, with d what Stirling's formula leaves.
+
+    .. math:: d(x) = \log\Gamma(x) - (x - \tfrac12)\log x + x - \tfrac12\log 2\pi
 
     All three are exact to rounding from small x > 0 to infinity, where they are 0, -1/12 and 1/6.
     """
