@@ -5,16 +5,19 @@ from smoe.families.dispersed import Dispersed, DispersionParams
 from smoe.families.gamma import Gamma
 from smoe.families.inverse_gaussian import InverseGaussian
 from smoe.families.log_normal import LogNormal
+from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
 from smoe.families.poisson import Poisson
 
 FAMILIES = {
     "gamma": Gamma,
     "inverse_gaussian": InverseGaussian,
     "log_normal": LogNormal,
+    "negative_binomial": NegativeBinomial,
     "poisson": Poisson,
 }
 
 __all__ = [
+    "AlphaParams",
     "FAMILIES",
     "Dispersed",
     "DispersionParams",
@@ -23,6 +26,7 @@ __all__ = [
     "InverseGaussian",
     "LinearParams",
     "LogNormal",
+    "NegativeBinomial",
     "Poisson",
     "Support",
 ]
