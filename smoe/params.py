@@ -29,6 +29,7 @@ __all__ = [
 
 
 _NEAREST = 1e-13  # relative distance from a bound at which a value counts as on it
+_ON_ROOT = 1e-12  # a square below it is on the bound
 _LARGEST_LOG = 100.0  # a trial step may go far, its derivatives must not overflow
 
 
@@ -396,7 +397,8 @@ class _Roots(NamedTuple):
         return np.sqrt(np.maximum(values - self.lower, 0.0))
 
     def unpack(self, theta):
-        return self.lower + theta**2
+        square = theta**2
+        return self.lower + np.where(square < _ON_ROOT, 0.0, square)
 
     def slope(self, values):
         return 2.0 * self.pack(values)

@@ -15,6 +15,7 @@ from smoe.params import chart_of, fold, unflatten
 __all__ = ["LinearExpert"]
 
 _LARGEST_OWN = 1e100  # of a family's own parameter: so do its cubes
+_REACH = 3.0  # spreads of the links of all rows: what predictors of a start may differ by
 _ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
 
 
@@ -24,6 +25,22 @@ class LinearStats(NamedTuple):
     pull: np.ndarray  # (n_experts, n_own)
     bend: np.ndarray  # (n_experts, n_own, n_own)
     weight: np.ndarray  # (n_experts,)
+
+
+def _element_line(Z, target, rows):
+    """Return the line through few rows.
+
+    One that leaves the targets far behind, as rows that are too near one another make it, is turned about the middle of
+    its rows until it does not: links may be exponential.
+    """
+    line = np.linalg.lstsq(Z[:, rows].T, target[rows], rcond=_ELEMENT_RANK)[0]
+    middle, reach = Z[:, rows].mean(axis=1), _REACH * max(np.ptp(target), 1.0)
+    farthest = np.abs(line @ (Z - middle[:, None])).max()
+    if farthest > reach:
+        turned = line * (reach / farthest)
+        turned[-1] += line @ middle - turned @ middle
+        return turned
+    return line
 
 
 class LinearExpert(Expert):
@@ -105,7 +122,7 @@ class LinearExpert(Expert):
         """Return predictors through the links of few rows each, the first predictor's if there are several."""
         params = self.init_params(len(elements), len(rows.Z) - 1)
         target = self.family.link(rows) - (0.0 if rows.offset is None else rows.offset)
-        lines = np.array([np.linalg.lstsq(rows.Z[:, r].T, target[r], rcond=_ELEMENT_RANK)[0] for r in elements])
+        lines = np.array([_element_line(rows.Z, target, r) for r in elements])
         first = (slice(None), 0) if self.family.n_predictors > 1 else ()
         params.coef[first], params.intercept[first] = lines[:, :-1], lines[:, -1]
         own = self.family.start_at(rows, self._at(rows, params)[0], weight)
@@ -128,7 +145,9 @@ class LinearExpert(Expert):
         """Return predictors (n_predictors, n_experts, m), and own parameters that broadcast against (n_experts, m)."""
         coef, intercept, *own = params
         k, d = len(intercept), coef.shape[-1]
-        flat = predictors(np.ascontiguousarray(coef).reshape(-1, d), np.ascontiguousarray(intercept).ravel(), rows.Z)
+        flat = predictors(
+            np.ascontiguousarray(coef).reshape(intercept.size, d), np.ascontiguousarray(intercept).ravel(), rows.Z
+        )
         if rows.offset is not None:
             flat = flat + rows.offset
         eta = np.clip(flat, -self.family.largest, self.family.largest).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)

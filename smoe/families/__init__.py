@@ -5,18 +5,21 @@ from smoe.families.dispersed import Dispersed, DispersionParams
 from smoe.families.gamma import Gamma
 from smoe.families.inverse_gaussian import InverseGaussian
 from smoe.families.log_normal import LogNormal
+from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
 from smoe.families.poisson import Poisson
 from smoe.families.student_t import StudentT
 
 FAMILIES = {
-    "poisson": Poisson,
     "gamma": Gamma,
     "inverse_gaussian": InverseGaussian,
     "log_normal": LogNormal,
+    "negative_binomial": NegativeBinomial,
+    "poisson": Poisson,
     "student_t": StudentT,
 }
 
 __all__ = [
+    "AlphaParams",
     "FAMILIES",
     "Dispersed",
     "DispersionParams",
@@ -25,6 +28,7 @@ __all__ = [
     "InverseGaussian",
     "LinearParams",
     "LogNormal",
+    "NegativeBinomial",
     "Poisson",
     "StudentT",
     "Support",

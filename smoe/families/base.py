@@ -14,7 +14,7 @@ _SMALLEST = 1e-6  # a start may be tight, but must not begin as a spike
 
 
 def tight_scale(squares, weight, floor=0.0):
-    """Return a robust mean (n_experts,) of squared residuals (n_experts, m) over each expert's closest rows, for starts.
+    """Return robust means (n_experts,) of squared residuals (n_experts, m) over the closest rows of each, for starts.
 
     Its closest rows are those with the smallest squares that have one n_experts-th of the weight.
     """

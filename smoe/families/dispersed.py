@@ -61,7 +61,7 @@ class Dispersed(Family):
         return [tight_scale(2.0 * self.distance(rows.y, eta[0]), weight, self.floor)]
 
     def unit(self, phi):
-        return np.sqrt(phi[0])
+        return np.sqrt(np.minimum(phi[0], 1.0))  # under a log link, a step of one is a long one whatever the noise
 
     def log_prob(self, rows, eta, phi):
         return self.normaliser(phi[0])[0] - self.distance(rows.y, eta[0]) / phi[0] + self.measure(rows.y)

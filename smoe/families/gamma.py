@@ -38,7 +38,7 @@ class Gamma(Dispersed):
     >>> X = rng.uniform(-1, 1, (500, 1))
     >>> y = rng.gamma(4.0, np.exp(1.0 + 2.0 * X[:, 0]) / 4.0)
     >>> model = MoERegressor(1, expert="gamma").fit(X, y)
-    >>> model.expert_coef_.round(1), model.expert_params_.dispersion.round(2)
+    >>> model.expert_coef_.round(1), model.expert_dispersion_.round(2)
     (array([[2.]]), array([0.25]))
     """
 

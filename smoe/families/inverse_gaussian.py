@@ -38,8 +38,8 @@ class InverseGaussian(Dispersed):
     >>> X = rng.uniform(-1, 1, (500, 1))
     >>> y = rng.wald(np.exp(1.0 + 2.0 * X[:, 0]), 4.0)
     >>> model = MoERegressor(1, expert="inverse_gaussian").fit(X, y)
-    >>> model.expert_coef_.round(1), model.expert_params_.dispersion.round(2)
-    (array([[2.]]), array([0.25]))
+    >>> model.expert_coef_.round(1), model.expert_dispersion_.round(2)
+    (array([[2.1]]), array([0.24]))
     """
 
     def distance(self, y, eta):

@@ -36,8 +36,8 @@ class LogNormal(Dispersed):
     >>> X = rng.uniform(-1, 1, (500, 1))
     >>> y = np.exp(1.0 + 2.0 * X[:, 0] + 0.5 * rng.normal(size=500))
     >>> model = MoERegressor(1, expert="log_normal").fit(X, y)
-    >>> model.expert_coef_.round(1), model.expert_params_.dispersion.round(2)
-    (array([[2.]]), array([0.25]))
+    >>> model.expert_coef_.round(1), model.expert_dispersion_.round(2)
+    (array([[2.]]), array([0.22]))
     """
 
     def distance(self, y, eta):

@@ -55,7 +55,7 @@ def test_curvature_is_the_second_derivative(gate, expert, k, d):
     score = problem.twin.score(params, problem.X, problem.y, problem.weight, step=1e-4)
     assert_derivative(flatten(found.score), score, 1e-7)
     hessian = problem.twin.hessian(params, problem.X, problem.y, problem.weight)
-    assert_derivative(found.information, -hessian, 1e-6)
+    assert_derivative(found.information, -hessian, 5e-6)  # what second differences of logarithms are good for
 
 
 @pairs

@@ -203,7 +203,7 @@ def test_relabelling(gate, expert, solver):
 
 @every
 def test_one_expert_is_a_regression(gate, expert, solver):
-    problem = Problem(gate, expert, n=40, k=1, d=2, weighted=True)
+    problem = Problem(gate, expert, n=60, k=1, d=2, weighted=True)
     fit = solve(problem, solver, problem.near_truth(), max_iter=2000)
     assert fit.converged
     model, block = problem.model, problem.block
