@@ -8,6 +8,7 @@ from smoe.families.log_normal import LogNormal
 from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
 from smoe.families.poisson import Poisson
 from smoe.families.student_t import StudentT
+from smoe.families.zero_inflated import ZeroInflated, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 FAMILIES = {
     "gamma": Gamma,
@@ -16,6 +17,8 @@ FAMILIES = {
     "negative_binomial": NegativeBinomial,
     "poisson": Poisson,
     "student_t": StudentT,
+    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
+    "zero_inflated_poisson": ZeroInflatedPoisson,
 }
 
 __all__ = [
@@ -32,4 +35,7 @@ __all__ = [
     "Poisson",
     "StudentT",
     "Support",
+    "ZeroInflated",
+    "ZeroInflatedNegativeBinomial",
+    "ZeroInflatedPoisson",
 ]
