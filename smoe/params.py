@@ -295,6 +295,18 @@ class Chart:
         slope = self.slope(params)
         return information[self._where[:, None], self._where] * (slope[:, None] * slope)
 
+    def uphill_information(self, information, score, params):
+        """Return the same for a step that climbs: it ends on a bound that may be attained, where the score leads there.
+
+        Without what the square root adds, such steps would go past the bound for ever.
+        """
+        out = self.information(information, params)
+        for bounds in self._maps:
+            if isinstance(bounds, _Roots):
+                i, score_here, values = bounds.at, self._free_entries(score), self._free_entries(params)
+                out[i, i] += np.maximum(-score_here[i] * bounds.bend(values[i]), 0.0) * self._unit[i] ** 2
+        return out
+
     def hessian(self, information, score, params):
         """Chain rule for a negative second derivative in flat order."""
         out = self.information(information, params)
