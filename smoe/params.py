@@ -295,16 +295,16 @@ class Chart:
         slope = self.slope(params)
         return information[self._where[:, None], self._where] * (slope[:, None] * slope)
 
-    def step_information(self, information, score, params):
-        """The same for steps, with what holds them back at an attained bound that the score points to.
+    def uphill_information(self, information, score, params):
+        """Return the same for a step that climbs: it ends on a bound that may be attained, where the score leads there.
 
-        There a root's information vanishes, and a step by that alone would leap over the bound.
+        Without what the square root adds, such steps would go past the bound for ever.
         """
         out = self.information(information, params)
         for bounds in self._maps:
             if isinstance(bounds, _Roots | _Arcs):
-                i, slope, values = bounds.at, self._free_entries(score), self._free_entries(params)
-                out[i, i] += np.maximum(-slope[i] * bounds.bend(values[i]), 0.0) * self._unit[i] ** 2
+                i, score_here, values = bounds.at, self._free_entries(score), self._free_entries(params)
+                out[i, i] += np.maximum(-score_here[i] * bounds.bend(values[i]), 0.0) * self._unit[i] ** 2
         return out
 
     def hessian(self, information, score, params):

@@ -249,7 +249,7 @@ class LinearExpert(Expert):
         """Return the end of one Newton step (damped, in coordinates without bounds) on the expected log-likelihood."""
         information = self.m_information(stats, params)
         chart, score = chart_of(self, params), self.score(stats, params)
-        step = damped_step(chart.gradient(score, params), chart.step_information(information, score, params))
+        step = damped_step(chart.gradient(score, params), chart.uphill_information(information, score, params))
         return chart.unpack(chart.pack(params) + step)
 
     def unscale(self, params, shift, scale, y_shift, y_scale):
