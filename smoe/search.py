@@ -6,6 +6,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from smoe.chance import merit, preference
+from smoe.pool import Pool, distance
 from smoe.solvers import EM, Certificate, Fit, certify
 
 __all__ = ["StartRecord", "agreement", "n_sharing", "search"]
@@ -18,6 +19,13 @@ _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts i
 _SHARED = 50_000  # with fewer rows, threads take one start each
 _PART = 20_000  # rows on which leaders are finished first if there are many more
 _AGREE = 1e-3  # difference of log-likelihoods at one maximum
+_POOL = 8  # fits between which experts are swapped
+_ROUND = 8  # swaps at a time
+_SWAPPED = 2000  # with more distinct rows, what swaps gain on a sample is chance
+_FEW = 500  # rows; with more, swaps are fewer
+_MOST = 4.0  # swaps per start
+_PATIENCE = 1.0  # swaps per start without a gain, after which the search ends
+_NEW = 3  # members that are new and finished
 _JOINED = 1e-6  # the same of fits at one maximum
 
 
@@ -36,7 +44,7 @@ class StartRecord(NamedTuple):
 
 def agreement(records, loglik):
     """Return how many starts were finished, how many of these ended at this log-likelihood, and how many above it."""
-    ends = np.array([record.loglik for record in records])
+    ends = np.array([record.loglik for record in records if not record.start.startswith("Swap")])
     above = ends[np.isfinite(ends)] - loglik
     return len(above), int(np.sum(np.abs(above) <= _AGREE)), int(np.sum(above > _AGREE))
 
@@ -72,11 +80,58 @@ def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
         share = blocks.total_weight / sample.total_weight
         seen = {i: share * fit.loglik - offset for i, fit in screened.items()}
     ends, joined = _finish_leaders(run, task, blocks, solver, tol, proposals, rng)
-    best = max(ends.values(), key=_merit)
     records = [_record(i, start, seen.get(i, np.nan), ends.get(i), joined.get(i), offset) for i in range(n_init)]
+    ends = list(ends.values())
+    if start.swaps and n_init > 1 and sample.complete and _may_gain(task, solver, ends, len(sample)):
+        found = _swap(run, task, blocks, solver, tol, ends, screened, sample, n_init, rng)
+        records += [_swap_record(name, end, offset) for name, end in found.items()]
+        ends += found.values()
+    best = max(ends, key=_merit)
     if verbose:
         _report(records)
     return *best, records
+
+
+def _may_gain(task, solver, ends, n_rows):
+    """Whether swaps of experts may lead higher: not if all agree."""
+    if task.n_experts == 1 or n_rows > _SWAPPED or hasattr(solver, "screen"):
+        return False
+    values = [_merit(end) for end in ends]
+    return not (len(ends) > 2 and all(_same(value, values[0]) for value in values))
+
+
+def _same(one, other):
+    return one[:-1] == other[:-1] and abs(one[-1] - other[-1]) <= _AGREE
+
+
+def _swap(run, task, blocks, solver, tol, ends, screened, sample, n_init, rng):
+    """Swap experts in a pool of ends and screened starts, as long as that leads higher; finish the best that is new."""
+    pool = Pool(task.model, sample, _first_members(task, ends, screened, sample))
+    idle, most = 0, n_init * min(_MOST, max(1.0, _MOST * _FEW / len(sample)))
+
+    def climbed(children, climb):
+        return run(delayed(climb)(child) for child in children)
+
+    while pool.n_children < most and idle < _PATIENCE * n_init:
+        idle = 0 if pool.swaps(climbed, _ROUND, rng) else idle + _ROUND
+    new = pool.new()[:_NEW]
+    finished = run(delayed(_finish)(task, blocks, solver, tol, member.fit.params) for member in new)
+    return {member.name: end for member, end in zip(new, finished, strict=True)}
+
+
+def _first_members(task, ends, screened, sample):
+    """Return the distinct ends, and of the screened starts the next ones that differ from all of these."""
+    fits = [fit for fit, _ in sorted(ends, key=_merit, reverse=True)]
+    rank = _ranked(task.model, sample, screened)
+    members, rows = {}, []
+    for fit in fits + [screened[i] for i in rank]:
+        here = task.model.posterior(sample.block, fit.params)[2]
+        if all(distance(here, other, sample.block.weight) > _SAME for other in rows):
+            members[f"Start {len(rows)}"] = fit
+            rows.append(here)
+        if len(rows) == _POOL:
+            break
+    return members
 
 
 def _finish_leaders(run, task, blocks, solver, tol, leaders, rng):
@@ -133,18 +188,12 @@ def _race(run, task, blocks, solver, proposals, rng):
     rows = {i: task.model.posterior(part.block, fit.params)[2] for i, fit in fits.items()}
     kept, joined = {}, {}
     for i in _ranked(task.model, part, fits):
-        same = [j for j in kept if _distance(rows[i], rows[j], part.block.weight) < _JOINED]
+        same = [j for j in kept if distance(rows[i], rows[j], part.block.weight) < _JOINED]
         if same:
             joined[i] = same[0]
         else:
             kept[i] = fits[i].params
     return kept, joined
-
-
-def _distance(a, b, weight):
-    """Mean absolute difference of row log densities."""
-    with np.errstate(invalid="ignore"):  # log densities of -inf
-        return np.abs(a - b) @ weight / weight.sum()
 
 
 def _leaders(task, sample, screened):
@@ -158,7 +207,7 @@ def _leaders(task, sample, screened):
     rows = {i: task.model.posterior(block, screened[i].params)[2] for i in rank}
     leaders = []
     for i in rank:
-        if all(_distance(rows[i], rows[j], block.weight) > _SAME for j in leaders):
+        if all(distance(rows[i], rows[j], block.weight) > _SAME for j in leaders):
             leaders.append(i)
     return leaders + [i for i in rank if i not in leaders]
 
@@ -182,6 +231,11 @@ def _record(i, start, screened, end, joined, offset):
         return StartRecord(name, screened, np.nan, 0, "screened out")
     fit, certificate = end
     return StartRecord(name, screened, float(fit.loglik - offset), fit.n_iter, certificate.status)
+
+
+def _swap_record(name, end, offset):
+    fit, certificate = end
+    return StartRecord(name, np.nan, float(fit.loglik - offset), fit.n_iter, certificate.status)
 
 
 def _report(records):
