@@ -71,14 +71,15 @@ class Pool:
         born = [member for member in self.members if member.name.startswith("Swap")]
         return sorted(born, key=lambda member: member.merit, reverse=True)
 
-    def swaps(self, run, n, rng):
+    def swaps(self, each, n, rng):
         """Make ``n`` children of the members as they are, climb from each, and let them in one by one.
 
-        Returns whether the best member is better than before.
+        ``each(function, items)`` returns what the function makes of a dictionary's items. Returns whether the best
+        member is better than before.
         """
         before = self.best.merit
-        children = [self.child(rng) for _ in range(n)]
-        for fit in run(children, lambda child: self._climb(child)):
+        children = {i: self.child(rng) for i in range(n)}
+        for fit in each(self._climb, children).values():
             self._let_in(fit)
         first, last = before[:-1], self.best.merit[:-1]
         return last > first or self.best.merit[-1] > before[-1] + _GAIN
