@@ -37,18 +37,22 @@ __all__ = [
 
 # Modules for users; the others are inner parts.
 _PUBLIC_MODULES = (
-    "blocks",
     "datasets",
     "diagnostics",
     "distribution",
     "experts",
+    "families",
     "features",
+    "fields",
+    "fitted",
     "gates",
     "inference",
     "metrics",
     "mixture",
     "params",
+    "penalties",
     "plots",
+    "rows",
     "selection",
     "simulation",
     "solvers",

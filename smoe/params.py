@@ -268,7 +268,7 @@ class Chart:
         return unflatten(flat, self.like)
 
     def signs(self, theta):
-        """Return -1 where a root is negative, which `slope` takes for positive, else 1; None without roots."""
+        """Return -1 where a root is negative, which ``slope`` takes for positive, else 1; None without roots."""
         out = None
         for bounds in self._maps:
             if isinstance(bounds, _Roots):

@@ -301,7 +301,7 @@ def test_fits_side_by_side(model, moe):
     for models, error in (([], TypeError), (model, TypeError), (["a"], TypeError)):
         with pytest.raises(error, match="models"):
             compare_fits(models)
-    with pytest.raises(ValueError, match="labels must be one per model, 2, got 1"):
+    with pytest.raises(ValueError, match="labels must be a list of one per model, 2"):
         compare_fits([one, model], ["a"])
     with pytest.raises(NotFittedError):
         compare_fits([SoftmaxMoERegressor(1)])

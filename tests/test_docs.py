@@ -52,7 +52,7 @@ INNER = {
 NOT_DOCUMENTED = {
     "smoe.plots": {"plt"},
     "smoe.starts": {"resolve_start"},
-    "smoe.experts": {"resolve_expert"},
+    "smoe.experts": {"Support", "resolve_expert"},
 }
 
 
@@ -110,7 +110,8 @@ def parameters(function):
 
 def is_recipe(name):
     found = target(name)
-    return callable(found) and not hasattr(found, "_fields") and inspect.isfunction(found) | inspect.isclass(found)
+    called = callable(found) and not getattr(found, "_is_protocol", False)
+    return called and not hasattr(found, "_fields") and inspect.isfunction(found) | inspect.isclass(found)
 
 
 def listed_parameters(doc):

@@ -7,8 +7,8 @@ import pytest
 
 import smoe
 
-MODULES = "blocks datasets diagnostics distribution experts features gates inference metrics mixture params plots "
-MODULES += "selection simulation solvers starts"
+MODULES = "datasets diagnostics distribution experts families features fields fitted gates inference metrics mixture "
+MODULES += "params penalties plots rows selection simulation solvers starts"
 
 
 def fresh(code):

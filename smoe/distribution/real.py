@@ -123,7 +123,7 @@ class RealMixture(LineMixture, kind="real"):
 
         .. math:: \int (F(t|x) - 1\{t \ge y\})^2 \, dt
 
-        In closed form for normal experts [3]_, by quadrature for other families, whose mean must be finite.
+        In closed form for normal experts, by quadrature for other families, whose mean must be finite.
         """
         return self._map(crps, self._grid(y, "y"))
 

@@ -25,8 +25,6 @@ class HighestDensityRegions(NamedTuple):
     Examples
     --------
     >>> import numpy as np
-
-    from smoe.validation import check_floats
     >>> from smoe.distribution import HighestDensityRegions
     >>> regions = HighestDensityRegions(np.array([[0.0, 1.0], [0.0, 1.0], [4.0, 5.0]]), np.array([0, 1, 3]), np.ones(2))
     >>> regions.of(1)
@@ -97,8 +95,6 @@ class HighestDensityIntegers(NamedTuple):
     Examples
     --------
     >>> import numpy as np
-
-    from smoe.validation import check_floats
     >>> from smoe.distribution import HighestDensityIntegers
     >>> sets = HighestDensityIntegers(
     ...     np.array([[0.0, 2.0], [0.0, 0.0], [4.0, 6.0]]), np.array([0, 1, 3]), np.full(2, 0.1)

@@ -120,8 +120,8 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     covariance_ : ndarray of shape (n_entries, n_entries) or None
         The covariance that they come from, entries in the order of ``summary().to_frame()``.
     fitted_ : FittedMixture
-        All that the fit leaves, as one value: it predicts like the estimator, and functions of `smoe.inference`,
-        `smoe.diagnostics` and `smoe.plots` take the one or the other.
+        All that the fit leaves, as one value: it predicts like the estimator, and functions of ``smoe.inference``,
+        ``smoe.diagnostics`` and ``smoe.plots`` take the one or the other.
     gate_, expert_, solver_, penalties_ : objects
         The resolved gate, family, solver and penalties.
     gate_columns_, expert_columns_ : ndarray of int

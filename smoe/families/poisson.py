@@ -57,11 +57,13 @@ class Poisson(Family):
         return np.exp(eta)
 
     def cdf(self, rows, eta, phi, upper=False):
+        """Return the distribution functions at y, or with ``upper`` one minus them."""
         count, mu = np.floor(rows.y), np.exp(eta[0])
         tail = pdtrc if upper else pdtr
         return np.where(count < 0, float(upper), tail(np.maximum(count, 0.0), mu))
 
     def ppf(self, rows, q, eta, phi, upper=False):
+        """Return the smallest numbers at which the distribution function is at least q."""
         return (poisson.isf if upper else poisson.ppf)(q, np.exp(eta[0]))
 
     def sample(self, rows, eta, phi, rng):

@@ -67,7 +67,7 @@ class View(NamedTuple):
         return solve_triangular(self.rotation, flat.T).T.reshape(slopes.shape)
 
     def from_units(self, part, params, *y_units):
-        """Undo `to_units`, with the shift and the scale of the way back."""
+        """Undo ``to_units``, with the shift and the scale of the way back."""
         params = restrict(params, part.fields, self.kept)
         params = part.unscale(params, -self.shift / self.scale, 1.0 / self.scale, *y_units)
         if self.rotation is None:

@@ -1,7 +1,7 @@
 """Where rows are: the little that the rest of smoe asks of it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Raw(NamedTuple):
         return slice(self.low, len(self.X) if self.high is None else self.high)
 
 
-class Source(Protocol):
+class Source:
     """Where the rows of a data set are. All who look at rows do passes over it, block by block.
 
     A new source derives from this class, has the three attributes, and implements ``read`` and ``take``. ``read`` is
@@ -62,11 +62,11 @@ class Source(Protocol):
 
     def read(self, rows: slice) -> Raw:
         """Return the rows of one slice."""
-        ...
+        raise TypeError(f"{type(self).__name__} must implement read.")
 
     def take(self, rows: np.ndarray) -> Raw:
         """Return few rows by their indices, in any order."""
-        ...
+        raise TypeError(f"{type(self).__name__} must implement take.")
 
     def cuts(self, size: int) -> list[slice]:
         """Return slices of about this many rows that follow one another, the same ones at each call."""
