@@ -13,12 +13,15 @@ from smoe.params import MoEParams, n_experts_of, permute
 from smoe.solvers import EM, Fit
 from smoe.starts import element
 
-__all__ = ["Member", "Pool", "distance", "duplicated"]
+__all__ = ["SWAP", "Member", "Pool", "distance", "duplicated"]
+
+SWAP = "Swap"  # what names of members that are children begin with
 
 _GLIMPSE = 20  # EM iterations after which a child may be given up
 _CLIMB = 40  # iterations of those that are not
 _HOPE = 2.0  # times the gain of the last half: what a child is granted when it is compared with its parent
 _NEIGHBOURS = (8, 16, 32)  # of a row through which a new expert goes
+_NARROW = (-2.0, 0.0)  # powers of ten: spread of a new expert, less than that of its share of all rows
 _GAIN = 0.01  # nats: less is no gain
 
 
@@ -54,7 +57,7 @@ class Pool:
     """
 
     def __init__(self, model, sample, fits):
-        self.model, self.sample, self.n_children = model, sample, 0
+        self.model, self.sample, self.n_children, self.n_idle = model, sample, 0, 0
         self.members = [self._member(fit, name) for name, fit in fits.items()]
 
     def _member(self, fit, name):
@@ -68,21 +71,23 @@ class Pool:
 
     def new(self):
         """Return the members that are children, those of most merit first."""
-        born = [member for member in self.members if member.name.startswith("Swap")]
+        born = [member for member in self.members if member.name.startswith(SWAP)]
         return sorted(born, key=lambda member: member.merit, reverse=True)
 
     def swaps(self, each, n, rng):
         """Make ``n`` children of the members as they are, climb from each, and let them in one by one.
 
         ``each(function, items)`` returns what the function makes of a dictionary's items. Returns whether the best
-        member is better than before.
+        member is better than before; ``n_idle`` counts the children since it was.
         """
-        before = self.best.merit
+        best = self.best.merit
         children = {i: self.child(rng) for i in range(n)}
         for fit in each(self._climb, children).values():
             self._let_in(fit)
-        first, last = before[:-1], self.best.merit[:-1]
-        return last > first or self.best.merit[-1] > before[-1] + _GAIN
+        *first, last = self.best.merit
+        gained = (*first,) > best[:-1] or last > best[-1] + _GAIN
+        self.n_idle = 0 if gained else self.n_idle + len(children)
+        return gained
 
     def child(self, rng):
         """Draw a member and an expert that it loses, and put another one in its place."""
@@ -106,8 +111,8 @@ class Pool:
         block, expert = self.sample.block, self.model.expert
         size = int(rng.choice(_NEIGHBOURS))
         centre, rows = element(block, size, rng)
-        made = permute(expert.from_elements(block.rows, block.weight, np.array([rows] * len(member.resp))), [0])
-        narrow = 10.0 ** rng.uniform(-2.0, 0.0)
+        made = expert.from_elements(block.rows, block.weight, rows[None])
+        narrow = 10.0 ** rng.uniform(*_NARROW) / len(member.resp) ** 2  # a share 1/k of the rows is as much closer
         floors = {name: f.lower for name, f in expert.fields.items() if f.lower > 0 and not (f.attained or f.shared)}
         made = made._replace(**{name: np.maximum(narrow * getattr(made, name), 2.0 * f) for name, f in floors.items()})
         return made, _largest(member.resp[:, centre], lost)
@@ -123,7 +128,7 @@ class Pool:
         self.n_children += 1
         if fit is None or not np.isfinite(fit.loglik):
             return
-        new, weight = self._member(fit, f"Swap {self.n_children}"), self.sample.block.weight
+        new, weight = self._member(fit, f"{SWAP} {self.n_children}"), self.sample.block.weight
         away = [distance(new.rows, member.rows, weight) for member in self.members]
         nearest = int(np.argmin(away))
         if new.merit > self.members[nearest].merit:

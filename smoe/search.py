@@ -7,7 +7,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from smoe.chance import merit, preference
-from smoe.pool import Pool, distance
+from smoe.pool import SWAP, Pool, distance
 from smoe.solvers import EM, certify
 
 __all__ = ["StartRecord", "agreement", "n_sharing", "search"]
@@ -25,9 +25,10 @@ _JOINED = 1e-6  # the same of fits at one maximum
 _POOL = 8  # fits between which experts are swapped
 _ROUND = 8  # swaps at a time
 _FEW = 500  # rows; with more, swaps are fewer
-_MOST = 4.0  # swaps per start
-_PATIENCE = 1.0  # swaps per start without a gain, after which the search ends
+_MOST = 8.0  # swaps per start
+_PATIENCE = 2.0  # swaps per start without a gain after which the search ends, if all ends differ
 _NEW = 3  # members that are new and finished
+_SWAPS = "Swaps"  # the record of how many there were
 _SCREENED = 0.5  # share of a time limit after which no further start is screened
 
 
@@ -44,14 +45,33 @@ class StartRecord(NamedTuple):
     status: str
 
 
+class Agreement(NamedTuple):
+    """How sure the search is.
+
+    ``n_finished`` starts were taken to the end, ``n_agree`` of these ended at the log-likelihood of the fit and
+    ``n_higher`` above it; then ``n_swaps`` experts were swapped.
+    """
+
+    n_finished: int
+    n_agree: int
+    n_higher: int
+    n_swaps: int
+
+    def __str__(self):
+        words = f"{self.n_agree} of {self.n_finished} that were finished ended here"
+        led = "led no higher" if self.n_agree else "led here"
+        return f"{words}; {self.n_swaps} swaps of experts {led}" if self.n_swaps else words
+
+
 def agreement(records, loglik):
-    """Return how many starts were finished, how many of these ended at this log-likelihood, and how many above it.
+    """Return the `Agreement` of these records with this log-likelihood.
 
     Ends of swaps descend from one another, so that their agreement says nothing: they are left out.
     """
-    ends = np.array([record.loglik for record in records if not record.start.startswith("Swap")])
+    ends = np.array([record.loglik for record in records if not record.start.startswith(SWAP)])
     above = ends[np.isfinite(ends)] - loglik
-    return len(above), int(np.sum(np.abs(above) <= _AGREE)), int(np.sum(above > _AGREE))
+    n_swaps = sum(record.n_iter for record in records if record.start == _SWAPS)
+    return Agreement(len(above), int(np.sum(np.abs(above) <= _AGREE)), int(np.sum(above > _AGREE)), n_swaps)
 
 
 def n_sharing(n_rows, n_jobs):
@@ -99,6 +119,7 @@ class _Search:
         self.run = Parallel(threads, prefer="threads")
         self.offset = task.scaling.loglik_offset(blocks.total_weight)
         self.screened, self.rank, self.ends, self.joined, self.swaps = {}, [], {}, {}, {}
+        self.n_swaps = self.n_idle = 0
 
     def best_of(self, start, n_init):
         """Return the best fit, its certificate and the records."""
@@ -229,16 +250,18 @@ class _Search:
         return (len(self.ends) < 3 or self._n_agreeing() < len(self.ends)) and not self.clock.up()
 
     def _swap(self, n_init):
-        """Swap experts in a pool of ends and screened starts, as long as that leads higher; finish what is new."""
-        pool, idle = Pool(self.model, self.sample, self._first_members()), 0
+        """Swap experts in a pool of ends and screened starts, as long as that leads higher; finish what is new.
+
+        The more ends disagree, the longer it goes on without a gain.
+        """
+        pool, doubt = Pool(self.model, self.sample, self._first_members()), 1.0 - self._n_agreeing() / len(self.ends)
         most = n_init * min(_MOST, max(1.0, _MOST * _FEW / len(self.sample)))
-        said = pool.best.merit
-        while pool.n_children < most and idle < _PATIENCE * n_init and not self.clock.up():
-            idle = 0 if pool.swaps(self._each, _ROUND, self.rng) else idle + _ROUND
-            if pool.best.merit > said:
-                said = pool.best.merit
+        while pool.n_children < most and pool.n_idle < _PATIENCE * doubt * n_init and not self.clock.up():
+            if pool.swaps(self._each, _ROUND, self.rng):
+                doubt = 1.0
                 self._tell(f"{pool.n_children} swaps of experts", pool.best.fit.loglik - self.offset)
         self.swaps = self._each(self._finish, {member.name: member.fit.params for member in pool.new()[:_NEW]})
+        self.n_swaps, self.n_idle = pool.n_children, pool.n_idle
         self._tell(f"{pool.n_children} swaps of experts, {len(self.swaps)} ends", self._top())
 
     def _first_members(self):
@@ -250,6 +273,10 @@ class _Search:
     def _records(self, start, n_init):
         name = type(start).__name__
         records = [self._record(f"{name} {i}", i, self.ends.get(i)) for i in range(n_init)]
+        if self.n_swaps:
+            gained = self.n_swaps - self.n_idle
+            status = f"the last gain after {gained}" if gained else "no gain"
+            records.append(StartRecord(_SWAPS, np.nan, np.nan, self.n_swaps, status))
         return records + [self._record(name, name, end) for name, end in self.swaps.items()]
 
     def _record(self, name, i, end):
