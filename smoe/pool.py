@@ -21,6 +21,8 @@ _GLIMPSE = 20  # EM iterations after which a child may be given up
 _CLIMB = 40  # iterations of those that are not
 _HOPE = 2.0  # times the gain of the last half: what a child is granted when it is compared with its parent
 _NEIGHBOURS = (8, 16, 32)  # of a row through which a new expert goes
+_KINDS = ("transplant", "transplant", "within", "within", "fresh")
+_OWN = 0.5  # of the largest share: rows from which a line within an expert is drawn
 _NARROW = (-2.0, 0.0)  # powers of ten: spread of a new expert, less than that of its share of all rows
 _GAIN = 0.01  # nats: less is no gain
 
@@ -36,10 +38,10 @@ class Member(NamedTuple):
 
 
 class Child(NamedTuple):
-    """Parameters to climb from, and the log-likelihood of the parent that they are to beat."""
+    """Parameters to climb from, and the merit of the parent that they are to beat."""
 
     params: MoEParams
-    bar: float
+    bar: tuple
 
 
 class Pool:
@@ -91,13 +93,15 @@ class Pool:
 
     def child(self, rng):
         """Draw a member and an expert that it loses, and put another one in its place."""
-        member = self.members[rng.integers(len(self.members))]
+        member = max((self.members[i] for i in rng.integers(len(self.members), size=2)), key=lambda m: m.merit)
         k = n_experts_of(member.fit.params)
         lost = int(rng.integers(k))
         others = [one for one in self.members if one is not member]
-        make = self._transplant if others and rng.random() < 0.5 else self._fresh
-        expert, host = make(member, lost, others, rng)
-        return Child(swapped(self.model, member.fit.params, lost, host, expert), member.fit.loglik)
+        make = _KINDS[rng.integers(len(_KINDS))]
+        if not others and make == "transplant":
+            make = "fresh"
+        expert, host = getattr(self, f"_{make}")(member, lost, others, rng)
+        return Child(swapped(self.model, member.fit.params, lost, host, expert), member.merit)
 
     def _transplant(self, member, lost, others, rng):
         """An expert of another member, and which expert (not the lost one) shares most rows with it."""
@@ -108,19 +112,29 @@ class Pool:
 
     def _fresh(self, member, lost, _others, rng):
         """An expert through neighbouring rows, and which expert (not the lost one) is responsible for their centre."""
+        centre, rows = element(self.sample.block, int(rng.choice(_NEIGHBOURS)), rng)
+        return self._through(rows, len(member.resp), rng), _largest(member.resp[:, centre], lost)
+
+    def _within(self, member, lost, _others, rng):
+        """An expert through a few rows of one expert, which may be the lost one."""
+        host = int(rng.integers(len(member.resp)))
+        share = member.resp[host] * self.sample.block.weight
+        n_terms, rows = len(self.sample.block.expert_Z), np.flatnonzero(share > _OWN * share.max())
+        rows = rng.choice(rows, min(n_terms, len(rows)), replace=False)
+        return self._through(rows, len(member.resp), rng), host
+
+    def _through(self, rows, k, rng):
         block, expert = self.sample.block, self.model.expert
-        size = int(rng.choice(_NEIGHBOURS))
-        centre, rows = element(block, size, rng)
         made = expert.from_elements(block.rows, block.weight, rows[None])
-        narrow = 10.0 ** rng.uniform(*_NARROW) / len(member.resp) ** 2  # a share 1/k of the rows is as much closer
+        narrow = 10.0 ** rng.uniform(*_NARROW) / k**2  # a share 1/k of the rows is as much closer
         floors = {name: f.lower for name, f in expert.fields.items() if f.lower > 0 and not (f.attained or f.shared)}
-        made = made._replace(**{name: np.maximum(narrow * getattr(made, name), 2.0 * f) for name, f in floors.items()})
-        return made, _largest(member.resp[:, centre], lost)
+        return made._replace(**{name: np.maximum(narrow * getattr(made, name), 2.0 * f) for name, f in floors.items()})
 
     def _climb(self, child):
         fit = EM(_GLIMPSE, 0.0).short_run(self.model, self.sample, child.params)
         gain = fit.trace[-1] - fit.trace[len(fit.trace) // 2]
-        if not fit.loglik + _HOPE * gain >= child.bar:
+        *sound, net = merit(self.model, self.sample, fit)
+        if not (*sound, net + _HOPE * gain) >= child.bar:
             return None
         return EM(_CLIMB, 0.0).short_run(self.model, self.sample, fit.params)
 
@@ -151,15 +165,17 @@ def distance(a, b, weight):
 def swapped(model, params, lost, host, expert):
     """Return the parameters without one expert, and with another one (a part with one row) beside its host.
 
-    The new expert shares the host's probabilities.
+    The new expert shares the host's probabilities; if the host is the lost one, it takes them over.
     """
-    kept = [i for i in range(n_experts_of(params)) if i != lost]
-    rest = MoEParams(model.gate.permute(params.gate, kept), permute(params.expert, kept))
-    out = duplicated(model, rest, kept.index(host))
+    out, place = params, lost
+    if host != lost:
+        kept = [i for i in range(n_experts_of(params)) if i != lost]
+        rest = MoEParams(model.gate.permute(params.gate, kept), permute(params.expert, kept))
+        out, place = duplicated(model, rest, kept.index(host)), -1
     fields = {name: np.array(field) for name, field in out.expert._asdict().items()}
     for name, value in expert._asdict().items():
         if not model.expert.fields[name].shared:
-            fields[name][-1] = value[0]
+            fields[name][place] = value[0]
     return MoEParams(out.gate, type(out.expert)(**fields))
 
 
