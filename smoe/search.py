@@ -8,6 +8,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from smoe.chance import merit, preference
 from smoe.pool import SWAP, Pool, distance
+from smoe.second_look import second_look
 from smoe.solvers import EM, certify
 
 __all__ = ["StartRecord", "agreement", "n_sharing", "search"]
@@ -132,6 +133,8 @@ class _Search:
         self._finish_leaders(proposals)
         if start.swaps and n_init > 1 and self._may_gain():
             self._swap(n_init)
+        if start.swaps and n_init > 1 and self._may_overlook():
+            self._look_again()
         fit, certificate = max([*self.ends.values(), *self.swaps.values()], key=_merit)
         if self.clock.stopped:
             certificate = certificate.noted(f"time_limit={self.clock.limit:g} ended the search")
@@ -263,6 +266,20 @@ class _Search:
         self.swaps = self._each(self._finish, {member.name: member.fit.params for member in pool.new()[:_NEW]})
         self.n_swaps, self.n_idle = pool.n_children, pool.n_idle
         self._tell(f"{pool.n_children} swaps of experts, {len(self.swaps)} ends", self._top())
+
+    def _may_overlook(self):
+        """Whether the sample may have none of some expert's rows."""
+        return self.task.n_experts > 1 and not (
+            self.sample.complete or hasattr(self.solver, "screen") or self.clock.up()
+        )
+
+    def _look_again(self):
+        """Ask the rows that the best end explains worst for an expert of their own; finish what they say."""
+        best = max(self.ends.values(), key=_merit)[0]
+        params = second_look(self.model, self.blocks, best.params, self.rng)
+        if params is not None:
+            self.swaps = {f"{SWAP} of the worst explained rows": self._finish(params)}
+            self._tell("a second look at the worst explained rows", self._top())
 
     def _first_members(self):
         """Return the distinct ends, and of the screened starts the next ones that differ from all of these."""
