@@ -86,8 +86,7 @@ class Pool:
         children = {i: self.child(rng) for i in range(n)}
         for fit in each(self._climb, children).values():
             self._let_in(fit)
-        *first, last = self.best.merit
-        gained = (*first,) > best[:-1] or last > best[-1] + _GAIN
+        gained = _is_above(self.best.merit, best)
         self.n_idle = 0 if gained else self.n_idle + len(children)
         return gained
 
@@ -145,8 +144,13 @@ class Pool:
         new, weight = self._member(fit, f"{SWAP} {self.n_children}"), self.sample.block.weight
         away = [distance(new.rows, member.rows, weight) for member in self.members]
         nearest = int(np.argmin(away))
-        if new.merit > self.members[nearest].merit:
+        if _is_above(new.merit, self.members[nearest].merit):
             self.members[nearest] = new
+
+
+def _is_above(merit, other):
+    """Whether it is more by what counts as a gain, so that rounding does not tell members from their copies."""
+    return (*merit[:-1], merit[-1] - _GAIN) > other
 
 
 def _largest(values, but):

@@ -11,7 +11,7 @@ from smoe.pool import SWAP, Pool, distance
 from smoe.second_look import second_look
 from smoe.solvers import EM, certify
 
-__all__ = ["StartRecord", "agreement", "n_sharing", "search"]
+__all__ = ["Agreement", "StartRecord", "agreement", "n_sharing", "search"]
 
 _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
