@@ -124,7 +124,7 @@ def columns(name):
 def simulated():
     """Yield many experts."""
     for k in (8, 12, 16, 20):
-        moe = make_moe(6000, n_features=2, n_experts=k, random_state=k)
+        moe = make_moe(6000, n_features=2, n_experts=k, min_share=0.01, random_state=k)
         yield f"simulated, k = {k}", k, moe.data, moe.target
 
 

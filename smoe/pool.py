@@ -117,8 +117,8 @@ class Pool:
     def _within(self, member, lost, _others, rng):
         """An expert through a few rows of one expert, which may be the lost one."""
         host = int(rng.integers(len(member.resp)))
-        share = member.resp[host] * self.sample.block.weight
-        n_terms, rows = len(self.sample.block.expert_Z), np.flatnonzero(share > _OWN * share.max())
+        share, n_terms = member.resp[host], len(self.sample.block.expert_Z)
+        rows = np.flatnonzero(share > _OWN * share.max())
         rows = rng.choice(rows, min(n_terms, len(rows)), replace=False)
         return self._through(rows, len(member.resp), rng), host
 

@@ -283,7 +283,7 @@ class _Search:
 
     def _first_members(self):
         """Return the distinct ends, and of the screened starts the next ones that differ from all of these."""
-        ends = sorted(self.ends, key=lambda i: _merit(self.ends[i]), reverse=True)
+        ends = sorted(self.ends, key=lambda i: _rounded(_merit(self.ends[i])), reverse=True)
         fits = {f"end {i}": self.ends[i][0] for i in ends} | {f"start {i}": self.screened[i] for i in self.rank}
         return {name: fits[name] for name in self._apart(fits, _POOL)}
 
@@ -324,3 +324,8 @@ def _merit(end):
     fit, certificate = end
     value = fit.loglik if fit.objective is None else fit.objective
     return preference(certificate.degenerate, value, certificate.price)
+
+
+def _rounded(merit):
+    """Tell ends at one maximum apart by their order alone and not by rounding: their labels may differ."""
+    return *merit[:-1], round(merit[-1], 3)
