@@ -8,7 +8,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from smoe.chance import merit, preference
 from smoe.pool import SWAP, Pool, distance
-from smoe.second_look import second_look
+from smoe.second_look import LINES, second_look
 from smoe.solvers import EM, certify
 
 __all__ = ["Agreement", "StartRecord", "agreement", "n_sharing", "search"]
@@ -278,8 +278,9 @@ class _Search:
         best = max(self.ends.values(), key=_merit)[0]
         params = second_look(self.model, self.blocks, best.params, self.rng)
         if params is not None:
-            self.swaps = {f"{SWAP} of the worst explained rows": self._finish(params)}
-            self._tell("a second look at the worst explained rows", self._top())
+            self.n_swaps = LINES * self.task.n_experts
+            self.swaps = {f"{SWAP} (second look)": self._finish(params)}
+            self._tell(f"{self.n_swaps} lines through what was explained worst", self._top())
 
     def _first_members(self):
         """Return the distinct ends, and of the screened starts the next ones that differ from all of these."""

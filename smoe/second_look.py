@@ -15,11 +15,11 @@ from smoe.rows import ArraySource, Blocks, OneBlock
 from smoe.solvers import EM
 from smoe.starts import element
 
-__all__ = ["second_look", "unexplained"]
+__all__ = ["LINES", "second_look", "unexplained"]
 
 _MOST = 5000  # rows that are looked at
 _REST = 10_000  # rows that stand for all others
-_LINES = 4  # through unexplained rows, in place of each expert
+LINES = 4  # through unexplained rows, in place of each expert
 _NEIGHBOURS = 50  # of an unexplained row through which a line goes
 _GLIMPSE, _CLIMB = 15, 45  # EM iterations of each line, and of the best one
 
@@ -37,7 +37,7 @@ def second_look(model, blocks, params, rng):
     if not len(odd):
         return None
     rows = _rows_about(model, blocks, odd, rng)
-    lost = np.tile(np.arange(n_experts_of(params)), _LINES)
+    lost = np.tile(np.arange(n_experts_of(params)), LINES)
     lines = [_with_line(model, rows, params, int(i), rng) for i in lost]
     glimpses = [EM(_GLIMPSE, 0.0).short_run(model, rows.all, line) for line in lines]
     best = max(glimpses, key=lambda fit: merit(model, rows.all, fit))
