@@ -71,11 +71,6 @@ class Pool:
         """The member of most merit."""
         return max(self.members, key=lambda member: member.merit)
 
-    def new(self):
-        """Return the members that are children, those of most merit first."""
-        born = [member for member in self.members if member.name.startswith(SWAP)]
-        return sorted(born, key=lambda member: member.merit, reverse=True)
-
     def swaps(self, each, n, rng):
         """Make ``n`` children of the members as they are, climb from each, and let them in one by one.
 

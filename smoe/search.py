@@ -263,9 +263,16 @@ class _Search:
             if pool.swaps(self._each, _ROUND, self.rng):
                 doubt = 1.0
                 self._tell(f"{pool.n_children} swaps of experts", pool.best.fit.loglik - self.offset)
-        self.swaps = self._each(self._finish, {member.name: member.fit.params for member in pool.new()[:_NEW]})
+        self.swaps = self._each(self._finish, self._worth_finishing(pool))
         self.n_swaps, self.n_idle = pool.n_children, pool.n_idle
         self._tell(f"{pool.n_children} swaps of experts, {len(self.swaps)} ends", self._top())
+
+    def _worth_finishing(self, pool):
+        """Return the best children that are not on their way to what is better than they are."""
+        fits = {member.name: member.fit for member in pool.members} | {i: end[0] for i, end in self.ends.items()}
+        rank = _ranked(self.model, self.sample, fits)
+        new = [key for key in self._apart({key: fits[key] for key in rank}, len(fits)) if str(key).startswith(SWAP)]
+        return {name: fits[name].params for name in new[:_NEW]}
 
     def _may_overlook(self):
         """Whether the sample may have none of some expert's rows."""
