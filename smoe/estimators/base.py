@@ -218,10 +218,8 @@ class MixtureEstimator(BaseEstimator):
         scaling = standardise(model, source, *sides, n_threads=n_threads)
         blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
-        task, settings = (
-            Task(model, None, self.n_experts, scaling),
-            (tol, rng, self.n_jobs, self.verbose, self.time_limit),
-        )
+        task = Task(model, None, self.n_experts, scaling)
+        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit
         fit, certificate, starts = search(task, blocks, *start, known["solver"], *settings)
         self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
         return scaling
