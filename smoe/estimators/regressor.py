@@ -53,7 +53,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         Where fits begin: a name from ``smoe.starts.STARTS``, an object such as ``smoe.starts.KMeans()``, or parameters
         in the user's units, such as ``params_`` of another fit.
     n_init : int or "auto", default="auto"
-        Number of starts that are screened, and the unit of effort of what follows: at most four swaps of experts per
+        Number of starts that are screened, and the unit of effort of what follows: at most eight swaps of experts per
         start. "auto" leaves it to the start: elemental starts ask for 20 per expert and at least 40.
     penalty : None, str, Penalty or list of these, default=None
         What is taken off the log-likelihood before it is maximised: names from ``smoe.penalties.PENALTIES`` or objects
