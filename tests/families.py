@@ -304,7 +304,5 @@ class VectorNormalExpert(Expert):
 
 
 FAMILIES = {
-    "negative_binomial": NegativeBinomialExpert,
-    "gamma": GammaExpert,
     "multinomial": MultinomialExpert,
 }
