@@ -232,9 +232,9 @@ class Chart:
 
     def __init__(self, like, free, lower, unit, upper=None, attained=None):
         self.like, self.free, self.lower, self.unit = like, free, lower, unit
-        self._where = np.flatnonzero(free)
-        self._flat, self._unit = flatten(like), unit[free]
-        self._maps = _maps(lower[free], None if upper is None else upper[free], attained, free)
+        sides = [None if side is None else side.tobytes() for side in (lower, upper, attained)]
+        self._where, self._maps = _maps_of(free.tobytes(), *sides)
+        self._flat, self._unit = flatten(like), unit[self._where]
         self._recent = ()
 
     @property
@@ -309,7 +309,7 @@ class Chart:
         return out
 
     def off_bounds(self, theta, information, score, params):
-        """Return coordinates in which entries on a bound that the score leads away from take a Newton step of their own.
+        """Return coordinates in which entries on a bound that the score leads away from take Newton steps of their own.
 
         The gradient by a coordinate vanishes on an attained bound, whichever way the function falls: a step along it
         would stay there for ever.
@@ -367,6 +367,15 @@ def chart_of(owner, params):
     params : named tuple of arrays
     """
     return Chart(params, *coordinates(owner, params))
+
+
+@lru_cache(maxsize=256)
+def _maps_of(free, lower, upper, attained):
+    """Return which entries are free, and the maps of bounded ones: an EM step makes several charts, all alike."""
+    free = np.frombuffer(free, dtype=bool)
+    lower, upper = (None if side is None else np.frombuffer(side)[free] for side in (lower, upper))
+    attained = None if attained is None else np.frombuffer(attained, dtype=bool)
+    return np.flatnonzero(free), _maps(lower, upper, attained, free)
 
 
 def _maps(lower, upper, attained, free):
