@@ -23,11 +23,11 @@ _SHARED = 50_000  # with fewer rows, threads take one start each
 _PART = 20_000  # rows on which leaders are finished first if there are many more
 _AGREE = 1e-3  # difference of log-likelihoods at one maximum
 _JOINED = 1e-6  # the same of fits at one maximum
-_POOL = 8  # fits between which experts are swapped
+_POOL = 16  # fits between which experts are swapped
 _ROUND = 8  # swaps at a time
 _FEW = 500  # rows; with more, swaps are fewer
 _MOST = 8.0  # swaps per start
-_PATIENCE = 1.0  # swaps per start without a gain after which the search ends, twice as many if all ends differ
+_PATIENCE = 1.0  # swaps per start without a gain after which the search ends, three times as many if all ends differ
 _NEW = 3  # members that are new and finished
 _SWAPS = "Swaps"  # the record of how many there were
 _SCREENED = 0.5  # share of a time limit after which no further start is screened
@@ -259,7 +259,7 @@ class _Search:
         """
         pool, doubt = Pool(self.model, self.sample, self._first_members()), 1.0 - self._n_agreeing() / len(self.ends)
         most = n_init * min(_MOST, max(1.0, _MOST * _FEW / len(self.sample)))
-        while pool.n_children < most and pool.n_idle < (_PATIENCE + doubt) * n_init and not self.clock.up():
+        while pool.n_children < most and pool.n_idle < (_PATIENCE + 2.0 * doubt) * n_init and not self.clock.up():
             if pool.swaps(self._each, _ROUND, self.rng):
                 doubt = 1.0
                 self._tell(f"{pool.n_children} swaps of experts", pool.best.fit.loglik - self.offset)

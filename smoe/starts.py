@@ -12,7 +12,7 @@ from smoe.registry import resolve
 from smoe.rows import Block, Scaling
 from smoe.validation import check_number
 
-__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task", "element"]
+__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task"]
 
 
 class Task(NamedTuple):

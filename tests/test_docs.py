@@ -46,7 +46,7 @@ PUBLIC = [
 INNER = {
     *("cli", "criteria", "estimators", "fitted", "fused"),
     *("chance", "columns", "files", "rotation", "texts", "warm_up"),
-    *("profile", "registry", "scaling", "search", "tables", "threads", "validation", "__main__"),
+    *("pool", "profile", "registry", "scaling", "search", "second_look", "tables", "threads", "validation", "__main__"),
 }
 # for other modules of smoe
 NOT_DOCUMENTED = {

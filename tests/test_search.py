@@ -115,10 +115,15 @@ def test_results_do_not_depend_on_n_jobs():
 @pytest.mark.parametrize("expert", ["gaussian", "poisson"])
 def test_swaps_of_every_kind_of_model(gate, expert):
     rng = np.random.default_rng(3)
-    x = rng.uniform(-2, 2, 200)
-    y = rng.poisson(np.exp(1.0 + np.where(rng.random(200) < 0.5, x, -x)))
-    fit = MoERegressor(3, gate=gate, expert=expert, random_state=0).fit(x[:, None], y.astype(float))
-    assert np.isfinite(fit.loglik_) and agreement(fit.starts_, fit.loglik_).n_swaps > 0
+    X = rng.uniform(-2, 2, (200, 1))
+    y = rng.poisson(np.exp(1.0 + np.where(rng.random(200) < 0.5, X[:, 0], -X[:, 0]))).astype(float)
+    fits = [MoERegressor(3, gate=gate, expert=expert, n_init=1, random_state=s).fit(X, y) for s in (0, 1)]
+    model, blocks = blocks_of(fits[0], X, y)
+    rows = blocks.representatives(10**6, None)
+    pool = pool_of(model, rows, *(fit.fitted_.params for fit in fits))
+    before = pool.best.merit
+    pool.swaps(lambda function, items: {key: function(item) for key, item in items.items()}, 16, rng)
+    assert pool.n_children == 16 and pool.best.merit >= before
 
 
 # A second look --------------------------------------------------------------------------------------------------------

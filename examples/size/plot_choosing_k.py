@@ -23,8 +23,8 @@ selection = select_n_experts(SoftmaxMoERegressor(random_state=0), X, y, range(1,
 print(selection)
 
 # %%
-# One fit with six experts. Experts that share a line merge at low heights, different ones do not.
-model = SoftmaxMoERegressor(6, random_state=0).fit(X, y)
+# One fit with five experts. Experts that share a line merge at low heights, different ones do not.
+model = SoftmaxMoERegressor(5, random_state=0).fit(X, y)
 tree = dendrogram(model, X, y)
 print(f"The dendrogram chooses {tree.n_experts} experts: {tree.groups[tree.levels.index(tree.n_experts)]}")
 
