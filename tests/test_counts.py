@@ -162,7 +162,7 @@ def test_bad_data(change, words):
     [
         ({"exposure_feature": "hours"}, "exposure_feature: no column"),
         ({"exposure_feature": ["x", "time"]}, "exposure_feature must be None or one column"),
-        ({"exposure_feature": "time", "offset_feature": "time"}, "must be two columns"),
+        ({"exposure_feature": "time", "offset_feature": "time"}, "must be different columns"),
         ({"variance_floor": 1e-6}, "Poisson has no variance"),
     ],
 )

@@ -46,6 +46,9 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         The column of X that is added to the experts' linear predictor, and the one that multiplies the mean under a log
         link (a time, an area: its logarithm is an offset). They are needed by ``predict`` too, and are no covariates
         unless they are chosen as such.
+    trials_feature : None, int or str, default=None
+        The column of X that holds the numbers of trials of which y counts the successes, for binomial experts; needed
+        by ``predict`` too, and no covariate unless it is chosen as such.
     solver : str or Solver, default="auto"
         A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
         the basin and Newton to the top.
@@ -124,7 +127,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     gate_columns_, expert_columns_ : ndarray of int
         The columns that gate and experts see.
     roles_ : Roles
-        The columns that are an offset or an exposure.
+        The columns that are an offset, an exposure or numbers of trials.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for data with column names.
@@ -164,6 +167,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     expert_features: _Columns = None
     offset_feature: None | int | str = None
     exposure_feature: None | int | str = None
+    trials_feature: None | int | str = None
     solver: str | Solver = "auto"
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"

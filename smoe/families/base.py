@@ -106,6 +106,8 @@ class Family(BaseEstimator):
         Whether log densities have an upper bound; else experts may collapse onto few rows, and are charged for it.
     n_predictors : int
         Number of linear predictors.
+    takes_trials : bool
+        Whether y counts successes in ``rows.trials`` trials.
     fields : dict of str to smoe.fields.Field
         Its own parameters.
     Params : type
@@ -116,6 +118,7 @@ class Family(BaseEstimator):
     units = "none"
     bounded = True
     n_predictors = 1
+    takes_trials = False
     fields = {}
     Params = LinearParams
 
