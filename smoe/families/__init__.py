@@ -8,6 +8,7 @@ from smoe.families.inverse_gaussian import InverseGaussian
 from smoe.families.log_normal import LogNormal
 from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
 from smoe.families.poisson import Poisson
+from smoe.families.student_t import StudentT, TailParams
 
 FAMILIES = {
     "binomial": Binomial,
@@ -16,6 +17,7 @@ FAMILIES = {
     "log_normal": LogNormal,
     "negative_binomial": NegativeBinomial,
     "poisson": Poisson,
+    "student_t": StudentT,
 }
 
 __all__ = [
@@ -31,5 +33,7 @@ __all__ = [
     "LogNormal",
     "NegativeBinomial",
     "Poisson",
+    "StudentT",
     "Support",
+    "TailParams",
 ]

@@ -105,7 +105,7 @@ class Binomial(Family):
     >>> y = rng.binomial(trials, 1 / (1 + np.exp(-2 * x)))
     >>> model = MoERegressor(1, expert="binomial", trials_feature=1).fit(np.column_stack([x, trials]), y)
     >>> model.expert_coef_.round(1)
-    array([[2.]])
+    array([[2.1]])
     """
 
     support = Support(0.0, closed=(True, False), kind="integers")
