@@ -1,5 +1,6 @@
 """Experts from a family: linear predictors, and the chain rule once for all families."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -28,14 +29,14 @@ class LinearStats(NamedTuple):
     weight: np.ndarray  # (n_experts,)
 
 
-def _element_line(Z, target, rows):
+def _element_line(Z, target, rows, reach):
     """Return the line through few rows.
 
-    One that leaves the targets far behind, as rows that are too near one another make it, is turned about the middle of
+    One that goes further than ``reach``, as rows that are too near one another make it, is turned about the middle of
     its rows until it does not: links may be exponential.
     """
     line = np.linalg.lstsq(Z[:, rows].T, target[rows], rcond=_ELEMENT_RANK)[0]
-    middle, reach = Z[:, rows].mean(axis=1), _REACH * max(np.ptp(target), 1.0)
+    middle = Z[:, rows].mean(axis=1)
     farthest = np.abs(line @ (Z - middle[:, None])).max()
     if farthest > reach:
         turned = line * (reach / farthest)
@@ -49,7 +50,8 @@ class LinearExpert(Expert):
 
     .. math:: f_i(y|x) = f(y;\; \eta_i, \phi_i), \qquad \eta_i = a_i^\top x + b_i + \text{offset}
 
-    with a `smoe.families.Family` f. Predictors are kept within 300 in size.
+    with a `smoe.families.Family` f. Predictors are kept within 300 in size unless they
+    are in units of y: links may be exponential.
 
     Parameters
     ----------
@@ -128,7 +130,8 @@ class LinearExpert(Expert):
         """Return predictors through the links of few rows each, the first predictor's if there are several."""
         params = self.init_params(len(elements), len(rows.Z) - 1)
         target = self.family.link(rows) - (0.0 if rows.offset is None else rows.offset)
-        lines = np.array([_element_line(rows.Z, target, r) for r in elements])
+        reach = math.inf if self.units == "affine" else _REACH * max(np.ptp(target), 1.0)
+        lines = np.array([_element_line(rows.Z, target, r, reach) for r in elements])
         first = (slice(None), 0) if self.family.n_predictors > 1 else ()
         params.coef[first], params.intercept[first] = lines[:, :-1], lines[:, -1]
         own = self.family.start_at(rows, self._at(rows, params)[0], weight)
@@ -156,7 +159,8 @@ class LinearExpert(Expert):
         )
         if rows.offset is not None:
             flat = flat + rows.offset
-        eta = np.clip(flat, -_LARGEST, _LARGEST).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        largest = _LARGEST_OWN if self.units == "affine" else _LARGEST  # without an exponential
+        eta = np.clip(flat, -largest, largest).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
         own = [np.clip(field, -_LARGEST_OWN, _LARGEST_OWN) for field in own]
         return eta, [np.reshape(field, (-1, 1)) if np.ndim(field) else np.asarray(field) for field in own]
 

@@ -34,8 +34,8 @@ class StudentT(Family):
 
     with the dispersion v, the square of the scale: the variance is :math:`v / (1 - 2\kappa)`, and infinite from
     :math:`\nu = 2` downwards. ``predict`` gives the location :math:`a^\top x + b`, also where there is no mean
-    (:math:`\nu \le 1`). At :math:`\kappa = 0` errors are normal, and a maximum may lie there: kappa is then exactly zero,
-    without a standard error. The likelihood grows without bound as the dispersion of an expert through a few rows
+    (:math:`\nu \le 1`). At :math:`\kappa = 0` errors are normal, and a maximum may lie there: kappa is then exactly
+    zero, without a standard error. The likelihood grows without bound as the dispersion of an expert through a few rows
     vanishes, with learned degrees of freedom already for one expert; so the dispersion has a floor, and a fit that ends
     on it says so.
 
