@@ -8,7 +8,7 @@ from sklearn.base import RegressorMixin
 
 from smoe.estimators.base import MixtureEstimator
 from smoe.experts import Expert
-from smoe.families import Family
+from smoe.families import FAMILIES, Family
 from smoe.gates import Gate
 from smoe.params import MoEParams
 from smoe.penalties import Penalty
@@ -179,3 +179,10 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     n_jobs: int | None = None
     verbose: int = 0
     warm_start: bool = False
+
+    def __sklearn_tags__(self):
+        """Say that responses must be positive where the family of the experts takes no others."""
+        tags = super().__sklearn_tags__()
+        expert = FAMILIES.get(self.expert, self.expert) if isinstance(self.expert, str) else self.expert
+        tags.target_tags.positive_only = getattr(getattr(expert, "support", None), "low", -1.0) >= 0
+        return tags
