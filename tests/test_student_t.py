@@ -94,6 +94,13 @@ def test_derivatives_are_smooth_at_the_bound(kappa):
         np.testing.assert_allclose(family.derivatives(rows, eta, at(0.0))[0][2, 0], (far**2 - 2 * far - 1) / 4)
 
 
+@pytest.mark.parametrize("expert", ["student_t", "gaussian"])
+def test_an_offset_without_a_link_is_refused(expert):
+    X, y = load_engel(return_X_y=True)
+    with pytest.raises(ValueError, match="offset_feature: .* has no link, and takes no offset; subtract it from y"):
+        fit(1, np.column_stack([X, X]), y, expert, offset_feature=1)
+
+
 def test_rows_far_away_hardly_matter():
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (300, 1))

@@ -202,6 +202,7 @@ class MixtureEstimator(BaseEstimator):
         check_n_jobs(self.n_jobs)
         start = self._resolved_start(model, *map(len, chosen.values()))
         roles.check(X, columns.named())
+        _refuse_offsets(model.expert, roles)
         model.expert.check_response(y, trials := roles.trials_of(X))
         _warn_of_few_trials(model.expert, trials, self.n_experts, chosen["gate_columns"])
         model = model._replace(expert=model.expert.bind(y))
@@ -306,6 +307,13 @@ def _name_of(y):
     columns = getattr(y, "columns", None)
     names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)[:1]
     return next((name for name in names if isinstance(name, str)), None)
+
+
+def _refuse_offsets(expert, roles):
+    """Raise ValueError where an offset would be in units of y, which fits change."""
+    given = [f"{role}_feature" for role in ("offset", "exposure") if getattr(roles, role) is not None]
+    if given and expert.units == "affine":
+        raise ValueError(f"{given[0]}: {expert.name} has no link, and takes no offset; subtract it from y.")
 
 
 def _warn_of_few_trials(expert, trials, n_experts, gate_columns):
