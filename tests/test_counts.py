@@ -172,6 +172,13 @@ def test_bad_settings(settings, words):
         MoERegressor(2, expert="poisson", **settings).fit(X, y)
 
 
+@pytest.mark.parametrize("expert", ["student_t", "gaussian"])
+def test_an_offset_without_a_link_is_refused(expert):
+    X, y = counts()
+    with pytest.raises(ValueError, match="offset_feature: .* has no link, and takes no offset; subtract it from y"):
+        MoERegressor(1, expert=expert, offset_feature="time").fit(X, y)
+
+
 def test_distributions_of_some_rows_have_their_exposure():
     X, y = counts()
     model = fit(1, X, y, exposure_feature="time")

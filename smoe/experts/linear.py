@@ -1,6 +1,5 @@
 """Experts from a family: linear predictors, and the chain rule once for all families."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,6 @@ from smoe.params import chart_of, fold, unflatten
 
 __all__ = ["LinearExpert"]
 
-_LARGEST = 300.0  # of a predictor: its exponential and the squares of that stay in float64
 _LARGEST_OWN = 1e100  # of a family's own parameter: so do its cubes
 _REACH = 3.0  # spreads of the links of all rows: what predictors of a start may differ by
 _ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
@@ -29,14 +27,14 @@ class LinearStats(NamedTuple):
     weight: np.ndarray  # (n_experts,)
 
 
-def _element_line(Z, target, rows, reach):
+def _element_line(Z, target, rows):
     """Return the line through few rows.
 
-    One that goes further than ``reach``, as rows that are too near one another make it, is turned about the middle of
+    One that leaves the targets far behind, as rows that are too near one another make it, is turned about the middle of
     its rows until it does not: links may be exponential.
     """
     line = np.linalg.lstsq(Z[:, rows].T, target[rows], rcond=_ELEMENT_RANK)[0]
-    middle = Z[:, rows].mean(axis=1)
+    middle, reach = Z[:, rows].mean(axis=1), _REACH * max(np.ptp(target), 1.0)
     farthest = np.abs(line @ (Z - middle[:, None])).max()
     if farthest > reach:
         turned = line * (reach / farthest)
@@ -50,8 +48,7 @@ class LinearExpert(Expert):
 
     .. math:: f_i(y|x) = f(y;\; \eta_i, \phi_i), \qquad \eta_i = a_i^\top x + b_i + \text{offset}
 
-    with a `smoe.families.Family` f. Predictors are kept within 300 in size unless they
-    are in units of y: links may be exponential.
+    with a `smoe.families.Family` f. Predictors are kept within the family's largest.
 
     Parameters
     ----------
@@ -130,8 +127,7 @@ class LinearExpert(Expert):
         """Return predictors through the links of few rows each, the first predictor's if there are several."""
         params = self.init_params(len(elements), len(rows.Z) - 1)
         target = self.family.link(rows) - (0.0 if rows.offset is None else rows.offset)
-        reach = math.inf if self.units == "affine" else _REACH * max(np.ptp(target), 1.0)
-        lines = np.array([_element_line(rows.Z, target, r, reach) for r in elements])
+        lines = np.array([_element_line(rows.Z, target, r) for r in elements])
         first = (slice(None), 0) if self.family.n_predictors > 1 else ()
         params.coef[first], params.intercept[first] = lines[:, :-1], lines[:, -1]
         own = self.family.start_at(rows, self._at(rows, params)[0], weight)
@@ -159,8 +155,7 @@ class LinearExpert(Expert):
         )
         if rows.offset is not None:
             flat = flat + rows.offset
-        largest = _LARGEST_OWN if self.units == "affine" else _LARGEST  # without an exponential
-        eta = np.clip(flat, -largest, largest).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        eta = np.clip(flat, -self.family.largest, self.family.largest).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
         own = [np.clip(field, -_LARGEST_OWN, _LARGEST_OWN) for field in own]
         return eta, [np.reshape(field, (-1, 1)) if np.ndim(field) else np.asarray(field) for field in own]
 
@@ -260,7 +255,7 @@ class LinearExpert(Expert):
         information = self.m_information(stats, params)
         chart, score = chart_of(self, params), self.score(stats, params)
         step = damped_step(chart.gradient(score, params), chart.uphill_information(information, score, params))
-        return chart.unpack(chart.pack(params) + step)
+        return chart.unpack(chart.off_bounds(chart.pack(params) + step, information, score, params))
 
     def unscale(self, params, shift, scale, y_shift, y_scale):
         """Return parameters for (x, y) from those for ((x - shift) / scale, (y - y_shift) / y_scale)."""

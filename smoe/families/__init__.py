@@ -8,7 +8,8 @@ from smoe.families.inverse_gaussian import InverseGaussian
 from smoe.families.log_normal import LogNormal
 from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
 from smoe.families.poisson import Poisson
-from smoe.families.student_t import StudentT, TailParams
+from smoe.families.student_t import StudentT
+from smoe.families.zero_inflated import ZeroInflated, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 FAMILIES = {
     "binomial": Binomial,
@@ -18,6 +19,8 @@ FAMILIES = {
     "negative_binomial": NegativeBinomial,
     "poisson": Poisson,
     "student_t": StudentT,
+    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
+    "zero_inflated_poisson": ZeroInflatedPoisson,
 }
 
 __all__ = [
@@ -35,5 +38,7 @@ __all__ = [
     "Poisson",
     "StudentT",
     "Support",
-    "TailParams",
+    "ZeroInflated",
+    "ZeroInflatedNegativeBinomial",
+    "ZeroInflatedPoisson",
 ]

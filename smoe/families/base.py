@@ -108,6 +108,9 @@ class Family(BaseEstimator):
         Number of linear predictors.
     takes_trials : bool
         Whether y counts successes in ``rows.trials`` trials.
+    largest : float
+        Predictors are kept below it in size: by default at 300, so that exponentials and the squares of these stay in
+        float64.
     fields : dict of str to smoe.fields.Field
         Its own parameters.
     Params : type
@@ -119,6 +122,7 @@ class Family(BaseEstimator):
     bounded = True
     n_predictors = 1
     takes_trials = False
+    largest = 300.0
     fields = {}
     Params = LinearParams
 
