@@ -46,10 +46,13 @@ class Roles(NamedTuple):
         What is added to the linear predictor.
     exposure : int or None
         What multiplies the mean under a log link: its logarithm is an offset.
+    trials : int or None
+        The number of trials that y counts successes of.
     """
 
     offset: int | None = None
     exposure: int | None = None
+    trials: int | None = None
 
     @property
     def columns(self):
@@ -64,16 +67,21 @@ class Roles(NamedTuple):
         log = np.log(X[:, self.exposure])
         return log if out is None else out + log
 
+    def trials_of(self, X):
+        """Return the number of trials of each row of X, (n,), or None."""
+        return None if self.trials is None else np.array(X[:, self.trials], dtype=float)
+
     def check(self, X, names):
-        """Raise ValueError unless the exposures are positive."""
-        if self.exposure is None:
-            return
-        wrong = ~(X[:, self.exposure] > 0)
-        if wrong.any():
-            raise ValueError(
-                f"exposure_feature={names[self.exposure]!r} must be positive, and is not in {int(wrong.sum())} rows; "
-                f"the first is row {int(np.flatnonzero(wrong)[0])}."
-            )
+        """Raise ValueError unless exposures are positive, and numbers of trials whole and at least one."""
+        for role, words, holds in (
+            ("exposure", "positive", lambda values: values > 0),
+            ("trials", "whole numbers of at least 1", lambda values: (values >= 1) & (values == np.floor(values))),
+        ):
+            if (column := getattr(self, role)) is not None and not (right := holds(X[:, column])).all():
+                raise ValueError(
+                    f"{role}_feature={names[column]!r} must be {words}, and is not in {int((~right).sum())} rows; "
+                    f"the first is row {int(right.argmin())}."
+                )
 
 
 def choose_roles(X, names, n_features, **specs):
@@ -102,7 +110,7 @@ def choose_roles(X, names, n_features, **specs):
         chosen[role] = None if spec is None else int(columns[0])
     taken = [column for column in chosen.values() if column is not None]
     if len(set(taken)) < len(taken):
-        raise ValueError("offset_feature and exposure_feature must be two columns.")
+        raise ValueError("offset_feature, exposure_feature and trials_feature must be different columns.")
     return Roles(**chosen)
 
 

@@ -94,7 +94,7 @@ class FittedMixture:
     gate_columns, expert_columns : ndarray of int
         Those that gate and experts see.
     roles : Roles
-        Those that are an offset or an exposure.
+        Those that are an offset, an exposure or numbers of trials.
     response : str or None
         The name of y.
     counts_rows : bool
@@ -192,7 +192,7 @@ class FittedMixture:
         weight = None if y is None else check_weights(sample_weight, len(y))
         self.roles.check(X, self.columns.named())
         if y is not None:
-            self.model.expert.check_response(y)
+            self.model.expert.check_response(y, self.roles.trials_of(X))
         scaling = Scaling.identity(self.gate_columns, self.expert_columns)
         blocks = Rows(self.model, ArraySource(X, y, weight), scaling, self.roles)
         return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))

@@ -217,8 +217,9 @@ class MixtureOfExperts(NamedTuple):
         means = self.expert.mean(block.rows, params.expert)
         mean = (proba * means).sum(axis=0)
         apart = np.where(proba > 0, np.abs(means - mean), 0.0)
-        within = np.sqrt(self.expert.variance(block.rows, params.expert))
+        within = np.where(proba > 0, np.sqrt(self.expert.variance(block.rows, params.expert)), 0.0)
         unit = np.maximum(apart, within).max(axis=0)  # squares of far apart means leave float64
+        unit = np.where((unit > 0) & np.isfinite(unit), unit, 1.0)  # a variance may be infinite
         spread = (proba * ((within / unit) ** 2 + (apart / unit) ** 2)).sum(axis=0)
         return np.array([mean, unit * np.sqrt(spread)])
 

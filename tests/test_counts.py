@@ -162,7 +162,7 @@ def test_bad_data(change, words):
     [
         ({"exposure_feature": "hours"}, "exposure_feature: no column"),
         ({"exposure_feature": ["x", "time"]}, "exposure_feature must be None or one column"),
-        ({"exposure_feature": "time", "offset_feature": "time"}, "must be two columns"),
+        ({"exposure_feature": "time", "offset_feature": "time"}, "must be different columns"),
         ({"variance_floor": 1e-6}, "Poisson has no variance"),
     ],
 )
@@ -170,6 +170,13 @@ def test_bad_settings(settings, words):
     X, y = counts()
     with pytest.raises(ValueError, match=words):
         MoERegressor(2, expert="poisson", **settings).fit(X, y)
+
+
+@pytest.mark.parametrize("expert", ["student_t", "gaussian"])
+def test_an_offset_without_a_link_is_refused(expert):
+    X, y = counts()
+    with pytest.raises(ValueError, match="offset_feature: .* has no link, and takes no offset; subtract it from y"):
+        MoERegressor(1, expert=expert, offset_feature="time").fit(X, y)
 
 
 def test_distributions_of_some_rows_have_their_exposure():

@@ -35,6 +35,14 @@ def test_scikit_learn_checks(estimator, check):
     check(for_check(estimator, check))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks([MoERegressor(expert=name, n_init=2, max_iter=20) for name in ("gamma", "student_t")])
+def test_scikit_learn_checks_of_families(estimator, check):
+    """Of one with positive responses, which its tags say, and one without; checks have no whole numbers."""
+    check(for_check(estimator, check))
+
+
 # Known maxima --------------------------------------------------------------------------------------------------------
 
 # Columns of gate and experts, unit, log-likelihood; found by two independent programs that agree to 1e-8.

@@ -14,7 +14,7 @@ from smoe import criteria
 from smoe.diagnostics import diagnose
 from smoe.estimators.report import fitted_mixture
 from smoe.experts import resolve_expert
-from smoe.features import choose_columns, choose_roles
+from smoe.features import Roles, choose_columns, choose_roles
 from smoe.fitted import FittedMixture
 from smoe.gates import GATES, Gate
 from smoe.inference import estimates
@@ -204,7 +204,9 @@ class MixtureEstimator(BaseEstimator):
             check_number(self.time_limit, "time_limit", 0.0)
         start = self._resolved_start(model, *map(len, chosen.values()))
         roles.check(X, columns.named())
-        model.expert.check_response(y)
+        _refuse_offsets(model.expert, roles)
+        model.expert.check_response(y, trials := roles.trials_of(X))
+        _warn_of_few_trials(model.expert, trials, self.n_experts, chosen["gate_columns"])
         model = model._replace(expert=model.expert.bind(y))
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": may_count_rows(weight), **chosen}
@@ -237,7 +239,8 @@ class MixtureEstimator(BaseEstimator):
     def _chosen(self, X, columns):
         """Return the roles of columns, and the columns of the gate and of the experts."""
         names, d = columns.names, columns.count
-        roles = choose_roles(X, names, d, offset=self.offset_feature, exposure=self.exposure_feature)
+        specs = {role: getattr(self, f"{role}_feature") for role in Roles._fields}
+        roles = choose_roles(X, names, d, **specs)
         choices = {"gate": self.gate_features, "expert": self.expert_features}
         return roles, {
             f"{side}_columns": choose_columns(choice, X, names, d, f"{side}_features", roles.columns)
@@ -307,6 +310,24 @@ def _name_of(y):
     columns = getattr(y, "columns", None)
     names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)[:1]
     return next((name for name in names if isinstance(name, str)), None)
+
+
+def _refuse_offsets(expert, roles):
+    """Raise ValueError where an offset would be in units of y, which fits change."""
+    given = [f"{role}_feature" for role in ("offset", "exposure") if getattr(roles, role) is not None]
+    if given and expert.units == "affine":
+        raise ValueError(f"{given[0]}: {expert.name} has no link, and takes no offset; subtract it from y.")
+
+
+def _warn_of_few_trials(expert, trials, n_experts, gate_columns):
+    """Warn of a mixture of binomial distributions whose parts no number of rows can tell apart at one x."""
+    most, needed = 1 if trials is None else int(trials.max()), 2 * n_experts - 1
+    if expert.takes_trials and not len(gate_columns) and most < needed:
+        message = (
+            f"at most {most} trials per row and a gate without covariates: {n_experts} binomial experts can be told "
+            f"apart at one x only with {needed} trials or more; here the shapes of their curves alone tell them apart"
+        )
+        warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
 
 def _warn(fit, scaling, n_rows):

@@ -8,7 +8,7 @@ from sklearn.base import RegressorMixin
 
 from smoe.estimators.base import MixtureEstimator
 from smoe.experts import Expert
-from smoe.families import Family
+from smoe.families import FAMILIES, Family
 from smoe.gates import Gate
 from smoe.params import MoEParams
 from smoe.penalties import Penalty
@@ -46,6 +46,9 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         The column of X that is added to the experts' linear predictor, and the one that multiplies the mean under a log
         link (a time, an area: its logarithm is an offset). They are needed by ``predict`` too, and are no covariates
         unless they are chosen as such.
+    trials_feature : None, int or str, default=None
+        The column of X that holds the numbers of trials of which y counts the successes, for binomial experts; needed
+        by ``predict`` too, and no covariate unless it is chosen as such.
     solver : str or Solver, default="auto"
         A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
         the basin and Newton to the top.
@@ -127,7 +130,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     gate_columns_, expert_columns_ : ndarray of int
         The columns that gate and experts see.
     roles_ : Roles
-        The columns that are an offset or an exposure.
+        The columns that are an offset, an exposure or numbers of trials.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for data with column names.
@@ -167,6 +170,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     expert_features: _Columns = None
     offset_feature: None | int | str = None
     exposure_feature: None | int | str = None
+    trials_feature: None | int | str = None
     solver: str | Solver = "auto"
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"
@@ -179,3 +183,10 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     verbose: int = 0
     time_limit: None | float = None
     warm_start: bool = False
+
+    def __sklearn_tags__(self):
+        """Say that responses must be positive where the family of the experts takes no others."""
+        tags = super().__sklearn_tags__()
+        expert = FAMILIES.get(self.expert, self.expert) if isinstance(self.expert, str) else self.expert
+        tags.target_tags.positive_only = getattr(getattr(expert, "support", None), "low", -1.0) >= 0
+        return tags

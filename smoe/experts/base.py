@@ -10,6 +10,18 @@ from smoe.params import fold, n_rows
 __all__ = ["Expert", "Support"]
 
 
+def _check_successes(name, y, trials):
+    """Raise ValueError unless all successes, where they are whole numbers, are at most the trials."""
+    wrong = y > trials
+    if wrong.any():
+        without = "" if np.ndim(trials) else ", one per row without trials_feature"
+        first = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"y: {name} counts successes in trials{without}; {int(wrong.sum())} of {len(y)} rows have more "
+            f"successes than trials, the first is row {first} with {y[first]:g}."
+        )
+
+
 class Expert(BaseEstimator):
     """Densities f_k(y|x), one per expert, of one family. Holds hyper-parameters only.
 
@@ -54,6 +66,8 @@ class Expert(BaseEstimator):
     linear : bool
         Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
         columns.
+    takes_trials : bool
+        Whether y counts successes in ``rows.trials`` trials.
     exact_m_step : bool
         Whether ``m_step`` is the maximiser; else EM shortens the experts' step, too, where it does not climb.
 
@@ -76,6 +90,7 @@ class Expert(BaseEstimator):
     slow_fields = ("intercept",)
     linear = False
     exact_m_step = True
+    takes_trials = False
 
     @property
     def name(self):
@@ -89,8 +104,12 @@ class Expert(BaseEstimator):
         """Return the family that knows what it must know of the response, such as its number of classes: itself."""
         return self
 
-    def check_response(self, y):
-        """Raise ValueError unless every response lies in the support."""
+    def check_response(self, y, trials=None):
+        """Raise ValueError unless every response lies in the support, and is at most the number of trials."""
+        if trials is not None and not self.takes_trials:
+            raise ValueError(f"trials_feature: {self.name} counts no successes in trials.")
+        if self.takes_trials:
+            _check_successes(self.name, y, 1.0 if trials is None else trials)
         wrong = ~self.support.contains(y)
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])

@@ -94,6 +94,11 @@ class LinearExpert(Expert):
         return self.family.units
 
     @property
+    def takes_trials(self):
+        """Whether y counts successes in trials."""
+        return self.family.takes_trials
+
+    @property
     def fields(self):
         """Slopes and intercepts of the predictors, and the family's own parameters."""
         several = ("predictor",) if self.family.n_predictors > 1 else ()

@@ -1,6 +1,7 @@
 """Families: densities of y given linear predictors, point by point. A new family is one file and one line here."""
 
 from smoe.families.base import Family, LinearParams, Support
+from smoe.families.binomial import Binomial
 from smoe.families.dispersed import Dispersed, DispersionParams
 from smoe.families.gamma import Gamma
 from smoe.families.inverse_gaussian import InverseGaussian
@@ -11,6 +12,7 @@ from smoe.families.student_t import StudentT
 from smoe.families.zero_inflated import ZeroInflated, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 FAMILIES = {
+    "binomial": Binomial,
     "gamma": Gamma,
     "inverse_gaussian": InverseGaussian,
     "log_normal": LogNormal,
@@ -23,6 +25,7 @@ FAMILIES = {
 
 __all__ = [
     "AlphaParams",
+    "Binomial",
     "FAMILIES",
     "Dispersed",
     "DispersionParams",

@@ -106,6 +106,8 @@ class Family(BaseEstimator):
         Whether log densities have an upper bound; else experts may collapse onto few rows, and are charged for it.
     n_predictors : int
         Number of linear predictors.
+    takes_trials : bool
+        Whether y counts successes in ``rows.trials`` trials.
     largest : float
         Predictors are kept below it in size: by default at 300, so that exponentials and the squares of these stay in
         float64.
@@ -119,6 +121,7 @@ class Family(BaseEstimator):
     units = "none"
     bounded = True
     n_predictors = 1
+    takes_trials = False
     largest = 300.0
     fields = {}
     Params = LinearParams
@@ -195,9 +198,8 @@ class Family(BaseEstimator):
             first[i] = (8 * (near[1] - near[0]) - (far[1] - far[0])) / (12 * step[i])
             second[i, i] = -(16 * (near[0] + near[1]) - (far[0] + far[1]) - 30 * here) / (12 * step[i] ** 2)
             for j in range(i):
-                corners = [value((i, a), (j, b)) for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
-                mixed = (corners[0] - corners[1] - corners[2] + corners[3]) / (4 * step[i] * step[j])
-                second[i, j] = second[j, i] = -mixed
+                mixed = [sum(a * b * value((i, a * r), (j, b * r)) for a in (-1, 1) for b in (-1, 1)) for r in (1, 2)]
+                second[i, j] = second[j, i] = (mixed[1] / 4 - 4 * mixed[0]) / (12 * step[i] * step[j])
         return first, second
 
     def information(self, rows, eta, phi, second):

@@ -34,7 +34,7 @@ class Block:
     scaling : Scaling
         The working coordinates.
     roles : Roles
-        Which columns are an offset or an exposure.
+        Which columns are an offset, an exposure or numbers of trials.
     place : slice, array of int or None
         Which rows of the source they are.
     """
@@ -67,12 +67,17 @@ class Block:
     @cached_property
     def rows(self):
         """What experts see: design, response, offset and trials."""
-        return Rows(self.expert_Z, self.y, self.offset)
+        return Rows(self.expert_Z, self.y, self.offset, self.trials)
 
     @cached_property
     def offset(self):
         """What is added to the experts' linear predictor, (m,), or None."""
         return self.roles.offset_of(self.raw.X[self.raw.rows])
+
+    @cached_property
+    def trials(self):
+        """The number of trials that y counts successes of, (m,), or None."""
+        return self.roles.trials_of(self.raw.X[self.raw.rows])
 
     @property
     def weighted(self):
@@ -123,7 +128,7 @@ class Blocks:
     scaling : Scaling
         The working coordinates.
     roles : Roles
-        Which columns are an offset or an exposure.
+        Which columns are an offset, an exposure or numbers of trials.
     """
 
     n_threads = 1
