@@ -10,7 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smoe.estimators import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+    from smoe.estimators import (
+        DenseToSparseMoERegressor,
+        MoEClassifier,
+        MoERegressor,
+        SoftmaxMoERegressor,
+        TopKMoERegressor,
+    )
     from smoe.selection import MoERegressorSelect
 
 try:
@@ -20,6 +26,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 _MODULES = {
     "DenseToSparseMoERegressor": "smoe.estimators",
+    "MoEClassifier": "smoe.estimators",
     "MoERegressor": "smoe.estimators",
     "MoERegressorSelect": "smoe.selection",
     "SoftmaxMoERegressor": "smoe.estimators",
@@ -28,6 +35,7 @@ _MODULES = {
 
 __all__ = [
     "DenseToSparseMoERegressor",
+    "MoEClassifier",
     "MoERegressor",
     "MoERegressorSelect",
     "SoftmaxMoERegressor",

@@ -79,17 +79,18 @@ class Elemental(Start):
         block, expert = task.block, task.model.expert
         n_terms, m = block.expert_Z.shape
         features = np.concatenate([block.gate_Z, block.expert_Z])
-        size = min(max(self.n_neighbors, n_terms), m)
-        rows = [self._element(features, size, min(n_terms, m), block.weight, rng) for _ in range(task.n_experts)]
+        n_rows = expert.rows_per_term * n_terms
+        size = min(max(self.n_neighbors, n_rows), m)
+        rows = [self._element(features, size, min(n_rows, m), block.weight, rng) for _ in range(task.n_experts)]
         gate = task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1)
         return MoEParams(gate, expert.from_elements(block.rows, block.weight, np.array(rows)))
 
-    def _element(self, features, size, n_terms, weight, rng):
+    def _element(self, features, size, n_rows, weight, rng):
         centre = _draw(weight, rng)
         distance = ((features - features[:, [centre]]) ** 2).sum(axis=0)
         # Equal distances must not be told apart by rounding: in single precision they are ties, which row order breaks.
         neighbours = np.sort(np.argsort(distance.astype(np.float32), kind="stable")[:size])
-        return rng.choice(neighbours, n_terms, replace=False)
+        return rng.choice(neighbours, n_rows, replace=False)
 
 
 class KMeans(Start):

@@ -73,8 +73,10 @@ def from_fit(path):
 class MixtureEstimator(BaseEstimator):
     """Fits a mixture of experts as its settings say, keeps what the fit leaves in ``fitted_``, and asks that.
 
-    Subclasses have the settings of `smoe.MoERegressor`.
+    Subclasses have the settings of `smoe.MoERegressor`, as far as they make sense for their responses.
     """
+
+    response_kind = "numbers"
 
     params_, gate_, expert_, penalties_ = map(from_fit, ("params", "model.gate", "model.expert", "model.penalties"))
     gate_columns_, expert_columns_, roles_ = map(from_fit, ("gate_columns", "expert_columns", "roles"))
@@ -84,13 +86,9 @@ class MixtureEstimator(BaseEstimator):
     converged_, status_, score_norm_ = map(from_fit, ("converged", "status", "score_norm"))
     solver_, starts_, n_iter_, trace_ = map(from_fit, ("solver", "starts", "n_iter", "trace"))
 
-    predict = of_fit(FittedMixture.predict)
     predict_distribution = of_fit(FittedMixture.predict_distribution)
-    predict_quantiles = of_fit(FittedMixture.predict_quantiles)
-    predict_interval = of_fit(FittedMixture.predict_interval)
     gate_proba = of_fit(FittedMixture.gate_proba)
     responsibilities = of_fit(FittedMixture.responsibilities)
-    expert_predict = of_fit(FittedMixture.expert_predict)
     predict_expert = of_fit(FittedMixture.predict_expert)
     expert_load = of_fit(FittedMixture.expert_load)
     expert_profile = of_fit(FittedMixture.expert_profile)
@@ -105,7 +103,6 @@ class MixtureEstimator(BaseEstimator):
 
     covariance = of_fit(estimates.covariance)
     delta_method = of_fit(estimates.delta_method)
-    mean_interval = of_fit(estimates.mean_interval)
     wald_test = of_fit(estimates.wald_test)
     conf_int = of_fit(estimates.conf_int)
     summary = of_fit(estimates.summary)
@@ -193,17 +190,17 @@ class MixtureEstimator(BaseEstimator):
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
         original, response = X, _name_of(y)
-        X, y, weight = self._validated(X, y, sample_weight)
+        expert = self._resolved_expert(y)
+        X, y, weight = self._validated(X, y, sample_weight, expert)
         columns = Columns.of(self)
         roles, chosen = self._chosen(original, columns)
-        model = self._resolved_model()
+        model = self._resolved_model(expert, y, weight)
         solver = self._resolved_solver(model.gate)
         solver.check()
         check_n_jobs(self.n_jobs)
         start = self._resolved_start(model, *map(len, chosen.values()))
         roles.check(X, columns.named())
-        model.expert.check_response(y)
-        model = model._replace(expert=model.expert.bind(y))
+        expert.check_response(y)
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": may_count_rows(weight), **chosen}
         return self._climb(model, ArraySource(X, y, weight), roles, start, known), len(X)
@@ -221,15 +218,19 @@ class MixtureEstimator(BaseEstimator):
         self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
         return scaling
 
-    def _validated(self, X, y, sample_weight):
+    def _validated(self, X, y, sample_weight, expert):
         """Return X, y and weights without rows of weight zero."""
-        X, y = check_rows(self, X, y, ensure_min_samples=2)
-        weight = check_weights(sample_weight, len(y))
+        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2)
+        weight = self._weights(check_weights(sample_weight, len(y)), y, expert)
         used = weight > 0
         if not used.all():
             X, y, weight = X[used], y[used], weight[used]
         check_experts(self.n_experts, len(y))
         return X, y, weight
+
+    def _weights(self, weight, y, expert):
+        """Return the weights of the rows from those that users give."""
+        return weight
 
     def _chosen(self, X, columns):
         """Return the roles of columns, and the columns of the gate and of the experts."""
@@ -241,18 +242,22 @@ class MixtureEstimator(BaseEstimator):
             for side, choice in choices.items()
         }
 
-    def _resolved_model(self):
-        """Make objects of names."""
-        gate, expert = resolve(self.gate, GATES, Gate, "gate"), resolve_expert(self.expert)
-        if self.variance_floor is not None:
-            if "variance_floor" not in expert.get_params():
-                raise ValueError(f"variance_floor={self.variance_floor!r}: {expert.name} has no variance.")
-            expert.set_params(variance_floor=self.variance_floor)
+    def _resolved_expert(self, y):
+        """Make experts of a name, that know what they must know of the response."""
+        expert = resolve_expert(self.expert)
         expert.check()
-        gate.check(self.n_experts)
-        return MixtureOfExperts(gate, expert, self._resolved_penalties(gate))
+        if (expert.support.kind == "classes") != (self.response_kind == "classes"):
+            which = "MoEClassifier" if expert.support.kind == "classes" else "MoERegressor"
+            raise ValueError(f"expert={self.expert!r} is for {which}, not for {type(self).__name__}.")
+        return expert if y is None else expert.bind(y)
 
-    def _resolved_penalties(self, gate):
+    def _resolved_model(self, expert, y, weight):
+        """Make objects of the other names."""
+        gate = resolve(self.gate, GATES, Gate, "gate")
+        gate.check(self.n_experts)
+        return MixtureOfExperts(gate, expert, self._resolved_penalties(gate, expert, y, weight))
+
+    def _resolved_penalties(self, gate, expert, y, weight):
         chosen = [] if self.penalty is None else self.penalty
         chosen = chosen if isinstance(chosen, list | tuple) else [chosen]
         penalties = tuple(resolve(choice, PENALTIES, Penalty, "penalty") for choice in chosen)

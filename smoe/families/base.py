@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from smoe.validation import check_response
+
 __all__ = ["Family", "LinearParams", "Support"]
 
 _STEP = 1e-3  # of differences of five points
@@ -89,6 +91,14 @@ class Family(BaseEstimator):
         Its own parameters.
     Params : type
         Named tuple of ``coef``, ``intercept`` and its own parameters, in this order.
+    axes : tuple of str
+        Axes of ``coef`` and ``intercept`` besides those of experts and features: ("predictor",) if there are several.
+    classes : array-like or None
+        Labels of the codes that it sees in place of classes.
+    axis_labels : dict of str to list of str
+        What the places along such an axis are called; numbers if it is not there.
+    rows_per_term : int
+        Rows for each coefficient that starts take a first line through.
     """
 
     support = Support()
@@ -96,6 +106,14 @@ class Family(BaseEstimator):
     n_predictors = 1
     fields = {}
     Params = LinearParams
+    classes = None
+    axis_labels = {}
+    rows_per_term = 1
+
+    @property
+    def axes(self):
+        """The axis of predictors, if there are several."""
+        return ("predictor",) if self.n_predictors > 1 else ()
 
     @property
     def name(self):
@@ -106,7 +124,15 @@ class Family(BaseEstimator):
         """Raise ValueError or TypeError for settings that make no sense."""
 
     def bind(self, y):
-        """Return the family that knows what it must know of the response: itself."""
+        """Return the family that knows what it must know of the response as users pass it: itself."""
+        return self
+
+    def read(self, y):
+        """Return the response as floats."""
+        return check_response(y)
+
+    def coded(self):
+        """Return the family for the responses that ``read`` returns: itself, unless users' are others."""
         return self
 
     def start(self):
@@ -118,12 +144,16 @@ class Family(BaseEstimator):
         raise self._missing("log_prob")
 
     def link(self, rows):
-        """Return a rough predictor (m,) of each response, for starts."""
+        """Return a rough predictor (m,) of each response, for starts; or one of each predictor, (n_predictors, m)."""
         raise self._missing("link")
 
     def mean(self, rows, eta, phi):
         """Return the means of y."""
         raise self._missing("mean")
+
+    def residual(self, rows, eta, phi):
+        """Return by what rows of one expert may be told apart where it is split in two: distances from the means."""
+        return rows.y - self.mean(rows, eta, phi)
 
     def variance(self, rows, eta, phi):
         """Return the variances of y."""
