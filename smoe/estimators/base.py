@@ -280,7 +280,8 @@ class MixtureEstimator(BaseEstimator):
             if _alike(previous.params, model.init_params(self.n_experts, n_gate_features, n_expert_features)):
                 start = FromParams(previous.params)
         if isinstance(self.n_init, str) and self.n_init == "auto":
-            return start, start.n_proposals(self.n_experts)
+            alone = self.n_experts == 1 and model.expert.concave
+            return start, 1 if alone else start.n_proposals(self.n_experts)
         check_number(self.n_init, "n_init", 1, integer=True)
         return start, self.n_init
 

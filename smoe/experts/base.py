@@ -59,6 +59,8 @@ class Expert(BaseEstimator):
         Labels of the codes that it sees in place of classes, in their order.
     axis_labels : dict of str to list of str
         What the places along an axis of its own are called; numbers if it is not there.
+    concave : bool
+        Whether one expert has one maximum, so that one start is enough.
     rows_per_term : int
         Rows for each coefficient that starts fit an expert to.
     exact_m_step : bool
@@ -83,6 +85,7 @@ class Expert(BaseEstimator):
     slow_fields = ("intercept",)
     linear = False
     classes = None
+    concave = False
     axis_labels = {}
     rows_per_term = 1
     exact_m_step = True

@@ -84,6 +84,11 @@ class LinearExpert(Expert):
         return {**lines, **self.family.fields}
 
     @property
+    def concave(self):
+        """Whether one expert has one maximum."""
+        return self.family.concave
+
+    @property
     def classes(self):
         """Labels of the codes that the family sees, or None."""
         return None if self.family.classes is None else np.asarray(self.family.classes)

@@ -97,6 +97,8 @@ class Family(BaseEstimator):
         Labels of the codes that it sees in place of classes.
     axis_labels : dict of str to list of str
         What the places along such an axis are called; numbers if it is not there.
+    concave : bool
+        Whether the log density is concave in all parameters at once: one expert then needs one start.
     rows_per_term : int
         Rows for each coefficient that starts take a first line through.
     """
@@ -107,6 +109,7 @@ class Family(BaseEstimator):
     fields = {}
     Params = LinearParams
     classes = None
+    concave = False
     axis_labels = {}
     rows_per_term = 1
 

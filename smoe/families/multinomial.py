@@ -108,6 +108,7 @@ class Multinomial(ClassFamily):
     """
 
     axes = ("predictor",)
+    concave = True
 
     @property
     def n_predictors(self):

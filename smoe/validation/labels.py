@@ -20,9 +20,13 @@ def check_labels(y):
         More than one column, missing labels, labels of several kinds, or numbers that are no labels.
     """
     refuse_masked(y, "y")
-    if np.ndim(y) == 0 or np.ndim(y) > 1 and np.shape(y)[1:] != (1,):
-        raise ValueError(f"one class per row is modelled: y must have shape (n_samples,), got {np.shape(y)}.")
-    labels = column_or_1d(y, warn=True)
+    try:
+        labels = np.asarray(y)
+    except ValueError:  # lists of several lengths
+        raise ValueError("y must have shape (n_samples,), one label per row; its entries differ in length.") from None
+    if labels.ndim == 0 or labels.ndim > 1 and labels.shape[1:] != (1,):
+        raise ValueError(f"one class per row is modelled: y must have shape (n_samples,), got {labels.shape}.")
+    labels = column_or_1d(labels, warn=True)
     if labels.dtype == object:
         _refuse_missing(labels)
     elif labels.dtype.kind == "f" and not np.isfinite(labels).all():
