@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         SoftmaxMoERegressor,
         TopKMoERegressor,
     )
-    from smoe.selection import MoERegressorSelect
+    from smoe.selection import MoEClassifierSelect, MoERegressorSelect
 
 try:
     __version__ = version("smoe")
@@ -27,6 +27,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 _MODULES = {
     "DenseToSparseMoERegressor": "smoe.estimators",
     "MoEClassifier": "smoe.estimators",
+    "MoEClassifierSelect": "smoe.selection",
     "MoERegressor": "smoe.estimators",
     "MoERegressorSelect": "smoe.selection",
     "SoftmaxMoERegressor": "smoe.estimators",
@@ -36,6 +37,7 @@ _MODULES = {
 __all__ = [
     "DenseToSparseMoERegressor",
     "MoEClassifier",
+    "MoEClassifierSelect",
     "MoERegressor",
     "MoERegressorSelect",
     "SoftmaxMoERegressor",

@@ -239,7 +239,8 @@ class FittedMixture:
         Returns
         -------
         mean : ndarray of shape (n_samples,)
-            Of classes the most likely one. Or the quantiles, (n_samples,) or (n_samples, n_q), or the interval, (n_samples, 2).
+            Of classes the most likely one. Or the quantiles, (n_samples,) or (n_samples, n_q), or the interval,
+            (n_samples, 2).
         std : ndarray of shape (n_samples,)
             Only with ``return_std``.
 
@@ -279,13 +280,17 @@ class FittedMixture:
 
     def expert_predict_proba(self, X):
         """Return the probabilities of the classes under each expert, (n_samples, n_experts, n_classes)."""
-        found = self._classes(X)._blocks.map(lambda b, p: self.model.expert.class_log_proba(b.rows, p.expert), self.params)
-        return np.exp(np.moveaxis(found, -1, 0))
+        self._refuse_numbers()
+        log_proba = self.blocks(X).map(lambda b, p: self.model.expert.class_log_proba(b.rows, p.expert), self.params)
+        return np.exp(np.moveaxis(log_proba, -1, 0))
 
     def _classes(self, X):
+        self._refuse_numbers()
+        return self._distribution(X)
+
+    def _refuse_numbers(self):
         if (kind := self.model.expert.support.kind) != "classes":
             raise ValueError(f"probabilities of classes need a classifier; this family's responses are {kind}.")
-        return self._distribution(X)
 
     def predict_distribution(self, X):
         """Return the distributions of y given x, one for each row.

@@ -120,8 +120,8 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     y : array-like of shape (n_samples,)
         The data of the fit, or better others.
     random_state : int, Generator, RandomState or None, default=None
-        Draws the randomised residuals of families of whole numbers and of classes: with the same seed the same residuals, row by row.
-        Other families need none.
+        Draws the randomised residuals of families of whole numbers and of classes: with the same seed the same
+        residuals, row by row. Other families need none.
     sample_weight : array-like of shape (n_samples,), default=None
         Non-negative weights, which count rows in ``load``; rows of weight zero are left out. Whether an expert is empty
         and whether the gate separates is judged on distinct rows, as in the certificate. Residuals and their tests are

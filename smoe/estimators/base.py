@@ -7,7 +7,7 @@ from functools import wraps
 from operator import attrgetter
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe import criteria
@@ -284,6 +284,12 @@ class MixtureEstimator(BaseEstimator):
             return start, 1 if alone else start.n_proposals(self.n_experts)
         check_number(self.n_init, "n_init", 1, integer=True)
         return start, self.n_init
+
+
+def rows_of(estimator, X, y):
+    """Return X and y as a fit of the estimator would see them, and its experts, which know the response."""
+    expert = estimator._resolved_expert(y)
+    return *check_rows(clone(estimator), X, y, expert.read, ensure_min_samples=2), expert
 
 
 def _alike(params, wanted):

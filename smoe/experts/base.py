@@ -99,16 +99,16 @@ class Expert(BaseEstimator):
         """Raise ValueError or TypeError for settings that make no sense."""
 
     def bind(self, y):
-        """Return the family that knows what it must know of the response as users pass it, such as its classes: itself."""
+        """Return the family that knows what it must of the response as users pass it, such as its classes: itself."""
         return self
 
     def read(self, y):
         """Return the response as fits see it, floats."""
         return check_response(y)
 
-    def coded(self):
-        """Return the family for the responses that ``read`` returns: itself, unless users' are others."""
-        return self
+    def write(self, y):
+        """Return responses (m,) or (q, m) as users pass them: what undoes ``read``."""
+        return np.asarray(y).T
 
     def check_response(self, y):
         """Raise ValueError unless every response lies in the support."""

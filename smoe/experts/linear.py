@@ -14,7 +14,6 @@ from smoe.params import chart_of, fold, unflatten
 
 __all__ = ["LinearExpert"]
 
-_LARGEST = 300.0  # of a predictor: its exponential and the squares of that stay in float64
 _ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
 
 
@@ -31,7 +30,7 @@ class LinearExpert(Expert):
 
     .. math:: f_i(y|x) = f(y;\; \eta_i, \phi_i), \qquad \eta_i = a_i^\top x + b_i + \text{offset}
 
-    with a `smoe.families.Family` f. Predictors are kept within 300 in size.
+    with a `smoe.families.Family` f. Predictors are kept within ``family.largest`` in size.
 
     Parameters
     ----------
@@ -118,9 +117,9 @@ class LinearExpert(Expert):
         """Return the response as the family sees it."""
         return self.family.read(y)
 
-    def coded(self):
-        """Return the experts for the responses that ``read`` returns."""
-        return type(self)(self.family.coded())
+    def write(self, y):
+        """Return responses as users pass them."""
+        return self.family.write(y)
 
     def init_params(self, n_experts, n_features):
         """Return flat predictors of zero, and the family's own parameters where they begin."""
@@ -151,7 +150,8 @@ class LinearExpert(Expert):
         flat = predictors(np.ascontiguousarray(coef).reshape(-1, d), np.ascontiguousarray(intercept).ravel(), rows.Z)
         if rows.offset is not None:
             flat = flat + rows.offset
-        eta = np.clip(flat, -_LARGEST, _LARGEST).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        most = self.family.largest
+        eta = np.clip(flat, -most, most).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
         return eta, [np.reshape(field, (-1, 1)) if np.ndim(field) else np.asarray(field) for field in own]
 
     def log_prob(self, rows, params):

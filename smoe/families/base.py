@@ -93,6 +93,8 @@ class Family(BaseEstimator):
         Named tuple of ``coef``, ``intercept`` and its own parameters, in this order.
     axes : tuple of str
         Axes of ``coef`` and ``intercept`` besides those of experts and features: ("predictor",) if there are several.
+    largest : float
+        Predictors are kept within it in size: their exponential and the squares of that stay in float64.
     classes : array-like or None
         Labels of the codes that it sees in place of classes.
     axis_labels : dict of str to list of str
@@ -108,6 +110,7 @@ class Family(BaseEstimator):
     n_predictors = 1
     fields = {}
     Params = LinearParams
+    largest = 300.0
     classes = None
     concave = False
     axis_labels = {}
@@ -134,9 +137,9 @@ class Family(BaseEstimator):
         """Return the response as floats."""
         return check_response(y)
 
-    def coded(self):
-        """Return the family for the responses that ``read`` returns: itself, unless users' are others."""
-        return self
+    def write(self, y):
+        """Return responses (m,) or (q, m) as users pass them: what undoes ``read``."""
+        return np.asarray(y).T
 
     def start(self):
         """Return where its own parameters begin, a list of numbers."""

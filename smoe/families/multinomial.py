@@ -3,7 +3,7 @@
 import numpy as np
 
 from smoe.families.base import Family, Support
-from smoe.validation import check_labels, codes_of, find_classes
+from smoe.validation import codes_of, find_classes
 
 __all__ = ["ClassFamily", "Multinomial"]
 
@@ -20,6 +20,7 @@ class ClassFamily(Family):
     """
 
     support = Support(kind="classes")
+    largest = 1e150  # log probabilities do not underflow
     rows_per_term = 10  # few rows of classes define no line
 
     def __init__(self, classes=None):
@@ -48,9 +49,9 @@ class ClassFamily(Family):
         """Return the codes of labels."""
         return codes_of(y, self.labels)
 
-    def coded(self):
-        """Return the family for codes in place of labels."""
-        return type(self)(np.arange(self.n_classes))
+    def write(self, y):
+        """Return the labels of codes."""
+        return self.labels[_codes(y)]
 
     def class_log_proba(self, eta, phi):
         """Return the log probabilities of all classes, (n_classes, n_experts, m)."""
