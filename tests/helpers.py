@@ -19,7 +19,7 @@ from smoe.rows import ArraySource, Blocks, Scaling
 SMOOTH = [name for name in GATES if GATES[name]().smooth]
 INFORMED = [name for name in SMOOTH if hasattr(GATES[name](), "information")]
 BATTERY = [*EXPERTS, *FAMILIES]  # families that are tested: those of smoe, and some that only tests have
-OTHERS = [("softmax", name) for name in FAMILIES if name != "multinomial"]  # means of classes are not numbers
+OTHERS = [("softmax", name) for name in FAMILIES]
 # Every gate with one family, every family with one gate: gates and families do not know each other.
 WITH_SOFTMAX = [("softmax", name) for name in EXPERTS if name != "gaussian"]
 PAIRS = [(gate, "gaussian") for gate in GATES] + WITH_SOFTMAX
@@ -28,8 +28,9 @@ SMOOTH_PAIRS = [(gate, "gaussian") for gate in INFORMED] + WITH_SOFTMAX + OTHERS
 
 
 def expert_of(name):
-    """A family of smoe or of the tests."""
-    return EXPERTS[name]() if name in EXPERTS else FAMILIES[name]()
+    """A family of smoe or of the tests, that of classes with three of them."""
+    expert = EXPERTS[name]() if name in EXPERTS else FAMILIES[name]()
+    return expert.bind(np.arange(3)) if expert.support.kind == "classes" else expert
 
 
 def lower_of(family):
