@@ -94,6 +94,9 @@ class Multinomial(ClassFamily):
 
     References
     ----------
+    Bohning, D. (1992). Multinomial logistic regression algorithm. Annals of the Institute of Statistical Mathematics
+    44, 197-200.
+
     Nguyen, H., Nguyen, T., Nguyen, K. and Ho, N. (2023). A general theory for softmax gating multinomial logistic
     mixture of experts. arXiv:2310.14188.
 
@@ -135,6 +138,11 @@ class Multinomial(ClassFamily):
     def derivatives(self, rows, eta, phi):
         hit = _hits(rows.y, self.n_classes)[:-1, None]
         return self._jet(hit, eta, phi)
+
+    def information(self, rows, eta, phi, second):
+        """Return the mean of the second derivatives and Bohning's bound of them: steps then never fall."""
+        bound = 0.5 * (np.eye(len(second)) - 1.0 / self.n_classes)
+        return 0.5 * (second + bound[:, :, None, None])
 
     def expected(self, rows, eta, phi, shares):
         value = np.tensordot(shares, self.class_log_proba(eta, phi), 1)

@@ -85,6 +85,6 @@ def codes_of(y, classes):
     found = [place.get(label, -1) for label in labels.tolist()]
     codes = np.array(found, dtype=float)
     if np.any(codes < 0):
-        first = labels[int(np.argmax(codes < 0))]
+        first = labels.tolist()[int(np.argmax(codes < 0))]
         raise ValueError(f"y holds {first!r}, which is none of the classes of the fit, {classes.tolist()}.")
     return codes
