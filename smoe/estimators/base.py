@@ -184,7 +184,7 @@ class MixtureEstimator(BaseEstimator):
         """
         with _all_or_nothing(self):
             scaling, n_rows = self._fit(X, y, sample_weight)
-        _warn(self.fitted_, scaling, n_rows)
+        _warn(self.fitted_, scaling, n_rows, getattr(self, "class_weight", None) is None)
         return self
 
     def _fit(self, X, y, sample_weight):
@@ -318,8 +318,8 @@ def _name_of(y):
     return next((name for name in names if isinstance(name, str)), None)
 
 
-def _warn(fit, scaling, n_rows):
-    """Warn of aliased columns, of weights that count no rows, of a fit without certificate."""
+def _warn(fit, scaling, n_rows, users):
+    """Warn of aliased columns, of users' weights that count no rows, of a fit without certificate."""
     names = np.arange(fit.columns.count) if fit.columns.names is None else fit.columns.names
     sides = ("gate", fit.gate_columns, scaling.gate.kept), ("expert", fit.expert_columns, scaling.expert.kept)
     for side, columns, kept in sides:
@@ -329,7 +329,7 @@ def _warn(fit, scaling, n_rows):
                 f"{side} coefficients are not identified and set to zero"
             )
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
-    if not fit.counts_rows:
+    if users and not fit.counts_rows:
         message = (
             f"sample_weight counts rows, and these weights, which add up to {fit.n_rows:.6g} on {n_rows} "
             "rows, cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "
