@@ -18,14 +18,6 @@ __all__ = [
     "plot_residuals",
     "plot_rootogram",
 ]
-    "plot_calibration",
-    "plot_diagnostics",
-    "plot_expert_load",
-    "plot_pit",
-    "plot_residual_qq",
-    "plot_residuals",
-    "plot_rootogram",
-]
 
 _DATA, _OTHER, _MODEL, _BAND = "#0072B2", "#E69F00", "0.15", "0.85"
 _POINTS = 4000  # that are drawn; more make heavy files and black clouds
