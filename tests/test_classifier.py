@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from helpers import for_check, quietly
 from smoe import MoEClassifier, MoEClassifierSelect, MoERegressor
+from smoe.datasets import load_health
 from smoe.diagnostics import calibration
 from smoe.families import Multinomial, Poisson
 from smoe.gates import TopKGate
@@ -58,6 +59,19 @@ def without_a_class():
     x = rng.normal(size=300)
     scores = np.c_[0.8 * x, 0 * x, -0.5 + 0 * x] + rng.gumbel(size=(300, 3))
     return x[:, None], np.array(list("abc"))[np.argmax(scores, 1)]
+
+
+def test_known_maxima():
+    """The numbers are those of two other programs."""
+    X, y = load_health(as_frame=True, return_X_y=True)
+    X = X.assign(visits=np.log1p(X.visits))
+    columns = {"gate_features": ["school"], "expert_features": ["conditions", "visits"]}
+    for k, loglik in ((1, -2525.33727674), (2, -2455.95028463)):
+        for state in range(2):
+            model = MoEClassifier(k, pull=0.0, random_state=state, n_init=10, **columns).fit(X, y)
+            assert model.converged_ and model.loglik_ == pytest.approx(loglik, abs=1e-6)
+    slope = np.abs(model.gate_coef_).max()
+    assert slope == pytest.approx(0.231151561, abs=1e-5)
 
 
 def test_one_expert_is_logistic_regression(data):
