@@ -2,9 +2,9 @@
 Classes: who says that their health is poor?
 ============================================
 
-`smoe.MoEClassifier` is for classes: experts are (multinomial) logistic regressions. Here 4,406 Americans of 66 years and
-more rate their health as poor, average or excellent. How the rating depends on chronic conditions and on visits to a
-physician is not the same for everyone, and the years at school tell whose answers follow which pattern.
+`smoe.MoEClassifier` is for classes: experts are (multinomial) logistic regressions. Here 4,406 Americans of 66 years
+and more rate their health as poor, average or excellent. How the rating depends on chronic conditions and on visits to
+a physician is not the same for everyone, and the years at school tell whose answers follow which pattern.
 """
 
 import matplotlib.pyplot as plt
@@ -34,9 +34,9 @@ one, model = selection.estimators_[:2]
 print(model.summary())
 
 # %%
-# Left: the probabilities of the ratings as conditions add up, for people with 6 visits; below, the two experts that are
-# mixed, and how the years at school mix them. Right: do ratings occur as often as the model says? Points on the line say
-# so; bars are two standard deviations.
+# Left: the probabilities of the ratings as conditions add up, for people with 6 visits. The lines are what each expert
+# says of "poor", and the legend how the years at school mix the two. Right: do ratings occur as often as the model
+# says? Points on the line say so; bars are two standard deviations.
 grid = np.linspace(0, 6, 61)
 figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
 colours = dict(zip(model.classes_, ("0.8", "#56B4E9", "#D55E00"), strict=True))
@@ -49,7 +49,7 @@ for axis, school in zip(axes, (4, 16), strict=False):
         poor = model.expert_predict_proba(at)[:, k, list(model.classes_).index("poor")]
         axis.plot(grid, poor, "k", ls=style, lw=1.3, label=f"poor, expert {k} ({model.gate_proba(at)[0, k]:.0%})")
     axis.set(title=f"{school} years at school", xlabel="chronic conditions", xlim=(0, 6), ylim=(0, 1))
-    axis.legend(fontsize="small", loc="upper right", framealpha=0.9)
+    axis.legend(fontsize="small", loc="upper left", framealpha=0.9)
 axes[0].set_ylabel("probability")
 plot_calibration(calibration(model, X, y), ax=axes[2])
 plt.show()
