@@ -18,7 +18,8 @@ __all__ = ["applies", "climb", "climbs", "curvature", "pairs", "statistics", "wi
 
 def pairs(model):
     """Whether the model's pass is fused for few features."""
-    return type(model.gate) is SoftmaxGate and type(model.expert) is GaussianExpert
+    expert = model.expert
+    return type(model.gate) is SoftmaxGate and type(expert) is GaussianExpert and expert.variances == "own"
 
 
 def climbs(model, block):

@@ -29,6 +29,7 @@ __all__ = [
 
 
 _NEAREST = 1e-13  # relative distance from a bound at which a value counts as on it
+_ON_ROOT = 1e-12  # a square below it is on the bound
 _LARGEST_LOG = 100.0  # a trial step may go far, its derivatives must not overflow
 
 
@@ -268,12 +269,12 @@ class Chart:
         return unflatten(flat, self.like)
 
     def signs(self, theta):
-        """Return -1 where a root is negative, which ``slope`` takes for positive, else 1; None without roots."""
+        """Return -1 where a coordinate falls as its value grows, which ``slope`` takes for growing, else 1, or None."""
         out = None
         for bounds in self._maps:
-            if isinstance(bounds, _Roots):
-                out = np.ones(len(theta))
-                out[bounds.at] = np.where(theta[bounds.at] < 0, -1.0, 1.0)
+            if isinstance(bounds, _Roots | _Arcs):
+                out = np.ones(len(theta)) if out is None else out
+                out[bounds.at] = bounds.sign((theta * self._unit)[bounds.at])
         return out
 
     def slope(self, params):
@@ -293,6 +294,18 @@ class Chart:
         """Chain rule for an expected information in flat order, or for one at a stationary point."""
         slope = self.slope(params)
         return information[self._where[:, None], self._where] * (slope[:, None] * slope)
+
+    def uphill_information(self, information, score, params):
+        """Return the same for a step that climbs: it ends on a bound that may be attained, where the score leads there.
+
+        Without what the square root adds, such steps would go past the bound for ever.
+        """
+        out = self.information(information, params)
+        for bounds in self._maps:
+            if isinstance(bounds, _Roots | _Arcs):
+                i, score_here, values = bounds.at, self._free_entries(score), self._free_entries(params)
+                out[i, i] += np.maximum(-score_here[i] * bounds.bend(values[i]), 0.0) * self._unit[i] ** 2
+        return out
 
     def hessian(self, information, score, params):
         """Chain rule for a negative second derivative in flat order."""
@@ -346,12 +359,9 @@ def _maps(lower, upper, attained, free):
         return []
     on = np.zeros(len(lower), dtype=bool) if attained is None else attained[free] & bounded
     both = np.zeros(len(lower), dtype=bool) if upper is None else np.isfinite(upper) & bounded
-    kinds = (_Logs, bounded & ~on & ~both), (_Roots, on & ~both), (_LogOdds, both)
-    return [
-        kind(np.flatnonzero(mask), lower[mask], upper[mask] if kind is _LogOdds else None)
-        for kind, mask in kinds
-        if mask.any()
-    ]
+    kinds = (_Logs, ~on & ~both), (_Roots, on & ~both), (_LogOdds, ~on & both), (_Arcs, on & both)
+    found = [(kind, np.flatnonzero(bounded & mask)) for kind, mask in kinds]
+    return [kind(at, lower[at], None if upper is None else upper[at]) for kind, at in found if len(at)]
 
 
 class _Logs(NamedTuple):
@@ -384,13 +394,45 @@ class _Roots(NamedTuple):
         return np.sqrt(np.maximum(values - self.lower, 0.0))
 
     def unpack(self, theta):
-        return self.lower + theta**2
+        square = theta**2
+        return self.lower + np.where(square < _ON_ROOT, 0.0, square)
 
     def slope(self, values):
         return 2.0 * self.pack(values)
 
     def bend(self, values):
         return np.full(len(values), 2.0)
+
+    def sign(self, theta):
+        return np.where(theta < 0, -1.0, 1.0)
+
+
+class _Arcs(NamedTuple):
+    """Values between two bounds that may lie on the lower one, by the arc whose squared sine is their share."""
+
+    at: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def _share(self, values):
+        return np.clip((values - self.lower) / (self.upper - self.lower), 0.0, 1.0 - _NEAREST)
+
+    def pack(self, values):
+        return np.arcsin(np.sqrt(self._share(values)))
+
+    def unpack(self, theta):
+        square = np.sin(theta) ** 2
+        return self.lower + (self.upper - self.lower) * np.where(square < _ON_ROOT, 0.0, square)
+
+    def slope(self, values):
+        share = self._share(values)
+        return 2.0 * (self.upper - self.lower) * np.sqrt(share * (1.0 - share))
+
+    def bend(self, values):
+        return 2.0 * (self.upper - self.lower) * (1.0 - 2.0 * self._share(values))
+
+    def sign(self, theta):
+        return np.where(np.sin(2.0 * theta) < 0, -1.0, 1.0)
 
 
 class _LogOdds(NamedTuple):

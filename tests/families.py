@@ -280,9 +280,3 @@ class VectorNormalExpert(Expert):
         row = np.arange(len(label))
         noise = np.linalg.cholesky(params.cov)[label] @ rng.normal(size=(len(label), params.cov.shape[1], 1))
         return (self.mean(rows, params)[label, :, row] + noise[..., 0]).T
-
-
-FAMILIES = {
-    "negative_binomial": NegativeBinomialExpert,
-    "gamma": GammaExpert,
-}

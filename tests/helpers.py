@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 import naive
-from families import FAMILIES
 from smoe import MoERegressor
 from smoe.experts import EXPERTS
 from smoe.features import Rows, design
@@ -16,20 +15,30 @@ from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.rows import ArraySource, Blocks, Scaling
 
+
+def _one_of_each(registry):
+    """One family of each shape: to mixtures and solvers all that have the same kinds of parameters look alike."""
+    shapes = {}
+    for name in registry:
+        expert = registry[name]()
+        kinds = tuple(str((field.axes, field.lower > 0, field.attained)) for field in expert.fields.values())
+        shapes.setdefault((expert.exact_m_step, expert.units, kinds), name)
+    return list(shapes.values())
+
+
 SMOOTH = [name for name in GATES if GATES[name]().smooth]
 INFORMED = [name for name in SMOOTH if hasattr(GATES[name](), "information")]
-BATTERY = [*EXPERTS, *FAMILIES]  # families that are tested: those of smoe, and some that only tests have
-OTHERS = [("softmax", name) for name in FAMILIES]
+BATTERY = [*EXPERTS]  # families that are tested
 # Every gate with one family, every family with one gate: gates and families do not know each other.
-WITH_SOFTMAX = [("softmax", name) for name in EXPERTS if name != "gaussian"]
+WITH_SOFTMAX = [("softmax", name) for name in _one_of_each(EXPERTS) if name != "gaussian"]
 PAIRS = [(gate, "gaussian") for gate in GATES] + WITH_SOFTMAX
-ALL_PAIRS = PAIRS + OTHERS
-SMOOTH_PAIRS = [(gate, "gaussian") for gate in INFORMED] + WITH_SOFTMAX + OTHERS
+
+SMOOTH_PAIRS = [(gate, "gaussian") for gate in INFORMED] + WITH_SOFTMAX
 
 
 def expert_of(name):
-    """A family of smoe or of the tests, that of classes with three of them."""
-    expert = EXPERTS[name]() if name in EXPERTS else FAMILIES[name]()
+    """A family, that of classes with three of them."""
+    expert = EXPERTS[name]()
     return expert.bind(np.arange(3)) if expert.support.kind == "classes" else expert
 
 

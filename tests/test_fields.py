@@ -105,23 +105,24 @@ def test_a_bound_may_be_attained(part):
     assert check_part(part._replace(scale=0.0), part, fields, "p").scale == 0.0
 
 
-class Four(NamedTuple):
+class Five(NamedTuple):
     free: np.ndarray
     above: np.ndarray
     at_least: np.ndarray
     between: np.ndarray
+    share: np.ndarray
 
 
-def four_chart(params):
-    lower = np.tile([-np.inf, 0.5, 1.0, -1.0], 2)
-    upper = np.tile([np.inf, np.inf, np.inf, 3.0], 2)
-    attained = np.tile([False, False, True, False], 2)
-    return Chart(params, np.ones(8, dtype=bool), lower, np.tile([2.0, 1.0, 1.0, 1.0], 2), upper, attained)
+def five_chart(params):
+    lower = np.tile([-np.inf, 0.5, 1.0, -1.0, -1.0], 2)
+    upper = np.tile([np.inf, np.inf, np.inf, 3.0, 3.0], 2)
+    attained = np.tile([False, False, True, False, True], 2)
+    return Chart(params, np.ones(10, dtype=bool), lower, np.tile([2.0, 1.0, 1.0, 1.0, 0.5], 2), upper, attained)
 
 
-def four(rng):
-    free, above, at_least, between = rng.uniform(0.1, 1.9, (4, 2))
-    return Four(free, 0.5 + above, 1.0 + at_least, between)
+def five(rng):
+    free, above, at_least, between, share = rng.uniform(0.1, 1.9, (5, 2))
+    return Five(free, 0.5 + above, 1.0 + at_least, between, -1.0 + share)
 
 
 def value(params):
@@ -130,25 +131,26 @@ def value(params):
 
 
 def test_coordinates_without_bounds_and_back(rng):
-    params = four(rng)
-    chart = four_chart(params)
+    params = five(rng)
+    chart = five_chart(params)
     assert_close(chart.unpack(chart.pack(params)), params)
-    wild = chart.unpack(5.0 * rng.normal(size=8))
+    wild = chart.unpack(5.0 * rng.normal(size=10))
+    assert np.all((wild.share >= -1.0) & (wild.share <= 3.0))
     assert np.all(wild.above > 0.5) and np.all(wild.at_least >= 1.0) and np.all(np.abs(wild.between - 1.0) <= 2.0)
 
 
 def test_the_chain_rule_of_all_kinds_of_bounds(rng):
-    params = four(rng)
-    chart, theta = four_chart(params), four_chart(params).pack(params)
-    theta[2] *= -1.0  # a root is the same on either side of zero
+    params = five(rng)
+    chart, theta = five_chart(params), five_chart(params).pack(params)
+    theta[[2, 4]] *= -1.0  # a root is the same on either side of zero, an arc too
 
     def at(t):
         return value(chart.unpack(t))
 
-    step = 1e-4 * np.eye(8)
+    step = 1e-4 * np.eye(10)
     wanted = np.array([(at(theta + h) - at(theta - h)) / 2e-4 for h in step])
     signs = chart.signs(theta)
-    assert signs[2] == -1.0 and signs.sum() == 6.0
+    assert signs[2] == signs[4] == -1.0 and signs.sum() == 6.0
     score = unflatten(naive.gradient(value, params), params)
     assert_derivative(signs * chart.gradient(score, params), wanted, 1e-6)
     bend = np.array(
@@ -163,12 +165,13 @@ def test_the_chain_rule_of_all_kinds_of_bounds(rng):
 
 def test_a_maximum_on_an_attained_bound_is_an_ordinary_one():
     """The function falls inwards from the bound: its curvature in the coordinate is negative, the gradient zero."""
-    params = Four(*np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]))
-    chart = four_chart(params)
-    score = Four(np.zeros(2), np.zeros(2), np.array([-3.0, 2.0]), np.zeros(2))
+    params = Five(*np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0], [0.0, 0.0], [-1.0, -1.0]]))
+    chart = five_chart(params)
+    score = Five(np.zeros(2), np.zeros(2), np.array([-3.0, 2.0]), np.zeros(2), np.array([-3.0, 2.0]))
     np.testing.assert_array_equal(chart.gradient(score, params), 0.0)
-    hessian = chart.hessian(np.zeros((8, 8)), score, params)
-    assert hessian[2, 2] == 6.0 and hessian[6, 6] == -4.0  # a maximum, and a place to leave
+    hessian = chart.hessian(np.zeros((10, 10)), score, params)
+    assert hessian[2, 2] == 6.0 and hessian[7, 7] == -4.0  # a maximum, and a place to leave
+    assert hessian[4, 4] == pytest.approx(6.0) and hessian[9, 9] == pytest.approx(-4.0)  # 2 * 4 * 3 / 2**2
 
 
 def test_a_column_may_be_called_like_a_parameter():

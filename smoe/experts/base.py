@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator
 
 from smoe.families.base import Support
 from smoe.fields import averaged
-from smoe.params import fold
+from smoe.params import fold, n_rows
 from smoe.validation import check_response
 
 __all__ = ["Expert", "Support"]
@@ -215,9 +215,9 @@ class Expert(BaseEstimator):
     def at_bound(self, params):
         """Return which experts have a parameter on its floor: they have collapsed."""
         floors = {name: f.lower for name, f in self.fields.items() if f.lower > 0 and not f.attained}
-        touching = [
-            (np.asarray(getattr(params, name)) <= floor * (1 + 1e-2)).reshape(np.shape(getattr(params, name))[0], -1)
-            for name, floor in floors.items()
-        ]
-        n_experts = max((np.shape(field)[0] for field in params if np.ndim(field)), default=1)
-        return np.any([np.broadcast_to(t.any(axis=1), n_experts) for t in touching] or [np.zeros(n_experts)], axis=0)
+        n_experts = n_rows(params)
+        out = np.zeros(n_experts, dtype=bool)
+        for name, floor in floors.items():
+            field = np.atleast_1d(getattr(params, name))
+            out |= (field <= floor * (1 + 1e-2)).reshape(len(field), -1).any(axis=1)
+        return out

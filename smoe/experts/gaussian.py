@@ -1,4 +1,4 @@
-"""Gaussian experts with a linear mean and a variance of their own."""
+"""Gaussian experts with a linear mean, and a variance of their own or one that all share."""
 
 from typing import NamedTuple
 
@@ -11,19 +11,18 @@ from smoe._kernels.moments import weighted_grams
 from smoe._kernels.regression import curvature, least_squares, residual_moments
 from smoe._kernels.top_k import chosen_lines
 from smoe.experts.base import Expert
+from smoe.families.base import tight_scale
 from smoe.fields import Field
 from smoe.validation import check_number
 
 __all__ = ["GaussianExpert", "GaussianExpertParams"]
 
 _ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
-_ELEMENT_FLOOR = 1e-6  # a start may be tight, but must not begin as a spike
-_MEDIAN_SQUARE = 0.2  # the closest 1/k holds alien rows and overfitted ones; the scale matters little, EM corrects it
 RANK_TOL = 1e-13  # directions of an expert's Gram matrix below this share of the largest carry no information
 
 
 class GaussianExpertParams(NamedTuple):
-    """Slopes ``coef`` (n_experts, n_features), ``intercept`` and ``variance`` (n_experts,)."""
+    """Slopes ``coef`` (n_experts, n_features), ``intercept`` and ``variance`` (n_experts,), or one number."""
 
     coef: np.ndarray
     intercept: np.ndarray
@@ -39,16 +38,20 @@ class GaussianStats(NamedTuple):
     weight: np.ndarray
 
 
-def _low_quantile(values, weight, total):
-    """The value up to which the smallest values have this total weight."""
-    order = np.argsort(values)
-    position = np.searchsorted(np.cumsum(weight[order]), total)
-    return values[order[min(position, len(order) - 1)]]
-
-
 def _lines(params):
     """Coefficients on the design's terms: slopes, then the intercept."""
     return np.column_stack([params.coef, params.intercept])
+
+
+def _variances(params):
+    """One variance per expert, also if all share one."""
+    own = np.ndim(params.variance)
+    return params.variance if own else np.full(len(params.intercept), float(params.variance))
+
+
+def _apart(params):
+    """Parameters with a variance per expert, for kernels that know no other."""
+    return params._replace(variance=_variances(params))
 
 
 class GaussianExpert(Expert):
@@ -58,12 +61,15 @@ class GaussianExpert(Expert):
 
     Variances are maximum-likelihood variances: sums of squares over total responsibility, not over degrees of freedom.
     The likelihood grows without bound as an expert passes through a few points and its variance goes to zero, so the
-    variance has a floor; a fit that ends on it says so.
+    variance has a floor; a fit that ends on it says so. A variance that all experts share cannot vanish while rows are
+    left that no expert passes through: the likelihood is then bounded.
 
     Parameters
     ----------
     variance_floor : float, default=1e-8
         Smallest variance, as a share of the variance of y.
+    variances : {"own", "shared"}, default="own"
+        Whether every expert has a variance of its own, or all have the same.
 
     References
     ----------
@@ -84,8 +90,9 @@ class GaussianExpert(Expert):
     exact_m_step = True
     linear = True
 
-    def __init__(self, variance_floor=1e-8):
+    def __init__(self, variance_floor=1e-8, variances="own"):
         self.variance_floor = variance_floor
+        self.variances = variances
 
     @property
     def fields(self):
@@ -93,31 +100,39 @@ class GaussianExpert(Expert):
         return {
             "coef": Field(("expert", "feature")),
             "intercept": Field(),
-            "variance": Field(lower=self.variance_floor),
+            "variance": Field(() if self._shared else ("expert",), lower=self.variance_floor),
         }
 
     def check(self):
-        """Refuse a floor that is no positive number."""
+        """Refuse a floor that is no positive number, and unknown words."""
         check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny, high=1e6)
+        if self.variances not in ("own", "shared"):
+            raise ValueError(f"variances must be 'own' or 'shared', got {self.variances!r}.")
+
+    @property
+    def _shared(self):
+        return self.variances == "shared"
+
+    def _kept(self, variance):
+        """Return variances as the parameters hold them, given equal ones if they are shared."""
+        return np.asarray(variance[0]) if self._shared else variance
 
     def chance_terms(self, n_features):
-        """Return the number of slopes, and the intercept."""
-        return n_features + 1
+        """Return the number of slopes, and the intercept; None if the likelihood is bounded."""
+        return None if self._shared else n_features + 1
 
     def init_params(self, n_experts, n_features):
         """Return flat lines through zero with variance one."""
-        return GaussianExpertParams(np.zeros((n_experts, n_features)), np.zeros(n_experts), np.ones(n_experts))
+        variance = self._kept(np.ones(n_experts))
+        return GaussianExpertParams(np.zeros((n_experts, n_features)), np.zeros(n_experts), variance)
 
     def from_elements(self, rows, weight, elements):
         """Return the lines through few rows each; the variance is a robust one over the closest 1/n_experts of y."""
         Z, y = rows.Z, rows.y
         lines = np.array([np.linalg.lstsq(Z[:, r].T, y[r], rcond=_ELEMENT_RANK)[0] for r in elements])
-        squares = (y - lines @ Z) ** 2
-        share = weight.sum() / len(elements)
-        variance = np.array([_low_quantile(s, weight, share / 2) for s in squares]) / _MEDIAN_SQUARE
-        floor = np.maximum(self.variance_floor, _ELEMENT_FLOOR)
+        variance = tight_scale((y - lines @ Z) ** 2, weight, self.variance_floor)
         coef, intercept = lines[:, :-1].copy(), lines[:, -1].copy()  # kernels are compiled for each kind of array
-        return GaussianExpertParams(coef, intercept, np.maximum(variance, floor))
+        return GaussianExpertParams(coef, intercept, np.median(variance) if self._shared else variance)
 
     def mean(self, rows, params):
         """Return a_i'x + b_i, (n_experts, m)."""
@@ -126,7 +141,7 @@ class GaussianExpert(Expert):
     def mean_scores(self, rows, params):
         """Return d(a_i'x + b_i) / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
         own = np.concatenate([rows.Z, np.zeros((1, rows.Z.shape[1]))])
-        return np.broadcast_to(own, (len(params.variance), *own.shape))
+        return np.broadcast_to(own, (len(params.intercept), *own.shape))
 
     def mean_of(self, rows, params, chosen):
         """Return the means of each row's chosen experts only, (top_k, m)."""
@@ -134,14 +149,14 @@ class GaussianExpert(Expert):
 
     def variance(self, rows, params):
         """Return v_i for each row, (n_experts, m)."""
-        return np.broadcast_to(params.variance[:, None], (len(params.variance), rows.Z.shape[1]))
+        return np.broadcast_to(_variances(params)[:, None], (len(params.intercept), rows.Z.shape[1]))
 
     def log_prob(self, rows, params):
         """Return the log densities, (n_experts, m)."""
-        return gaussian_log_prob(self.mean(rows, params), rows.y, params.variance)
+        return gaussian_log_prob(self.mean(rows, params), rows.y, _variances(params))
 
     def _standard(self, rows, params):
-        return (rows.y - self.mean(rows, params)) / np.sqrt(params.variance)[:, None]
+        return (rows.y - self.mean(rows, params)) / np.sqrt(_variances(params))[:, None]
 
     def cdf(self, rows, params, upper=False):
         """Return the distribution functions at y, or with ``upper`` one minus them, (n_experts, m)."""
@@ -156,17 +171,17 @@ class GaussianExpert(Expert):
     def ppf(self, rows, q, params, upper=False):
         """Return the points with mass q below them, or with ``upper`` above them, (n_experts, m)."""
         z = -ndtri(q) if upper else ndtri(q)
-        return self.mean(rows, params) + z * np.sqrt(params.variance)[:, None]
+        return self.mean(rows, params) + z * np.sqrt(_variances(params))[:, None]
 
     def normal(self, rows, params):
         """Return means and standard deviations, (n_experts, m)."""
         mean = self.mean(rows, params)
-        return mean, np.broadcast_to(np.sqrt(params.variance)[:, None], mean.shape)
+        return mean, np.broadcast_to(np.sqrt(_variances(params))[:, None], mean.shape)
 
     def sample(self, rows, label, params, rng):
         """Draw y for each row from the expert named by its label."""
         mean = np.take_along_axis(self.mean(rows, params), label[None], axis=0)[0]
-        return rng.normal(mean, np.sqrt(params.variance[label]))
+        return rng.normal(mean, np.sqrt(_variances(params)[label]))
 
     def suffstats(self, rows, params, resp):
         """Return the moments of (z, y) weighted by resp."""
@@ -179,28 +194,34 @@ class GaussianExpert(Expert):
 
         Directions in which an expert has no data keep their coefficients; an expert without rows keeps everything.
         """
-        gram, cross, power, _ = stats
-        return GaussianExpertParams(*least_squares(gram, cross, power, *params, self.variance_floor, RANK_TOL))
+        gram, cross, power, weight = stats
+        found = least_squares(gram, cross, power, *_apart(params), self.variance_floor, RANK_TOL)
+        if not self._shared:
+            return GaussianExpertParams(*found)
+        _, square = residual_moments(gram, cross, power, *found[:2])
+        pooled = square.sum() / weight.sum() if weight.sum() > 0 else float(params.variance)
+        return GaussianExpertParams(*found[:2], np.asarray(max(pooled, self.variance_floor)))
 
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood whose moments these are."""
-        v = params.variance
+        v = _variances(params)
         pull, square = residual_moments(*stats[:3], params.coef, params.intercept)
         slope = pull / v[:, None]
-        return GaussianExpertParams(slope[:, :-1], slope[:, -1], 0.5 * (square / v - stats.weight) / v)
+        own = 0.5 * (square / v - stats.weight) / v
+        return GaussianExpertParams(slope[:, :-1], slope[:, -1], np.asarray(own.sum()) if self._shared else own)
 
     def row_scores(self, rows, params):
         """Return d log f_i / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
-        return gaussian_row_scores(self.mean(rows, params), rows.Z, rows.y, params.variance)
+        return gaussian_row_scores(self.mean(rows, params), rows.Z, rows.y, _variances(params))
 
     def curvature(self, rows, params, resp, stats):
         """Return the sum over rows of resp times -d2 log f_i, (n_experts, n_terms + 1, n_terms + 1)."""
-        return curvature(*stats, *params)
+        return curvature(*stats, *_apart(params))
 
     def natural_units(self, params):
         """Coefficients are measured in the residual standard deviation of their expert."""
-        sd = np.sqrt(params.variance)
-        return GaussianExpertParams(np.broadcast_to(sd[:, None], params.coef.shape), sd, np.ones(len(sd)))
+        sd, ones = np.sqrt(_variances(params)), np.ones(np.shape(params.variance))
+        return GaussianExpertParams(np.broadcast_to(sd[:, None], params.coef.shape), sd, ones)
 
     def unscale(self, params, shift, scale, y_shift, y_scale):
         """Return parameters for (x, y) from those for ((x - shift) / scale, (y - y_shift) / y_scale)."""

@@ -14,6 +14,8 @@ from smoe.params import chart_of, fold, unflatten
 
 __all__ = ["LinearExpert"]
 
+_LARGEST_OWN = 1e100  # of a family's own parameter: so do its cubes
+_REACH = 3.0  # spreads of the links of all rows: what predictors of a start may differ by
 _ELEMENT_RANK = 1e-8  # rows that nearly coincide do not define a line
 
 
@@ -23,6 +25,22 @@ class LinearStats(NamedTuple):
     pull: np.ndarray  # (n_experts, n_own)
     bend: np.ndarray  # (n_experts, n_own, n_own)
     weight: np.ndarray  # (n_experts,)
+
+
+def _element_line(Z, target, rows):
+    """Return the line through few rows.
+
+    One that leaves the targets far behind, as rows that are too near one another make it, is turned about the middle of
+    its rows until it does not: links may be exponential.
+    """
+    line = np.linalg.lstsq(Z[:, rows].T, target[rows], rcond=_ELEMENT_RANK)[0]
+    middle, reach = Z[:, rows].mean(axis=1), _REACH * max(np.ptp(target), 1.0)
+    farthest = np.abs(line @ (Z - middle[:, None])).max()
+    if farthest > reach:
+        turned = line * (reach / farthest)
+        turned[-1] += line @ middle - turned @ middle
+        return turned
+    return line
 
 
 class LinearExpert(Expert):
@@ -124,22 +142,31 @@ class LinearExpert(Expert):
     def init_params(self, n_experts, n_features):
         """Return flat predictors of zero, and the family's own parameters where they begin."""
         several = (self.family.n_predictors,) * len(self.family.axes)
-        own = [
-            np.array(value) if field.shared else np.full(n_experts, value)
-            for field, value in zip(self.family.fields.values(), self.family.start(), strict=True)
-        ]
         shape = n_experts, *several
+        own = self.family.start_at(None, np.zeros((1, n_experts, 0)), None)
         return self.family.Params(np.zeros((*shape, n_features)), np.zeros(shape), *own)
 
     def from_elements(self, rows, weight, elements):
         """Return predictors through the links of few rows each, of the first ones as far as links are given."""
         params = self.init_params(len(elements), len(rows.Z) - 1)
         target = np.atleast_2d(self.family.link(rows) - (0.0 if rows.offset is None else rows.offset))
-        lines = np.array([np.linalg.lstsq(rows.Z[:, r].T, target[:, r].T, rcond=_ELEMENT_RANK)[0].T for r in elements])
+        lines = np.array([[_element_line(rows.Z, one, r) for one in target] for r in elements])
         first = (slice(None), slice(len(target))) if self.family.axes else ()
         lines = lines if self.family.axes else lines[:, 0]
         params.coef[first], params.intercept[first] = lines[..., :-1], lines[..., -1]
-        return params
+        own = self.family.start_at(rows, self._at(rows, params)[0], weight)
+        return params._replace(**dict(zip(self.family.fields, own, strict=True)))
+
+    def chance_terms(self, n_features):
+        """Return the number of a mean's coefficients where densities grow without bound."""
+        return None if self.family.bounded else n_features + 1
+
+    def natural_units(self, params):
+        """Coefficients are measured in the noise of their expert's predictors."""
+        coef, intercept, *own = params
+        unit = np.broadcast_to(self.family.unit([np.reshape(field, (-1, 1)) for field in own]), (len(intercept), 1))
+        sizes = [np.reshape(unit, (-1,) + (1,) * (np.ndim(a) - 1)) * np.ones(np.shape(a)) for a in (coef, intercept)]
+        return type(params)(*sizes, *(np.ones(np.shape(field)) for field in own))
 
     # Predictors and the family's own parameters ------------------------------------------------------------------
 
@@ -147,11 +174,13 @@ class LinearExpert(Expert):
         """Return predictors (n_predictors, n_experts, m), and own parameters that broadcast against (n_experts, m)."""
         coef, intercept, *own = params
         k, d = len(intercept), coef.shape[-1]
-        flat = predictors(np.ascontiguousarray(coef).reshape(-1, d), np.ascontiguousarray(intercept).ravel(), rows.Z)
+        flat = predictors(
+            np.ascontiguousarray(coef).reshape(intercept.size, d), np.ascontiguousarray(intercept).ravel(), rows.Z
+        )
         if rows.offset is not None:
             flat = flat + rows.offset
-        most = self.family.largest
-        eta = np.clip(flat, -most, most).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        eta = np.clip(flat, -self.family.largest, self.family.largest).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        own = [np.clip(field, -_LARGEST_OWN, _LARGEST_OWN) for field in own]
         return eta, [np.reshape(field, (-1, 1)) if np.ndim(field) else np.asarray(field) for field in own]
 
     def log_prob(self, rows, params):
@@ -270,7 +299,7 @@ class LinearExpert(Expert):
         """Return the end of one Newton step (damped, in coordinates without bounds) on the expected log-likelihood."""
         information = self.m_information(stats, params)
         chart, score = chart_of(self, params), self.score(stats, params)
-        step = damped_step(chart.gradient(score, params), chart.information(information, params))
+        step = damped_step(chart.gradient(score, params), chart.uphill_information(information, score, params))
         return chart.unpack(chart.pack(params) + step)
 
     def unscale(self, params, shift, scale, y_shift, y_scale):

@@ -1,9 +1,45 @@
 """Families: densities of y given linear predictors, point by point. A new family is one file and one line here."""
 
 from smoe.families.base import Family, LinearParams, Support
+from smoe.families.dispersed import Dispersed, DispersionParams
+from smoe.families.gamma import Gamma
+from smoe.families.inverse_gaussian import InverseGaussian
+from smoe.families.log_normal import LogNormal
 from smoe.families.multinomial import ClassFamily, Multinomial
+from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
 from smoe.families.poisson import Poisson
+from smoe.families.student_t import StudentT
+from smoe.families.zero_inflated import ZeroInflated, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
-FAMILIES = {"multinomial": Multinomial, "poisson": Poisson}
+FAMILIES = {
+    "gamma": Gamma,
+    "inverse_gaussian": InverseGaussian,
+    "log_normal": LogNormal,
+    "multinomial": Multinomial,
+    "negative_binomial": NegativeBinomial,
+    "poisson": Poisson,
+    "student_t": StudentT,
+    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
+    "zero_inflated_poisson": ZeroInflatedPoisson,
+}
 
-__all__ = ["FAMILIES", "ClassFamily", "Family", "LinearParams", "Multinomial", "Poisson", "Support"]
+__all__ = [
+    "AlphaParams",
+    "FAMILIES",
+    "ClassFamily",
+    "Dispersed",
+    "DispersionParams",
+    "Family",
+    "Gamma",
+    "InverseGaussian",
+    "LinearParams",
+    "LogNormal",
+    "Multinomial",
+    "NegativeBinomial",
+    "Poisson",
+    "StudentT",
+    "Support",
+    "ZeroInflated",
+    "ZeroInflatedNegativeBinomial",
+    "ZeroInflatedPoisson",
+]

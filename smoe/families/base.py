@@ -8,9 +8,28 @@ from sklearn.base import BaseEstimator
 
 from smoe.validation import check_response
 
-__all__ = ["Family", "LinearParams", "Support"]
+__all__ = ["Family", "LinearParams", "Support", "tight_scale"]
 
 _STEP = 1e-3  # of differences of five points
+_MEDIAN_SQUARE = 0.2  # the closest 1/k holds alien rows and overfitted ones; the scale matters little, EM corrects it
+_SMALLEST = 1e-6  # a start may be tight, but must not begin as a spike
+
+
+def tight_scale(squares, weight, floor=0.0):
+    """Return robust means (n_experts,) of squared residuals (n_experts, m) over the closest rows of each, for starts.
+
+    Its closest rows are those with the smallest squares that have one n_experts-th of the weight.
+    """
+    half = weight.sum() / (2 * len(squares))
+    median = np.array([_low_quantile(s, weight, half) for s in squares])
+    return np.maximum(median / _MEDIAN_SQUARE, max(floor, _SMALLEST))
+
+
+def _low_quantile(values, weight, total):
+    """The value up to which the smallest values have this total weight."""
+    order = np.argsort(values)
+    position = np.searchsorted(np.cumsum(weight[order]), total)
+    return values[order[min(position, len(order) - 1)]]
 
 
 class Support(NamedTuple):
@@ -85,16 +104,19 @@ class Family(BaseEstimator):
     units : {"affine", "positive", "none"}
         What a fit may do to y: shift and scale it, scale it only, or nothing. Unless it is "none", ``change_units``
         says what becomes of the parameters.
+    bounded : bool
+        Whether log densities have an upper bound; else experts may collapse onto few rows, and are charged for it.
     n_predictors : int
         Number of linear predictors.
+    largest : float
+        Predictors are kept below it in size: by default at 300, so that exponentials and the squares of these stay in
+        float64.
     fields : dict of str to smoe.fields.Field
         Its own parameters.
     Params : type
         Named tuple of ``coef``, ``intercept`` and its own parameters, in this order.
     axes : tuple of str
         Axes of ``coef`` and ``intercept`` besides those of experts and features: ("predictor",) if there are several.
-    largest : float
-        Predictors are kept within it in size: their exponential and the squares of that stay in float64.
     classes : array-like or None
         Labels of the codes that it sees in place of classes.
     axis_labels : dict of str to list of str
@@ -107,10 +129,11 @@ class Family(BaseEstimator):
 
     support = Support()
     units = "none"
+    bounded = True
     n_predictors = 1
+    largest = 300.0
     fields = {}
     Params = LinearParams
-    largest = 300.0
     classes = None
     concave = False
     axis_labels = {}
@@ -144,6 +167,15 @@ class Family(BaseEstimator):
     def start(self):
         """Return where its own parameters begin, a list of numbers."""
         return [max(field.lower, 0.0) + 1.0 for field in self.fields.values()]
+
+    def start_at(self, rows, eta, weight):
+        """Return where they begin beside given predictors: one array (n_experts,) each, a number if it is shared."""
+        fields = zip(self.fields.values(), self.start(), strict=True)
+        return [np.array(value) if field.shared else np.full(eta.shape[1], value) for field, value in fields]
+
+    def unit(self, phi):
+        """Return the natural unit of the predictors, a number or (n_experts, 1): the noise in them."""
+        return 1.0
 
     def log_prob(self, rows, eta, phi):
         """Return the log densities."""

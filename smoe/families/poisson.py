@@ -6,7 +6,7 @@ from scipy.stats import poisson
 
 from smoe.families.base import Family, Support
 
-__all__ = ["Poisson"]
+__all__ = ["Poisson", "log_factorial"]
 
 _LOG_FACTORIALS = gammaln(np.arange(1024) + 1.0)  # looking them up takes a tenth of the time
 
@@ -38,7 +38,7 @@ class Poisson(Family):
     def log_prob(self, rows, eta, phi):
         out = np.exp(eta[0])
         np.subtract(rows.y * eta[0], out, out=out)
-        out -= _log_factorial(rows.y)
+        out -= log_factorial(rows.y)
         return out
 
     def link(self, rows):
@@ -70,7 +70,8 @@ class Poisson(Family):
         return rng.poisson(np.exp(eta[0])).astype(float)
 
 
-def _log_factorial(y):
+def log_factorial(y):
+    """Return log y!."""
     if y.size and y.max() < len(_LOG_FACTORIALS) and y.min() >= 0:
         return _LOG_FACTORIALS[y.astype(np.intp)]
     return gammaln(y + 1.0)

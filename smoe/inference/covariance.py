@@ -7,7 +7,7 @@ import numpy as np
 
 from smoe.inference.directions import root_n_directions, separation
 from smoe.inference.rows import cluster_products, score_products
-from smoe.params import MoEParams, flatten, unflatten
+from smoe.params import MoEParams, coordinates, flatten, unflatten
 from smoe.solvers.certificate import LARGEST, SINGULAR
 from smoe.threads import driving
 
@@ -147,6 +147,8 @@ def covariance(
     information = chart.information(model.information(params, curvature, blocks.total_weight), params)
     if not np.isfinite(information).all():
         return unknown("the observed information is not finite: rescale the data")
+    held = _on_bounds(model, params, chart)
+    information[held], information[:, held] = 0.0, 0.0
     along = root_n_directions(model, blocks, params, chart, curvature, certificate)
     if certificate.separates and not along.diverging.shape[1]:
         return unknown(f"not a certified maximum: {certificate.status}")
@@ -163,7 +165,21 @@ def covariance(
     lost = np.hstack([along.lost, singular])
     null = np.hstack([along.diverging, lost])
     found = bare("", factor=factor, null=null, jumps=along.jumps, separation=words, remarks=remarks)
-    return _with_reason(found, "; ".join(filter(None, [words, along.note])), model, blocks.scaling, lost)
+    bounds = _named_bounds(entries, chart, held)
+    singular = lost[:, np.linalg.norm(change @ lost, axis=0) > 0]
+    return _with_reason(found, "; ".join(filter(None, [words, along.note, bounds])), model, blocks.scaling, singular)
+
+
+def _on_bounds(model, params, chart):
+    """Return which free coordinates are on a bound where a maximum may lie: they are taken for known there."""
+    lower, _, _, attained = coordinates(model.expert, params.expert)[1:]
+    on = attained & (flatten(params.expert) <= lower)
+    return np.concatenate([np.zeros(len(flatten(params.gate)), dtype=bool), on])[chart.free]
+
+
+def _named_bounds(entries, chart, held):
+    names = [entries[i].name for i in np.flatnonzero(chart.free)[held]]
+    return f"{', '.join(names)} on the bound: the others' standard errors are given that" if names else ""
 
 
 def _sources(blocks, kind, groups, weights, correction):

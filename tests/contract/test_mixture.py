@@ -9,12 +9,12 @@ from scipy.stats import kstest
 import naive
 import smoe.fused
 import smoe.rows.blocks
-from helpers import ALL_PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, lower_of, perturbed
+from helpers import PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, lower_of, perturbed
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of, permute, unflatten
 from smoe.rows import ArraySource, Blocks
 
-pairs = pytest.mark.parametrize("gate, expert", ALL_PAIRS)
+pairs = pytest.mark.parametrize("gate, expert", PAIRS)
 smooth_pairs = pytest.mark.parametrize("gate, expert", SMOOTH_PAIRS)
 
 
@@ -55,7 +55,7 @@ def test_curvature_is_the_second_derivative(gate, expert, k, d):
     score = problem.twin.score(params, problem.X, problem.y, problem.weight, step=1e-4)
     assert_derivative(flatten(found.score), score, 1e-7)
     hessian = problem.twin.hessian(params, problem.X, problem.y, problem.weight)
-    assert_derivative(found.information, -hessian, 1e-6)
+    assert_derivative(found.information, -hessian, 5e-6)  # what second differences of logarithms are good for
 
 
 @pairs
@@ -261,7 +261,9 @@ def test_chart_is_a_roundtrip(gate, expert):
     assert chart.n_free == chart.free.sum() == len(chart.pack(other))
     assert_close(chart.unpack(chart.pack(other)), other, rtol=1e-11, atol=1e-12)
     theta = chart.pack(problem.truth) + problem.rng.normal(size=chart.n_free)
-    np.testing.assert_allclose(chart.pack(chart.unpack(theta)), theta, rtol=1e-9, atol=1e-9)
+    signs = chart.signs(theta)  # of roots: both lead to one value
+    wanted = theta if signs is None else theta * signs
+    np.testing.assert_allclose(chart.pack(chart.unpack(theta)), wanted, rtol=1e-9, atol=1e-9)
     for name, bound in lower_of(problem.model.expert).items():
         assert np.all(getattr(chart.unpack(theta - 50).expert, name) >= bound)
 

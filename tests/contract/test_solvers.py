@@ -11,7 +11,7 @@ from smoe import MoERegressor
 from smoe.experts import EXPERTS
 from smoe.features import Rows
 from smoe.gates import GATES
-from smoe.params import MoEParams, flatten, permute
+from smoe.params import MoEParams, coordinates, flatten, permute
 from smoe.rows import Blocks
 from smoe.solvers import EM, SOLVERS, Certificate, EMNewton, Newton, Solver, certify
 
@@ -67,7 +67,7 @@ def test_loglik_never_falls_on_a_bound(gate, expert, solver):
     tight = {name: np.array([getattr(start.expert, name)[0], 100 * bound]) for name, bound in lower.items()}
     fit = solve(problem, solver, start._replace(expert=start.expert._replace(**tight)), max_iter=100)
     assert_never_falls(fit.trace)
-    assert problem.model.expert.at_bound(fit.params.expert)[1] == bool(lower)
+    assert problem.model.expert.at_bound(fit.params.expert)[1] == any(bound > 0 for bound in lower.values())
 
 
 @em
@@ -165,6 +165,12 @@ def test_score_norm_is_that_of_the_params(gate, expert, solver):
     np.testing.assert_allclose(fit.score_norm, wanted, rtol=1e-6)
 
 
+def near_a_bound(model, params):
+    """Entries that may not be less, or hardly: the gradient of a solver's coordinate vanishes there."""
+    blank = np.zeros(flatten(params.gate).size, dtype=bool)
+    return np.concatenate([blank, coordinates(model.expert, params.expert)[4] & (flatten(params.expert) < 1e-6)])
+
+
 @smooth
 def test_the_score_vanishes_at_convergence(gate, expert, solver):
     sizes = {**LEARNS, "seed": 2} if gate in LEARNING else {"n": 150, "seed": 1, "spread": 1.5}
@@ -173,6 +179,7 @@ def test_the_score_vanishes_at_convergence(gate, expert, solver):
     assert fit.converged and fit.status == "converged" and fit.score_norm <= 1e-8
     score = problem.twin.score(fit.params, problem.X, problem.y, problem.weight)
     free = problem.model.chart(fit.params).free
+    score[near_a_bound(problem.model, fit.params)] = 0.0  # a maximum may lie there, and the certificate looks at it
     assert np.abs(score[free]).max() < 1e-5 * len(problem.y)
     assert fit.loglik > problem.loglik(problem.truth)
 
@@ -203,7 +210,7 @@ def test_relabelling(gate, expert, solver):
 
 @every
 def test_one_expert_is_a_regression(gate, expert, solver):
-    problem = Problem(gate, expert, n=40, k=1, d=2, weighted=True)
+    problem = Problem(gate, expert, n=60, k=1, d=2, weighted=True)
     fit = solve(problem, solver, problem.near_truth(), max_iter=2000)
     assert fit.converged
     model, block = problem.model, problem.block
