@@ -77,14 +77,11 @@ def main():
     for name, load in DATA.items():
         X, y = load()
         mixture = MoEClassifierSelect(MoEClassifier(n_init=10, random_state=0), n_experts=(1, 2, 3), random_state=0)
-        losses = [
-            log_loss(one, X, y) for one in (make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)), mixture)
-        ]
+        plain = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        one, ours = (log_loss(estimator, X, y) for estimator in (plain, mixture))
         k = mixture.fit(X, y).n_experts_
-        print(
-            f"{name:<26}{X.shape[0]:>6}{X.shape[1]:>9}{losses[0]:>9.3f}{losses[1]:>9.3f}{losses[0] - losses[1]:>9.3f}{k:>9}",
-            flush=True,
-        )
+        row = f"{name:<26}{X.shape[0]:>6}{X.shape[1]:>9}{one:>9.3f}{ours:>9.3f}{one - ours:>9.3f}{k:>9}"
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

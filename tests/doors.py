@@ -226,15 +226,7 @@ def functions():
     yield "Dendrogram.refit", quiet(tree().refit), DATA
     yield "merge_experts", quiet(selection.merge_experts), {**model, "i": 0, "j": 1}
     yield "drop_expert", quiet(selection.drop_expert), {**model, "i": 0}
-    for name in (
-        "load_biochemists",
-        "load_engel",
-        "load_ethanol",
-        "load_faithful",
-        "load_health",
-        "load_insurance",
-        "load_mcycle",
-    ):
+    for name in [name for name in datasets.__all__ if name.startswith("load")]:
         yield name, getattr(datasets, name), {}
     yield "make_moe", datasets.make_moe, {"n_samples": 30, "min_share": 0.0}
     yield "make_moe of params", datasets.make_moe, {"n_samples": 30, "params": T0}
