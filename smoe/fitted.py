@@ -199,7 +199,7 @@ class FittedMixture:
         return self.blocks_of(X, y, weight)
 
     def blocks_of(self, X, y=None, weight=None):
-        """Return rows as blocks whose response is what ``model.expert.read`` returns; nothing is looked at."""
+        """Return rows with a ``weight`` each, or None, as blocks; y is what ``model.expert.read`` returns, or None."""
         scaling = Scaling.identity(self.gate_columns, self.expert_columns)
         blocks = Rows(self.model, ArraySource(X, y, weight), scaling, self.roles)
         return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))

@@ -5,6 +5,7 @@ from scipy.stats import kruskal, kurtosistest, norm, skewtest
 
 from smoe.diagnostics.calibration import calibrated
 from smoe.diagnostics.residuals import varies
+from smoe.distribution import ConditionalMixture
 from smoe.validation import remark_on_response
 
 __all__ = ["problems_of"]
@@ -85,7 +86,8 @@ def _problems_of_classes(fit, X, y):
     classes = fit.model.expert.classes
     if fit.model.expert.support.kind != "classes" or len(y) < 2 * _FEWEST:
         return
-    p_values = len(classes) * calibrated(fit.predict_proba(X), y, classes).p_values
+    proba = ConditionalMixture(fit.model, fit.params, fit.blocks_of(X)).proba()
+    p_values = len(classes) * calibrated(proba, y, classes).p_values
     for one, p in zip(classes.tolist(), p_values, strict=True):
         if p < _LEVEL:
             yield f"probabilities of class {one!r} are not calibrated (p = {p:.1g}): more experts or columns."
