@@ -30,6 +30,7 @@ __all__ = [
 
 _NEAREST = 1e-13  # relative distance from a bound at which a value counts as on it
 _ON_ROOT = 1e-12  # a square below it is on the bound
+_SMALLEST_BEND = 1e-300
 _LARGEST_LOG = 100.0  # a trial step may go far, its derivatives must not overflow
 
 
@@ -306,6 +307,22 @@ class Chart:
                 i, score_here, values = bounds.at, self._free_entries(score), self._free_entries(params)
                 out[i, i] += np.maximum(-score_here[i] * bounds.bend(values[i]), 0.0) * self._unit[i] ** 2
         return out
+
+    def off_bounds(self, theta, information, score, params):
+        """Return coordinates in which entries on a bound that the score leads away from take a Newton step of their own.
+
+        The gradient by a coordinate vanishes on an attained bound, whichever way the function falls: a step along it
+        would stay there for ever.
+        """
+        theta = theta.copy()
+        for bounds in self._maps:
+            if isinstance(bounds, _Roots | _Arcs):
+                at, places = bounds.at, self._where[bounds.at]
+                values, slope = self._free_entries(params)[at], self._free_entries(score)[at]
+                leaves = (values <= bounds.lower) & (slope > 0)
+                step = np.where(leaves, slope, 0.0) / np.maximum(information[places, places], _SMALLEST_BEND)
+                theta[at] = np.where(leaves, bounds.pack(bounds.lower + step) / self._unit[at], theta[at])
+        return theta
 
     def hessian(self, information, score, params):
         """Chain rule for a negative second derivative in flat order."""

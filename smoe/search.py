@@ -1,17 +1,21 @@
-"""The search for the maximum: screen many starts on a sample, finish the best few on all rows, certify, choose."""
+"""The search for the maximum: screen many starts on a sample, finish the best few, swap their experts, certify."""
 
+import time
 from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from smoe.chance import merit, preference
-from smoe.solvers import EM, Certificate, Fit, certify
+from smoe.pool import SWAP, Pool, distance
+from smoe.second_look import LINES, second_look
+from smoe.solvers import EM, certify
 
-__all__ = ["StartRecord", "agreement", "n_sharing", "search"]
+__all__ = ["Agreement", "StartRecord", "agreement", "n_sharing", "search"]
 
 _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
+_SWAPPED = 2000  # so many rows are the sample itself; with more, what swaps gain on a sample is chance
 _SCREENING = 30  # EM iterations of each start
 _FINISHED = 5  # starts that are taken to the end
 _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts in one basin
@@ -19,6 +23,14 @@ _SHARED = 50_000  # with fewer rows, threads take one start each
 _PART = 20_000  # rows on which leaders are finished first if there are many more
 _AGREE = 1e-3  # difference of log-likelihoods at one maximum
 _JOINED = 1e-6  # the same of fits at one maximum
+_POOL = 8  # fits between which experts are swapped
+_ROUND = 8  # swaps at a time
+_FEW = 500  # rows; with more, swaps are fewer
+_MOST = 8.0  # swaps per start
+_PATIENCE = 1.0  # swaps per start without a gain after which the search ends, twice as many if all ends differ
+_NEW = 3  # members that are new and finished
+_SWAPS = "Swaps"  # the record of how many there were
+_SCREENED = 0.5  # share of a time limit after which no further start is screened
 
 
 class StartRecord(NamedTuple):
@@ -34,11 +46,33 @@ class StartRecord(NamedTuple):
     status: str
 
 
+class Agreement(NamedTuple):
+    """How sure the search is.
+
+    ``n_finished`` starts were taken to the end, ``n_agree`` of these ended at the log-likelihood of the fit and
+    ``n_higher`` above it; then ``n_swaps`` experts were swapped.
+    """
+
+    n_finished: int
+    n_agree: int
+    n_higher: int
+    n_swaps: int
+
+    def __str__(self):
+        words = f"{self.n_agree} of {self.n_finished} that were finished ended here"
+        led = "led no higher" if self.n_agree else "led here"
+        return f"{words}; {self.n_swaps} swaps of experts {led}" if self.n_swaps else words
+
+
 def agreement(records, loglik):
-    """Return how many starts were finished, how many of these ended at this log-likelihood, and how many above it."""
-    ends = np.array([record.loglik for record in records])
+    """Return the `Agreement` of these records with this log-likelihood.
+
+    Ends of swaps descend from one another, so that their agreement says nothing: they are left out.
+    """
+    ends = np.array([record.loglik for record in records if not record.start.startswith(SWAP)])
     above = ends[np.isfinite(ends)] - loglik
-    return len(above), int(np.sum(np.abs(above) <= _AGREE)), int(np.sum(above > _AGREE))
+    n_swaps = sum(record.n_iter for record in records if record.start == _SWAPS)
+    return Agreement(len(above), int(np.sum(np.abs(above) <= _AGREE)), int(np.sum(above > _AGREE)), n_swaps)
 
 
 def n_sharing(n_rows, n_jobs):
@@ -46,68 +80,242 @@ def n_sharing(n_rows, n_jobs):
     return effective_n_jobs(n_jobs) if n_rows >= _SHARED else 1
 
 
-def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0):
-    """Return the best `Fit`, its `Certificate` and one `StartRecord` per start.
+def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0, time_limit=None):
+    """Return the best `Fit`, its `Certificate` and one `StartRecord` per start, then one per finished swap.
 
     Fits are ordered by `smoe.chance.preference`: degenerate ends (a variance on its floor, an empty expert), whose
     log-likelihoods can be arbitrarily high, lose to any regular one, and experts on few rows are charged what chance
     lines gain. As long as all that was finished is degenerate, the next starts are finished. One proposal only is
-    finished without screening. Threads take one start each, unless they share the rows (``blocks.shared_by``).
+    finished without screening. If not all agree, their experts are swapped as long as that leads higher. Threads take
+    one start each, unless they share the rows (``blocks.shared_by``).
     """
-    run = Parallel(1 if blocks.n_threads > 1 else effective_n_jobs(n_jobs), prefer="threads")
-    return _search(run, task, blocks, start, n_init, solver, tol, rng, verbose)
+    threads = 1 if blocks.n_threads > 1 else effective_n_jobs(n_jobs)
+    return _Search(task, blocks, solver, tol, rng, threads, _Clock(time_limit, verbose)).best_of(start, n_init)
 
 
-def _search(run, task, blocks, start, n_init, solver, tol, rng, verbose):
-    screened, seen = {}, {}
-    offset = task.scaling.loglik_offset(blocks.total_weight)
-    if n_init > 1 or start.needs_rows:
-        n_free = task.model.chart(_blank(task)).n_free
-        sample = blocks.representatives(max(_SAMPLE, _ROWS_PER_PARAMETER * n_free), rng)
-        task = task._replace(block=sample.block)
-    proposals = dict(enumerate(start.propose(task, rng) for _ in range(n_init)))
-    if n_init > 1:
-        screened = _screen(run, task.model, sample, solver, proposals)
-        proposals = {i: screened[i].params for i in _leaders(task, sample, screened)}
-        share = blocks.total_weight / sample.total_weight
-        seen = {i: share * fit.loglik - offset for i, fit in screened.items()}
-    ends, joined = _finish_leaders(run, task, blocks, solver, tol, proposals, rng)
-    best = max(ends.values(), key=_merit)
-    records = [_record(i, start, seen.get(i, np.nan), ends.get(i), joined.get(i), offset) for i in range(n_init)]
-    if verbose:
-        _report(records)
-    return *best, records
+class _Clock:
+    """Says what is going on, and whether time is up."""
+
+    def __init__(self, limit, verbose):
+        self.limit, self.verbose, self.begin, self.stopped = limit, verbose, time.monotonic(), False
+
+    def up(self, share=1.0):
+        """Whether this share of the time limit is over."""
+        over = self.limit is not None and time.monotonic() - self.begin >= share * self.limit
+        self.stopped |= over
+        return over
+
+    def say(self, words):
+        if self.verbose:
+            print(f"{time.monotonic() - self.begin:8.1f} s  {words}", flush=True)
 
 
-def _finish_leaders(run, task, blocks, solver, tol, leaders, rng):
-    """Finish the first few leaders, and the next few as long as all ends are degenerate.
+class _Search:
+    """One search: screened starts by number, their order, the sample they were screened on, and ends."""
 
-    Returns the ends, and which start others joined.
-    """
-    n_finished, ends, joined, left = _n_finished(task.model, solver), {}, {}, list(leaders)
-    while left and all(certificate.degenerate for _, certificate in ends.values()):
-        proposals = {i: leaders[i] for i in left[:n_finished]}
-        left = left[n_finished:]
-        proposals, same = _race(run, task, blocks, solver, proposals, rng)
-        finished = run(delayed(_finish)(task, blocks, solver, tol, params) for params in proposals.values())
-        ends.update(zip(proposals, finished, strict=True))
-        joined.update(same)
-    return ends, joined
+    def __init__(self, task, blocks, solver, tol, rng, threads, clock):
+        self.task, self.model, self.blocks, self.solver, self.tol = task, task.model, blocks, solver, tol
+        self.rng, self.clock = rng, clock
+        self.batch = threads if clock.limit is not None else None
+        self.run = Parallel(threads, prefer="threads")
+        self.offset = task.scaling.loglik_offset(blocks.total_weight)
+        self.screened, self.rank, self.ends, self.joined, self.swaps = {}, [], {}, {}, {}
+        self.n_swaps = self.n_idle = 0
+
+    def best_of(self, start, n_init):
+        """Return the best fit, its certificate and the records."""
+        if n_init > 1 or start.needs_rows:
+            self._draw_sample()
+        proposals = dict(enumerate(start.propose(self.task, self.rng) for _ in range(n_init)))
+        if n_init > 1:
+            self._screen(proposals)
+            proposals = {i: self.screened[i].params for i in self._leaders()}
+        self._finish_leaders(proposals)
+        if start.swaps and n_init > 1 and self._may_gain():
+            self._swap(n_init)
+        if start.swaps and n_init > 1 and self._may_overlook():
+            self._look_again()
+        fit, certificate = max([*self.ends.values(), *self.swaps.values()], key=_merit)
+        if self.clock.stopped:
+            certificate = certificate.noted(f"time_limit={self.clock.limit:g} ended the search")
+        return fit, certificate, self._records(start, n_init)
+
+    def _draw_sample(self):
+        n_free, n_rows = self.model.chart(_blank(self.task)).n_free, self.blocks.n_distinct
+        size = max(_SAMPLE, _ROWS_PER_PARAMETER * n_free, n_rows if n_rows <= _SWAPPED else 0)
+        self.sample = self.blocks.representatives(size, self.rng)
+        self.task = self.task._replace(block=self.sample.block)
+
+    def _each(self, function, items, share=1.0):
+        """Return what the function makes of the items by key, of the first ones only when time is up."""
+        keys, done = list(items), {}
+        while len(done) < len(keys) and not (done and self.clock.up(share)):
+            batch = keys[len(done) :][: self.batch]
+            done.update(zip(batch, self.run(delayed(function)(items[key]) for key in batch), strict=True))
+        return done
+
+    def _screen(self, proposals):
+        """Do a short run of every start, and take a second look at the better part if the solver has one."""
+        look = getattr(self.solver, "screen", EM(_SCREENING, 0.0).short_run)
+        self.screened = self._each(lambda params: look(self.model, self.sample, params), proposals, _SCREENED)
+        self._sort()
+        if hasattr(self.solver, "rescreen"):
+            second = {i: self.screened[i].params for i in self.rank[: max(_FINISHED, len(self.rank) // 4)]}
+            again = self.solver.rescreen
+            self.screened.update(self._each(lambda params: again(self.model, self.sample, params), second, _SCREENED))
+            self._sort()
+        self._tell(f"{len(self.screened)} starts screened on {len(self.sample)} rows", self._seen(self.rank[0]))
+
+    def _sort(self):
+        self.rank = _ranked(self.model, self.sample, self.screened)
+
+    def _seen(self, i):
+        """The log-likelihood of a screened start, extrapolated from the sample."""
+        if i not in self.screened:
+            return np.nan
+        return float(self.blocks.total_weight / self.sample.total_weight * self.screened[i].loglik - self.offset)
+
+    def _tell(self, words, loglik):
+        self.clock.say(f"{words}: log-likelihood {loglik:.4f}")
+
+    def _rows(self, fit):
+        return self.model.posterior(self.sample.block, fit.params)[2]
+
+    def _leaders(self):
+        """Return the starts in the order in which they deserve to be finished.
+
+        Two starts are on the way to the same maximum when their row log densities differ by little on average; the
+        second of such a pair comes after all others.
+        """
+        fits = {i: self.screened[i] for i in self.rank}
+        leaders = self._apart(fits, 2 * _n_finished(self.model, self.solver))
+        return [*leaders, *(i for i in self.rank if i not in leaders)]
+
+    def _apart(self, fits, most):
+        """Return the keys of the first few fits that differ from all before them."""
+        chosen, rows, weight = [], [], self.sample.block.weight
+        for key, fit in fits.items():
+            here = self._rows(fit)
+            if all(distance(here, other, weight) > _SAME for other in rows):
+                chosen.append(key)
+                rows.append(here)
+            if len(chosen) == most:
+                break
+        return chosen
+
+    def _finish_leaders(self, leaders):
+        """Finish the first few leaders, and the next few as long as all ends are degenerate."""
+        n_finished, left = _n_finished(self.model, self.solver), list(leaders)
+        while left and all(c.degenerate for _, c in self.ends.values()) and not (self.ends and self.clock.up()):
+            proposals = {i: leaders[i] for i in left[:n_finished]}
+            left = left[n_finished:]
+            proposals, same = self._race(proposals)
+            self.ends.update(self._each(self._finish, proposals))
+            self.joined.update(same)
+            self._tell(f"{len(self.ends)} starts finished, {self._n_agreeing()} of them here", self._top())
+
+    def _finish(self, params):
+        fit = self.solver.solve(self.model, self.blocks, params)
+        return fit, certify(self.model, self.blocks, fit, self.tol)
+
+    def _top(self):
+        return float(max([*self.ends.values(), *self.swaps.values()], key=_merit)[0].loglik - self.offset)
+
+    def _n_agreeing(self):
+        """How many ends are at the best one."""
+        values = [_merit(end) for end in self.ends.values()]
+        best = max(values)
+        return sum(value[:-1] == best[:-1] and best[-1] - value[-1] <= _AGREE for value in values)
+
+    def _race(self, proposals):
+        """Finish the leaders on a part of many rows first, and go on with one of those that arrive at the same place.
+
+        Returns the parameters to go on from, and which start the others joined.
+        """
+        if len(proposals) == 1 or len(self.blocks) < 4 * _PART or hasattr(self.solver, "screen"):
+            return proposals, {}
+        part = self.blocks.representatives(_PART, self.rng)
+        fits = self._each(lambda params: self.solver.solve(self.model, part, params), proposals)
+        rows = {i: self.model.posterior(part.block, fit.params)[2] for i, fit in fits.items()}
+        kept, joined = {}, {}
+        for i in _ranked(self.model, part, fits):
+            same = [j for j in kept if distance(rows[i], rows[j], part.block.weight) < _JOINED]
+            if same:
+                joined[i] = same[0]
+            else:
+                kept[i] = fits[i].params
+        return kept, joined
+
+    def _may_gain(self):
+        """Whether swaps of experts may lead higher: not if all ends agree."""
+        if self.task.n_experts == 1 or not self.sample.complete or hasattr(self.solver, "screen"):
+            return False
+        return (len(self.ends) < 3 or self._n_agreeing() < len(self.ends)) and not self.clock.up()
+
+    def _swap(self, n_init):
+        """Swap experts in a pool of ends and screened starts, as long as that leads higher; finish what is new.
+
+        The more ends disagree, the longer it goes on without a gain.
+        """
+        pool, doubt = Pool(self.model, self.sample, self._first_members()), 1.0 - self._n_agreeing() / len(self.ends)
+        most = n_init * min(_MOST, max(1.0, _MOST * _FEW / len(self.sample)))
+        while pool.n_children < most and pool.n_idle < (_PATIENCE + doubt) * n_init and not self.clock.up():
+            if pool.swaps(self._each, _ROUND, self.rng):
+                doubt = 1.0
+                self._tell(f"{pool.n_children} swaps of experts", pool.best.fit.loglik - self.offset)
+        self.swaps = self._each(self._finish, self._worth_finishing(pool))
+        self.n_swaps, self.n_idle = pool.n_children, pool.n_idle
+        self._tell(f"{pool.n_children} swaps of experts, {len(self.swaps)} ends", self._top())
+
+    def _worth_finishing(self, pool):
+        """Return the best children that are not on their way to what is better than they are."""
+        fits = {member.name: member.fit for member in pool.members} | {i: end[0] for i, end in self.ends.items()}
+        rank = _ranked(self.model, self.sample, fits)
+        new = [key for key in self._apart({key: fits[key] for key in rank}, len(fits)) if str(key).startswith(SWAP)]
+        return {name: fits[name].params for name in new[:_NEW]}
+
+    def _may_overlook(self):
+        """Whether the sample may have none of some expert's rows."""
+        return self.task.n_experts > 1 and not (
+            self.sample.complete or hasattr(self.solver, "screen") or self.clock.up()
+        )
+
+    def _look_again(self):
+        """Ask the rows that the best end explains worst for an expert of their own; finish what they say."""
+        best = max(self.ends.values(), key=_merit)[0]
+        params = second_look(self.model, self.blocks, best.params, self.rng)
+        if params is not None:
+            self.n_swaps = LINES * self.task.n_experts
+            self.swaps = {f"{SWAP} (second look)": self._finish(params)}
+            self._tell(f"{self.n_swaps} lines through what was explained worst", self._top())
+
+    def _first_members(self):
+        """Return the distinct ends, and of the screened starts the next ones that differ from all of these."""
+        ends = sorted(self.ends, key=lambda i: _rounded(_merit(self.ends[i])), reverse=True)
+        fits = {f"end {i}": self.ends[i][0] for i in ends} | {f"start {i}": self.screened[i] for i in self.rank}
+        return {name: fits[name] for name in self._apart(fits, _POOL)}
+
+    def _records(self, start, n_init):
+        name = type(start).__name__
+        records = [self._record(f"{name} {i}", i, self.ends.get(i)) for i in range(n_init)]
+        if self.n_swaps:
+            gained = self.n_swaps - self.n_idle
+            status = f"the last gain after {gained}" if gained else "no gain"
+            records.append(StartRecord(_SWAPS, np.nan, np.nan, self.n_swaps, status))
+        return records + [self._record(name, name, end) for name, end in self.swaps.items()]
+
+    def _record(self, name, i, end):
+        if end is not None:
+            fit, certificate = end
+            return StartRecord(name, self._seen(i), float(fit.loglik - self.offset), fit.n_iter, certificate.status)
+        status = f"joined start {self.joined[i]} on {_PART} rows" if i in self.joined else "screened out"
+        if i not in self.screened:
+            status = "not screened: time was up"
+        return StartRecord(name, self._seen(i), np.nan, 0, status)
 
 
 def _n_finished(model, solver):
     return getattr(solver, "n_finished", model.gate.n_finished)
-
-
-def _screen(run, model, sample, solver, proposals):
-    """Return a short run of every start, and a second look at the better part if the solver has one."""
-    look = getattr(solver, "screen", EM(_SCREENING, 0.0).short_run)
-    fits = dict(enumerate(run(delayed(look)(model, sample, params) for params in proposals.values())))
-    if hasattr(solver, "rescreen"):
-        second = _ranked(model, sample, fits)[: max(_FINISHED, len(fits) // 4)]
-        looks = run(delayed(solver.rescreen)(model, sample, fits[i].params) for i in second)
-        fits.update(zip(second, looks, strict=True))
-    return fits
 
 
 def _ranked(model, rows, fits):
@@ -120,71 +328,12 @@ def _blank(task):
     return task.model.init_params(task.n_experts, len(scaling.gate.columns), len(scaling.expert.columns))
 
 
-def _race(run, task, blocks, solver, proposals, rng):
-    """Finish the leaders on a part of many rows first, and go on with one of those that arrive at the same place.
-
-    Returns the parameters to go on from, and which start the others joined.
-    """
-    if len(proposals) == 1 or len(blocks) < 4 * _PART or hasattr(solver, "screen"):
-        return proposals, {}
-    part = blocks.representatives(_PART, rng)
-    fits = run(delayed(solver.solve)(task.model, part, params) for params in proposals.values())
-    fits = dict(zip(proposals, fits, strict=True))
-    rows = {i: task.model.posterior(part.block, fit.params)[2] for i, fit in fits.items()}
-    kept, joined = {}, {}
-    for i in _ranked(task.model, part, fits):
-        same = [j for j in kept if _distance(rows[i], rows[j], part.block.weight) < _JOINED]
-        if same:
-            joined[i] = same[0]
-        else:
-            kept[i] = fits[i].params
-    return kept, joined
-
-
-def _distance(a, b, weight):
-    """Mean absolute difference of row log densities."""
-    with np.errstate(invalid="ignore"):  # log densities of -inf
-        return np.abs(a - b) @ weight / weight.sum()
-
-
-def _leaders(task, sample, screened):
-    """Return the starts in the order in which they deserve to be finished.
-
-    Two starts are on the way to the same maximum when their row log densities differ by little on average; the second
-    of such a pair comes after all others.
-    """
-    block = sample.block
-    rank = _ranked(task.model, sample, screened)
-    rows = {i: task.model.posterior(block, screened[i].params)[2] for i in rank}
-    leaders = []
-    for i in rank:
-        if all(_distance(rows[i], rows[j], block.weight) > _SAME for j in leaders):
-            leaders.append(i)
-    return leaders + [i for i in rank if i not in leaders]
-
-
-def _finish(task, blocks, solver, tol, params) -> tuple[Fit, Certificate]:
-    fit = solver.solve(task.model, blocks, params)
-    return fit, certify(task.model, blocks, fit, tol)
-
-
 def _merit(end):
     fit, certificate = end
     value = fit.loglik if fit.objective is None else fit.objective
     return preference(certificate.degenerate, value, certificate.price)
 
 
-def _record(i, start, screened, end, joined, offset):
-    name, screened = f"{type(start).__name__} {i}", float(screened)
-    if joined is not None:
-        return StartRecord(name, screened, np.nan, 0, f"joined start {joined} on {_PART} rows")
-    if end is None:
-        return StartRecord(name, screened, np.nan, 0, "screened out")
-    fit, certificate = end
-    return StartRecord(name, screened, float(fit.loglik - offset), fit.n_iter, certificate.status)
-
-
-def _report(records):
-    for record in records:
-        if np.isfinite(record.loglik):
-            print(f"{record.start}: log-likelihood {record.loglik:.6f}, {record.n_iter} iterations, {record.status}")
+def _rounded(merit):
+    """Tell ends at one maximum apart by their order alone and not by rounding: their labels may differ."""
+    return *merit[:-1], round(merit[-1], 3)

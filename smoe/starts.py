@@ -12,7 +12,7 @@ from smoe.registry import resolve
 from smoe.rows import Block, Scaling
 from smoe.validation import check_number
 
-__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task"]
+__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task", "element"]
 
 
 class Task(NamedTuple):
@@ -32,6 +32,7 @@ class Start(BaseEstimator):
     """
 
     needs_rows = True  # whether proposals are made from rows
+    swaps = False  # whether experts are swapped between what the starts have found
 
     def n_proposals(self, n_experts):
         """Return how many proposals ``n_init="auto"`` asks for."""
@@ -66,9 +67,11 @@ class Elemental(Start):
     >>> from smoe.starts import Elemental
     >>> X, y = load_engel(return_X_y=True)
     >>> model = SoftmaxMoERegressor(2, start=Elemental(n_neighbors=8), random_state=0).fit(X, y)
-    >>> len(model.starts_)
+    >>> sum(record.start.startswith("Elemental") for record in model.starts_)
     40
     """
+
+    swaps = True
 
     def __init__(self, n_neighbors=12):
         self.n_neighbors = n_neighbors
@@ -77,20 +80,9 @@ class Elemental(Start):
         """Return lines through neighbouring rows and a flat gate."""
         check_number(self.n_neighbors, "n_neighbors", 1, integer=True)
         block, expert = task.block, task.model.expert
-        n_terms, m = block.expert_Z.shape
-        features = np.concatenate([block.gate_Z, block.expert_Z])
-        n_rows = expert.rows_per_term * n_terms
-        size = min(max(self.n_neighbors, n_rows), m)
-        rows = [self._element(features, size, min(n_rows, m), block.weight, rng) for _ in range(task.n_experts)]
+        rows = [element(block, self.n_neighbors, rng, expert.rows_per_term)[1] for _ in range(task.n_experts)]
         gate = task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1)
         return MoEParams(gate, expert.from_elements(block.rows, block.weight, np.array(rows)))
-
-    def _element(self, features, size, n_rows, weight, rng):
-        centre = _draw(weight, rng)
-        distance = ((features - features[:, [centre]]) ** 2).sum(axis=0)
-        # Equal distances must not be told apart by rounding: in single precision they are ties, which row order breaks.
-        neighbours = np.sort(np.argsort(distance.astype(np.float32), kind="stable")[:size])
-        return rng.choice(neighbours, n_rows, replace=False)
 
 
 class KMeans(Start):
@@ -180,6 +172,18 @@ STARTS = {"auto": Elemental, "elemental": Elemental, "kmeans": KMeans, "random":
 def resolve_start(choice):
     """Return a start of its own for a name, a `Start` or parameters in the user's units."""
     return resolve(FromParams(choice) if isinstance(choice, MoEParams) else choice, STARTS, Start, "start")
+
+
+def element(block, n_neighbors, rng, per_term=1):
+    """Draw a row, and as few of its neighbours as define a line; return both, as indices."""
+    n_terms, m = block.expert_Z.shape
+    n_rows = per_term * n_terms
+    features = block.gate_Z if block.gate_Z is block.expert_Z else np.concatenate([block.gate_Z, block.expert_Z])
+    centre = _draw(block.weight, rng)
+    away = ((features - features[:, [centre]]) ** 2).sum(axis=0)
+    # Equal distances must not be told apart by rounding: in single precision they are ties, which row order breaks.
+    neighbours = np.sort(np.argsort(away.astype(np.float32), kind="stable")[: min(max(n_neighbors, n_rows), m)])
+    return centre, rng.choice(neighbours, min(n_rows, m), replace=False)
 
 
 def _draw(weight, rng):

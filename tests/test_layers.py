@@ -16,7 +16,7 @@ LAYERS = [
     {"gates", "experts"},
     {"fused"},
     {"mixture"},
-    {"rows", "chance", "starts", "solvers", "search"},
+    {"rows", "chance", "starts", "solvers", "pool", "second_look", "search"},
     {"criteria", "inference", "distribution", "diagnostics", "fitted", "profile"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},

@@ -156,3 +156,12 @@ def test_bad_settings(settings, words):
 
 def test_an_expert_of_it_may_be_given():
     assert isinstance(MoERegressor(1, expert=LinearExpert(StudentT(4.0))).fit(*engel()).expert_.family, StudentT)
+
+
+def test_a_step_leaves_a_bound_that_the_score_leads_away_from():
+    """On the bound the gradient by the root is zero whichever way the likelihood falls."""
+    X, y = engel()
+    model = MoERegressor(1, expert="student_t").fit(X, y)
+    start = model.params_._replace(expert=model.params_.expert._replace(inverse_df=np.zeros(1)))
+    again = MoERegressor(1, expert="student_t", start=start).fit(X, y)
+    assert again.converged_ and again.loglik_ == pytest.approx(model.loglik_, abs=1e-8)

@@ -9,7 +9,7 @@ from smoe._kernels.posterior import entropies
 from smoe.diagnostics.problems import problems_of
 from smoe.diagnostics.residuals import quantile_residuals, varies
 from smoe.distribution import ConditionalMixture
-from smoe.search import agreement
+from smoe.search import Agreement, agreement
 from smoe.solvers.certificate import usage
 from smoe.validation import check_generator, check_mixture
 
@@ -47,9 +47,9 @@ class Diagnosis:
     entropy : float
         Mean entropy of the responsibilities over its largest value log k: 0 if y and x tell the expert of every row, 1
         if they tell nothing.
-    n_finished, n_agree, n_higher : int
+    n_finished, n_agree, n_higher, n_swaps : int
         Of the fit's starts: how many were finished, how many of these reached its log-likelihood to 0.001, and how many
-        a higher one, at a degenerate end.
+        a higher one, at an end of less merit; then how many swaps of experts were made.
     status : str
         ``status_`` of the fit.
     problems : list of str
@@ -75,6 +75,7 @@ class Diagnosis:
     n_finished: int
     n_agree: int
     n_higher: int
+    n_swaps: int
     status: str
     problems: list
     checked: tuple = ()
@@ -88,7 +89,7 @@ class Diagnosis:
         extreme = int(np.abs(self.residuals).argmax())
         facts = [
             ("certificate", self.status),
-            ("starts", f"{self.n_agree} of {self.n_finished} that were finished agree"),
+            ("starts", str(Agreement(self.n_finished, self.n_agree, self.n_higher, self.n_swaps))),
             ("residuals", f"{moments}; largest {self.residuals[extreme]:.3g} (row {extreme})"),
             ("PIT", "Kolmogorov-Smirnov {:.3g}, p = {:.2g}".format(*self.uniformity)),
             ("entropy", f"{self.entropy:.3g} (0: every row has its expert, 1: none has)"),
@@ -152,7 +153,7 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     Diagnosis of 2 experts on 272 rows
     ==================================
     certificate  converged
-    starts       ... of 5 that were finished agree
+    starts       ... of 5 that were finished ended here...
     residuals    mean 0.00447, sd 0.961, skewness 0.0281, excess kurtosis 0.0654; largest 3.07 (row 5)
     PIT          Kolmogorov-Smirnov 0.0295, p = 0.97
     entropy      0.00459 (0: every row has its expert, 1: none has)
@@ -169,7 +170,7 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     pit, residuals = quantile_residuals(distribution, blocks.source.y, rng)
     load, groups = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
-    n_finished, n_agree, n_higher = agreement(fit.starts, fit.loglik)
+    starts = agreement(fit.starts, fit.loglik)
     found = Diagnosis(
         residuals=residuals,
         pit=pit,
@@ -183,9 +184,7 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
         collapsed=_collapsed(fit, blocks.source.y),
         separated=groups is not None and mixture.gate.smooth,
         entropy=entropy,
-        n_finished=n_finished,
-        n_agree=n_agree,
-        n_higher=n_higher,
+        **starts._asdict(),
         status=fit.status,
         problems=[],
         checked=fit.certificate.checked,

@@ -53,7 +53,9 @@ def _problems_of_fit(fit, found):
     if found.separated and "separates" not in found.status:
         yield "the gate separates these data: its coefficients have no maximum, compare its probabilities instead."
     if found.n_finished > 1 and found.n_agree < _ALONE * found.n_finished:
-        yield f"{found.n_agree} of {found.n_finished} starts reached this maximum: raise n_init to be sure of it."
+        way = ", only swaps of experts did" if found.n_swaps and not found.n_agree else ""
+        which = f"{found.n_agree} of {found.n_finished} starts"
+        yield f"{which} reached this maximum{way}: raise n_init to be sure of it."
     if found.n_higher:
         yield f"{found.n_higher} starts ended higher, where an expert degenerates; such maxima are spurious."
     if found.entropy > _MIXED:

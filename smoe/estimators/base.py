@@ -198,6 +198,8 @@ class MixtureEstimator(BaseEstimator):
         solver = self._resolved_solver(model.gate)
         solver.check()
         check_n_jobs(self.n_jobs)
+        if self.time_limit is not None:
+            check_number(self.time_limit, "time_limit", 0.0)
         start = self._resolved_start(model, *map(len, chosen.values()))
         roles.check(X, columns.named())
         expert.check_response(y)
@@ -213,7 +215,8 @@ class MixtureEstimator(BaseEstimator):
         scaling = standardise(model, source, *sides, n_threads=n_threads)
         blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
-        task, settings = Task(model, None, self.n_experts, scaling), (tol, rng, self.n_jobs, self.verbose)
+        task = Task(model, None, self.n_experts, scaling)
+        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit
         fit, certificate, starts = search(task, blocks, *start, known["solver"], *settings)
         self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
         return scaling

@@ -49,7 +49,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
         population with other shares of the classes.
     gate_features, expert_features, offset_feature, exposure_feature : default=None
         Columns of X and their roles, as for `smoe.MoERegressor`; an offset is added to every predictor.
-    solver, start, n_init, penalty, max_iter, tol, random_state, n_jobs, verbose, warm_start
+    solver, start, n_init, penalty, max_iter, time_limit, tol, random_state, n_jobs, verbose, warm_start
         As for `smoe.MoERegressor`.
 
     Attributes
@@ -108,6 +108,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     n_init: int | str = "auto"
     penalty: None | str | Penalty | list = None
     max_iter: int | None = None
+    time_limit: None | float = None
     tol: float = 1e-8
     random_state: None | int | np.random.Generator | np.random.RandomState = None
     n_jobs: int | None = None

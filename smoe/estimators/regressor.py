@@ -55,8 +55,8 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         Where fits begin: a name from ``smoe.starts.STARTS``, an object such as ``smoe.starts.KMeans()``, or parameters
         in the user's units, such as ``params_`` of another fit.
     n_init : int or "auto", default="auto"
-        Number of starts that are screened. "auto" leaves it to the start: elemental starts ask for 20 per expert and
-        at least 40.
+        Number of starts that are screened, and the unit of effort of what follows: at most eight swaps of experts per
+        start. "auto" leaves it to the start: elemental starts ask for 20 per expert and at least 40.
     penalty : None, str, Penalty or list of these, default=None
         What is taken off the log-likelihood before it is maximised: names from ``smoe.penalties.PENALTIES`` or objects
         such as ``smoe.penalties.Ridge(gate=0.01)``. ``loglik_`` and the criteria are those of the likelihood alone.
@@ -73,7 +73,10 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         Number of threads: they take one start each, or, from 50,000 rows on, share the rows of one fit at a time.
         Results do not depend on it.
     verbose : int, default=0
-        Print what became of the starts.
+        Print a line per round of the search, while it works.
+    time_limit : float or None, default=None
+        Seconds after which no further start is tried and no further swap is made: the best fit so far is finished and
+        returned, and ``status_`` says so. What is under way is not interrupted.
     warm_start : bool, default=False
         Begin from the parameters of the last fit where their shapes agree.
 
@@ -105,7 +108,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         Log-likelihood before the first and after each of these iterations.
     starts_ : list of StartRecord
         What became of each start: ``start``, ``screened_loglik`` (extrapolated from the sample), ``loglik``,
-        ``n_iter``, ``status``.
+        ``n_iter``, ``status``. Then the same of fits that swaps of experts led to and that were finished.
     n_parameters_ : int
         Free parameters, the degrees of freedom of AIC and BIC.
     n_active_parameters_ : int
@@ -176,6 +179,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     random_state: None | int | np.random.Generator | np.random.RandomState = None
     n_jobs: int | None = None
     verbose: int = 0
+    time_limit: None | float = None
     warm_start: bool = False
 
     predict = of_fit(FittedMixture.predict)

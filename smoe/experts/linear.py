@@ -300,7 +300,7 @@ class LinearExpert(Expert):
         information = self.m_information(stats, params)
         chart, score = chart_of(self, params), self.score(stats, params)
         step = damped_step(chart.gradient(score, params), chart.uphill_information(information, score, params))
-        return chart.unpack(chart.pack(params) + step)
+        return chart.unpack(chart.off_bounds(chart.pack(params) + step, information, score, params))
 
     def unscale(self, params, shift, scale, y_shift, y_scale):
         """Return parameters for (x, y) from those for ((x - shift) / scale, (y - y_shift) / y_scale)."""

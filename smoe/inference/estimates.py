@@ -367,7 +367,7 @@ def _facts(fit, label):
         ("", f"BIC with n = {fit.n_rows:g}; ICL adds twice the entropy of the rows' memberships"),
         ("standard errors", label),
         ("certificate", f"{fit.status} (score norm per row {fit.score_norm:.1e})"),
-        ("starts", "{1} of {0} that were finished ended here".format(*agreement(fit.starts, fit.loglik))),
+        ("starts", str(agreement(fit.starts, fit.loglik))),
     ]
 
 

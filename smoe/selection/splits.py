@@ -4,6 +4,7 @@ import numpy as np
 
 from smoe.chance import merit
 from smoe.params import MoEParams, n_experts_of, permute
+from smoe.pool import duplicated
 from smoe.selection.working import working
 from smoe.solvers import EM
 
@@ -65,12 +66,6 @@ def _median(values, weight):
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weight[order])
     return values[order[min(np.searchsorted(cumulative, 0.5 * cumulative[-1]), len(order) - 1)]]
-
-
-def duplicated(model, params, i):
-    """Return the same density with one expert more: two of expert i, each with half of its probability."""
-    expert = permute(params.expert, [*range(n_experts_of(params)), i])
-    return MoEParams(model.gate.duplicate(params.gate, i), expert)
 
 
 def embedded(estimator, X, y, sample_weight):

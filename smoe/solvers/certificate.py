@@ -81,6 +81,11 @@ class Certificate(NamedTuple):
         reasons = tuple(one._replace(experts=tuple(sorted(name[list(one.experts)]))) for one in self.reasons)
         return self._replace(status=_said(reasons) or self.status, checked=tuple(checked), reasons=reasons)
 
+    def noted(self, words):
+        """Return the same verdict with a remark."""
+        reasons = (*(self.reasons or [Reason(self.status)]), Reason(words))
+        return self._replace(status=_said(reasons), reasons=reasons)
+
     def named(self, separation):
         """Return the same with words for what separates that name columns and experts."""
         words = separation or SEPARATES
