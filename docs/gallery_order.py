@@ -2,7 +2,7 @@
 
 PARTS = [f"../examples/{part}" for part in ("first", "trust", "predict", "size", "gates", "rates")]
 STORY = [
-    *("engel", "faithful", "mcycle", "counts"),
+    *("engel", "faithful", "mcycle", "counts", "classes"),
     *("diagnostics", "ethanol", "over_specification"),
     "prediction",
     *("choosing_k", "grid_search"),

@@ -10,8 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smoe.estimators import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
-    from smoe.selection import MoERegressorSelect
+    from smoe.estimators import (
+        DenseToSparseMoERegressor,
+        MoEClassifier,
+        MoERegressor,
+        SoftmaxMoERegressor,
+        TopKMoERegressor,
+    )
+    from smoe.selection import MoEClassifierSelect, MoERegressorSelect
 
 try:
     __version__ = version("smoe")
@@ -20,6 +26,8 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 _MODULES = {
     "DenseToSparseMoERegressor": "smoe.estimators",
+    "MoEClassifier": "smoe.estimators",
+    "MoEClassifierSelect": "smoe.selection",
     "MoERegressor": "smoe.estimators",
     "MoERegressorSelect": "smoe.selection",
     "SoftmaxMoERegressor": "smoe.estimators",
@@ -28,6 +36,8 @@ _MODULES = {
 
 __all__ = [
     "DenseToSparseMoERegressor",
+    "MoEClassifier",
+    "MoEClassifierSelect",
     "MoERegressor",
     "MoERegressorSelect",
     "SoftmaxMoERegressor",

@@ -78,7 +78,7 @@ class Entry(NamedTuple):
         return f"{self.section}: {self.label}"
 
 
-def entries(part, params, fields, columns):
+def entries(part, params, fields, columns, labels=None):
     """Return the entries of a gate's or a family's parameters in flat order.
 
     Parameters
@@ -88,30 +88,36 @@ def entries(part, params, fields, columns):
     fields : dict of str to Field
     columns : list of str
         Names of the features that it sees.
+    labels : dict of str to list of str, or None
+        What the places along other axes are called; numbers if it is not there.
     """
+    labels = labels or {}
     slopes = next((name for name in params._fields if fields[name].feature_axis is not None), None)
     own = [name for name in params._fields if not fields[name].shared]
     common = [name for name in params._fields if fields[name].shared]
     n_experts = len(getattr(params, own[0])) if own else 0
     found = [
-        _entry(part, k, name, index, fields[name], columns, name == slopes)
+        _entry(part, k, name, index, fields[name], columns, labels, name == slopes)
         for k in range(n_experts)
         for name in own
         for index in np.ndindex(np.shape(getattr(params, name))[1:])
     ]
     return found + [
-        _entry(part, None, name, index[1:], fields[name], columns, name == slopes)
+        _entry(part, None, name, index[1:], fields[name], columns, labels, name == slopes)
         for name in common
         for index in np.ndindex(np.shape(getattr(params, name)))
     ]
 
 
-def _entry(part, expert, name, index, field, columns, slopes):
+def _entry(part, expert, name, index, field, columns, labels, slopes):
     """Slopes, the first field of features, are called after these alone, other entries after their field."""
     axes = [axis for axis in field.axes if axis != "expert"]
     feature = index[axes.index("feature")] if "feature" in axes else None
-    if slopes and axes == ["feature"]:
-        return Entry(part, expert, name, index, feature, str(columns[feature]))
+    named = [labels[axis][i] for axis, i in zip(axes, index, strict=True) if axis in labels]
+    if slopes and feature is not None and len(named) == len(axes) - 1:
+        return Entry(part, expert, name, index, feature, " ".join([str(columns[feature]), *map("[{}]".format, named)]))
+    if named and len(named) == len(axes):
+        return Entry(part, expert, name, index, feature, " ".join([name, *map("[{}]".format, named)]))
     places = [str(columns[i]) if axis == "feature" else str(i) for axis, i in zip(axes, index, strict=True)]
     return Entry(part, expert, name, index, feature, name + "".join(f"[{place}]" for place in places))
 

@@ -79,6 +79,8 @@ class FittedMixture:
         Whether this is a maximum.
     covariance : Covariance
         Of the parameters, from the observed information.
+    objective : float
+        The log-likelihood less the penalties.
     score_norm : float
         Largest absolute entry of the score per row, in standardised units.
     n_iter : int
@@ -112,6 +114,7 @@ class FittedMixture:
     entropy: float
     certificate: Certificate
     covariance: Covariance
+    objective: float
     score_norm: float
     n_iter: int
     trace: np.ndarray
@@ -171,7 +174,7 @@ class FittedMixture:
         gate, expert = ([names[j] for j in columns] for columns in (self.gate_columns, self.expert_columns))
         return [
             *entries("gate", self.params.gate, self.model.gate.fields, gate),
-            *entries("expert", self.params.expert, self.model.expert.fields, expert),
+            *entries("expert", self.params.expert, self.model.expert.fields, expert, self.model.expert.axis_labels),
         ]
 
     @property
@@ -188,11 +191,15 @@ class FittedMixture:
 
         With ``copy`` later changes of X do not matter to them.
         """
-        X, y = self.columns.check_rows(X, y, copy=copy)
+        X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy)
         weight = None if y is None else check_weights(sample_weight, len(y))
         self.roles.check(X, self.columns.named())
         if y is not None:
             self.model.expert.check_response(y, self.roles.trials_of(X))
+        return self.blocks_of(X, y, weight)
+
+    def blocks_of(self, X, y=None, weight=None):
+        """Return rows with a ``weight`` each, or None, as blocks; y is what ``model.expert.read`` returns, or None."""
         scaling = Scaling.identity(self.gate_columns, self.expert_columns)
         blocks = Rows(self.model, ArraySource(X, y, weight), scaling, self.roles)
         return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))
@@ -232,7 +239,8 @@ class FittedMixture:
         Returns
         -------
         mean : ndarray of shape (n_samples,)
-            Or the quantiles, (n_samples,) or (n_samples, n_q), or the interval, (n_samples, 2).
+            Of classes the most likely one. Or the quantiles, (n_samples,) or (n_samples, n_q), or the interval,
+            (n_samples, 2).
         std : ndarray of shape (n_samples,)
             Only with ``return_std``.
 
@@ -241,6 +249,8 @@ class FittedMixture:
         ValueError
             More than one of ``return_std``, ``quantiles`` and ``coverage`` is asked for.
         """
+        if self.model.expert.support.kind == "classes":
+            return self._class_of(X, return_std is not False or quantiles is not None or coverage is not None)
         if bool(return_std) + (quantiles is not None) + (coverage is not None) > 1:
             raise ValueError("predict: ask for one of return_std, quantiles and coverage at a time.")
         if quantiles is not None:
@@ -251,6 +261,36 @@ class FittedMixture:
         if not return_std:
             return blocks.map(self.model.mean, self.params)
         return tuple(blocks.map(self.model.mean_and_std, self.params))
+
+    def _class_of(self, X, other):
+        if other:
+            raise ValueError("predict: classes have no standard deviation, quantiles or intervals: see predict_proba.")
+        return self._distribution(X).predict()
+
+    def predict_proba(self, X):
+        """Return the probabilities of the classes given x, (n_samples, n_classes), in the order of ``classes_``.
+
+        They are the sum over experts of gate probability times the expert's probability; rows sum to one.
+        """
+        return self._classes(X).proba()
+
+    def predict_log_proba(self, X):
+        """Return the logarithms of ``predict_proba``, which do not underflow, (n_samples, n_classes)."""
+        return self._classes(X).log_proba()
+
+    def expert_predict_proba(self, X):
+        """Return the probabilities of the classes under each expert, (n_samples, n_experts, n_classes)."""
+        self._refuse_numbers()
+        log_proba = self.blocks(X).map(lambda b, p: self.model.expert.class_log_proba(b.rows, p.expert), self.params)
+        return np.exp(np.moveaxis(log_proba, -1, 0))
+
+    def _classes(self, X):
+        self._refuse_numbers()
+        return self._distribution(X)
+
+    def _refuse_numbers(self):
+        if (kind := self.model.expert.support.kind) != "classes":
+            raise ValueError(f"probabilities of classes need a classifier; this family's responses are {kind}.")
 
     def predict_distribution(self, X):
         """Return the distributions of y given x, one for each row.

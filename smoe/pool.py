@@ -106,15 +106,16 @@ class Pool:
 
     def _fresh(self, member, lost, _others, rng):
         """An expert through neighbouring rows, and which expert (not the lost one) is responsible for their centre."""
-        centre, rows = element(self.sample.block, int(rng.choice(_NEIGHBOURS)), rng)
+        per_term = self.model.expert.rows_per_term
+        centre, rows = element(self.sample.block, int(rng.choice(_NEIGHBOURS)), rng, per_term)
         return self._through(rows, len(member.resp), rng), _largest(member.resp[:, centre], lost)
 
     def _within(self, member, lost, _others, rng):
         """An expert through a few rows of one expert, which may be the lost one."""
         host = int(rng.integers(len(member.resp)))
-        share, n_terms = member.resp[host], len(self.sample.block.expert_Z)
+        share, n_rows = member.resp[host], self.model.expert.rows_per_term * len(self.sample.block.expert_Z)
         rows = np.flatnonzero(share > _OWN * share.max())
-        rows = rng.choice(rows, min(n_terms, len(rows)), replace=False)
+        rows = rng.choice(rows, min(n_rows, len(rows)), replace=False)
         return self._through(rows, len(member.resp), rng), host
 
     def _through(self, rows, k, rng):

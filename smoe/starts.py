@@ -80,7 +80,7 @@ class Elemental(Start):
         """Return lines through neighbouring rows and a flat gate."""
         check_number(self.n_neighbors, "n_neighbors", 1, integer=True)
         block, expert = task.block, task.model.expert
-        rows = [element(block, self.n_neighbors, rng)[1] for _ in range(task.n_experts)]
+        rows = [element(block, self.n_neighbors, rng, expert.rows_per_term)[1] for _ in range(task.n_experts)]
         gate = task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1)
         return MoEParams(gate, expert.from_elements(block.rows, block.weight, np.array(rows)))
 
@@ -174,15 +174,16 @@ def resolve_start(choice):
     return resolve(FromParams(choice) if isinstance(choice, MoEParams) else choice, STARTS, Start, "start")
 
 
-def element(block, n_neighbors, rng):
+def element(block, n_neighbors, rng, per_term=1):
     """Draw a row, and as few of its neighbours as define a line; return both, as indices."""
     n_terms, m = block.expert_Z.shape
+    n_rows = per_term * n_terms
     features = block.gate_Z if block.gate_Z is block.expert_Z else np.concatenate([block.gate_Z, block.expert_Z])
     centre = _draw(block.weight, rng)
     away = ((features - features[:, [centre]]) ** 2).sum(axis=0)
     # Equal distances must not be told apart by rounding: in single precision they are ties, which row order breaks.
-    neighbours = np.sort(np.argsort(away.astype(np.float32), kind="stable")[: min(max(n_neighbors, n_terms), m)])
-    return centre, rng.choice(neighbours, min(n_terms, m), replace=False)
+    neighbours = np.sort(np.argsort(away.astype(np.float32), kind="stable")[: min(max(n_neighbors, n_rows), m)])
+    return centre, rng.choice(neighbours, min(n_rows, m), replace=False)
 
 
 def _draw(weight, rng):

@@ -32,6 +32,7 @@ RNG = np.random.default_rng(0)
 X = np.column_stack([np.linspace(-1, 1, N), RNG.normal(size=N)])
 Y = np.where(RNG.random(N) < 0.5 + 0.3 * X[:, 0], 3 + 2 * X[:, 1], -3 - X[:, 1]) + 0.3 * RNG.normal(size=N)
 DATA = {"X": X, "y": Y}
+CLASSES = np.where(X[:, 0] + RNG.normal(size=N) > 0, "yes", "no")
 COUNTED = {"X": X, "y": RNG.poisson(np.exp(1.0 + X[:, 0]))}
 TINY = {"n_experts": 2, "n_init": 2, "max_iter": 5, "random_state": 0}
 
@@ -81,6 +82,11 @@ def diagnosis():
     return fitted().diagnose(X, Y)
 
 
+@functools.cache
+def classified():
+    return quiet(smoe.MoEClassifier(2, n_init=4, random_state=0).fit)(X, CLASSES)
+
+
 def record(n, replication):
     losses = {"D1": (1 + 0.1 * replication) / n**0.5}
     return simulation.Record(
@@ -94,11 +100,11 @@ RESULT = simulation.StudyResult(RECORDS)
 SLOPES = {"loglik": [-900.0, -500, -400, -397, -394, -391, -388], "df": [3.0, 8, 13, 18, 23, 28, 33]}
 
 
-def built(kind, **fixed):
+def built(kind, y=Y):
     """Make an estimator with settings and fit it: `__init__` stores what it gets, `fit` looks at it."""
 
     def fit(**settings):
-        return kind(**{**fixed, **settings}).fit(X, Y)
+        return kind(**settings).fit(X, y)
 
     fit.__signature__ = inspect.signature(kind)
     return quiet(fit)
@@ -126,8 +132,16 @@ def settings():
     yield "MoERegressor.fit", quiet(smoe.MoERegressor(**TINY).fit), DATA
     for gate, kind in gates.GATES.items():
         yield f"gate {gate}", part(kind, "gate"), {}
+    yield "MoEClassifier", built(smoe.MoEClassifier, CLASSES), TINY, ("n_experts", "pull", "class_weight")
+    yield (
+        "MoEClassifierSelect",
+        built(smoe.MoEClassifierSelect, CLASSES),
+        {"n_experts": (1,)},
+        ("estimator", "n_experts"),
+    )
     for expert, kind in experts.EXPERTS.items():
-        yield f"expert {expert}", part(kind, "expert"), {}
+        if kind().support.kind != "classes":
+            yield f"expert {expert}", part(kind, "expert"), {}
     for start, kind in starts.STARTS.items():
         yield f"start {start}", part(kind, "start"), {}
     yield "FromParams", part(starts.FromParams, "start"), {"params": fitted().params_}
@@ -156,6 +170,8 @@ def methods_of_models():
     yield "expert_profile", model.expert_profile, {"X": X}
     yield "standardised_gate_coef", model.standardised_gate_coef, {"X": X}
     yield "MoERegressorSelect.predict", selected().predict, {"X": X}
+    for name in ("predict", "predict_proba", "predict_log_proba", "expert_predict_proba"):
+        yield f"MoEClassifier.{name}", getattr(classified(), name), {"X": X}
 
 
 def methods_of_distributions():
@@ -197,6 +213,7 @@ def functions():
     own = ("model", "n_resamples", "sample_weight", "random_state", "n_jobs")
     yield "n_experts_test", quiet(selection.n_experts_test), {**model, "model": one, "n_resamples": 1}, own
     yield "diagnose", quiet(diagnostics.diagnose), model
+    yield "calibration", diagnostics.calibration, {"model": classified(), "X": X, "y": CLASSES}
     yield "rootogram", diagnostics.rootogram, {"model": counts(), **COUNTED}
     yield "compare_fits", inference.compare_fits, {"models": [fitted(), fitted()]}
     chosen = {"estimator": smoe.SoftmaxMoERegressor(n_init=2, max_iter=5, random_state=0), "n_experts": (1,)}
@@ -209,7 +226,7 @@ def functions():
     yield "Dendrogram.refit", quiet(tree().refit), DATA
     yield "merge_experts", quiet(selection.merge_experts), {**model, "i": 0, "j": 1}
     yield "drop_expert", quiet(selection.drop_expert), {**model, "i": 0}
-    for name in ("load_biochemists", "load_engel", "load_ethanol", "load_faithful", "load_insurance", "load_mcycle"):
+    for name in [name for name in datasets.__all__ if name.startswith("load")]:
         yield name, getattr(datasets, name), {}
     yield "make_moe", datasets.make_moe, {"n_samples": 30, "min_share": 0.0}
     yield "make_moe of params", datasets.make_moe, {"n_samples": 30, "params": T0}
@@ -270,6 +287,8 @@ def pictures():
     yield "plot_selection", closed(plots.plot_selection), {"selection": selected().selection_}
     yield "plot_coefficients", closed(plots.plot_coefficients), {"estimator": fitted()}
     yield "plot_rootogram", closed(plots.plot_rootogram), {"rootogram": diagnostics.rootogram(counts(), **COUNTED)}
+    found = diagnostics.calibration(classified(), X, CLASSES)
+    yield "plot_calibration", closed(plots.plot_calibration), {"calibration": found}
     yield "plot_dendrogram", closed(plots.plot_dendrogram), {"tree": tree()}
 
 

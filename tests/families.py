@@ -4,9 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-from scipy.special import digamma, gammainc, gammaincc, gammainccinv, gammaincinv, gammaln, log_softmax, polygamma
+from scipy.special import digamma, gammainc, gammaincc, gammainccinv, gammaincinv, gammaln, polygamma
 
+import smoe.experts
 from smoe.experts import Expert, Support
+from smoe.families import Multinomial
 from smoe.fields import Field
 from smoe.params import Chart, flatten, unflatten
 
@@ -240,32 +242,9 @@ class GammaExpert(LinearExpert):
         return rng.gamma(phi[0], np.exp(eta[0]) / phi[0])
 
 
-class MultinomialExpert(LinearExpert):
-    """Three classes; the last is the base."""
-
-    support, n_predictors = Support(kind="classes"), 2
-
-    def _all(self, eta):
-        return log_softmax(np.concatenate([eta, np.zeros((1, *eta.shape[1:]))]), axis=0)
-
-    def point(self, y, eta, phi):
-        full = self._all(eta)
-        return np.take_along_axis(full, np.broadcast_to(y.astype(int), full.shape[1:])[None], 0)[0]
-
-    def jet(self, y, eta, phi):
-        p, hit = np.exp(self._all(eta))[:-1], (np.arange(2)[:, None] == y)[:, None]
-        return hit - p, p[:, None] * (np.eye(2)[:, :, None, None] - p[None])
-
-    def class_log_proba(self, rows, params):
-        Z = rows.Z
-        return self._all(self.predictors(Z, params)[0]).transpose(1, 0, 2)
-
-    def link(self, y):
-        return (y == 0) * 2.0 - 1.0
-
-    def draw(self, eta, phi, rng):
-        p = np.exp(self._all(eta))
-        return (rng.random(p.shape[1]) > p.cumsum(axis=0)[:-1]).sum(axis=0).astype(float)
+def three_classes():
+    """Multinomial experts of three classes."""
+    return smoe.experts.LinearExpert(Multinomial(range(3)))
 
 
 class Plane(NamedTuple):
@@ -301,8 +280,3 @@ class VectorNormalExpert(Expert):
         row = np.arange(len(label))
         noise = np.linalg.cholesky(params.cov)[label] @ rng.normal(size=(len(label), params.cov.shape[1], 1))
         return (self.mean(rows, params)[label, :, row] + noise[..., 0]).T
-
-
-FAMILIES = {
-    "multinomial": MultinomialExpert,
-}

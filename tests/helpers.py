@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 import naive
-from families import FAMILIES
 from smoe import MoERegressor
 from smoe.experts import EXPERTS
 from smoe.features import Rows, design
@@ -29,18 +28,18 @@ def _one_of_each(registry):
 
 SMOOTH = [name for name in GATES if GATES[name]().smooth]
 INFORMED = [name for name in SMOOTH if hasattr(GATES[name](), "information")]
-BATTERY = [*EXPERTS, *FAMILIES]  # families that are tested: those of smoe, and some that only tests have
-OTHERS = [("softmax", name) for name in FAMILIES if name != "multinomial"]  # means of classes are not numbers
+BATTERY = [*EXPERTS]  # families that are tested
 # Every gate with one family, every family with one gate: gates and families do not know each other.
 WITH_SOFTMAX = [("softmax", name) for name in _one_of_each(EXPERTS) if name != "gaussian"]
 PAIRS = [(gate, "gaussian") for gate in GATES] + WITH_SOFTMAX
-ALL_PAIRS = PAIRS + OTHERS
-SMOOTH_PAIRS = [(gate, "gaussian") for gate in INFORMED] + WITH_SOFTMAX + OTHERS
+
+SMOOTH_PAIRS = [(gate, "gaussian") for gate in INFORMED] + WITH_SOFTMAX
 
 
 def expert_of(name):
-    """A family of smoe or of the tests."""
-    return EXPERTS[name]() if name in EXPERTS else FAMILIES[name]()
+    """A family, that of classes with three of them."""
+    expert = EXPERTS[name]()
+    return expert.bind(np.arange(3)) if expert.support.kind == "classes" else expert
 
 
 def lower_of(family):

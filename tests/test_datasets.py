@@ -10,6 +10,7 @@ from smoe.datasets import (
     load_engel,
     load_ethanol,
     load_faithful,
+    load_health,
     load_insurance,
     load_mcycle,
 )
@@ -107,3 +108,17 @@ def test_pandas_is_optional(load, monkeypatch):
 def test_options_are_keyword_only(load):
     with pytest.raises(TypeError, match="positional"):
         load(True)
+
+
+def test_ratings_of_health_are_words():
+    X, y = load_health(return_X_y=True)
+    frame = pd.read_csv(load_health().filename)
+    np.testing.assert_array_equal(X, frame[["conditions", "visits", "school"]])
+    np.testing.assert_array_equal(y, np.array(["poor", "average", "excellent"])[frame["health"]])
+    assert (
+        X.shape == (4406, 3)
+        and X[0].tolist() == [2, 5, 6]
+        and X.mean(axis=0).round(3).tolist() == [1.542, 5.774, 10.29]
+    )
+    named = load_health(as_frame=True)
+    assert named.target.name == "health" and named.target.iloc[0] == "average" and "Licence: MIT" in named.DESCR

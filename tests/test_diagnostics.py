@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 from scipy.special import xlogy
-from scipy.stats import chisquare, kstest, norm, poisson
+from scipy.stats import chi2, chisquare, kstest, norm, poisson
 from sklearn.exceptions import NotFittedError
 
 import naive
-from families import Line, MultinomialExpert, NegativeBinomialExpert, PoissonExpert, SizedLine
+from families import Line, NegativeBinomialExpert, PoissonExpert, SizedLine, three_classes
 from helpers import altered, quietly, wearing
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_engel, load_faithful
-from smoe.diagnostics import diagnose, rootogram
+from smoe.diagnostics import calibration, diagnose, rootogram
 from smoe.diagnostics.residuals import quantile_residuals
 from smoe.experts import Expert, GaussianExpert, GaussianExpertParams, Support
 from smoe.features import Rows
@@ -263,11 +263,37 @@ def test_rootograms_are_of_counts():
         rootogram(gaussian, X, y)
 
 
-def test_classes_have_no_residuals():
-    X = np.linspace(-1, 1, 30)[:, None]
-    params = Line(np.zeros((1, 2, 1)), np.zeros((1, 2)))
-    with pytest.raises(ValueError, match="need responses that are numbers; this family's are classes"):
-        wearing(MultinomialExpert(), params, X).diagnose(X, np.zeros(30))
+def test_residuals_of_classes_are_drawn_within_their_steps():
+    X = np.linspace(-1, 1, 2000)[:, None]
+    params = Line(np.array([[[1.0], [-2.0]]]), np.array([[0.3, -0.5]]))
+    model = wearing(three_classes(), params, X)
+    y = model.sample(X, random_state=0)
+    found = model.diagnose(X, y, random_state=1)
+    steps = np.hstack([np.zeros((2000, 1)), np.cumsum(model.fitted_.predict_proba(X), axis=1)])
+    each = np.arange(2000)
+    assert np.all((found.pit >= steps[each, y] - 1e-12) & (found.pit <= steps[each, y + 1] + 1e-12))
+    assert kstest(found.residuals, "norm").pvalue > 0.01
+    wrong = model.diagnose(X, 2 - y, random_state=1)
+    assert any("class 0 are not calibrated" in one for one in wrong.problems)
+    assert not any("calibrated" in one for one in found.problems)
+
+
+def test_calibration_counts_rows():
+    X = np.linspace(-1, 1, 400)[:, None]
+    model = wearing(three_classes(), Line(np.array([[[1.0], [-2.0]]]), np.array([[0.3, -0.5]])), X)
+    y, proba = model.sample(X, random_state=0), model.fitted_.predict_proba(X)
+    found = calibration(model, X, y, 4)
+    for c in range(3):
+        bins = np.array_split(np.argsort(proba[:, c], kind="stable"), 4)
+        for b, rows in enumerate(bins):
+            p = proba[rows, c]
+            np.testing.assert_allclose(found.predicted[c, b], p.mean())
+            np.testing.assert_allclose(found.observed[c, b], np.mean(y[rows] == c))
+            np.testing.assert_allclose(found.error[c, b], np.sqrt((p * (1 - p)).sum()) / len(rows))
+    z = (found.observed - found.predicted) / found.error
+    np.testing.assert_allclose(found.p_values, chi2.sf((z**2).sum(axis=1), 4))
+    with pytest.raises(ValueError, match="calibration is of classes; this family's responses are real"):
+        calibration(SoftmaxMoERegressor(1).fit(X, X[:, 0]), X, y)
 
 
 def test_edges():

@@ -30,7 +30,7 @@ from smoe.starts import Elemental, FromParams
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks([getattr(smoe, name)() for name in smoe.__all__ if name != "MoERegressorSelect"])
+@parametrize_with_checks([getattr(smoe, name)() for name in smoe.__all__ if name.endswith("Regressor")])
 def test_scikit_learn_checks(estimator, check):
     check(for_check(estimator, check))
 

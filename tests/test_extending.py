@@ -14,7 +14,7 @@ from scipy import stats
 from contract import test_experts as experts_battery
 from contract import test_gates as gates_battery
 from contract import test_mixture as mixture_battery
-from helpers import ALL_PAIRS, BATTERY, INFORMED, SMOOTH, SMOOTH_PAIRS
+from helpers import BATTERY, INFORMED, PAIRS, SMOOTH, SMOOTH_PAIRS
 from smoe import MoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import EXPERTS, GaussianExpertParams
@@ -30,7 +30,7 @@ from quadratic_gate import QuadraticGate, QuadraticGateParams  # noqa: E402
 from similar_slopes import SimilarSlopes  # noqa: E402
 from student_t_expert import StudentTExpert  # noqa: E402
 
-REGISTERED = (GATES, SMOOTH, INFORMED, BATTERY, ALL_PAIRS, SMOOTH_PAIRS)
+REGISTERED = (GATES, SMOOTH, INFORMED, BATTERY, PAIRS, SMOOTH_PAIRS)
 # What is beyond the grids of these tests is not negligible.
 NOT_FOR_T = (
     "test_sample_follows_the_density",

@@ -9,12 +9,12 @@ from scipy.special import logsumexp
 from families import (
     GammaExpert,
     Line,
-    MultinomialExpert,
     NegativeBinomialExpert,
     Plane,
     PoissonExpert,
     SizedLine,
     VectorNormalExpert,
+    three_classes,
 )
 from smoe.distribution import (
     ClassMixture,
@@ -380,7 +380,7 @@ def test_some_rows():
 def classes(X, labels=None):
     rng = np.random.default_rng(5)
     params = Line(rng.normal(0, 2, (2, 2, 1)), rng.normal(size=(2, 2)))
-    mixture = mixed(MultinomialExpert(), params, X, gate_slope=1.5)
+    mixture = mixed(three_classes(), params, X, gate_slope=1.5)
     return params, mixture if labels is None else ClassMixture(mixture._model, mixture._params, mixture._blocks, labels)
 
 

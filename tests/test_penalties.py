@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 import naive
 from helpers import Problem, assert_derivative, quietly
 from smoe import MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_engel, make_moe
+from smoe.gates import TopKGate
 from smoe.params import flatten, unflatten
 from smoe.penalties import PENALTIES, Penalty, Pull, Ridge, UnevenUse, VariancePrior
 from smoe.solvers import EM, LBFGS, SOLVERS, Newton
@@ -44,6 +46,28 @@ def test_derivatives(penalty, gate):
     assert_derivative(
         -model.information(params, curvature, n), naive.hessian(lambda p: value(problem, p), params), 1e-5
     )
+
+
+def test_the_pull_of_classes():
+    """Derivatives, and the display row by row."""
+    shares = np.array([0.2, 0.5, 0.3])
+    problem = penalised(Pull(2.0, shares), expert="multinomial")
+    model, blocks, params = problem.model, problem.blocks, problem.near_truth()
+    n, curvature = blocks.total_weight, blocks.sum(model.curvature, params)
+    wanted = naive.gradient(lambda p: value(problem, p), params)
+    assert_derivative(flatten(model.score(params, curvature, n)), wanted, 1e-6)
+    hessian = naive.hessian(lambda p: value(problem, p), params)
+    assert_derivative(-model.information(params, curvature, n), hessian, 1e-5)
+    proba = np.array([naive.softmax(naive.linear_scores(x, params.gate)) for x in problem.X])
+    eta = np.einsum("kqd,nd->nkq", params.expert.coef, problem.X) + params.expert.intercept
+    log_class = log_softmax(np.concatenate([eta, np.zeros((len(eta), 3, 1))], axis=2), axis=2)
+    mean = np.log(proba).mean(axis=1) + (log_class @ shares).mean(axis=1)
+    number = -2.0 * 3 / n * problem.weight @ mean
+    assert curvature.loglik - model.objective(params, curvature, n) == pytest.approx(number, rel=1e-9)
+    assert "pull of gate and experts" in model.remark
+    with pytest.raises(ValueError, match="Pull: classes must be shares"):
+        Pull(1.0, [0.5, 0.6]).check(model.gate)
+    Pull(1.0, [0.5, 0.5]).check(TopKGate(1))
 
 
 def test_formulas():

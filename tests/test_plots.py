@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 from sklearn.inspection import partial_dependence
 
-from families import Line, MultinomialExpert, PoissonExpert
+from families import Line, PoissonExpert, three_classes
 from helpers import quietly, wearing
 from smoe import SoftmaxMoERegressor
 from smoe.datasets import load_engel, load_ethanol, load_faithful, make_moe
@@ -158,7 +158,7 @@ def test_bands_of_counts_are_steps():
 
 def test_classes_are_not_drawn():
     X = np.linspace(0, 2, 60)[:, None]
-    model = wearing(MultinomialExpert(), Line(np.zeros((1, 2, 1)), np.zeros((1, 2))), X)
+    model = wearing(three_classes(), Line(np.zeros((1, 2, 1)), np.zeros((1, 2))), X)
     with pytest.raises(ValueError, match="plot_fit draws responses that are numbers; those of .* are classes"):
         plot_fit(model, X, np.zeros(60))
 

@@ -201,9 +201,43 @@ def load_biochemists(*, as_frame=False, return_X_y=False):
     return _load("biochemists", ["female", "married", "kids", "phd", "mentor"], "articles", as_frame, return_X_y)
 
 
-def _load(name, feature_names, target_name, as_frame, return_X_y):
+def load_health(*, as_frame=False, return_X_y=False):
+    """Load how 4,406 Americans of 66 years and more rate their health (y), with three features.
+
+    These are the number of chronic conditions, the visits to a physician's office in half a year, and the years of
+    school. The target is one of the strings "poor", "average" and "excellent".
+
+    Parameters
+    ----------
+    as_frame, return_X_y : bool, default=False
+        As in `load_engel`.
+
+    Returns
+    -------
+    sklearn.utils.Bunch or tuple
+        4406 rows, 3 features; as in `load_engel`.
+
+    References
+    ----------
+    Deb, P. and Trivedi, P. K. (1997). Demand for medical care by the elderly: a finite mixture approach. Journal of
+    Applied Econometrics 12, 313-336.
+
+    Examples
+    --------
+    >>> from smoe.datasets import load_health
+    >>> X, y = load_health(return_X_y=True)
+    >>> X.shape, y[:3].tolist()
+    ((4406, 3), ['average', 'average', 'poor'])
+    """
+    levels = ["poor", "average", "excellent"]
+    return _load("health", ["conditions", "visits", "school"], "health", as_frame, return_X_y, levels)
+
+
+def _load(name, feature_names, target_name, as_frame, return_X_y, levels=None):
     path = _DATA / f"{name}.csv"
     columns = _read_columns(path)
+    if levels is not None:
+        columns[target_name] = np.array(levels)[columns[target_name].astype(int)]
     data = np.column_stack([columns[feature] for feature in feature_names])
     target = columns[target_name]
     frame = None

@@ -27,7 +27,7 @@ class Diagnosis:
     pit : ndarray of shape (n_samples,)
         Values of the model's distribution function at y, uniform under the model.
     fitted : ndarray of shape (n_samples,)
-        The model's means.
+        The model's means; of classes the probability of the most likely one.
     uniformity : tuple of two float
         Statistic and p-value of the Kolmogorov-Smirnov test of ``pit``. On the data of the fit the p-value is too
         large, the parameters having been chosen to suit these rows; on others it is too small where these rows are not
@@ -110,7 +110,8 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
 
     are uniform and standard normal if the model is right. For families of whole numbers u is drawn uniformly between
     the distribution function below y and that at y. Tails are computed from their own side and as logarithms, so that
-    residuals keep their digits however far y is.
+    residuals keep their digits however far y is. Classes are taken for the numbers 0, 1, ...: whatever their order, u
+    is uniform if the model is right.
 
     Parameters
     ----------
@@ -120,8 +121,8 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     y : array-like of shape (n_samples,)
         The data of the fit, or better others.
     random_state : int, Generator, RandomState or None, default=None
-        Draws the randomised residuals of families of whole numbers: with the same seed the same residuals, row by row.
-        Other families need none.
+        Draws the randomised residuals of families of whole numbers and of classes: with the same seed the same
+        residuals, row by row. Other families need none.
     sample_weight : array-like of shape (n_samples,), default=None
         Non-negative weights, which count rows in ``load``; rows of weight zero are left out. Whether an expert is empty
         and whether the gate separates is judged on distinct rows, as in the certificate. Residuals and their tests are
@@ -173,7 +174,7 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     found = Diagnosis(
         residuals=residuals,
         pit=pit,
-        fitted=distribution.mean(),
+        fitted=_fitted(distribution),
         uniformity=_uniformity(pit),
         moments=_moments(residuals),
         load=load.weight,
@@ -192,11 +193,16 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     return found
 
 
+def _fitted(distribution):
+    mean = distribution.mean()
+    return mean.max(axis=1) if distribution.kind == "classes" else mean
+
+
 def _used(fit, blocks):
     """Return the rows of positive weight."""
     source = blocks.source
     used = source.weight > 0
-    return blocks if used.all() else fit.blocks(source.X[used], source.y[used], source.weight[used])
+    return blocks if used.all() else fit.blocks_of(source.X[used], source.y[used], source.weight[used])
 
 
 def _use(model, blocks, params):

@@ -3,7 +3,9 @@
 import numpy as np
 from scipy.stats import kruskal, kurtosistest, norm, skewtest
 
+from smoe.diagnostics.calibration import calibrated
 from smoe.diagnostics.residuals import varies
+from smoe.distribution import ConditionalMixture
 from smoe.validation import remark_on_response
 
 __all__ = ["problems_of"]
@@ -23,6 +25,7 @@ def problems_of(fit, found, X, y):
         *_problems_of_response(expert, y),
         *_problems_of_fit(fit, found),
         *_problems_of_residuals(expert, found),
+        *_problems_of_classes(fit, X, y),
         *patterns,
     ]
 
@@ -78,6 +81,18 @@ def _problems_of_residuals(expert, found):
     if len(beyond):
         rows = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
         yield f"{len(beyond)} rows are out of every expert's reach (row {rows}): look at them."
+
+
+def _problems_of_classes(fit, X, y):
+    """Say which classes occur more or less often than the model says."""
+    classes = fit.model.expert.classes
+    if fit.model.expert.support.kind != "classes" or len(y) < 2 * _FEWEST:
+        return
+    proba = ConditionalMixture(fit.model, fit.params, fit.blocks_of(X)).proba()
+    p_values = len(classes) * calibrated(proba, y, classes).p_values
+    for one, p in zip(classes.tolist(), p_values, strict=True):
+        if p < _LEVEL:
+            yield f"probabilities of class {one!r} are not calibrated (p = {p:.1g}): more experts or columns."
 
 
 def _patterns(found, X, names):

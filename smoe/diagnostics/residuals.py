@@ -15,24 +15,26 @@ def quantile_residuals(distribution, y, random_state=None):
 
     Parameters
     ----------
-    distribution : RealMixture or IntegerMixture
+    distribution : RealMixture, IntegerMixture or ClassMixture
         Of y given x, one for each row. Of whole numbers the PIT values are drawn between the distribution function at
-        y - 1 and that at y.
+        y - 1 and that at y; of classes likewise, in their order.
     y : array of shape (n_samples,)
+        Numbers, or codes of classes.
     random_state : int, Generator, RandomState or None, default=None
         Draws them.
 
     Raises
     ------
     ValueError
-        The responses are neither real nor whole numbers.
+        The responses are vectors.
     """
-    if distribution.kind not in ("real", "integers"):
-        raise ValueError(f"quantile residuals need responses that are numbers; this family's are {distribution.kind}.")
-    tails = distribution.logcdf(y), distribution.logsf(y)
-    if distribution.kind == "integers":
+    if distribution.kind == "vectors":
+        raise ValueError("quantile residuals need one response; this family's are vectors.")
+    tail = _tails_of_classes(distribution) if distribution.kind == "classes" else _tails
+    tails = tail(distribution, y)
+    if distribution.kind != "real":
         position = check_generator(random_state).spawn(1)[0].random(len(y))  # not the stream that `sample` draws y from
-        before = distribution.logcdf(y - 1.0), distribution.logsf(y - 1.0)
+        before = tail(distribution, y - 1.0)
         with np.errstate(divide="ignore"):
             at, off = np.log(position), np.log1p(-position)
         with np.errstate(invalid="ignore"):  # NaN is reported
@@ -40,6 +42,25 @@ def quantile_residuals(distribution, y, random_state=None):
     lower, upper = np.maximum(tails, -np.finfo(float).max)
     below, near = lower < upper, ndtri_exp(np.minimum(lower, upper))
     return np.where(below, np.exp(lower), -np.expm1(upper)), np.where(below, near, -near)
+
+
+def _tails(distribution, y):
+    return distribution.logcdf(y), distribution.logsf(y)
+
+
+def _tails_of_classes(distribution):
+    """Return the function that gives the log probabilities of classes up to codes y, and of those after them."""
+    log_proba = distribution.log_proba()
+    nothing = np.full((len(log_proba), 1), -np.inf)
+    below = np.hstack([nothing, np.logaddexp.accumulate(log_proba, axis=1)])
+    above = np.hstack([np.logaddexp.accumulate(log_proba[:, ::-1], axis=1)[:, ::-1], nothing])
+    each = np.arange(len(log_proba))
+
+    def tails(_, y):
+        place = np.asarray(y, dtype=int) + 1
+        return np.minimum(below[each, place], 0.0), np.minimum(above[each, place], 0.0)
+
+    return tails
 
 
 def varies(values):

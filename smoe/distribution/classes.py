@@ -22,11 +22,12 @@ class ClassMixture(ConditionalMixture, kind="classes"):
     blocks : Blocks
         The rows of X, in the same units.
     classes : array of shape (n_classes,) or None, default=None
-        The labels in the order of the codes that the family knows; None for the codes 0, 1, ... themselves.
+        The labels in the order of the codes; None for those that the family knows, or else the codes themselves.
     """
 
     def __init__(self, model, params, blocks, classes=None):
         super().__init__(model, params, blocks)
+        classes = model.expert.classes if classes is None else classes
         self._classes = None if classes is None else np.asarray(classes)
 
     def _of(self, blocks):

@@ -7,7 +7,7 @@ from functools import wraps
 from operator import attrgetter
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe import criteria
@@ -73,8 +73,10 @@ def from_fit(path):
 class MixtureEstimator(BaseEstimator):
     """Fits a mixture of experts as its settings say, keeps what the fit leaves in ``fitted_``, and asks that.
 
-    Subclasses have the settings of `smoe.MoERegressor`.
+    Subclasses have the settings of `smoe.MoERegressor`, as far as they make sense for their responses.
     """
+
+    response_kind = "numbers"
 
     params_, gate_, expert_, penalties_ = map(from_fit, ("params", "model.gate", "model.expert", "model.penalties"))
     gate_columns_, expert_columns_, roles_ = map(from_fit, ("gate_columns", "expert_columns", "roles"))
@@ -84,13 +86,9 @@ class MixtureEstimator(BaseEstimator):
     converged_, status_, score_norm_ = map(from_fit, ("converged", "status", "score_norm"))
     solver_, starts_, n_iter_, trace_ = map(from_fit, ("solver", "starts", "n_iter", "trace"))
 
-    predict = of_fit(FittedMixture.predict)
     predict_distribution = of_fit(FittedMixture.predict_distribution)
-    predict_quantiles = of_fit(FittedMixture.predict_quantiles)
-    predict_interval = of_fit(FittedMixture.predict_interval)
     gate_proba = of_fit(FittedMixture.gate_proba)
     responsibilities = of_fit(FittedMixture.responsibilities)
-    expert_predict = of_fit(FittedMixture.expert_predict)
     predict_expert = of_fit(FittedMixture.predict_expert)
     expert_load = of_fit(FittedMixture.expert_load)
     expert_profile = of_fit(FittedMixture.expert_profile)
@@ -105,7 +103,6 @@ class MixtureEstimator(BaseEstimator):
 
     covariance = of_fit(estimates.covariance)
     delta_method = of_fit(estimates.delta_method)
-    mean_interval = of_fit(estimates.mean_interval)
     wald_test = of_fit(estimates.wald_test)
     conf_int = of_fit(estimates.conf_int)
     summary = of_fit(estimates.summary)
@@ -187,16 +184,17 @@ class MixtureEstimator(BaseEstimator):
         """
         with _all_or_nothing(self):
             scaling, n_rows = self._fit(X, y, sample_weight)
-        _warn(self.fitted_, scaling, n_rows)
+        _warn(self.fitted_, scaling, n_rows, getattr(self, "class_weight", None) is None)
         return self
 
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
         original, response = X, _name_of(y)
-        X, y, weight = self._validated(X, y, sample_weight)
+        expert = self._resolved_expert(y)
+        X, y, weight = self._validated(X, y, sample_weight, expert)
         columns = Columns.of(self)
         roles, chosen = self._chosen(original, columns)
-        model = self._resolved_model()
+        model = self._resolved_model(expert, y, weight)
         solver = self._resolved_solver(model.gate)
         solver.check()
         check_n_jobs(self.n_jobs)
@@ -204,10 +202,9 @@ class MixtureEstimator(BaseEstimator):
             check_number(self.time_limit, "time_limit", 0.0)
         start = self._resolved_start(model, *map(len, chosen.values()))
         roles.check(X, columns.named())
-        _refuse_offsets(model.expert, roles)
-        model.expert.check_response(y, trials := roles.trials_of(X))
-        _warn_of_few_trials(model.expert, trials, self.n_experts, chosen["gate_columns"])
-        model = model._replace(expert=model.expert.bind(y))
+        _refuse_offsets(expert, roles)
+        expert.check_response(y, trials := roles.trials_of(X))
+        _warn_of_few_trials(expert, trials, self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": may_count_rows(weight), **chosen}
         return self._climb(model, ArraySource(X, y, weight), roles, start, known), len(X)
@@ -226,20 +223,24 @@ class MixtureEstimator(BaseEstimator):
         self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
         return scaling
 
-    def _validated(self, X, y, sample_weight):
+    def _validated(self, X, y, sample_weight, expert):
         """Return X, y and weights without rows of weight zero."""
-        X, y = check_rows(self, X, y, ensure_min_samples=2)
-        weight = check_weights(sample_weight, len(y))
+        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2)
+        weight = self._weights(check_weights(sample_weight, len(y)), y, expert)
         used = weight > 0
         if not used.all():
             X, y, weight = X[used], y[used], weight[used]
         check_experts(self.n_experts, len(y))
         return X, y, weight
 
+    def _weights(self, weight, y, expert):
+        """Return the weights of the rows from those that users give."""
+        return weight
+
     def _chosen(self, X, columns):
         """Return the roles of columns, and the columns of the gate and of the experts."""
         names, d = columns.names, columns.count
-        specs = {role: getattr(self, f"{role}_feature") for role in Roles._fields}
+        specs = {role: getattr(self, f"{role}_feature", None) for role in Roles._fields}
         roles = choose_roles(X, names, d, **specs)
         choices = {"gate": self.gate_features, "expert": self.expert_features}
         return roles, {
@@ -247,18 +248,22 @@ class MixtureEstimator(BaseEstimator):
             for side, choice in choices.items()
         }
 
-    def _resolved_model(self):
-        """Make objects of names."""
-        gate, expert = resolve(self.gate, GATES, Gate, "gate"), resolve_expert(self.expert)
-        if self.variance_floor is not None:
-            if "variance_floor" not in expert.get_params():
-                raise ValueError(f"variance_floor={self.variance_floor!r}: {expert.name} has no variance.")
-            expert.set_params(variance_floor=self.variance_floor)
+    def _resolved_expert(self, y):
+        """Make experts of a name, that know what they must know of the response."""
+        expert = resolve_expert(self.expert)
         expert.check()
-        gate.check(self.n_experts)
-        return MixtureOfExperts(gate, expert, self._resolved_penalties(gate))
+        if (expert.support.kind == "classes") != (self.response_kind == "classes"):
+            which = "MoEClassifier" if expert.support.kind == "classes" else "MoERegressor"
+            raise ValueError(f"expert={self.expert!r} is for {which}, not for {type(self).__name__}.")
+        return expert if y is None else expert.bind(y)
 
-    def _resolved_penalties(self, gate):
+    def _resolved_model(self, expert, y, weight):
+        """Make objects of the other names."""
+        gate = resolve(self.gate, GATES, Gate, "gate")
+        gate.check(self.n_experts)
+        return MixtureOfExperts(gate, expert, self._resolved_penalties(gate, expert, y, weight))
+
+    def _resolved_penalties(self, gate, expert, y, weight):
         chosen = [] if self.penalty is None else self.penalty
         chosen = chosen if isinstance(chosen, list | tuple) else [chosen]
         penalties = tuple(resolve(choice, PENALTIES, Penalty, "penalty") for choice in chosen)
@@ -281,9 +286,16 @@ class MixtureEstimator(BaseEstimator):
             if _alike(previous.params, model.init_params(self.n_experts, n_gate_features, n_expert_features)):
                 start = FromParams(previous.params)
         if isinstance(self.n_init, str) and self.n_init == "auto":
-            return start, start.n_proposals(self.n_experts)
+            alone = self.n_experts == 1 and model.expert.concave
+            return start, 1 if alone else start.n_proposals(self.n_experts)
         check_number(self.n_init, "n_init", 1, integer=True)
         return start, self.n_init
+
+
+def rows_of(estimator, X, y):
+    """Return X and y as a fit of the estimator would see them, and its experts, which know the response."""
+    expert = estimator._resolved_expert(y)
+    return *check_rows(clone(estimator), X, y, expert.read, ensure_min_samples=2), expert
 
 
 def _alike(params, wanted):
@@ -330,8 +342,8 @@ def _warn_of_few_trials(expert, trials, n_experts, gate_columns):
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
 
-def _warn(fit, scaling, n_rows):
-    """Warn of aliased columns, of weights that count no rows, of a fit without certificate."""
+def _warn(fit, scaling, n_rows, users):
+    """Warn of aliased columns, of users' weights that count no rows, of a fit without certificate."""
     names = np.arange(fit.columns.count) if fit.columns.names is None else fit.columns.names
     sides = ("gate", fit.gate_columns, scaling.gate.kept), ("expert", fit.expert_columns, scaling.expert.kept)
     for side, columns, kept in sides:
@@ -341,7 +353,7 @@ def _warn(fit, scaling, n_rows):
                 f"{side} coefficients are not identified and set to zero"
             )
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
-    if not fit.counts_rows:
+    if users and not fit.counts_rows:
         message = (
             f"sample_weight counts rows, and these weights, which add up to {fit.n_rows:.6g} on {n_rows} "
             "rows, cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "

@@ -6,10 +6,12 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from smoe.estimators.base import MixtureEstimator
+from smoe.estimators.base import MixtureEstimator, of_fit
 from smoe.experts import Expert
 from smoe.families import FAMILIES, Family
+from smoe.fitted import FittedMixture
 from smoe.gates import Gate
+from smoe.inference import estimates
 from smoe.params import MoEParams
 from smoe.penalties import Penalty
 from smoe.solvers import Solver
@@ -183,6 +185,22 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     verbose: int = 0
     time_limit: None | float = None
     warm_start: bool = False
+
+    predict = of_fit(FittedMixture.predict)
+    predict_quantiles = of_fit(FittedMixture.predict_quantiles)
+    predict_interval = of_fit(FittedMixture.predict_interval)
+    expert_predict = of_fit(FittedMixture.expert_predict)
+    mean_interval = of_fit(estimates.mean_interval)
+
+    def _resolved_expert(self, y):
+        expert = super()._resolved_expert(y)
+        if self.variance_floor is None:
+            return expert
+        if "variance_floor" not in expert.get_params():
+            raise ValueError(f"variance_floor={self.variance_floor!r}: {expert.name} has no variance.")
+        expert.set_params(variance_floor=self.variance_floor)
+        expert.check()
+        return expert
 
     def __sklearn_tags__(self):
         """Say that responses must be positive where the family of the experts takes no others."""

@@ -35,6 +35,7 @@ def fitted_mixture(blocks, fit, certificate, **known):
         entropy=entropy,
         certificate=certificate,
         covariance=None,  # it needs the entries of the others
+        objective=float((fit.loglik if fit.objective is None else fit.objective) - offset),
         score_norm=fit.score_norm,
         n_iter=fit.n_iter,
         trace=fit.trace - offset,

@@ -6,6 +6,7 @@ from sklearn.base import BaseEstimator
 from smoe.families.base import Support
 from smoe.fields import averaged
 from smoe.params import fold, n_rows
+from smoe.validation import check_response
 
 __all__ = ["Expert", "Support"]
 
@@ -68,6 +69,14 @@ class Expert(BaseEstimator):
         columns.
     takes_trials : bool
         Whether y counts successes in ``rows.trials`` trials.
+    classes : array or None
+        Labels of the codes that it sees in place of classes, in their order.
+    axis_labels : dict of str to list of str
+        What the places along an axis of its own are called; numbers if it is not there.
+    concave : bool
+        Whether one expert has one maximum, so that one start is enough.
+    rows_per_term : int
+        Rows for each coefficient that starts fit an expert to.
     exact_m_step : bool
         Whether ``m_step`` is the maximiser; else EM shortens the experts' step, too, where it does not climb.
 
@@ -89,6 +98,10 @@ class Expert(BaseEstimator):
     units = "affine"
     slow_fields = ("intercept",)
     linear = False
+    classes = None
+    concave = False
+    axis_labels = {}
+    rows_per_term = 1
     exact_m_step = True
     takes_trials = False
 
@@ -101,8 +114,16 @@ class Expert(BaseEstimator):
         """Raise ValueError or TypeError for settings that make no sense."""
 
     def bind(self, y):
-        """Return the family that knows what it must know of the response, such as its number of classes: itself."""
+        """Return the family that knows what it must of the response as users pass it, such as its classes: itself."""
         return self
+
+    def read(self, y):
+        """Return the response as fits see it, floats."""
+        return check_response(y)
+
+    def write(self, y):
+        """Return responses (m,) or (q, m) as users pass them: what undoes ``read``."""
+        return np.asarray(y).T
 
     def check_response(self, y, trials=None):
         """Raise ValueError unless every response lies in the support, and is at most the number of trials."""
@@ -160,6 +181,10 @@ class Expert(BaseEstimator):
     def variance(self, rows, params):
         """Return the variances of y, (n_experts, m)."""
         raise self._missing("variance")
+
+    def residual(self, rows, params):
+        """Return by what rows of one expert may be told apart where it is split in two, (n_experts, m)."""
+        return rows.y - self.mean(rows, params)
 
     def sample(self, rows, label, params, rng):
         """Draw y for each row from the expert named by its label, (m,)."""

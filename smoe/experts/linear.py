@@ -48,7 +48,7 @@ class LinearExpert(Expert):
 
     .. math:: f_i(y|x) = f(y;\; \eta_i, \phi_i), \qquad \eta_i = a_i^\top x + b_i + \text{offset}
 
-    with a `smoe.families.Family` f. Predictors are kept within the family's largest.
+    with a `smoe.families.Family` f. Predictors are kept within ``family.largest`` in size.
 
     Parameters
     ----------
@@ -101,9 +101,29 @@ class LinearExpert(Expert):
     @property
     def fields(self):
         """Slopes and intercepts of the predictors, and the family's own parameters."""
-        several = ("predictor",) if self.family.n_predictors > 1 else ()
-        lines = {"coef": Field(("expert", *several, "feature")), "intercept": Field(("expert", *several))}
+        axes = self.family.axes
+        lines = {"coef": Field(("expert", *axes, "feature")), "intercept": Field(("expert", *axes))}
         return {**lines, **self.family.fields}
+
+    @property
+    def concave(self):
+        """Whether one expert has one maximum."""
+        return self.family.concave
+
+    @property
+    def classes(self):
+        """Labels of the codes that the family sees, or None."""
+        return None if self.family.classes is None else np.asarray(self.family.classes)
+
+    @property
+    def axis_labels(self):
+        """What the predictors are called."""
+        return self.family.axis_labels
+
+    @property
+    def rows_per_term(self):
+        """Rows for each coefficient that starts fit an expert to."""
+        return self.family.rows_per_term
 
     def check(self):
         """Raise an error for what is not a family, or for its settings."""
@@ -116,20 +136,29 @@ class LinearExpert(Expert):
         bound = self.family.bind(y)
         return self if bound is self.family else type(self)(bound)
 
+    def read(self, y):
+        """Return the response as the family sees it."""
+        return self.family.read(y)
+
+    def write(self, y):
+        """Return responses as users pass them."""
+        return self.family.write(y)
+
     def init_params(self, n_experts, n_features):
         """Return flat predictors of zero, and the family's own parameters where they begin."""
-        several = (self.family.n_predictors,) if self.family.n_predictors > 1 else ()
+        several = (self.family.n_predictors,) * len(self.family.axes)
         shape = n_experts, *several
         own = self.family.start_at(None, np.zeros((1, n_experts, 0)), None)
         return self.family.Params(np.zeros((*shape, n_features)), np.zeros(shape), *own)
 
     def from_elements(self, rows, weight, elements):
-        """Return predictors through the links of few rows each, the first predictor's if there are several."""
+        """Return predictors through the links of few rows each, of the first ones as far as links are given."""
         params = self.init_params(len(elements), len(rows.Z) - 1)
-        target = self.family.link(rows) - (0.0 if rows.offset is None else rows.offset)
-        lines = np.array([_element_line(rows.Z, target, r) for r in elements])
-        first = (slice(None), 0) if self.family.n_predictors > 1 else ()
-        params.coef[first], params.intercept[first] = lines[:, :-1], lines[:, -1]
+        target = np.atleast_2d(self.family.link(rows) - (0.0 if rows.offset is None else rows.offset))
+        lines = np.array([[_element_line(rows.Z, one, r) for one in target] for r in elements])
+        first = (slice(None), slice(len(target))) if self.family.axes else ()
+        lines = lines if self.family.axes else lines[:, 0]
+        params.coef[first], params.intercept[first] = lines[..., :-1], lines[..., -1]
         own = self.family.start_at(rows, self._at(rows, params)[0], weight)
         return params._replace(**dict(zip(self.family.fields, own, strict=True)))
 
@@ -170,6 +199,14 @@ class LinearExpert(Expert):
     def variance(self, rows, params):
         """Return the variances of y, (n_experts, m)."""
         return self.family.variance(rows, *self._at(rows, params))
+
+    def residual(self, rows, params):
+        """Return by what rows of one expert may be told apart, (n_experts, m)."""
+        return self.family.residual(rows, *self._at(rows, params))
+
+    def class_log_proba(self, rows, params):
+        """Return the log probabilities of all classes, (n_experts, n_classes, m)."""
+        return self.family.class_log_proba(*self._at(rows, params)).transpose(1, 0, 2)
 
     def cdf(self, rows, params, upper=False):
         """Return the distribution functions at y, or with ``upper`` one minus them, (n_experts, m)."""
@@ -229,11 +266,24 @@ class LinearExpert(Expert):
         """Return sums of gradients and informations, for one Newton step."""
         eta, phi = self._at(rows, params)
         first, second = self.family.derivatives(rows, eta, phi)
-        lines = [(resp * slope) @ rows.Z.T for slope in first[: len(eta)]]
-        own = [(resp * slope).sum(axis=1)[:, None] for slope in first[len(eta) :]]
+        return self._sums(rows.Z, first, self.family.information(rows, eta, phi, second), resp)
+
+    def expected_stats(self, rows, params, shares, weight):
+        """Return the mean log probability of classes in these shares, summed over experts and rows, and its statistics.
+
+        Rows have the same weights (m,) for every expert.
+        """
+        value, first, second = self.family.expected(rows, *self._at(rows, params), shares)
+        resp = np.broadcast_to(weight, value.shape)
+        return float((value @ weight).sum()), self._sums(rows.Z, first, second, resp)
+
+    def _sums(self, Z, first, second, resp):
+        """Return the `LinearStats` of derivatives by (eta, phi)."""
+        n = self.family.n_predictors
+        lines = [(resp * slope) @ Z.T for slope in first[:n]]
+        own = [(resp * slope).sum(axis=1)[:, None] for slope in first[n:]]
         pull = np.concatenate([*(line[:, :-1] for line in lines), *(line[:, -1:] for line in lines), *own], axis=1)
-        bend = self._own_products(self.family.information(rows, eta, phi, second), resp, rows.Z)
-        return LinearStats(pull, bend, resp.sum(axis=1))
+        return LinearStats(pull, self._own_products(second, resp, Z), resp.sum(axis=1))
 
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood at the parameters of the pass."""

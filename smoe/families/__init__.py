@@ -6,6 +6,7 @@ from smoe.families.dispersed import Dispersed, DispersionParams
 from smoe.families.gamma import Gamma
 from smoe.families.inverse_gaussian import InverseGaussian
 from smoe.families.log_normal import LogNormal
+from smoe.families.multinomial import ClassFamily, Multinomial
 from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
 from smoe.families.poisson import Poisson
 from smoe.families.student_t import StudentT
@@ -16,6 +17,7 @@ FAMILIES = {
     "gamma": Gamma,
     "inverse_gaussian": InverseGaussian,
     "log_normal": LogNormal,
+    "multinomial": Multinomial,
     "negative_binomial": NegativeBinomial,
     "poisson": Poisson,
     "student_t": StudentT,
@@ -27,6 +29,7 @@ __all__ = [
     "AlphaParams",
     "Binomial",
     "FAMILIES",
+    "ClassFamily",
     "Dispersed",
     "DispersionParams",
     "Family",
@@ -34,6 +37,7 @@ __all__ = [
     "InverseGaussian",
     "LinearParams",
     "LogNormal",
+    "Multinomial",
     "NegativeBinomial",
     "Poisson",
     "StudentT",

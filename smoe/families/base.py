@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from smoe.validation import check_response
+
 __all__ = ["Family", "LinearParams", "Support", "tight_scale"]
 
 _STEP = 1e-3  # of differences of five points
@@ -115,6 +117,16 @@ class Family(BaseEstimator):
         Its own parameters.
     Params : type
         Named tuple of ``coef``, ``intercept`` and its own parameters, in this order.
+    axes : tuple of str
+        Axes of ``coef`` and ``intercept`` besides those of experts and features: ("predictor",) if there are several.
+    classes : array-like or None
+        Labels of the codes that it sees in place of classes.
+    axis_labels : dict of str to list of str
+        What the places along such an axis are called; numbers if it is not there.
+    concave : bool
+        Whether the log density is concave in all parameters at once: one expert then needs one start.
+    rows_per_term : int
+        Rows for each coefficient that starts take a first line through.
     """
 
     support = Support()
@@ -125,6 +137,15 @@ class Family(BaseEstimator):
     largest = 300.0
     fields = {}
     Params = LinearParams
+    classes = None
+    concave = False
+    axis_labels = {}
+    rows_per_term = 1
+
+    @property
+    def axes(self):
+        """The axis of predictors, if there are several."""
+        return ("predictor",) if self.n_predictors > 1 else ()
 
     @property
     def name(self):
@@ -135,8 +156,16 @@ class Family(BaseEstimator):
         """Raise ValueError or TypeError for settings that make no sense."""
 
     def bind(self, y):
-        """Return the family that knows what it must know of the response: itself."""
+        """Return the family that knows what it must know of the response as users pass it: itself."""
         return self
+
+    def read(self, y):
+        """Return the response as floats."""
+        return check_response(y)
+
+    def write(self, y):
+        """Return responses (m,) or (q, m) as users pass them: what undoes ``read``."""
+        return np.asarray(y).T
 
     def start(self):
         """Return where its own parameters begin, a list of numbers."""
@@ -156,12 +185,16 @@ class Family(BaseEstimator):
         raise self._missing("log_prob")
 
     def link(self, rows):
-        """Return a rough predictor (m,) of each response, for starts."""
+        """Return a rough predictor (m,) of each response, for starts; or one of each predictor, (n_predictors, m)."""
         raise self._missing("link")
 
     def mean(self, rows, eta, phi):
         """Return the means of y."""
         raise self._missing("mean")
+
+    def residual(self, rows, eta, phi):
+        """Return by what rows of one expert may be told apart where it is split in two: distances from the means."""
+        return rows.y - self.mean(rows, eta, phi)
 
     def variance(self, rows, eta, phi):
         """Return the variances of y."""

@@ -187,7 +187,7 @@ def _draw(fit, X, y, weight, kind, groups):
     """Return the function that draws a data set."""
     if kind == "parametric":
         return partial(_new_responses, fit, counted_rows(X, weight))
-    return partial(_new_weights, X, y, weight, groups)
+    return partial(_new_weights, X, fit.model.expert.write(y.T), weight, groups)
 
 
 def _new_responses(fit, X, rng):

@@ -37,6 +37,8 @@ def frozen(estimator, n_experts=None):
     """Return an unfitted clone of a fitted estimator that sees the same columns of a plain array, on one thread."""
     own = {"n_jobs": 1, "verbose": 0, "warm_start": False, "random_state": 0}
     own |= {"gate_features": estimator.gate_columns_, "expert_features": estimator.expert_columns_}
+    if estimator.expert_.classes is not None:  # a draw may lack some; its weights have the factors of the classes
+        own |= {"expert": estimator.expert_, "class_weight": None}
     return clone(estimator).set_params(n_experts=n_experts or estimator.n_experts, **own)
 
 
@@ -57,10 +59,10 @@ def attempt(estimator, X, y, weight=None):
 
 
 def draw_response(fit, X, rng):
-    """Return a response for each row of X, drawn from a `FittedMixture`."""
+    """Return a response for each row of X, drawn from a `FittedMixture`, as users pass them."""
     scaling = Scaling.identity(fit.gate_columns, fit.expert_columns)
     blocks = Blocks(fit.model, ArraySource(X), scaling, fit.roles)
-    return blocks.map(lambda block, params: fit.model.sample(block, params, rng)[0], fit.params)
+    return fit.model.expert.write(blocks.map(lambda block, p: fit.model.sample(block, p, rng)[0], fit.params))
 
 
 def counted_rows(X, weight):

@@ -1,12 +1,12 @@
-"""A pull of the gate towards equal probabilities."""
+"""A pull of the gate towards equal probabilities, and of classes towards their shares."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from smoe.params import MoEParams, flatten
-from smoe.penalties.base import Penalty, zeros_like
-from smoe.validation import check_number
+from smoe.params import flatten, n_experts_of, unflatten
+from smoe.penalties.base import Penalty
+from smoe.validation import check_floats, check_number
 
 __all__ = ["Pull"]
 
@@ -14,10 +14,10 @@ _TINY = 1e-300
 
 
 class PullSums(NamedTuple):
-    """Sums over rows of the mean log probability, its derivative and minus its second one."""
+    """Sums over rows of log probabilities, their derivatives and minus their second ones in flat order."""
 
     value: float
-    slope: NamedTuple
+    slope: np.ndarray
     bend: np.ndarray
 
 
@@ -31,10 +31,20 @@ class Pull(Penalty):
     it is convex for scores that are linear, and does not depend on the units or the rotation of X, nor on the numbering
     of the experts. The gate must be dense: a sparse one has probabilities of zero.
 
+    With ``classes`` the experts of a classifier are pulled, too, as if few rows more, divided among them, had the
+    classes in these shares q:
+
+    .. math:: P_e = -\frac{\delta_e}{k} \sum_n w_n \sum_i \sum_c q_c \log P_i(c | x_n), \qquad
+              \delta_e = \text{strength} \cdot \frac{\text{terms of a predictor}}{n}
+
+    Then the gate may be sparse; a sparse one is not pulled.
+
     Parameters
     ----------
     strength : float, default=1.0
-        One is as much as one row for each term of the gate's scores.
+        One is as much as one row for each term of the gate's scores, and of an expert's predictors.
+    classes : array-like of shape (n_classes,) or None, default=None
+        Shares towards which experts of classes are pulled; None for the gate alone.
 
     References
     ----------
@@ -52,34 +62,57 @@ class Pull(Penalty):
     True
     """
 
-    words = "pull of the gate"
-
-    def __init__(self, strength=1.0):
+    def __init__(self, strength=1.0, classes=None):
         self.strength = strength
+        self.classes = classes
+
+    @property
+    def words(self):
+        """What it is called."""
+        return "pull of the gate" if self.classes is None else "pull of gate and experts"
 
     def check(self, gate):
         check_number(self.strength, "Pull: strength", 0.0)
-        if not gate.smooth:
+        if self.classes is None and not gate.smooth:
             raise ValueError(f"penalty: Pull needs a dense gate, {type(gate).__name__} has probabilities of zero.")
+        if self.classes is not None:
+            shares = check_floats(self.classes, "Pull: classes")
+            if shares.ndim != 1 or not np.all(shares >= 0) or not np.isclose(shares.sum(), 1.0):
+                raise ValueError(f"Pull: classes must be shares that add up to one, got {self.classes!r}.")
 
     def sums(self, model, block, params, curved):
+        parts = self._of_gate(model, block, params), self._of_experts(model, block, params)
+        sizes = [flatten(part).size for part in params]
+        bend = np.zeros((sum(sizes), sum(sizes)))
+        for part, span in zip(parts, (slice(None, sizes[0]), slice(sizes[0], None)), strict=True):
+            bend[span, span] = part.bend
+        return PullSums(sum(part.value for part in parts), np.concatenate([part.slope for part in parts]), bend)
+
+    def _of_gate(self, model, block, params):
         gate, Z, weight = model.gate, block.gate_Z, block.weight
+        if not gate.smooth:
+            size = flatten(params.gate).size
+            return PullSums(0.0, np.zeros(size), np.zeros((size, size)))
         proba = model.gate_proba(block, params)
         equal = np.full(proba.shape, 1.0 / len(proba))
         value = float(weight @ np.log(np.maximum(proba, _TINY)).mean(axis=0)) * len(Z)
         slope = gate.pullback(Z, params.gate, len(Z) * weight * (equal - proba))
-        bend = gate.log_information(Z, params.gate, proba, equal, len(Z) * weight)
-        return PullSums(value, slope, bend)
+        return PullSums(value, flatten(slope), gate.log_information(Z, params.gate, proba, equal, len(Z) * weight))
+
+    def _of_experts(self, model, block, params):
+        if self.classes is None:
+            size = flatten(params.expert).size
+            return PullSums(0.0, np.zeros(size), np.zeros((size, size)))
+        expert, weight = model.expert, len(block.expert_Z) / n_experts_of(params) * block.weight
+        value, stats = expert.expected_stats(block.rows, params.expert, np.asarray(self.classes, dtype=float), weight)
+        slope = flatten(expert.score(stats, params.expert))
+        return PullSums(value, slope, expert.m_information(stats, params.expert))
 
     def value(self, model, params, sums, n):
         return -self.strength / n * sums.value
 
     def gradient(self, model, params, sums, n):
-        scaled = type(sums.slope)(*(-self.strength / n * field for field in sums.slope))
-        return MoEParams(scaled, zeros_like(params).expert)
+        return unflatten(-self.strength / n * sums.slope, params)
 
     def curvature(self, model, params, sums, n):
-        size, n_gate = flatten(params).size, flatten(params.gate).size
-        out = np.zeros((size, size))
-        out[:n_gate, :n_gate] = self.strength / n * sums.bend
-        return out
+        return self.strength / n * sums.bend

@@ -7,6 +7,7 @@ except ImportError as error:
 
 from smoe.plots.coefficients import plot_coefficients
 from smoe.plots.diagnostics import (
+    plot_calibration,
     plot_diagnostics,
     plot_expert_load,
     plot_pit,
@@ -19,6 +20,7 @@ from smoe.plots.rates import plot_rates
 from smoe.plots.selection import plot_dendrogram, plot_selection
 
 __all__ = [
+    "plot_calibration",
     "plot_coefficients",
     "plot_dendrogram",
     "plot_diagnostics",

@@ -5,11 +5,19 @@ import numpy as np
 from scipy.special import betainc, betaincinv
 from scipy.stats import binom, norm
 
-from smoe.diagnostics import Diagnosis, Rootogram
-from smoe.plots._axes import check_axes, legend_above, literal
+from smoe.diagnostics import Calibration, Diagnosis, Rootogram
+from smoe.plots._axes import check_axes, expert_styles, legend_above, literal
 from smoe.validation import check_floats, check_instance, check_level, check_number
 
-__all__ = ["plot_diagnostics", "plot_expert_load", "plot_pit", "plot_residual_qq", "plot_residuals", "plot_rootogram"]
+__all__ = [
+    "plot_calibration",
+    "plot_diagnostics",
+    "plot_expert_load",
+    "plot_pit",
+    "plot_residual_qq",
+    "plot_residuals",
+    "plot_rootogram",
+]
 
 _DATA, _OTHER, _MODEL, _BAND = "#0072B2", "#E69F00", "0.15", "0.85"
 _POINTS = 4000  # that are drawn; more make heavy files and black clouds
@@ -291,6 +299,54 @@ def plot_rootogram(rootogram, ax=None):
     ax.axhline(0.0, color=_MODEL, lw=1, zorder=3)
     ax.set(xlabel="y", ylabel="square root of the number of rows")
     legend_above(ax, ncols=2)
+    return ax
+
+
+def plot_calibration(calibration, classes=None, ax=None):
+    """Draw how often classes occur against how often the model says, bin by bin; points lie on the diagonal if right.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        What `smoe.diagnostics.calibration` has returned. Lines span two standard deviations under the model.
+    classes : list or None, default=None
+        Labels to draw; None for all, or the second of two.
+    ax : matplotlib Axes, default=None
+        New ones when None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    References
+    ----------
+    Hosmer, D. W. and Lemeshow, S. (1980). Goodness of fit tests for the multiple logistic regression model.
+    Communications in Statistics A 9, 1043-1069.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from smoe import MoEClassifier
+    >>> from smoe.diagnostics import calibration
+    >>> from smoe.plots import plot_calibration
+    >>> X, y = load_iris(return_X_y=True)
+    >>> plot_calibration(calibration(MoEClassifier(1).fit(X, y), X, y)).get_xlabel()
+    'predicted probability'
+    """
+    check_instance(calibration, Calibration, "calibration", "as smoe.diagnostics.calibration(model, X, y) returns it")
+    labels = calibration.classes.tolist()
+    chosen = (labels[1:] if len(labels) == 2 else labels) if classes is None else classes
+    if not isinstance(chosen, list | tuple) or not chosen or any(one not in labels for one in chosen):
+        raise ValueError(f"classes must be a list of some of {labels}, got {classes!r}.")
+    ax = _axes(ax)
+    ax.plot([0, 1], [0, 1], color=_MODEL, lw=1, label="model")
+    for one, style in zip(chosen, expert_styles(len(chosen)), strict=True):
+        c = labels.index(one)
+        x, y, error = calibration.predicted[c], calibration.observed[c], 2.0 * calibration.error[c]
+        ends = np.minimum(error, x), np.minimum(error, 1.0 - x)
+        ax.errorbar(x, y, ends, fmt="o-", color=style["color"], ms=4, lw=1, elinewidth=1, label=literal(str(one)))
+    ax.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    legend_above(ax, ncols=4)
     return ax
 
 

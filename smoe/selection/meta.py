@@ -1,61 +1,20 @@
 """The choice of the number of experts as a scikit-learn estimator."""
 
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from smoe.estimators import SoftmaxMoERegressor
+from smoe.estimators import MoEClassifier, SoftmaxMoERegressor
 from smoe.selection.select import check_estimator, select_n_experts
 from smoe.validation import check_nested
 
-__all__ = ["MoERegressorSelect"]
+__all__ = ["MoEClassifierSelect", "MoERegressorSelect"]
 
 
-class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
-    r"""Mixture of experts that chooses its number of experts.
+class Select(MetaEstimatorMixin, BaseEstimator):
+    """What selections have whatever the response: they fit several numbers of experts and keep the best."""
 
-    .. math:: \hat k = \arg\min_k \mathrm{criterion}(k)
-
-    ``fit`` calls `smoe.selection.select_n_experts`. What it found predicts: every method and fitted attribute of the
-    best estimator is also one of this, so ``predict_interval``, ``summary``, ``params_`` and the like are there.
-
-    Parameters
-    ----------
-    estimator : MoERegressor or None, default=None
-        What is fitted, whatever its ``n_experts``; None for ``SoftmaxMoERegressor()``.
-    n_experts : iterable of int, default=(1, 2, 3, 4, 5, 6)
-        Numbers of experts to compare.
-    criterion : {"bic", "aic", "icl", "cv", "slope", "jump"} or callable, default="bic"
-        Smaller is better, see `smoe.selection.select_n_experts`.
-    cv : int, splitter or iterable, default=5
-        Folds of the criterion "cv".
-    random_state : int, Generator, RandomState or None, default=None
-        Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
-    n_jobs : int or None, default=None
-        Number of threads for the fits from fresh starts.
-
-    Attributes
-    ----------
-    best_estimator_ : MoERegressor
-        The fit that was chosen.
-    n_experts_ : int
-        How many experts it has.
-    selection_ : Selection
-        The table of all fits.
-    n_features_in_, feature_names_in_, params_, loglik_, ... :
-        Those of the best estimator.
-
-    Examples
-    --------
-    >>> from smoe import MoERegressorSelect, SoftmaxMoERegressor
-    >>> from smoe.datasets import make_moe
-    >>> moe = make_moe(500, n_experts=2, random_state=3)
-    >>> model = MoERegressorSelect(SoftmaxMoERegressor(random_state=0), n_experts=(1, 2, 3), random_state=0)
-    >>> model.fit(moe.data, moe.target).n_experts_
-    2
-    >>> model.predict_interval(moe.data[:2]).shape
-    (2, 2)
-    """
+    default = SoftmaxMoERegressor
 
     def __init__(
         self, estimator=None, *, n_experts=(1, 2, 3, 4, 5, 6), criterion="bic", cv=5, random_state=None, n_jobs=None
@@ -111,7 +70,7 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         ConvergenceWarning
             Fits that are no certified maxima.
         """
-        estimator = SoftmaxMoERegressor() if self.estimator is None else clone(check_estimator(self.estimator))
+        estimator = self.default() if self.estimator is None else clone(check_estimator(self.estimator))
         self.selection_ = select_n_experts(
             estimator,
             X,
@@ -127,6 +86,69 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self.n_experts_ = self.selection_.n_experts_
         return self
 
+    def __getattr__(self, name):
+        """Look up in the best estimator what this class does not have."""
+        if name.startswith("_") or name in ("best_estimator_", "selection_", "n_experts_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        best = self.__dict__.get("best_estimator_")
+        if best is not None:
+            return getattr(best, name)
+        kind = self.default if self.__dict__.get("estimator") is None else type(self.estimator)
+        if callable(getattr(kind, name, None)):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit before {name}.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self):
+        best = self.__dict__.get("best_estimator_")
+        return sorted({*super().__dir__(), *(name for name in dir(best) if best and not name.startswith("_"))})
+
+
+class MoERegressorSelect(RegressorMixin, Select):
+    r"""Mixture of experts that chooses its number of experts.
+
+    .. math:: \hat k = \arg\min_k \mathrm{criterion}(k)
+
+    ``fit`` calls `smoe.selection.select_n_experts`. What it found predicts: every method and fitted attribute of the
+    best estimator is also one of this, so ``predict_interval``, ``summary``, ``params_`` and the like are there.
+
+    Parameters
+    ----------
+    estimator : MoERegressor or None, default=None
+        What is fitted, whatever its ``n_experts``; None for ``SoftmaxMoERegressor()``.
+    n_experts : iterable of int, default=(1, 2, 3, 4, 5, 6)
+        Numbers of experts to compare.
+    criterion : {"bic", "aic", "icl", "cv", "slope", "jump"} or callable, default="bic"
+        Smaller is better, see `smoe.selection.select_n_experts`.
+    cv : int, splitter or iterable, default=5
+        Folds of the criterion "cv".
+    random_state : int, Generator, RandomState or None, default=None
+        Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
+    n_jobs : int or None, default=None
+        Number of threads for the fits from fresh starts.
+
+    Attributes
+    ----------
+    best_estimator_ : MoERegressor
+        The fit that was chosen.
+    n_experts_ : int
+        How many experts it has.
+    selection_ : Selection
+        The table of all fits.
+    n_features_in_, feature_names_in_, params_, loglik_, ... :
+        Those of the best estimator.
+
+    Examples
+    --------
+    >>> from smoe import MoERegressorSelect, SoftmaxMoERegressor
+    >>> from smoe.datasets import make_moe
+    >>> moe = make_moe(500, n_experts=2, random_state=3)
+    >>> model = MoERegressorSelect(SoftmaxMoERegressor(random_state=0), n_experts=(1, 2, 3), random_state=0)
+    >>> model.fit(moe.data, moe.target).n_experts_
+    2
+    >>> model.predict_interval(moe.data[:2]).shape
+    (2, 2)
+    """
+
     def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
         """Return the best estimator's mean of y given x; with ``return_std`` its standard deviation too.
 
@@ -135,18 +157,45 @@ class MoERegressorSelect(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return self.best_estimator_.predict(X, return_std, quantiles=quantiles, coverage=coverage)
 
-    def __getattr__(self, name):
-        """Look up in the best estimator what this class does not have."""
-        if name.startswith("_") or name in ("best_estimator_", "selection_", "n_experts_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        best = self.__dict__.get("best_estimator_")
-        if best is not None:
-            return getattr(best, name)
-        kind = SoftmaxMoERegressor if self.__dict__.get("estimator") is None else type(self.estimator)
-        if callable(getattr(kind, name, None)):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit before {name}.")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def __dir__(self):
-        best = self.__dict__.get("best_estimator_")
-        return sorted({*super().__dir__(), *(name for name in dir(best) if best and not name.startswith("_"))})
+class MoEClassifierSelect(ClassifierMixin, Select):
+    r"""Mixture of experts for classes that chooses its number of experts.
+
+    .. math:: \hat k = \arg\min_k \mathrm{criterion}(k)
+
+    Like `MoERegressorSelect`: every method and fitted attribute of the best estimator is also one of this.
+
+    Parameters
+    ----------
+    estimator : MoEClassifier or None, default=None
+        What is fitted, whatever its ``n_experts``; None for ``MoEClassifier()``.
+    n_experts, criterion, cv, random_state, n_jobs
+        As for `MoERegressorSelect`. Folds that are drawn have the same shares of the classes.
+
+    Attributes
+    ----------
+    best_estimator_ : MoEClassifier
+        The fit that was chosen.
+    n_experts_ : int
+        How many experts it has.
+    selection_ : Selection
+        The table of all fits.
+    classes_, n_features_in_, feature_names_in_, params_, loglik_, ... :
+        Those of the best estimator.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from smoe import MoEClassifier, MoEClassifierSelect
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MoEClassifierSelect(MoEClassifier(random_state=0), n_experts=(1, 2), random_state=0)
+    >>> model.fit(X, y).n_experts_
+    1
+    """
+
+    default = MoEClassifier
+
+    def predict(self, X):
+        """Return the best estimator's most likely classes, (n_samples,)."""
+        check_is_fitted(self)
+        return self.best_estimator_.predict(X)

@@ -51,6 +51,9 @@ def grow(fit, fresh, X, y, sample_weight, rng):
 
 
 def _reaches(fit, previous):
+    """Whether a fit is no worse than a smaller one. Under a penalty the larger model need not contain the smaller."""
+    if previous.fitted_.model.active_penalties:
+        return True
     return fit.loglik_ >= previous.loglik_ - _ROUNDING * (abs(previous.loglik_) + fit.n_samples_)
 
 
@@ -72,4 +75,4 @@ def best_of(rivals, previous, X, y, sample_weight):
 def _preference(fit):
     """The order that the search has, too."""
     certificate = fit.fitted_.certificate
-    return preference(certificate.degenerate, fit.loglik_, certificate.price)
+    return preference(certificate.degenerate, fit.fitted_.objective, certificate.price)

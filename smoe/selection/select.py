@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import KFold, check_cv
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils import indexable
 
 from smoe.estimators import MixtureEstimator
+from smoe.estimators.base import rows_of
 from smoe.selection.criteria import CRITERIA, information_criteria, slope_heuristic
 from smoe.selection.path import fresh_fits, grown
-from smoe.validation import check_floats, check_generator, check_n_jobs, check_rows, check_weights
+from smoe.validation import check_floats, check_generator, check_n_jobs, check_weights
 
 __all__ = ["Selection", "select_n_experts"]
 
@@ -106,7 +107,8 @@ def select_n_experts(
           number for a fitted model.
     sample_weight : array-like of shape (n_samples,), default=None
     cv : int, splitter or iterable, default=5
-        Folds of the criterion "cv". An int means that many folds of shuffled rows.
+        Folds of the criterion "cv". An int means that many folds of shuffled rows, with the same shares of the classes
+        if there are such.
     random_state : int, Generator, RandomState or None, default=None
         Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
     n_jobs : int or None, default=None
@@ -157,18 +159,20 @@ def select_n_experts(
     check_estimator(estimator)
     check_criterion(criterion)
     check_n_jobs(n_jobs)
-    n_rows = len(check_rows(clone(estimator), X, y, ensure_min_samples=2)[0])
+    n_rows, expert = len((found := rows_of(estimator, X, y))[0]), found[-1]
     X, y = indexable(X, y)
     sizes = check_sizes(n_experts, n_rows, sample_weight)
     rng = check_generator(random_state)
     folds = _checked_folds(cv) if criterion == "cv" else None
     if estimator.random_state is None:
         estimator = clone(estimator).set_params(random_state=int(rng.integers(2**31)))
+    if expert.classes is not None:  # folds may lack some
+        estimator = clone(estimator).set_params(expert=expert)
     [fits] = fresh_fits(estimator, sizes, [(X, y, sample_weight)], n_jobs)
     path = grown(fits, X, y, sample_weight, rng)
     table = _tabulate(path, X, y, sample_weight)
     if criterion == "cv":
-        values = _cross_validated(estimator, sizes, X, y, sample_weight, _drawn(folds, rng), rng, n_jobs)
+        values = _cross_validated(estimator, sizes, X, y, sample_weight, _drawn(folds, expert, rng), rng, n_jobs)
     else:
         values = _values(criterion, table, path, X, y, sample_weight)
     table["criterion"] = tuple(_checked(values, priced=criterion in ("bic", "icl")))
@@ -261,9 +265,10 @@ def _pair(entry):
     raise TypeError(f"cv must yield pairs of two arrays of row numbers, to fit to and to hold out; got {entry!r}.")
 
 
-def _drawn(folds, rng):
+def _drawn(folds, expert, rng):
     if isinstance(folds, numbers.Integral):
-        return KFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+        kind = KFold if expert.classes is None else StratifiedKFold
+        return kind(folds, shuffle=True, random_state=int(rng.integers(2**31)))
     return folds
 
 

@@ -42,7 +42,7 @@ def split_starts(estimator, X, y, sample_weight, rng, n_best=2):
 def proposed_splits(model, block, params, i, rng):
     """Yield parameters with expert i split in two: by its residuals, and by hyperplanes through its rows."""
     resp = model.posterior(block, params)[1]
-    residual = block.y - model.expert.mean(block.rows, params.expert)[i]
+    residual = model.expert.residual(block.rows, params.expert)[i]
     features = np.concatenate([block.gate_Z[:-1], block.expert_Z[:-1]])
     directions = rng.normal(size=(_DIRECTIONS if len(features) else 0, len(features)))
     start = duplicated(model, params, i)

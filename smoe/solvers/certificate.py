@@ -6,7 +6,7 @@ import numpy as np
 
 from smoe.chance import Load, prices
 from smoe.params import flatten, permute
-from smoe.solvers.separation import Limit, diverging, newton_step, undecided_groups
+from smoe.solvers.separation import Limit, diverging, newton_step, separating_experts, undecided_groups
 from smoe.validation import remark_on_response
 
 __all__ = ["SEPARATES", "Certificate", "Checked", "certify", "usage"]
@@ -20,6 +20,7 @@ _TINY = 1e-6  # a step along which everything is linear
 LARGEST = 1000  # with more free parameters than this the curvature is not looked at
 
 SEPARATES = "gate separates the data: its coefficients diverge while the log-likelihood converges"
+_SEPARATES_CLASSES = " separates the classes: its coefficients diverge while the log-likelihood converges"
 _SINGULAR = "singular information: probably more experts than the data support"
 
 
@@ -141,7 +142,7 @@ def certify(model, blocks, fit, tol):
             shape = _curvature_reasons(model, blocks, fit, chart, stationary)
     separates = shape == [SEPARATES]
     flat = stationary and not few and not doubtful and (separates or shape == [_SINGULAR])
-    reasons = tuple(reasons + [Reason(words) for words in shape])
+    reasons = tuple(reasons + [Reason(words) if isinstance(words, str) else words for words in shape])
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
     status, total = _said(reasons) or fit.status + unseen, float(price.excess.sum())
     return Certificate(not reasons, status, degenerate, flat, separates, total, checked, reasons)
@@ -215,6 +216,8 @@ def _curvature_reasons(model, blocks, fit, chart, stationary):
     grows = stationary and _gate_grows(params, chart, step) and _scores_grow(model, blocks, params, chart, step)
     if grows or (stationary and _some_diverge(model, blocks, params, chart, step, singular)):
         return [model.gate.diagnosis(params.gate) or SEPARATES]
+    if stationary and (experts := separating_experts(model, blocks, chart, params, step)):
+        return [Reason("expert ", experts, _SEPARATES_CLASSES)]
     return [_SINGULAR] if singular else []
 
 

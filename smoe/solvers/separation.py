@@ -1,4 +1,4 @@
-"""Directions of the gate along which the log-likelihood grows for ever: those that separate some rows."""
+"""Directions along which the log-likelihood grows for ever: a gate separates some rows, or an expert its classes."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,24 @@ from scipy.sparse.csgraph import connected_components
 
 from smoe.params import copies, flatten, n_experts_of
 
-__all__ = ["Limit", "diverging", "has_linear_scores", "n_free_gate", "newton_step", "undecided_groups", "without_rows"]
+__all__ = [
+    "Limit",
+    "diverging",
+    "has_linear_scores",
+    "n_free_gate",
+    "newton_step",
+    "separating_experts",
+    "undecided_groups",
+    "without_rows",
+]
 
 _ROUNDING = 1e-16
 _UNDECIDED = 0.05  # rows: what a gate that separates leaves undecided, by far
 _SATURATED = 1e-10  # a probability below it says nothing about the gate
 _SMALL = 1e-3  # one below this has saturated as well if a Newton step lowers it still
 _MOVED = 1e-2  # logits: steps along a direction that diverges are of about one, all others have vanished
+_SATURATED_CLASS, _FALLS = 1e-5, 0.1  # a probability of a class, and by how much its logarithm falls: it is vanishing
+_LONGEST = 1e3  # a step beyond says no more about a direction
 _NOTHING = 1e-13  # share of the information that is rounding
 
 
@@ -114,6 +125,25 @@ def diverging(model, blocks, chart, limit):
         return every[:, :0]
     here, left = blocks.sum(_gate_informations, limit, model)
     return every[:, :n_gate] @ _forgotten(here, left, chart, limit.params, slice(0, len(here)))
+
+
+def separating_experts(model, blocks, chart, params, step):
+    """Return the experts of classes whose coefficients diverge where the score vanishes.
+
+    On some row that is theirs the probability of some class is nearly zero, and the Newton step lowers it further.
+    """
+    if model.expert.support.kind != "classes":
+        return ()
+    step = step * min(1.0, _LONGEST / max(np.linalg.norm(step), _ROUNDING))
+    moved = chart.unpack(chart.pack(params) + step)
+
+    def visit(block, pair):
+        here, there = (model.expert.class_log_proba(block.rows, p.expert) for p in pair)
+        theirs = model.posterior(block, pair[0])[1] > 0.5
+        falls = (here < np.log(_SATURATED_CLASS)) & (there < here - _FALLS)
+        return (falls.any(axis=1) & theirs).sum(axis=1)
+
+    return tuple(np.flatnonzero(blocks.sum(visit, (params, moved))).tolist())
 
 
 def without_rows(model, blocks, chart, limit):

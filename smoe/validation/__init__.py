@@ -1,5 +1,6 @@
 """Checks of what users pass, with messages that say what to do."""
 
+from smoe.validation.labels import check_labels, codes_of, find_classes
 from smoe.validation.objects import (
     check_callable,
     check_experts,
@@ -29,6 +30,7 @@ __all__ = [
     "check_groups",
     "check_index",
     "check_instance",
+    "check_labels",
     "check_level",
     "check_mixture",
     "check_n_jobs",
@@ -40,6 +42,8 @@ __all__ = [
     "check_rows",
     "check_seed",
     "check_weights",
+    "codes_of",
+    "find_classes",
     "fit_of",
     "may_count_rows",
     "own_generator",

@@ -8,7 +8,7 @@ from smoe.validation.scalars import refuse_masked
 __all__ = ["check_response", "remark_on_response"]
 
 _FAMILY = "Gaussian experts are for continuous responses"
-_OTHERS = "for counts there is expert='poisson', for 0 and 1 expert='binomial', for other classes no family yet"
+_OTHERS = "for counts there is expert='poisson', for 0 and 1 expert='binomial', for classes MoEClassifier"
 _KINDS = {"b": "booleans", "U": "strings", "S": "strings", "M": "dates", "m": "durations", "V": "records"}
 _FEW = 10  # distinct values: a response with so few is not continuous
 _TIES = 10  # rows per value, of whole numbers that are probably counts

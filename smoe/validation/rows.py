@@ -18,7 +18,7 @@ _LARGEST_TOTAL = 1e303  # of weights: times a log density it is still a float64
 _FAR = 4.0  # times too large or too small a sum of weights to be about the number of rows
 
 
-def check_rows(estimator, X, y=MISSING, **settings):
+def check_rows(estimator, X, y=MISSING, read=check_response, **settings):
     """Return X (n_samples, n_features) and y (n_samples,) as floats; y is None if it is not wanted.
 
     Parameters
@@ -27,6 +27,8 @@ def check_rows(estimator, X, y=MISSING, **settings):
         Learns the names and number of the columns, or with ``reset=False`` compares them.
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
+    read : callable
+        Makes floats of y, and refuses what is none.
     **settings
         Of ``sklearn.utils.validation.validate_data``.
 
@@ -41,7 +43,7 @@ def check_rows(estimator, X, y=MISSING, **settings):
         return _validated(estimator, X, **settings), None
     if y is None and not settings.get("reset", True):
         raise ValueError("y is None: pass the response, one number for each row of X.")
-    y = None if y is None else check_response(y)  # scikit-learn has words of its own for a fit without y
+    y = None if y is None else read(y)  # scikit-learn has words of its own for a fit without y
     return _validated(estimator, X, y, **settings)
 
 

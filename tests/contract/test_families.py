@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from helpers import assert_derivative
 from smoe.experts import LinearExpert
-from smoe.families import FAMILIES, Family
+from smoe.families import FAMILIES, ClassFamily, Family, Multinomial
 from smoe.features import Rows, design
 from smoe.params import flatten, unflatten
 
@@ -13,9 +14,15 @@ every = pytest.mark.parametrize("name", FAMILIES)
 M = 30
 
 
+def family_of(name):
+    """A family, that of classes with three of them."""
+    family = FAMILIES[name]()
+    return family.bind(np.arange(3)) if family.support.kind == "classes" else family
+
+
 def case(name, rng, k=3, m=M):
     """A family, its rows, predictors and own parameters."""
-    family = FAMILIES[name]()
+    family = family_of(name)
     eta = rng.normal(size=(family.n_predictors, k, m))
     phi = [np.full((k, 1), value) * rng.uniform(0.7, 1.4, (k, 1)) for value in family.start()]
     own = [np.broadcast_to(field, (k, m))[0] for field in phi]
@@ -36,7 +43,8 @@ def test_derivatives_are_those_of_differences(name, rng):
     wanted = Family.derivatives(family, rows, eta, phi)
     assert_derivative(first, wanted[0], 1e-7)
     assert_derivative(second, wanted[1], 3e-5)
-    assert_derivative(family.mean_slopes(rows, eta, phi), Family.mean_slopes(family, rows, eta, phi), 1e-7)
+    if family.support.kind != "classes":
+        assert_derivative(family.mean_slopes(rows, eta, phi), Family.mean_slopes(family, rows, eta, phi), 1e-7)
 
 
 @every
@@ -85,6 +93,8 @@ def test_whole_numbers_have_probabilities(name, rng):
 def test_a_link_is_a_rough_predictor(name, rng):
     """Where responses are large, the link of the mean is the predictor."""
     family, *_ = case(name, rng)
+    if family.support.kind == "classes":
+        pytest.skip("classes have no mean")
     eta = np.full((family.n_predictors, 1, 1), 4.0)
     phi = [np.full((1, 1), value) for value in family.start()]
     trials = np.array([1e4]) if family.takes_trials else None
@@ -101,3 +111,29 @@ def test_an_offset_moves_the_predictor(name, rng):
     shifted = params._replace(intercept=params.intercept + 0.7)
     moved = expert.log_prob(Rows(Z, rows.y, np.full(M, 0.7)), params)
     np.testing.assert_allclose(moved, expert.log_prob(Rows(Z, rows.y), shifted), rtol=1e-12)
+
+
+def test_classes_have_probabilities(rng):
+    """Against softmax by scipy, and the derivatives of mean log probabilities against differences."""
+    family, rows, eta, _ = case("multinomial", rng)
+    log_proba = family.class_log_proba(eta, [])
+    np.testing.assert_allclose(log_proba, log_softmax(np.concatenate([eta, 0 * eta[:1]]), axis=0), atol=1e-14)
+    shares = np.array([0.2, 0.5, 0.3])
+    value, first, second = family.expected(rows, eta, [], shares)
+    generic = ClassFamily.expected(family, rows, eta, [], shares)
+    for one, other in zip((value, first, second), generic, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-13)
+    np.testing.assert_allclose(value, np.tensordot(shares, log_proba, 1))
+    assert family.write(family.read([2, 0])).tolist() == [2, 0]
+    assert np.isfinite(family.class_log_proba(1e100 * eta, [])).all()
+
+
+def test_the_number_of_classes_must_be_known():
+    with pytest.raises(ValueError, match="Multinomial knows no classes yet"):
+        _ = Multinomial().n_predictors
+    with pytest.raises(ValueError, match="y holds one class only"):
+        Multinomial().bind(["a", "a"])
+    assert Multinomial().bind(["b", "a"]).labels.tolist() == ["a", "b"]
+    assert Multinomial(["b", "a"]).bind(["a"]).read(["a", "b"]).tolist() == [1.0, 0.0]
+    with pytest.raises(ValueError, match="y holds 'c', which is none of the classes"):
+        Multinomial(["b", "a"]).read(["c"])

@@ -9,12 +9,12 @@ from scipy.stats import kstest
 import naive
 import smoe.fused
 import smoe.rows.blocks
-from helpers import ALL_PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, lower_of, perturbed
+from helpers import PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, lower_of, perturbed
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of, permute, unflatten
 from smoe.rows import ArraySource, Blocks
 
-pairs = pytest.mark.parametrize("gate, expert", ALL_PAIRS)
+pairs = pytest.mark.parametrize("gate, expert", PAIRS)
 smooth_pairs = pytest.mark.parametrize("gate, expert", SMOOTH_PAIRS)
 
 
