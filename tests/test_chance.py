@@ -386,4 +386,5 @@ def test_ties_of_neighbours_are_not_broken_by_rounding(seed):
         for data in ((X, y), (X[order], y[order]), (10 * X, y), (X, 0.1 * y))
     ]
     logliks = [fit.loglik_ for fit in fits[:3]] + [fits[3].loglik_ + 200 * np.log(0.1)]
-    np.testing.assert_allclose(logliks, logliks[0], rtol=1e-7)
+    # The gate separates: how near a climb comes to the supremum depends on rounding, in which basin it is does not.
+    np.testing.assert_allclose(logliks, logliks[0], rtol=1e-6)
