@@ -309,7 +309,7 @@ class Chart:
         return out
 
     def off_bounds(self, theta, information, score, params):
-        """Return coordinates in which entries on a bound that the score leads away from take Newton steps of their own.
+        """Return coordinates in which entries on a bound that the score leads away from take a Newton step.
 
         The gradient by a coordinate vanishes on an attained bound, whichever way the function falls: a step along it
         would stay there for ever.

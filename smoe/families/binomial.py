@@ -109,6 +109,7 @@ class Binomial(Family):
     """
 
     support = Support(0.0, closed=(True, False), kind="integers")
+    concave = True
     takes_trials = True
 
     def __init__(self, link_function="logit"):

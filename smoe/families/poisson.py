@@ -34,6 +34,7 @@ class Poisson(Family):
     """
 
     support = Support(0.0, closed=(True, False), kind="integers")
+    concave = True
 
     def log_prob(self, rows, eta, phi):
         out = np.exp(eta[0])

@@ -94,6 +94,13 @@ def whole(case, row, k):
     return y, np.exp(at(case, row, k)(y))
 
 
+def without_far_tails(case):
+    """Skip a family with much of its mass beyond any grid; its own tests ask scipy."""
+    if "inverse_df" in case.expert.fields:
+        pytest.skip("heavy tails")
+    return case
+
+
 def moments(case, row, k):
     mean, variance = case.expert.mean(Rows(case.Z), case.params), case.expert.variance(Rows(case.Z), case.params)
     return mean[k, row], np.sqrt(variance[k, row])
@@ -131,7 +138,7 @@ def test_density_has_the_moments_that_it_states(name, rng):
 
 @every
 def test_sample_follows_the_density(name, rng):
-    case, n = make(name, 3, 2, rng), 4000
+    case, n = without_far_tails(make(name, 3, 2, rng)), 4000
     label = np.repeat(np.arange(3), n)
     Z = np.repeat(case.Z[:, [0]], 3 * n, axis=1)
     y = case.expert.sample(Rows(Z), label, case.params, rng)
@@ -153,7 +160,7 @@ def test_sample_follows_the_density(name, rng):
 
 @every
 def test_cdf_is_the_integral_of_the_density(name, rng):
-    case = asking(make(name, 3, 2, rng), "real")
+    case = asking(without_far_tails(make(name, 3, 2, rng)), "real")
     low = case.expert.support.low
     for k in range(3):
         mean, sd = moments(case, 0, k)
@@ -223,17 +230,20 @@ def test_normal_parts_are_the_moments(name, rng):
         )
 
 
-@every
-@sizes
-def test_m_step_climbs(name, k, d, rng):
-    """A step that is not exact may be too long, and is halved by EM until it climbs."""
-    case = make(name, k, d, rng)
+def along_the_m_step(case):
+    """Expected log-likelihoods: a step that is not exact may be too long, and is halved by EM until it climbs."""
     chart = chart_of(case.expert, case.params)
     here = chart.pack(case.params)
     step = chart.pack(case.expert.m_step(case.stats(), case.params)) - here
     shares = [1.0] if case.expert.exact_m_step else 0.5 ** np.arange(12)
-    values = [case.expected(chart.unpack(here + t * step)) for t in shares]
-    assert max(values) > case.expected(case.params)
+    return [case.expected(chart.unpack(here + t * step)) for t in shares]
+
+
+@every
+@sizes
+def test_m_step_climbs(name, k, d, rng):
+    case = make(name, k, d, rng)
+    assert max(along_the_m_step(case)) > case.expected(case.params)
 
 
 @every
@@ -323,9 +333,8 @@ def test_m_step_with_few_rows_or_collinear_columns_does_not_fall(name, rng):
     flat = case.Z.copy()
     flat[1] = 2 * flat[0] - 1
     for changed in (case._replace(resp=resp), case._replace(Z=flat)):
-        after = changed.expert.m_step(changed.stats(), changed.params)
-        assert np.all(np.isfinite(flatten(after)))
-        assert changed.expected(after) > changed.expected(changed.params)
+        assert np.all(np.isfinite(flatten(changed.expert.m_step(changed.stats(), changed.params))))
+        assert max(along_the_m_step(changed)) > changed.expected(changed.params)
 
 
 @every
@@ -369,8 +378,8 @@ def test_at_bound_names_the_experts(name, rng):
 @every
 def test_m_step_stays_above_the_bound(name, rng):
     case = make(name, 2, 1, rng)
-    if case.expert.units != "affine":
-        pytest.skip("a row at its mean does not make the likelihood infinite")
+    if case.expert.units != "affine" or not case.expert.exact_m_step:
+        pytest.skip("a row at its mean does not make the likelihood infinite, or not in one step")
     exact = case._replace(y=case.expert.mean(Rows(case.Z), case.params)[0])  # every row on expert 0
     after = exact.expert.m_step(exact.stats(), exact.params)
     for field, bound in lower_of(case.expert).items():
