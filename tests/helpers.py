@@ -30,7 +30,8 @@ SMOOTH = [name for name in GATES if GATES[name]().smooth]
 INFORMED = [name for name in SMOOTH if hasattr(GATES[name](), "information")]
 BATTERY = [*EXPERTS]  # families that are tested
 # Every gate with one family, every family with one gate: gates and families do not know each other.
-WITH_SOFTMAX = [("softmax", name) for name in _one_of_each(EXPERTS) if name != "gaussian"]
+_NUMBERS = {name: kind for name, kind in EXPERTS.items() if kind().support.kind != "classes"}  # these have means
+WITH_SOFTMAX = [("softmax", name) for name in _one_of_each(_NUMBERS) if name != "gaussian"]
 PAIRS = [(gate, "gaussian") for gate in GATES] + WITH_SOFTMAX
 
 SMOOTH_PAIRS = [(gate, "gaussian") for gate in INFORMED] + WITH_SOFTMAX
