@@ -85,5 +85,5 @@ def test_everything_else_takes_it():
 
 def test_unknown_words_are_refused():
     X, y = load_engel(return_X_y=True)
-    with pytest.raises(ValueError, match="variances must be 'own' or 'shared'"):
+    with pytest.raises(ValueError, match="variances='equal' is not known; choose 'own' or 'shared'"):
         MoERegressor(2, expert=GaussianExpert(variances="equal")).fit(X, y)

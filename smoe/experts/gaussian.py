@@ -13,7 +13,7 @@ from smoe._kernels.top_k import chosen_lines
 from smoe.experts.base import Expert
 from smoe.families.base import tight_scale
 from smoe.fields import Field
-from smoe.validation import check_number
+from smoe.validation import check_choice, check_number
 
 __all__ = ["GaussianExpert", "GaussianExpertParams"]
 
@@ -106,8 +106,7 @@ class GaussianExpert(Expert):
     def check(self):
         """Refuse a floor that is no positive number, and unknown words."""
         check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny, high=1e6)
-        if self.variances not in ("own", "shared"):
-            raise ValueError(f"variances must be 'own' or 'shared', got {self.variances!r}.")
+        check_choice(self.variances, "variances", ("own", "shared"))
 
     @property
     def _shared(self):

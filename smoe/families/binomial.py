@@ -8,6 +8,7 @@ from scipy.stats import binom
 
 from smoe.families.base import Family, Support
 from smoe.families.poisson import log_factorial
+from smoe.validation import check_choice
 
 __all__ = ["LINKS", "Binomial"]
 
@@ -116,10 +117,7 @@ class Binomial(Family):
         self.link_function = link_function
 
     def check(self):
-        if self.link_function not in LINKS:
-            raise ValueError(
-                f"Binomial: link_function must be one of {', '.join(map(repr, LINKS))}, got {self.link_function!r}."
-            )
+        check_choice(self.link_function, "Binomial: link_function", LINKS)
 
     @property
     def _link(self):
