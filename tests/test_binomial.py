@@ -149,7 +149,7 @@ def test_bad_data(change, words):
     [
         ({"trials_feature": None}, r"counts successes in trials, one per row without trials_feature"),
         ({"expert": "poisson"}, "trials_feature: Poisson counts no successes in trials"),
-        ({"expert": Binomial("cauchit")}, "Binomial: link_function='cauchit' is not known; choose 'logit', 'probit' or 'cloglog'"),
+        ({"expert": Binomial("cauchit")}, "Binomial: link_function='cauchit' is not known; choose 'logit'"),
     ],
 )
 def test_bad_settings(settings, words):
