@@ -30,7 +30,12 @@ from smoe.starts import Elemental, FromParams
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks([getattr(smoe, name)() for name in smoe.__all__ if name.endswith("Regressor")])
+def few_starts(estimator):
+    """The contract does not depend on how many starts are screened, the time it takes does."""
+    return estimator.set_params(n_init=6)
+
+
+@parametrize_with_checks([few_starts(getattr(smoe, name)()) for name in smoe.__all__ if name.endswith("Regressor")])
 def test_scikit_learn_checks(estimator, check):
     check(for_check(estimator, check))
 
@@ -147,14 +152,21 @@ def test_experts_are_ordered_by_their_mean_response(fitted, data):
     assert np.all(np.diff(resp.T @ data[1] / resp.sum(axis=0)) > 0)
 
 
+def drawn(model):
+    """Records of starts that were drawn, without those of swaps."""
+    return [record for record in model.starts_ if record.start.startswith("Elemental")]
+
+
 def test_starts_are_recorded(fitted):
-    ends = [record.loglik for record in fitted.starts_ if np.isfinite(record.loglik)]
-    assert len(fitted.starts_) == 60 and 1 <= len(ends) <= 5
-    np.testing.assert_allclose(max(ends), fitted.loglik_, rtol=1e-12)
-    out = [record for record in fitted.starts_ if not np.isfinite(record.loglik)]
+    proposed = drawn(fitted)
+    ends = [record.loglik for record in proposed if np.isfinite(record.loglik)]
+    assert len(proposed) == 60 and 1 <= len(ends) <= 5
+    best = max(record.loglik for record in fitted.starts_ if np.isfinite(record.loglik))
+    np.testing.assert_allclose(best, fitted.loglik_, rtol=1e-12)
+    out = [record for record in proposed if not np.isfinite(record.loglik)]
     assert all(record.status == "screened out" for record in out)
     # A sample of all rows is all rows: what is screened is a log-likelihood below that of its end.
-    assert all(r.screened_loglik <= r.loglik + 1e-9 for r in fitted.starts_ if np.isfinite(r.loglik))
+    assert all(r.screened_loglik <= r.loglik + 1e-9 for r in proposed if np.isfinite(r.loglik))
 
 
 def test_score_norm_is_in_standardised_units(data):
@@ -426,7 +438,7 @@ def test_solvers_reach_the_same_maximum(solver, data):
 def test_parameters_are_passed_on(data):
     model = quietly(MoERegressor(2, solver="em", max_iter=3, tol=1e-3, variance_floor=1e-3, n_init=4).fit, *data)
     assert (model.solver_.max_iter, model.solver_.tol) == (3, 1e-3)
-    assert model.expert_.variance_floor == 1e-3 and len(model.starts_) == 4
+    assert model.expert_.variance_floor == 1e-3 and len(drawn(model)) == 4
     assert model.n_iter_ <= 3
     untouched = GaussianExpert(1e-5)
     quietly(MoERegressor(2, expert=untouched, variance_floor=1e-3, n_init=1).fit, *data)
@@ -441,21 +453,21 @@ def test_warm_start(data):
     assert len(model.starts_) == 1 and model.n_iter_ <= 25
     assert_close(model.params_, first, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(model.trace_[0], model.loglik_, rtol=1e-9)
-    assert len(model.set_params(n_experts=3).fit(X, y).starts_) == 60
-    assert len(model.set_params(warm_start=False).fit(X, y).starts_) == 60
+    assert len(drawn(model.set_params(n_experts=3).fit(X, y))) == 60
+    assert len(drawn(model.set_params(warm_start=False).fit(X, y))) == 60
 
 
 @pytest.mark.parametrize("change", [{"gate_features": [0]}, {"expert_features": [0]}, {"gate_features": []}])
 def test_warm_start_where_shapes_differ_begins_afresh(change, data):
     model = SoftmaxMoERegressor(2, random_state=0, warm_start=True).fit(*data)
-    assert len(quietly(model.set_params(**change).fit, *data).starts_) == 40
+    assert len(drawn(quietly(model.set_params(**change).fit, *data))) == 40
 
 
 def test_warm_start_with_other_columns_begins_afresh(data):
     X, y = data
     for first, second in [(X, X[:, :1]), (X[:, :1], X)]:
         model = quietly(SoftmaxMoERegressor(2, random_state=0, warm_start=True).fit, first, y)
-        assert len(quietly(model.fit, second, y).starts_) == 40
+        assert len(drawn(quietly(model.fit, second, y))) == 40
 
 
 def test_threads_do_not_matter(data, fitted):
@@ -467,7 +479,7 @@ def test_verbose_prints(data, capsys):
     SoftmaxMoERegressor(2, random_state=0).fit(*data)
     assert capsys.readouterr().out == ""
     model = SoftmaxMoERegressor(2, random_state=0, verbose=1).fit(*data)
-    assert f"log-likelihood {model.loglik_:.6f}" in capsys.readouterr().out
+    assert f"log-likelihood {model.loglik_:.4f}" in capsys.readouterr().out
 
 
 # Input ---------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class StudentTExpert(GaussianExpert):
     exact_m_step = False  # a step up, with weights from the parameters before it
 
     def __init__(self, df=5.0, variance_floor=1e-8):
-        super().__init__(variance_floor)
+        self.variance_floor = variance_floor
         self.df = df
 
     def check(self):

@@ -89,6 +89,7 @@ class GaussianExpert(Expert):
 
     exact_m_step = True
     linear = True
+    variances = "own"  # of derived classes that have no such setting
 
     def __init__(self, variance_floor=1e-8, variances="own"):
         self.variance_floor = variance_floor
