@@ -14,7 +14,9 @@ _EXPECTED = 1.0  # rows of a class that a bin should expect for the test
 
 
 class Calibration(NamedTuple):
-    """Predicted and observed shares of each class, in bins of rows of similar probability; `plot_calibration` draws it.
+    """Predicted and observed shares of each class, in bins of rows of similar probability.
+
+    `smoe.plots.plot_calibration` draws it.
 
     Attributes
     ----------

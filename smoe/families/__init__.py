@@ -9,8 +9,14 @@ from smoe.families.log_normal import LogNormal
 from smoe.families.multinomial import ClassFamily, Multinomial
 from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
 from smoe.families.poisson import Poisson
-from smoe.families.student_t import StudentT
-from smoe.families.zero_inflated import ZeroInflated, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
+from smoe.families.student_t import ScaleParams, StudentT, StudentTParams
+from smoe.families.zero_inflated import (
+    ZeroInflated,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson,
+    ZeroShareAlphaParams,
+    ZeroShareParams,
+)
 
 FAMILIES = {
     "binomial": Binomial,
@@ -40,9 +46,13 @@ __all__ = [
     "Multinomial",
     "NegativeBinomial",
     "Poisson",
+    "ScaleParams",
     "StudentT",
+    "StudentTParams",
     "Support",
     "ZeroInflated",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
+    "ZeroShareAlphaParams",
+    "ZeroShareParams",
 ]

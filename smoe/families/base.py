@@ -204,6 +204,14 @@ class Family(BaseEstimator):
         """Draw y (m,), given the predictors (n_predictors, m) and own parameters (m,) of each row's expert."""
         raise self._missing("sample")
 
+    def cdf(self, rows, eta, phi, upper=False):
+        """Return the distribution functions at y, or with ``upper`` one minus them."""
+        raise self._missing("cdf")
+
+    def ppf(self, rows, q, eta, phi, upper=False):
+        """Return the points with mass q below them, or with ``upper`` above them."""
+        raise self._missing("ppf")
+
     def change_units(self, params, y_shift, y_scale):
         """Return parameters for y from those for (y - y_shift) / y_scale."""
         return params

@@ -69,6 +69,18 @@ class Dispersed(Family):
     def link(self, rows):
         return np.log(rows.y)
 
+    def distance(self, y, eta):
+        """Return D."""
+        raise self._missing("distance")
+
+    def slopes(self, y, eta):
+        """Return the first and second derivative of D by the predictor, and the mean of the second."""
+        raise self._missing("slopes")
+
+    def normaliser(self, phi):
+        """Return c and its two derivatives."""
+        raise self._missing("normaliser")
+
     def measure(self, y):
         """Return h."""
         return -np.log(y)

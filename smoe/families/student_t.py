@@ -11,7 +11,7 @@ from smoe.families.base import Family, tight_scale
 from smoe.fields import Field
 from smoe.validation import check_number
 
-__all__ = ["StudentT"]
+__all__ = ["ScaleParams", "StudentT", "StudentTParams"]
 
 _START = 0.1  # 1 / df
 _FAR = 0.05  # 1 / df up to which series are exact
@@ -184,12 +184,14 @@ class StudentT(Family):
         return scale**2 * np.divide(1.0, share, out=np.full(share.shape, math.inf), where=share > 0)
 
     def cdf(self, rows, eta, phi, upper=False):
+        """Return the distribution functions at y, or with ``upper`` one minus them."""
         scale, kappa = self._own(phi)
         z, _ = self._squares(rows, eta, scale)
         z = -z if upper else z
         return np.where(kappa > _NORMAL, stdtr(1.0 / np.maximum(kappa, _NORMAL), z), ndtr(z))
 
     def ppf(self, rows, q, eta, phi, upper=False):
+        """Return the points with mass q below them, or with ``upper`` above them."""
         scale, kappa = self._own(phi)
         z = np.where(kappa > _NORMAL, stdtrit(1.0 / np.maximum(kappa, _NORMAL), q), ndtri(q))
         return eta[0] + scale * (-z if upper else z)

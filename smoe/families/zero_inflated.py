@@ -9,7 +9,13 @@ from smoe.families.negative_binomial import NegativeBinomial
 from smoe.families.poisson import Poisson
 from smoe.fields import Field
 
-__all__ = ["ZeroInflated", "ZeroInflatedNegativeBinomial", "ZeroInflatedPoisson"]
+__all__ = [
+    "ZeroInflated",
+    "ZeroInflatedNegativeBinomial",
+    "ZeroInflatedPoisson",
+    "ZeroShareAlphaParams",
+    "ZeroShareParams",
+]
 
 _START = 0.1
 _LEAST = 1e-12  # of a share in a denominator
