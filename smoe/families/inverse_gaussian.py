@@ -1,7 +1,5 @@
 """Inverse Gaussian responses."""
 
-import math
-
 import numpy as np
 from scipy.stats import invgauss
 
@@ -48,9 +46,6 @@ class InverseGaussian(Dispersed):
     def slopes(self, y, eta):
         inverse = np.exp(-eta)
         return inverse * (1.0 - y * inverse), inverse * (2.0 * y * inverse - 1.0), inverse
-
-    def normaliser(self, phi):
-        return -0.5 * np.log(2.0 * math.pi * phi), -0.5 / phi, 0.5 / phi**2
 
     def measure(self, y):
         return -1.5 * np.log(y)

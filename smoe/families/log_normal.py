@@ -1,7 +1,5 @@
 """Positive responses whose logarithm is normal."""
 
-import math
-
 import numpy as np
 from scipy.special import ndtr, ndtri
 
@@ -45,9 +43,6 @@ class LogNormal(Dispersed):
 
     def slopes(self, y, eta):
         return eta - np.log(y), np.ones_like(eta), 1.0
-
-    def normaliser(self, phi):
-        return -0.5 * np.log(2.0 * math.pi * phi), -0.5 / phi, 0.5 / phi**2
 
     def mean(self, rows, eta, phi):
         return np.exp(eta[0] + 0.5 * phi[0])

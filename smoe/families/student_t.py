@@ -4,10 +4,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial.polynomial import polyder, polyval
+from numpy.polynomial.polynomial import polyder
 from scipy.special import bernoulli, digamma, gammaln, ndtr, ndtri, stdtr, stdtrit, zeta
 
 from smoe.families.base import Family, tight_scale
+from smoe.families.stirling import log_ratio
 from smoe.fields import Field
 from smoe.validation import check_number
 
@@ -16,12 +17,9 @@ __all__ = ["ScaleParams", "StudentT", "StudentTParams"]
 _START = 0.1  # 1 / df
 _FAR = 0.05  # 1 / df up to which series are exact
 _NORMAL = 1e-9  # 1 / df up to which distribution functions are the normal ones
-_NEAR = 0.01  # of a squared residual over df, up to which its series is exact
 _ORDER = np.arange(1, 20)  # of the expansion of log(Gamma(x + 1/2) / Gamma(x) / sqrt(x)) in 1/(2x)
 _STIRLING = np.append(0.0, (2.0**-_ORDER - 2.0) * bernoulli(20)[2:] / (_ORDER * (_ORDER + 1.0)) * 2.0**_ORDER)
 _SLOPE, _BEND = polyder(_STIRLING), polyder(_STIRLING, 2)
-_CURL = (-1.0) ** np.arange(1, 11) * np.arange(1, 11) / np.arange(2, 12)
-_CURL_SLOPE = polyder(_CURL)
 
 
 class ScaleParams(NamedTuple):
@@ -139,8 +137,7 @@ class StudentT(Family):
         scale, kappa = self._own(phi)
         _, square = self._squares(rows, eta, scale)
         u = kappa * square
-        rate = np.divide(np.log1p(u), u, out=np.ones_like(u), where=u > 0)
-        return _constant(kappa) - np.log(scale) - 0.5 * (square * rate + np.log1p(u))
+        return _constant(kappa) - np.log(scale) - 0.5 * (square * log_ratio(u) + np.log1p(u))
 
     def derivatives(self, rows, eta, phi):
         scale, kappa = self._own(phi)
@@ -151,12 +148,14 @@ class StudentT(Family):
         second = [[weight * (1.0 - kappa * square) / scale**2, 2.0 * weight * z / scale**2]]
         second += [[second[0][1], (2.0 * weight * square + pull * square - 1.0) / scale**2]]
         if self._learnt:
-            (slope, bend), (one, two) = _constant_slopes(kappa), _curls(kappa * square)
-            first.append(slope - 0.5 * (square**2 * one + square * more))
+            (slope, bend), u = _constant_slopes(kappa), kappa * square
+            first.append(slope - 0.5 * (square**2 * log_ratio(u, 1) + square * more))
             across = (square - 1.0) * more**2 / scale
             second[0].append(across * z)
             second[1].append(across * square)
-            second.append([across * z, across * square, 0.5 * (square**3 * two - (square * more) ** 2) - bend])
+            second.append(
+                [across * z, across * square, 0.5 * (square**3 * log_ratio(u, 2) - (square * more) ** 2) - bend]
+            )
         return np.array(first), np.array(second)
 
     def information(self, rows, eta, phi, second):
@@ -225,13 +224,3 @@ def _constant_slopes(kappa):
 
 def _series(kappa, coefficients):
     return np.minimum(kappa, _FAR)[..., None] ** np.arange(len(coefficients)) @ coefficients
-
-
-def _curls(u):
-    """Return h(u) = (1 / (1 + u) - log(1 + u) / u) / u and its derivative, also where u is near zero."""
-    far = np.maximum(u, _NEAR)
-    one = (1.0 / (1.0 + far) - np.log1p(far) / far) / far
-    two = -(1.0 / (1.0 + far) ** 2 + 2.0 * one) / far
-    close = u <= _NEAR
-    one[close], two[close] = polyval(u[close], _CURL), polyval(u[close], _CURL_SLOPE)
-    return one, two

@@ -80,24 +80,24 @@ class ZeroInflated(Family):
         return self.base.link(rows)
 
     def _zero(self, rows, eta, own, share):
-        """Return where y is zero, the counts' log probabilities, and there the density and how much of it they make."""
+        """Return log probabilities of the counts, where y is zero, their probability there, the density, their part."""
         log_prob, none = self.base.log_prob(rows, eta, own), rows.y == 0
         count = np.where(none, np.exp(np.where(none, log_prob, 0.0)), 0.0)
         density = np.where(none, share + (1.0 - share) * count, 1.0)
-        return none, log_prob, density, np.where(none, (1.0 - share) * count / np.maximum(density, _LEAST), 1.0)
+        part = np.where(none, (1.0 - share) * count / np.maximum(density, _LEAST), 1.0)
+        return log_prob, none, count, density, part
 
     def log_prob(self, rows, eta, phi):
         *own, share = phi
-        none, log_prob, density, _ = self._zero(rows, eta, own, share)
+        log_prob, none, _, density, _ = self._zero(rows, eta, own, share)
         with np.errstate(divide="ignore"):
             return np.where(none, np.log(density), np.log1p(-share) + log_prob)
 
     def derivatives(self, rows, eta, phi):
         *own, share = phi
-        none, log_prob, density, part = self._zero(rows, eta, own, share)
+        _, none, count, density, part = self._zero(rows, eta, own, share)
         first, second = self.base.derivatives(rows, eta, own)
-        count, rest = np.where(none, np.exp(np.where(none, log_prob, 0.0)), 0.0), np.maximum(1.0 - share, _LEAST)
-        density = np.maximum(density, _LEAST)
+        density, rest = np.maximum(density, _LEAST), np.maximum(1.0 - share, _LEAST)
         slope = np.where(none, (1.0 - count) / density, -1.0 / rest)
         inner = part * second - part * (1.0 - part) * first[:, None] * first
         across = np.where(none, count / density**2, 0.0) * first
@@ -109,7 +109,7 @@ class ZeroInflated(Family):
     def information(self, rows, eta, phi, second):
         """Return what the counts' family takes where counts made a zero, complete data's for the share."""
         *own, share = phi
-        _, _, _, part = self._zero(rows, eta, own, share)
+        *_, part = self._zero(rows, eta, own, share)
         size = len(second) - 1
         out = np.zeros_like(second)
         out[:size, :size] = part * self.base.information(rows, eta, own, self.base.derivatives(rows, eta, own)[1])
