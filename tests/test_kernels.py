@@ -299,3 +299,17 @@ def test_entropies(m, rng):
     proba, weight = rng.dirichlet([0.1, 1.0, 3.0], m).T.copy(), rng.uniform(size=m)
     proba[0, 0] = 0.0
     np.testing.assert_allclose(kernels.entropies(proba, weight), entr(proba) @ weight, rtol=1e-12, atol=1e-14)
+
+
+def test_the_slopes_of_the_log_ratio_have_all_digits():
+    """Against the series where it converges fast, and the closed forms in higher precision elsewhere."""
+    j = np.arange(1, 60)
+    for u in (0.0, 1e-12, -0.05, 0.0999, 0.1001, -0.3, 0.3):
+        terms = (-1.0) ** j / (j + 1.0)
+        slope, bend = terms @ (j * u ** (j - 1)), terms[1:] @ (j[1:] * (j[1:] - 1) * u ** (j[1:] - 2))
+        np.testing.assert_allclose(elementary.ratio_slopes(np.array([u]))[:, 0], [slope, bend], rtol=2e-13)
+    u = np.array([0.7, 50.0, 1e6, -0.99])
+    wide = u.astype(np.longdouble)
+    slope = (1 / (1 + wide) - np.log1p(wide) / wide) / wide
+    bend = -(1 / (1 + wide) ** 2 + 2 * slope) / wide
+    np.testing.assert_allclose(elementary.ratio_slopes(u), [slope.astype(float), bend.astype(float)], rtol=1e-14)

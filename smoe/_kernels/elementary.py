@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from numba import config, types
 from numba.extending import intrinsic
 
@@ -81,3 +82,28 @@ def _plain_exp(x):
 
 exp = kernel(_plain_exp if config.DISABLE_JIT else _vector_exp)
 log = math.log if config.DISABLE_JIT else kernel(_vector_log)
+
+
+_SMALL = 0.1
+_TERMS = 16  # of the series of log(1 + u)
+
+
+@kernel
+def ratio_slopes(u):
+    """Return the first two derivatives of log(1 + u) / u, (2, n).
+
+    Where u is small they follow from k = (log(1 + u) - u + u^2 / 2) / u^3, a series, without cancellation.
+    """
+    out = np.empty((2, len(u)))
+    for i in range(len(u)):
+        x, share = u[i], 1.0 / (1.0 + u[i])
+        if abs(x) < _SMALL:
+            k = 0.0
+            for j in range(_TERMS + 2, 2, -1):
+                k = 1.0 / j - x * k
+            out[0, i] = x * (share - k) - 0.5
+            out[1, i] = 2.0 * k - x * share * share
+        else:
+            out[0, i] = (share - math.log1p(x) / x) / x
+            out[1, i] = -(share * share + 2.0 * out[0, i]) / x
+    return out

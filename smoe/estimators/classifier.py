@@ -39,7 +39,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
         The gate, as for `smoe.MoERegressor`.
     expert : str, Expert or Family, default="multinomial"
         The family of experts: a name, or an object such as ``smoe.families.Multinomial(["no", "yes"])``, which says
-        in which order the classes come and that there are no others.
+        in which order the classes come and that there are no others. "ordinal" for classes in order.
     pull : float, default=1.0
         Strength of a small penalty that pulls gate and experts towards constant probabilities, as few rows more would
         (`smoe.penalties.Pull`): one is as much as one row for each coefficient of a predictor. It keeps coefficients
@@ -57,9 +57,9 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted, or in the order of an ordered category. Levels that do not occur are left out.
     expert_coef_ : ndarray of shape (n_experts, n_classes - 1, n_expert_features)
-        Log odds of each class against the last one, per unit of X.
+        Log odds of each class against the last one, per unit of X; (n_experts, n_expert_features) if ordinal.
     expert_intercept_ : ndarray of shape (n_experts, n_classes - 1)
-        Their values at x = 0.
+        Their values at x = 0; (n_experts,) if ordinal.
     loglik_ : float
         Log-likelihood of ``params_``, without the penalty.
     gate_coef_, gate_intercept_, params_, converged_, status_, standard_errors_, fitted_, ...

@@ -27,6 +27,16 @@ class LinearStats(NamedTuple):
     weight: np.ndarray  # (n_experts,)
 
 
+def _numbers(own):
+    """Return a family's own parameters number by number, each (n_experts, 1) or without axes if all share it."""
+    fields = [np.asarray(field) for field in own]
+    return [
+        column[:, None] if field.ndim else field
+        for field in fields
+        for column in (field.reshape(len(field), -1).T if field.ndim else [field])
+    ]
+
+
 def _element_line(Z, target, rows):
     """Return the line through few rows.
 
@@ -169,7 +179,7 @@ class LinearExpert(Expert):
     def natural_units(self, params):
         """Coefficients are measured in the noise of their expert's predictors."""
         coef, intercept, *own = params
-        unit = np.broadcast_to(self.family.unit([np.reshape(field, (-1, 1)) for field in own]), (len(intercept), 1))
+        unit = np.broadcast_to(self.family.unit(_numbers(own)), (len(intercept), 1))
         sizes = [np.reshape(unit, (-1,) + (1,) * (np.ndim(a) - 1)) * np.ones(np.shape(a)) for a in (coef, intercept)]
         return type(params)(*sizes, *(np.ones(np.shape(field)) for field in own))
 
@@ -185,8 +195,7 @@ class LinearExpert(Expert):
         if rows.offset is not None:
             flat = flat + rows.offset
         eta = np.clip(flat, -self.family.largest, self.family.largest).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
-        own = [np.clip(field, -_LARGEST_OWN, _LARGEST_OWN) for field in own]
-        return eta, [np.reshape(field, (-1, 1)) if np.ndim(field) else np.asarray(field) for field in own]
+        return eta, _numbers(np.clip(field, -_LARGEST_OWN, _LARGEST_OWN) for field in own)
 
     def log_prob(self, rows, params):
         """Return the log densities, (n_experts, m)."""
@@ -232,15 +241,15 @@ class LinearExpert(Expert):
         slopes = (by_expert[:, :q, None] * Z[:-1]).reshape(k, -1, m)
         return np.concatenate([slopes, by_expert], axis=1)
 
-    def _places(self, n_terms):
+    def _places(self, n_terms, n_all):
         """Return where the entries of each predictor (slopes, intercept) and each own parameter are in that order."""
         q, d = self.family.n_predictors, n_terms - 1
         lines = [np.append(np.arange(a * d, (a + 1) * d), q * d + a) for a in range(q)]
-        return lines, q * (d + 1) + np.arange(len(self.family.fields))
+        return lines, q * (d + 1) + np.arange(n_all - q)
 
     def _own_products(self, second, resp, Z):
         """Return the sums of resp times second derivatives, (n_experts, n_own, n_own)."""
-        lines, own = self._places(len(Z))
+        lines, own = self._places(len(Z), len(second))
         size = len(lines) * len(Z) + len(own)
         out = np.empty((len(resp), size, size))
         for a, rows in enumerate(lines):
@@ -273,7 +282,7 @@ class LinearExpert(Expert):
 
         Rows have the same weights (m,) for every expert.
         """
-        value, first, second = self.family.expected(rows, *self._at(rows, params), shares)
+        value, first, second = self.family.expected(*self._at(rows, params), shares)
         resp = np.broadcast_to(weight, value.shape)
         return float((value @ weight).sum()), self._sums(rows.Z, first, second, resp)
 

@@ -8,6 +8,7 @@ from smoe.families.inverse_gaussian import InverseGaussian
 from smoe.families.log_normal import LogNormal
 from smoe.families.multinomial import ClassFamily, Multinomial
 from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
+from smoe.families.ordinal import GapParams, Ordinal
 from smoe.families.poisson import Poisson
 from smoe.families.student_t import ScaleParams, StudentT, StudentTParams
 from smoe.families.zero_inflated import (
@@ -25,6 +26,7 @@ FAMILIES = {
     "log_normal": LogNormal,
     "multinomial": Multinomial,
     "negative_binomial": NegativeBinomial,
+    "ordinal": Ordinal,
     "poisson": Poisson,
     "student_t": StudentT,
     "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
@@ -40,11 +42,13 @@ __all__ = [
     "DispersionParams",
     "Family",
     "Gamma",
+    "GapParams",
     "InverseGaussian",
     "LinearParams",
     "LogNormal",
     "Multinomial",
     "NegativeBinomial",
+    "Ordinal",
     "Poisson",
     "ScaleParams",
     "StudentT",

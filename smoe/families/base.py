@@ -91,8 +91,8 @@ class Family(BaseEstimator):
 
     A family knows nothing of covariates, experts or weights; `smoe.experts.LinearExpert` makes experts of it. Methods
     take `smoe.features.Rows` (``rows.y`` and, for counts of successes, ``rows.trials``, both (m,)), the predictors
-    ``eta`` (n_predictors, n_experts, m), offset included, and ``phi``, a list of the family's own parameters, each
-    (n_experts, 1) or of a shape that broadcasts. They return (n_experts, m).
+    ``eta`` (n_predictors, n_experts, m), offset included, and ``phi``, a list of the family's own parameters number by
+    number, each (n_experts, 1) or of a shape that broadcasts. They return (n_experts, m).
 
     ``log_prob``, ``link``, ``mean``, ``variance`` and ``sample`` must be there; ``cdf`` and ``ppf`` for predictive
     distributions. Derivatives are taken by differences unless ``derivatives`` gives them.
@@ -168,13 +168,14 @@ class Family(BaseEstimator):
         return np.asarray(y).T
 
     def start(self):
-        """Return where its own parameters begin, a list of numbers."""
+        """Return where its own parameters begin: a number each, or an array along axes of its own."""
         return [max(field.lower, 0.0) + 1.0 for field in self.fields.values()]
 
     def start_at(self, rows, eta, weight):
-        """Return where they begin beside given predictors: one array (n_experts,) each, a number if it is shared."""
+        """Return where they begin beside given predictors: an array (n_experts, ...) each, a number if it is shared."""
         fields = zip(self.fields.values(), self.start(), strict=True)
-        return [np.array(value) if field.shared else np.full(eta.shape[1], value) for field, value in fields]
+        k = eta.shape[1]
+        return [np.array(v) if field.shared else np.full((k, *np.shape(v)), v) for field, v in fields]
 
     def unit(self, phi):
         """Return the natural unit of the predictors, a number or (n_experts, 1): the noise in them."""
@@ -230,7 +231,9 @@ class Family(BaseEstimator):
             return self.log_prob(rows, np.array(moved[: len(eta)]), moved[len(eta) :])
 
         step = [_STEP * np.ones_like(a) for a in at]
-        for i, field in enumerate(self.fields.values(), len(eta)):  # stay within the bounds
+        sizes = [np.size(value) for value in self.start()]
+        fields = [f for f, size in zip(self.fields.values(), sizes, strict=True) for _ in range(size)]
+        for i, field in enumerate(fields, len(eta)):  # stay within the bounds
             step[i] = np.minimum(_STEP, np.minimum(at[i] - field.lower, field.upper - at[i]) / 3.0)
         here, size = value(), len(at)
         first, second = np.empty((size, *here.shape)), np.empty((size, size, *here.shape))

@@ -3,9 +3,10 @@
 import numpy as np
 
 from smoe.families.base import Family, Support
+from smoe.features import Rows
 from smoe.validation import codes_of, find_classes
 
-__all__ = ["ClassFamily", "Multinomial"]
+__all__ = ["ClassFamily", "Multinomial", "codes", "hits"]
 
 
 class ClassFamily(Family):
@@ -51,7 +52,7 @@ class ClassFamily(Family):
 
     def write(self, y):
         """Return the labels of codes."""
-        return self.labels[_codes(y)]
+        return self.labels[codes(y)]
 
     def class_log_proba(self, eta, phi):
         """Return the log probabilities of all classes, (n_classes, n_experts, m)."""
@@ -59,17 +60,26 @@ class ClassFamily(Family):
 
     def log_prob(self, rows, eta, phi):
         every = self.class_log_proba(eta, phi)
-        return np.take_along_axis(every, np.broadcast_to(_codes(rows.y), every.shape[1:])[None], axis=0)[0]
+        return np.take_along_axis(every, np.broadcast_to(codes(rows.y), every.shape[1:])[None], axis=0)[0]
 
     def residual(self, rows, eta, phi):
         """Return the log probabilities of what was seen: classes have no distance."""
         return self.log_prob(rows, eta, phi)
 
-    def expected(self, rows, eta, phi, shares):
+    def jet(self, target, eta, phi):
+        """Return the derivatives of the sum over classes of target times log probability, as ``derivatives`` does.
+
+        Here by differences. ``target`` is (n_classes, 1, m) or broadcasts against it.
+        """
+        parts = [Family.derivatives(self, _all_of(c, eta), eta, phi) for c in range(self.n_classes)]
+        return tuple(sum(t * p for t, p in zip(target, side, strict=True)) for side in zip(*parts, strict=True))
+
+    def derivatives(self, rows, eta, phi):
+        return self.jet(hits(rows.y, self.n_classes)[:, None], eta, phi)
+
+    def expected(self, eta, phi, shares):
         """Return the mean log probability of classes in these shares and its derivatives, as ``derivatives`` does."""
-        value = np.tensordot(shares, self.class_log_proba(eta, phi), 1)
-        parts = [self.derivatives(rows.at(np.full(eta.shape[-1], float(c))), eta, phi) for c in range(self.n_classes)]
-        return value, *(sum(s * p for s, p in zip(shares, side, strict=True)) for side in zip(*parts, strict=True))
+        return np.tensordot(shares, self.class_log_proba(eta, phi), 1), *self.jet(shares[:, None, None], eta, phi)
 
     def sample(self, rows, eta, phi, rng):
         cumulative = np.cumsum(np.exp(self.class_log_proba(eta[:, None], [f[None] for f in phi])[:, 0]), axis=0)
@@ -132,34 +142,31 @@ class Multinomial(ClassFamily):
 
     def link(self, rows):
         """Return Bohning's first step from equal probabilities: its regression is that of these numbers."""
-        hit = _hits(rows.y, self.n_classes)
+        hit = hits(rows.y, self.n_classes)
         return 2.0 * (hit[:-1] - hit[-1])
-
-    def derivatives(self, rows, eta, phi):
-        hit = _hits(rows.y, self.n_classes)[:-1, None]
-        return self._jet(hit, eta, phi)
 
     def information(self, rows, eta, phi, second):
         """Return the mean of the second derivatives and Bohning's bound of them: steps then never fall."""
         bound = 0.5 * (np.eye(len(second)) - 1.0 / self.n_classes)
         return 0.5 * (second + bound[:, :, None, None])
 
-    def expected(self, rows, eta, phi, shares):
-        value = np.tensordot(shares, self.class_log_proba(eta, phi), 1)
-        return value, *self._jet(np.reshape(shares[:-1], (-1, 1, 1)), eta, phi)
-
-    def _jet(self, target, eta, phi):
+    def jet(self, target, eta, phi):
         proba = np.exp(self.class_log_proba(eta, phi)[:-1])
         second = -proba[:, None] * proba
         each = np.arange(len(proba))
         second[each, each] += proba
-        return target - proba, second
+        return target[:-1] - proba, second
 
 
-def _codes(y):
+def _all_of(code, eta):
+    return Rows(None, np.full(eta.shape[-1], float(code)))
+
+
+def codes(y):
+    """Return codes as integers."""
     return np.asarray(y).astype(np.intp)
 
 
-def _hits(y, n_classes):
+def hits(y, n_classes):
     """Return which class each row has, (n_classes, m)."""
     return (np.arange(n_classes)[:, None] == y).astype(float)

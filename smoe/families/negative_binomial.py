@@ -9,7 +9,7 @@ from scipy.stats import nbinom, poisson
 
 from smoe.families.base import Family, LinearParams, Support
 from smoe.families.poisson import log_factorial
-from smoe.families.stirling import log_ratio, remainder, stirling
+from smoe.families.stirling import log_ratio, log_ratio_slopes, remainder, stirling
 from smoe.fields import Field
 from smoe.validation import check_number
 
@@ -187,8 +187,8 @@ def _by_alpha(y, mu, a):
     t = a * mu
     e = 1.0 / (1.0 + t)
     first, second = _sums(y, a)[1:] if _few(y, a) else _far_sums(y, a)
-    first = first - y * mu * e - mu**2 * log_ratio(t, 1)
-    return first, second + y * (mu * e) ** 2 - mu**3 * log_ratio(t, 2)
+    slope, bend = log_ratio_slopes(t)
+    return first - y * mu * e - mu**2 * slope, second + y * (mu * e) ** 2 - mu**3 * bend
 
 
 def _far_sums(y, a):
@@ -196,6 +196,7 @@ def _far_sums(y, a):
     u, r = a * y, 1.0 / np.maximum(a, _LEAST)
     c, x = 1.0 / (1.0 + u), y + r
     (_, s, b), (_, sx, bx) = stirling(r), stirling(x)
-    first = y * (y - 0.5) * c + y**2 * log_ratio(u, 1) + s - sx * c**2
-    second = y**3 * log_ratio(u, 2) - (y - 0.5) * y**2 * c**2 + 2.0 * y * sx * c**3
+    slope, bend = log_ratio_slopes(u)
+    first = y * (y - 0.5) * c + y**2 * slope + s - sx * c**2
+    second = y**3 * bend - (y - 0.5) * y**2 * c**2 + 2.0 * y * sx * c**3
     return first, second - r * (2.0 * s + b) + x * (2.0 * sx + bx) * c**4

@@ -5,14 +5,15 @@ import math
 import numpy as np
 from scipy.special import digamma, gammaln, zeta
 
-__all__ = ["log_ratio", "remainder", "stirling"]
+from smoe._kernels.elementary import ratio_slopes
+
+__all__ = ["log_ratio", "log_ratio_slopes", "remainder", "stirling"]
 
 _FAR = 12.0  # from here on five terms of the series have all digits
 _POWERS = 2 * np.arange(6)
 _TERMS = np.array([1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360])
 _SERIES = np.column_stack([_TERMS, -(_POWERS + 1) * _TERMS, (_POWERS + 1) * (_POWERS + 2) * _TERMS])
-_SMALL = 0.1
-_LOG_RATIO = np.array([(-1.0) ** j / (j + 1) for j in range(16)])[::-1]
+_SMALLEST = 1e-100
 _HALF_LOG_TAU = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -42,16 +43,17 @@ def remainder(x):
     return np.where(x >= _FAR, far, gammaln(near) - (near - 0.5) * np.log(near) + near - _HALF_LOG_TAU)
 
 
-def log_ratio(u, order=0):
-    """Return log(1 + u) / u, or its first or second derivative; all are smooth where u is zero."""
+def log_ratio(u):
+    """Return log(1 + u) / u, which is smooth where u is zero."""
     u = np.asarray(u, dtype=float)
-    small = np.abs(u) < _SMALL
-    at, some = np.where(small, u, 0.0), np.where(small, 1.0, u)
-    log, share = np.log1p(some), some / (1.0 + some)
-    far = log / some if order == 0 else (share - log) / some**2
-    if order == 2:
-        far = -2.0 * far / some - (share / some) ** 2 / some
-    return np.where(small, np.polyval(np.polyder(_LOG_RATIO, order), at), far)
+    some = np.where(np.abs(u) < _SMALLEST, _SMALLEST, u)
+    return np.log1p(some) / some
+
+
+def log_ratio_slopes(u):
+    """Return its first and its second derivative, (2, ...)."""
+    u = np.ascontiguousarray(u, dtype=float)
+    return ratio_slopes(u.reshape(-1)).reshape(2, *u.shape)
 
 
 def _near(x):

@@ -8,7 +8,7 @@ from numpy.polynomial.polynomial import polyder
 from scipy.special import bernoulli, digamma, gammaln, ndtr, ndtri, stdtr, stdtrit, zeta
 
 from smoe.families.base import Family, tight_scale
-from smoe.families.stirling import log_ratio
+from smoe.families.stirling import log_ratio, log_ratio_slopes
 from smoe.fields import Field
 from smoe.validation import check_number
 
@@ -148,14 +148,13 @@ class StudentT(Family):
         second = [[weight * (1.0 - kappa * square) / scale**2, 2.0 * weight * z / scale**2]]
         second += [[second[0][1], (2.0 * weight * square + pull * square - 1.0) / scale**2]]
         if self._learnt:
-            (slope, bend), u = _constant_slopes(kappa), kappa * square
-            first.append(slope - 0.5 * (square**2 * log_ratio(u, 1) + square * more))
+            (slope, bend), (ratio_slope, ratio_bend) = _constant_slopes(kappa), log_ratio_slopes(kappa * square)
+            first.append(slope - 0.5 * (square**2 * ratio_slope + square * more))
             across = (square - 1.0) * more**2 / scale
             second[0].append(across * z)
             second[1].append(across * square)
-            second.append(
-                [across * z, across * square, 0.5 * (square**3 * log_ratio(u, 2) - (square * more) ** 2) - bend]
-            )
+            own = 0.5 * (square**3 * ratio_bend - (square * more) ** 2) - bend
+            second.append([across * z, across * square, own])
         return np.array(first), np.array(second)
 
     def information(self, rows, eta, phi, second):

@@ -36,9 +36,14 @@ def em_step(model, params, stats, total):
     end = model.expert.m_step(stats.expert, params.expert)
     if model.expert.exact_m_step:
         return lambda t: MoEParams(gate(t), end)
-    chart = chart_of(model.expert, params.expert)
-    expert = _along(chart, params.expert, chart.pack(end) - chart.pack(params.expert))
-    return lambda t: MoEParams(gate(t), expert(t))
+    return lambda t: MoEParams(gate(t), _towards(model.expert, params.expert, end, t))
+
+
+def _towards(owner, params, end, t):
+    if t == 1.0:  # nearly always, and no chart is needed
+        return end
+    chart = chart_of(owner, params)
+    return _along(chart, params, chart.pack(end) - chart.pack(params))(t)
 
 
 def _along(chart, params, step):

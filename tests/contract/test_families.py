@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from scipy.stats import logistic
 
 from helpers import assert_derivative
 from smoe.experts import LinearExpert
-from smoe.families import FAMILIES, ClassFamily, Family, Multinomial
+from smoe.families import FAMILIES, ClassFamily, Family, Multinomial, Ordinal
 from smoe.features import Rows, design
 from smoe.params import flatten, unflatten
 
@@ -24,7 +25,7 @@ def case(name, rng, k=3, m=M):
     """A family, its rows, predictors and own parameters."""
     family = family_of(name)
     eta = rng.normal(size=(family.n_predictors, k, m))
-    phi = [np.full((k, 1), value) * rng.uniform(0.7, 1.4, (k, 1)) for value in family.start()]
+    phi = [value * rng.uniform(0.7, 1.4, (k, 1)) for start in family.start() for value in np.ravel(start)]
     own = [np.broadcast_to(field, (k, m))[0] for field in phi]
     y = family.sample(Rows(None, np.zeros(m)), eta[:, 0], own, rng)
     return family, Rows(None, y), eta, phi
@@ -107,25 +108,46 @@ def test_an_offset_moves_the_predictor(name, rng):
     family, rows, *_ = case(name, rng)
     expert, Z = LinearExpert(family), design(rng.normal(size=(2, M)))
     params = unflatten(0.3 * rng.normal(size=flatten(expert.init_params(2, 2)).size), expert.init_params(2, 2))
-    params = params._replace(**dict(zip(family.fields, family.start(), strict=True)))
+    own = [np.tile(value, (2,) + (1,) * np.ndim(value)) for value in family.start()]
+    params = params._replace(**dict(zip(family.fields, own, strict=True)))
     shifted = params._replace(intercept=params.intercept + 0.7)
     moved = expert.log_prob(Rows(Z, rows.y, np.full(M, 0.7)), params)
     np.testing.assert_allclose(moved, expert.log_prob(Rows(Z, rows.y), shifted), rtol=1e-12)
 
 
-def test_classes_have_probabilities(rng):
-    """Against softmax by scipy, and the derivatives of mean log probabilities against differences."""
-    family, rows, eta, _ = case("multinomial", rng)
-    log_proba = family.class_log_proba(eta, [])
-    np.testing.assert_allclose(log_proba, log_softmax(np.concatenate([eta, 0 * eta[:1]]), axis=0), atol=1e-14)
+def multinomial(eta, _):
+    return log_softmax(np.concatenate([eta, 0 * eta[:1]]), axis=0)
+
+
+def cumulative(eta, gaps):
+    below = logistic.cdf(np.array([-eta[0], gaps[0] - eta[0]]))
+    return np.log(np.diff(below, axis=0, prepend=0.0, append=1.0))
+
+
+@pytest.mark.parametrize(("name", "truth"), [("multinomial", multinomial), ("ordinal", cumulative)])
+def test_classes_have_probabilities(name, truth, rng):
+    """Against the displays, and the derivatives of mean log probabilities against differences."""
+    family, rows, eta, phi = case(name, rng)
+    log_proba = family.class_log_proba(eta, phi)
+    np.testing.assert_allclose(log_proba, truth(eta, phi), atol=1e-14)
     shares = np.array([0.2, 0.5, 0.3])
-    value, first, second = family.expected(rows, eta, [], shares)
-    generic = ClassFamily.expected(family, rows, eta, [], shares)
-    for one, other in zip((value, first, second), generic, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-13)
+    value, first, second = family.expected(eta, phi, shares)
     np.testing.assert_allclose(value, np.tensordot(shares, log_proba, 1))
+    wanted = ClassFamily.jet(family, shares[:, None, None], eta, phi)
+    assert_derivative(first, wanted[0], 1e-7)
+    assert_derivative(second, wanted[1], 3e-5)
     assert family.write(family.read([2, 0])).tolist() == [2, 0]
-    assert np.isfinite(family.class_log_proba(1e100 * eta, [])).all()
+    far = family.class_log_proba(1e100 * eta, phi)
+    assert np.isfinite(far).all() and np.isfinite(family.derivatives(rows, 1e100 * eta, phi)[0]).all()
+
+
+def test_gaps_that_vanish_keep_probabilities():
+    family, eta = Ordinal(range(3)), np.array([[[0.3, 50.0, -50.0]]])
+    for gap in (0.0, 1e-200, 1e-9, 800.0):
+        log_proba = family.class_log_proba(eta, [np.array([[gap]])])
+        np.testing.assert_allclose(np.exp(log_proba).sum(axis=0), 1.0, rtol=1e-12)
+        assert np.isfinite(log_proba).all()
+        assert all(np.isfinite(d).all() for d in family.jet(np.full((3, 1, 1), 1 / 3), eta, [np.array([[gap]])]))
 
 
 def test_the_number_of_classes_must_be_known():
