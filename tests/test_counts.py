@@ -27,7 +27,7 @@ def counts(n=300, seed=0):
 
 
 def fit(k, X, y, **settings):
-    return quietly(MoERegressor(k, expert="poisson", random_state=0, **settings).fit, X, y)
+    return quietly(MoERegressor(k, expert="poisson", n_init=6, random_state=0, **settings).fit, X, y)
 
 
 def test_one_expert_is_the_generalised_linear_model():
@@ -44,7 +44,7 @@ def test_one_expert_is_the_generalised_linear_model():
 @pytest.mark.parametrize("state", range(3))
 def test_known_maxima(state):
     X, y = load_biochemists(return_X_y=True)
-    model = MoERegressor(2, expert="poisson", gate_features=[], random_state=state).fit(X, y)
+    model = MoERegressor(2, expert="poisson", gate_features=[], n_init=6, random_state=state).fit(X, y)
     assert model.converged_ and model.loglik_ == pytest.approx(-1561.070871, abs=1e-3)
     X, y = load_insurance(as_frame=True, return_X_y=True)
     claims = MoERegressor(1, expert="poisson", expert_features=["age", "engine"], exposure_feature="holders").fit(X, y)
@@ -105,7 +105,10 @@ def test_weight_two_is_the_row_twice():
     weight = np.arange(150) % 3 + 1
     rows = np.repeat(np.arange(150), weight)
     one = quietly(
-        MoERegressor(2, expert="poisson", gate_features=[], exposure_feature="time", random_state=0).fit, X, y, weight
+        MoERegressor(2, expert="poisson", gate_features=[], exposure_feature="time", n_init=6, random_state=0).fit,
+        X,
+        y,
+        weight,
     )
     two = fit(2, X.iloc[rows], y[rows], gate_features=[], exposure_feature="time")
     assert one.loglik_ == pytest.approx(two.loglik_, rel=1e-9)
@@ -124,7 +127,7 @@ def test_em_leaves_a_place_where_newtons_step_is_too_long():
 
 def test_robust_and_clustered_errors_and_wald_tests():
     X, y = load_biochemists(as_frame=True, return_X_y=True)
-    model = MoERegressor(2, expert="poisson", gate_features=[], random_state=0).fit(X, y)
+    model = MoERegressor(2, expert="poisson", gate_features=[], n_init=6, random_state=0).fit(X, y)
     sandwich = model.covariance("sandwich", X, y)
     cluster = model.covariance("cluster", X, y, groups=np.arange(915))
     np.testing.assert_allclose(sandwich.matrix, cluster.matrix, rtol=1e-8)
@@ -136,7 +139,9 @@ def test_robust_and_clustered_errors_and_wald_tests():
 
 def test_it_is_an_estimator_like_any_other():
     X, y = counts(200)
-    model = MoERegressor(2, expert=Poisson(), exposure_feature="time", gate_features=[], random_state=0, penalty="pull")
+    model = MoERegressor(
+        2, expert=Poisson(), exposure_feature="time", gate_features=[], n_init=6, random_state=0, penalty="pull"
+    )
     pipe = make_pipeline(FunctionTransformer(), model)
     assert quietly(pipe.fit, X, y).predict(X).min() > 0
     search = quietly(GridSearchCV(model, {"n_experts": [1, 2]}, cv=2).fit, X, y)

@@ -25,7 +25,7 @@ def moe():
 
 @pytest.fixture(scope="module")
 def model(moe):
-    fitted = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
+    fitted = SoftmaxMoERegressor(2, n_init=6, random_state=0).fit(moe.data, moe.target)
     assert fitted.converged_
     return fitted
 
@@ -65,7 +65,7 @@ def test_functions_of_nothing_that_is_estimated(model):
 
 
 def test_units_do_not_matter(moe, model):
-    other = SoftmaxMoERegressor(2, random_state=0).fit(1e6 * moe.data + 1e5, 1e-4 * moe.target)
+    other = SoftmaxMoERegressor(2, n_init=6, random_state=0).fit(1e6 * moe.data + 1e5, 1e-4 * moe.target)
 
     def share(p):
         return p.expert.coef[0, 0] / p.expert.coef[1, 1]
@@ -111,9 +111,9 @@ def test_one_expert_has_the_interval_of_least_squares(moe):
 
 def test_mean_interval_of_a_temperature_gate():
     X, y = load_faithful(return_X_y=True)
-    soft = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
+    soft = SoftmaxMoERegressor(2, n_init=6, random_state=0).fit(X, y)
     for settings in ({"temperature": 0.5}, {}):  # on the ray the temperature is not estimable and changes nothing
-        model = DenseToSparseMoERegressor(2, random_state=0, **settings).fit(X, y)
+        model = DenseToSparseMoERegressor(2, n_init=6, random_state=0, **settings).fit(X, y)
         np.testing.assert_allclose(model.mean_interval(X[:20]), soft.mean_interval(X[:20]), rtol=1e-5)
 
 
@@ -140,11 +140,11 @@ def test_wald_tests(model):
 
 def test_names_of_restrictions(moe):
     frame = pd.DataFrame(moe.data, columns=["a", "b: c"])
-    model = DenseToSparseMoERegressor(2, activation="tanh", temperature=0.5, random_state=0)
+    model = DenseToSparseMoERegressor(2, activation="tanh", temperature=0.5, n_init=6, random_state=0)
     found = quietly(quietly(model.fit, frame, moe.target).covariance)
     assert no_effect(found, "b: c") == ["gate 0: b: c", "gate 1: b: c"]  # no slope is pinned with an activation
     assert no_effect(found, "a", "expert") == ["expert 0: a", "expert 1: a"]
-    soft = SoftmaxMoERegressor(2, random_state=0).fit(frame, moe.target)
+    soft = SoftmaxMoERegressor(2, n_init=6, random_state=0).fit(frame, moe.target)
     assert no_effect(soft.covariance(), "a") == ["gate 0: a"]
     assert soft.wald_test(no_effect(soft.covariance(), "a", "expert")).df == 2
     with pytest.raises(ValueError, match="column='z'"):
@@ -248,7 +248,7 @@ def test_a_summary_of_the_bootstrap(model, moe):
     np.testing.assert_allclose(row["p_value"], 2 * norm.sf(abs(row["estimate"] / row["std_err"])), rtol=1e-9)
     assert np.isnan(frame.loc["expert 0: variance", "p_value"]) and "case bootstrap, 30 refits" in text
     np.testing.assert_array_equal(model.conf_int(0.9, covariance=boot).expert.coef, boot.interval(0.9).expert.coef)
-    other = SoftmaxMoERegressor(2, gate_features=[0], random_state=0).fit(moe.data, moe.target)
+    other = SoftmaxMoERegressor(2, gate_features=[0], n_init=6, random_state=0).fit(moe.data, moe.target)
     with pytest.raises(ValueError, match="covariance belongs to another fit"):
         other.summary(covariance=boot)
 
@@ -280,10 +280,10 @@ def test_experts_as_columns(model):
     np.testing.assert_allclose([float(estimate), float(error)], row[["estimate", "std_err"]].astype(float), rtol=6e-3)
     assert list(frame.loc["gate", "expert 1"]) == ["reference"] * 3
     assert str(table).splitlines()[2].split() == ["expert", "0", "expert", "1"]
-    learned = DenseToSparseMoERegressor(2, activation="tanh", random_state=0)
+    learned = DenseToSparseMoERegressor(2, activation="tanh", n_init=6, random_state=0)
     shared = quietly(learned.fit, *load_faithful(return_X_y=True)).summary().wide().to_frame()
     assert shared.loc[("gate", "temperature"), "expert 1"] == ""  # one number for all
-    fixed = DenseToSparseMoERegressor(2, temperature=0.5, random_state=0).fit(*load_faithful(return_X_y=True))
+    fixed = DenseToSparseMoERegressor(2, temperature=0.5, n_init=6, random_state=0).fit(*load_faithful(return_X_y=True))
     assert fixed.summary().wide().to_frame().loc[("gate", "temperature"), "expert 0"] == "0.5"
     assert compare_fits([fixed]).to_frame().loc[("gate", "temperature"), "(1)"] == "0.5"
 
@@ -316,7 +316,7 @@ def test_frames_need_pandas(model, monkeypatch):
 def test_criteria_belong_to_the_fit(moe):
     weight = np.random.default_rng(0).uniform(0.5, 2, len(moe.target))
     for sample_weight in (None, weight):
-        model = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target, sample_weight)
+        model = SoftmaxMoERegressor(2, n_init=6, random_state=0).fit(moe.data, moe.target, sample_weight)
         for name in ("aic", "bic", "icl"):
             method = getattr(model, name)
             np.testing.assert_allclose(getattr(model, f"{name}_"), method(moe.data, moe.target, sample_weight), 1e-9)
@@ -357,7 +357,7 @@ def test_wrong_covariances(model, moe, words, kind, settings):
 
 
 def test_covariances_of_another_fit(model, moe):
-    other = SoftmaxMoERegressor(2, gate_features=[0], random_state=0).fit(moe.data, moe.target)
+    other = SoftmaxMoERegressor(2, gate_features=[0], n_init=6, random_state=0).fit(moe.data, moe.target)
     with pytest.raises(ValueError, match="covariance belongs to another fit"):
         model.mean_interval(moe.data, covariance=other.covariance())
     with pytest.raises(TypeError, match="covariance must be what model.covariance"):

@@ -127,7 +127,7 @@ def test_student_t_experts_are_robust():
     y = moe.target + np.where(rng.random(400) < 0.05, rng.normal(0, 8, 400), 0.0)
     errors = {}
     for expert in (StudentTExpert(df=3.0), "gaussian"):
-        model = MoERegressor(2, expert=expert, random_state=0).fit(moe.data, y)
+        model = MoERegressor(2, expert=expert, n_init=6, random_state=0).fit(moe.data, y)
         assert model.converged_ and math.isfinite(model.bic(moe.data, y))
         order = np.argsort(-model.expert_coef_[:, 0])
         errors[str(expert)] = np.abs(model.expert_coef_[order] - experts.coef).max()
@@ -144,9 +144,9 @@ def test_quadratic_gate_finds_an_island():
     experts = GaussianExpertParams(np.array([[2.0], [-1.0]]), np.array([3.0, 0.0]), np.array([0.1, 0.2]))
     truth = Truth(QuadraticGate(), MoEParams(gate, experts), stats.uniform(-1.0, 2.0))
     X, y = truth.draw(1500, np.random.default_rng(0))
-    model = MoERegressor(2, gate=QuadraticGate(), random_state=0).fit(X, y)
+    model = MoERegressor(2, gate=QuadraticGate(), n_init=6, random_state=0).fit(X, y)
     assert model.converged_ and model.loglik_ >= truth.loglik(X, y)
-    assert model.loglik_ > MoERegressor(2, random_state=0).fit(X, y).loglik_ + 50
+    assert model.loglik_ > MoERegressor(2, n_init=6, random_state=0).fit(X, y).loglik_ + 50
     island = np.abs(X[:, 0]) < 0.3
     k = int(np.argmax(model.gate_proba(X)[island].sum(axis=0)))
     assert np.all(model.predict_expert(X)[island] == k) and np.mean(model.predict_expert(X)[~island] == k) < 0.2
@@ -168,7 +168,7 @@ def test_a_family_of_forty_lines_fits():
     X = rng.uniform(-1, 1, (1500, 1))
     eta = np.where(rng.random(1500) < 1 / (1 + np.exp(-6 * X[:, 0])), 2 + X[:, 0], -1.0)
     y = rng.geometric(1 / (1 + np.exp(eta))) - 1.0
-    model = MoERegressor(2, expert=Geometric(), random_state=0).fit(X, y)
+    model = MoERegressor(2, expert=Geometric(), n_init=6, random_state=0).fit(X, y)
     law = stats.geom(1 / (1 + model.expert_predict(X)), loc=-1)
     wanted = np.log((model.gate_proba(X) * law.pmf(y[:, None])).sum(axis=1)).sum()
     assert model.converged_ and model.loglik_ == pytest.approx(wanted, rel=1e-10)
@@ -181,7 +181,7 @@ def test_a_penalty_on_different_slopes():
     moe = make_moe(300, n_experts=2, random_state=0)
     gaps = []
     for alpha in (0.0, 0.1, 10.0, 1e4):
-        model = MoERegressor(2, penalty=SimilarSlopes(alpha), random_state=0).fit(moe.data, moe.target)
+        model = MoERegressor(2, penalty=SimilarSlopes(alpha), n_init=6, random_state=0).fit(moe.data, moe.target)
         gaps.append(float(np.abs(np.diff(model.expert_coef_[:, 0]))[0]))
         assert model.converged_
     assert gaps == sorted(gaps, reverse=True) and gaps[-1] < 1e-2 * gaps[0]

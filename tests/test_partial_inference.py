@@ -36,7 +36,7 @@ def moe():
 
 @pytest.fixture(scope="module")
 def fitted(moe):
-    return SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
+    return SoftmaxMoERegressor(2, n_init=6, random_state=0).fit(moe.data, moe.target)
 
 
 # What is not estimated ------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def test_separated_gates_leave_the_experts():
     resp = model.responsibilities(X, y)
     assert np.minimum(resp, 1 - resp).max() < 1e-2
     for k, rows in enumerate((resp > 0.5).T):  # two regressions, each on rows of its own
-        one = SoftmaxMoERegressor(1, expert_features=[1], random_state=0).fit(X[rows], y[rows])
+        one = SoftmaxMoERegressor(1, expert_features=[1], n_init=6, random_state=0).fit(X[rows], y[rows])
         for field in ("coef", "intercept", "variance"):
             own, alone = getattr(found.standard_errors.expert, field)[k], getattr(one.standard_errors_.expert, field)[0]
             np.testing.assert_allclose(own, alone, rtol=2e-2)
@@ -64,7 +64,7 @@ def test_separated_gates_leave_the_experts():
 
 
 def test_singular_directions_are_named(moe):
-    fit = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
+    fit = SoftmaxMoERegressor(2, n_init=6, random_state=0).fit(moe.data, moe.target)
     (coef, intercept), expert = fit.params_
     twice = [0, 1, 1]  # the second expert as two equal halves
     gate = LinearGateParams(coef[twice], intercept[twice] + np.log([2.0, 1.0, 1.0]))
@@ -125,7 +125,7 @@ def limit_loglik(theta, data):
 @pytest.fixture(scope="module")
 def separated():
     data = rare()
-    return data, quietly(SoftmaxMoERegressor(2, expert_features=[0], random_state=0).fit, *data)
+    return data, quietly(SoftmaxMoERegressor(2, expert_features=[0], n_init=6, random_state=0).fit, *data)
 
 
 def test_one_dummy_that_separates_takes_its_own_coefficient_only(separated):
@@ -186,7 +186,7 @@ def test_directions_that_separate_are_told_apart():
     label[:8], label[8:20] = 0, np.tile([1, 2], 6)
     y = np.choose(label, [-6 - x, x, 6 + 0.5 * x]) + 0.5 * rng.normal(size=n)
     frame = pd.DataFrame({"x": x, "a": a, "b": b})
-    model = quietly(SoftmaxMoERegressor(3, expert_features=["x"], random_state=0).fit, frame, y)
+    model = quietly(SoftmaxMoERegressor(3, expert_features=["x"], n_init=6, random_state=0).fit, frame, y)
     assert model.status_ == (
         "gate separates the data along `a` between experts 0, 1 and 2 and along `b` between experts 0 and (1, 2): "
         "those coefficients diverge"
@@ -201,7 +201,7 @@ def test_directions_that_separate_are_told_apart():
 def test_the_other_coding_of_a_dummy_takes_the_intercept_too():
     data = rare()
     X = np.column_stack([data.X[:, 0], 1.0 - data.X[:, 1]])
-    model = quietly(SoftmaxMoERegressor(2, expert_features=[0], random_state=0).fit, X, data.y)
+    model = quietly(SoftmaxMoERegressor(2, expert_features=[0], n_init=6, random_state=0).fit, X, data.y)
     assert "along `x1` and the intercept between experts 0 and 1: those coefficients" in model.status_
     error, other = quietly(model.covariance), quietly(SoftmaxMoERegressor(2, expert_features=[0]).fit, *data)
     other = quietly(other.covariance).standard_errors
@@ -213,7 +213,7 @@ def test_the_other_coding_of_a_dummy_takes_the_intercept_too():
 
 def test_an_expert_without_a_row_of_the_dummy_has_no_slope_on_it():
     data = rare()
-    model = quietly(SoftmaxMoERegressor(2, random_state=0).fit, *data)
+    model = quietly(SoftmaxMoERegressor(2, n_init=6, random_state=0).fit, *data)
     found = quietly(model.covariance)
     np.testing.assert_array_equal(np.isnan(found.standard_errors.expert.coef), [[False, True], [False, False]])
     assert np.isfinite(found.standard_errors.expert.intercept).all()
@@ -239,7 +239,7 @@ def test_a_small_probability_that_is_estimated_is_no_separation():
     x = rng.normal(size=n)
     lower = (np.arange(n) % 200) == 0
     y = np.where(lower, -8.0, x) + 0.3 * rng.normal(size=n)
-    model = SoftmaxMoERegressor(2, gate_features=[], random_state=0).fit(x[:, None], y)
+    model = SoftmaxMoERegressor(2, gate_features=[], n_init=6, random_state=0).fit(x[:, None], y)
     assert model.converged_
     np.testing.assert_allclose(model.standard_errors_.gate.intercept[0], np.sqrt(1 / 6 + 1 / 1194), rtol=1e-3)
 
@@ -255,7 +255,7 @@ def test_top_1_is_a_regression_in_each_region():
     label = model.predict_expert(moe.data)
     for k in range(2):
         rows = label == k
-        one = SoftmaxMoERegressor(1, random_state=0).fit(moe.data[rows], moe.target[rows])
+        one = SoftmaxMoERegressor(1, n_init=6, random_state=0).fit(moe.data[rows], moe.target[rows])
         for kind in ("observed", "sandwich"):
             own = model.covariance(kind, moe.data, moe.target).standard_errors.expert
             alone = one.covariance(kind, moe.data[rows], moe.target[rows]).standard_errors.expert
@@ -287,7 +287,7 @@ def test_moves_that_leave_the_boundaries(rng):
 
 
 def test_all_experts_selected_is_the_softmax_gate(moe, fitted):
-    model = TopKMoERegressor(2, top_k=2, random_state=0).fit(moe.data, moe.target)
+    model = TopKMoERegressor(2, top_k=2, n_init=6, random_state=0).fit(moe.data, moe.target)
     assert_close(model.standard_errors_, fitted.standard_errors_, rtol=1e-4)
 
 
@@ -302,7 +302,7 @@ def test_a_gate_that_separates_groups_of_experts():
     """Two clusters of x far apart, two experts in each: as two fits, and the division is not estimated."""
     moe = make_moe(300, n_features=1, n_experts=2, random_state=3)
     X = np.vstack([moe.data, moe.data + 40.0])
-    half = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
+    half = SoftmaxMoERegressor(2, n_init=6, random_state=0).fit(moe.data, moe.target)
     y = np.append(moe.target, moe.target + 500.0)
     gate, expert = half.params_
     far = GaussianExpertParams(expert.coef, expert.intercept + 500.0 - 40.0 * expert.coef[:, 0], expert.variance)

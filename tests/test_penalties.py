@@ -144,8 +144,10 @@ def test_a_spike_is_no_maximum_under_the_prior():
     X = rng.uniform(-1, 1, (30, 1))
     y = X[:, 0] + rng.normal(size=30)
     y[:4] = 3 * X[:4, 0] - 1  # an exact line
-    spike = quietly(SoftmaxMoERegressor(2, gate_features=[], random_state=0).fit, X, y)
-    model = quietly(SoftmaxMoERegressor(2, gate_features=[], penalty=VariancePrior(), random_state=0).fit, X, y)
+    spike = quietly(SoftmaxMoERegressor(2, gate_features=[], n_init=6, random_state=0).fit, X, y)
+    model = quietly(
+        SoftmaxMoERegressor(2, gate_features=[], penalty=VariancePrior(), n_init=6, random_state=0).fit, X, y
+    )
     assert "prior of the variances" in model.status_ and "floor" not in model.status_
     assert model.expert_variance_.min() > 1e-4 * y.var() or "floor" not in spike.status_
 
@@ -160,8 +162,8 @@ def separated():
 @pytest.mark.parametrize("penalty", [Pull(), Ridge(gate=0.01)], ids=repr)
 def test_a_separated_gate_has_a_certified_maximum(penalty):
     X, y = separated()
-    assert not quietly(SoftmaxMoERegressor(2, random_state=0).fit, X, y).converged_
-    model = SoftmaxMoERegressor(2, penalty=penalty, random_state=0).fit(X, y)
+    assert not quietly(SoftmaxMoERegressor(2, n_init=6, random_state=0).fit, X, y).converged_
+    model = SoftmaxMoERegressor(2, penalty=penalty, n_init=6, random_state=0).fit(X, y)
     assert model.converged_ and np.abs(model.gate_coef_).max() < 100
     assert np.isfinite(flatten(model.standard_errors_)[:3]).all()
     assert model.loglik(X, y) == pytest.approx(model.loglik_, abs=1e-8)  # without the penalty
@@ -170,16 +172,16 @@ def test_a_separated_gate_has_a_certified_maximum(penalty):
 def test_the_pull_is_equivariant():
     X, y = separated()
     A = np.array([[2.0, 1.0], [-0.5, 3.0]])
-    one = SoftmaxMoERegressor(2, penalty=Pull(), random_state=0).fit(X, y)
-    other = SoftmaxMoERegressor(2, penalty=Pull(), random_state=0).fit(X @ A + 7.0, 3.0 * y - 2.0)
+    one = SoftmaxMoERegressor(2, penalty=Pull(), n_init=6, random_state=0).fit(X, y)
+    other = SoftmaxMoERegressor(2, penalty=Pull(), n_init=6, random_state=0).fit(X @ A + 7.0, 3.0 * y - 2.0)
     np.testing.assert_allclose(one.gate_proba(X), other.gate_proba(X @ A + 7.0), atol=1e-6)
 
 
 def test_uneven_use_with_all_experts_selected_is_certified():
     """EM must judge the score of what it climbs."""
     X, y = load_engel(return_X_y=True)
-    model = TopKMoERegressor(2, top_k=2, balance=0.5, random_state=0).fit(X, y)
-    dense = SoftmaxMoERegressor(2, penalty=UnevenUse(0.5), random_state=0).fit(X, y)
+    model = TopKMoERegressor(2, top_k=2, balance=0.5, n_init=6, random_state=0).fit(X, y)
+    dense = SoftmaxMoERegressor(2, penalty=UnevenUse(0.5), n_init=6, random_state=0).fit(X, y)
     assert model.converged_ and dense.converged_ and model.n_iter_ < 60
     assert model.loglik_ == pytest.approx(dense.loglik_, abs=1e-6)
 
@@ -187,7 +189,7 @@ def test_uneven_use_with_all_experts_selected_is_certified():
 def test_names_and_bad_settings():
     X, y = load_engel(return_X_y=True)
     assert set(PENALTIES) == {"pull", "ridge", "uneven_use", "variance_prior"}
-    model = SoftmaxMoERegressor(2, penalty=["pull", Ridge(expert=0.01)], random_state=0).fit(X, y)
+    model = SoftmaxMoERegressor(2, penalty=["pull", Ridge(expert=0.01)], n_init=6, random_state=0).fit(X, y)
     assert "pull" in model.status_ and "ridge" in model.status_
     for penalty, words in [
         ("lasso", "penalty='lasso' is not known"),
@@ -219,8 +221,10 @@ def test_weight_two_is_the_row_twice():
     w = np.arange(120) % 3 + 1.0
     rows = np.repeat(np.arange(120), w.astype(int))
     for penalty in (Pull(), Ridge(0.01, 0.01), VariancePrior()):
-        one = quietly(SoftmaxMoERegressor(2, penalty=penalty, random_state=0).fit, moe.data, moe.target, w)
-        two = quietly(SoftmaxMoERegressor(2, penalty=penalty, random_state=0).fit, moe.data[rows], moe.target[rows])
+        one = quietly(SoftmaxMoERegressor(2, penalty=penalty, n_init=6, random_state=0).fit, moe.data, moe.target, w)
+        two = quietly(
+            SoftmaxMoERegressor(2, penalty=penalty, n_init=6, random_state=0).fit, moe.data[rows], moe.target[rows]
+        )
         assert one.loglik_ == pytest.approx(two.loglik_, abs=1e-6)
         back = unflatten(flatten(one.params_), two.params_)
         np.testing.assert_allclose(flatten(back), flatten(two.params_), rtol=1e-4, atol=1e-5)

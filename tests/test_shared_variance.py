@@ -24,10 +24,10 @@ def case(rng, m=40, k=3, d=2):
 @pytest.mark.parametrize("state", range(2))
 def test_known_maxima(state):
     X, y = load_engel(return_X_y=True)
-    model = MoERegressor(2, expert=SHARED, gate_features=[], random_state=state).fit(X / 1000, y / 1000)
+    model = MoERegressor(2, expert=SHARED, gate_features=[], n_init=6, random_state=state).fit(X / 1000, y / 1000)
     assert model.converged_ and model.loglik_ == pytest.approx(242.71519851, abs=1e-6) and model.n_parameters_ == 6
     eruptions, waiting = load_faithful(return_X_y=True)
-    model = MoERegressor(2, expert=SHARED, gate_features=[], expert_features=[], random_state=state)
+    model = MoERegressor(2, expert=SHARED, gate_features=[], expert_features=[], n_init=6, random_state=state)
     model.fit(waiting[:, None], eruptions[:, 0])
     assert model.converged_ and np.ndim(model.expert_variance_) == 0
 
@@ -67,14 +67,14 @@ def test_an_expert_on_few_rows_is_not_a_spike():
     """With variances of their own three rows on a line are charged; with one for all, they gain next to nothing."""
     assert SHARED.chance_terms(1) is None and GaussianExpert().chance_terms(1) == 2
     X, y = load_engel(return_X_y=True)
-    model = quietly(MoERegressor(3, expert=SHARED, random_state=0).fit, X, y)
+    model = quietly(MoERegressor(3, expert=SHARED, n_init=6, random_state=0).fit, X, y)
     assert not model.expert_.at_bound(model.params_.expert).any()
     assert "chance line" not in str(diagnose(model, X, y)) and model.score_norm_ < 1e-8
 
 
 def test_everything_else_takes_it():
     X, y = load_engel(return_X_y=True)
-    model = MoERegressor(2, expert=SHARED, random_state=0).fit(X, y)
+    model = MoERegressor(2, expert=SHARED, n_init=6, random_state=0).fit(X, y)
     distribution = model.predict_distribution(X[:3])
     np.testing.assert_allclose(distribution.cdf(distribution.ppf(0.3)), 0.3, rtol=1e-9)
     assert model.sample(X[:3], random_state=0).shape == (3,)

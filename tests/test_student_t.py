@@ -81,7 +81,7 @@ def test_the_information_of_the_m_step_is_about_the_expected_one(kappa):
 )
 def test_known_maxima(df, gate, wanted, state):
     X, y = engel()
-    model = MoERegressor(2, expert=StudentT(df), gate_features=gate, random_state=state).fit(X, y)
+    model = MoERegressor(2, expert=StudentT(df), gate_features=gate, n_init=6, random_state=state).fit(X, y)
     assert model.converged_ and model.loglik_ == pytest.approx(wanted, abs=1e-6)
 
 
@@ -102,8 +102,8 @@ def test_one_expert_and_a_maximum_on_the_normal_density():
 
 def test_infinite_df_is_the_gaussian_family():
     X, y = engel()
-    one = MoERegressor(2, expert=StudentT(math.inf), random_state=0).fit(X, y)
-    other = MoERegressor(2, expert=GaussianExpert(), random_state=0).fit(X, y)
+    one = MoERegressor(2, expert=StudentT(math.inf), n_init=6, random_state=0).fit(X, y)
+    other = MoERegressor(2, expert=GaussianExpert(), n_init=6, random_state=0).fit(X, y)
     assert one.loglik_ == pytest.approx(other.loglik_, abs=1e-6)
     np.testing.assert_allclose(one.params_.expert.scale**2, other.expert_variance_, rtol=1e-4)
     np.testing.assert_allclose(
@@ -113,8 +113,8 @@ def test_infinite_df_is_the_gaussian_family():
 
 def test_df_may_be_shared():
     X, y = engel()
-    shared = MoERegressor(2, expert=StudentT("shared"), gate_features=[], random_state=0).fit(X, y)
-    own = MoERegressor(2, expert=StudentT(), gate_features=[], random_state=0).fit(X, y)
+    shared = MoERegressor(2, expert=StudentT("shared"), gate_features=[], n_init=6, random_state=0).fit(X, y)
+    own = MoERegressor(2, expert=StudentT(), gate_features=[], n_init=6, random_state=0).fit(X, y)
     assert shared.converged_ and shared.n_parameters_ == own.n_parameters_ - 1
     assert shared.loglik_ < own.loglik_ and "expert: inverse_df" in shared.summary().names
 
@@ -125,7 +125,7 @@ def test_outliers_do_not_pull_the_lines():
     first = X[:, 0] > 0
     y = np.where(first, 1 + 2 * X[:, 0], -1 - X[:, 0]) + 0.1 * rng.normal(size=400)
     y[rng.choice(400, 20, replace=False)] += rng.uniform(-6, 6, 20)
-    model = quietly(MoERegressor(2, expert="student_t", random_state=0).fit, X, y)
+    model = quietly(MoERegressor(2, expert="student_t", n_init=6, random_state=0).fit, X, y)
     np.testing.assert_allclose(np.sort(model.expert_coef_[:, 0]), [-1, 2], atol=0.12)
     distribution = model.predict_distribution(X[:4])
     np.testing.assert_allclose(distribution.cdf(distribution.ppf(0.05)), 0.05, rtol=1e-6)
@@ -134,8 +134,8 @@ def test_outliers_do_not_pull_the_lines():
 
 def test_the_unit_of_y_moves_what_it_must():
     X, y = engel()
-    one = MoERegressor(2, expert=StudentT(4.0), gate_features=[], random_state=0).fit(X, y)
-    other = MoERegressor(2, expert=StudentT(4.0), gate_features=[], random_state=0).fit(X, 1000 * y - 5)
+    one = MoERegressor(2, expert=StudentT(4.0), gate_features=[], n_init=6, random_state=0).fit(X, y)
+    other = MoERegressor(2, expert=StudentT(4.0), gate_features=[], n_init=6, random_state=0).fit(X, 1000 * y - 5)
     assert other.loglik_ == pytest.approx(one.loglik_ - len(y) * math.log(1000), abs=1e-6)
     np.testing.assert_allclose(other.params_.expert.scale, 1000 * one.params_.expert.scale, rtol=1e-5)
     np.testing.assert_allclose(other.expert_intercept_, 1000 * one.expert_intercept_ - 5, rtol=1e-4, atol=1e-2)

@@ -239,8 +239,8 @@ def test_a_cold_gate_picks_one_expert(rng):
 
 
 def test_a_learned_temperature_without_activation_is_the_softmax_fit(moe):
-    model = quietly(DenseToSparseMoERegressor(3, random_state=0).fit, moe.data, moe.target)
-    soft = quietly(SoftmaxMoERegressor(3, random_state=0).fit, moe.data, moe.target)
+    model = quietly(DenseToSparseMoERegressor(3, n_init=6, random_state=0).fit, moe.data, moe.target)
+    soft = quietly(SoftmaxMoERegressor(3, n_init=6, random_state=0).fit, moe.data, moe.target)
     np.testing.assert_allclose(model.loglik_, soft.loglik_, rtol=1e-10)
     assert model.temperature_ == 1.0 and "temperature is not estimable" in model.status_
     np.testing.assert_allclose(model.gate_effective_coef_, soft.gate_coef_, rtol=1e-4, atol=1e-6)
@@ -250,8 +250,10 @@ def test_a_learned_temperature_without_activation_is_the_softmax_fit(moe):
 
 @pytest.mark.parametrize("temperature", [0.25, 3.0])
 def test_a_fixed_temperature_rescales_the_coefficients(temperature, moe):
-    model = quietly(DenseToSparseMoERegressor(3, temperature=temperature, random_state=0).fit, moe.data, moe.target)
-    soft = quietly(SoftmaxMoERegressor(3, random_state=0).fit, moe.data, moe.target)
+    model = quietly(
+        DenseToSparseMoERegressor(3, temperature=temperature, n_init=6, random_state=0).fit, moe.data, moe.target
+    )
+    soft = quietly(SoftmaxMoERegressor(3, n_init=6, random_state=0).fit, moe.data, moe.target)
     np.testing.assert_allclose(model.loglik_, soft.loglik_, rtol=1e-10)
     np.testing.assert_allclose(model.gate_coef_ / temperature, model.gate_effective_coef_)
     np.testing.assert_allclose(model.gate_effective_coef_, soft.gate_coef_, rtol=1e-4, atol=1e-6)
@@ -271,7 +273,7 @@ def test_the_truth_is_reached(name, seed):
 
 
 def test_units_of_the_columns_do_not_matter(moe):
-    model = DenseToSparseMoERegressor(3, activation="tanh", temperature=0.4, random_state=0)
+    model = DenseToSparseMoERegressor(3, activation="tanh", temperature=0.4, n_init=6, random_state=0)
     one = quietly(model.fit, moe.data, moe.target)
     first, coef = one.loglik_, one.gate_coef_
     scale = np.array([100.0, 0.01])
@@ -283,7 +285,7 @@ def test_units_of_the_columns_do_not_matter(moe):
 def test_annealing_ends_at_the_target():
     X, y = load_faithful(return_X_y=True)
     for anneal in ((8.0, 4), Annealing(8.0, 4)):
-        model = DenseToSparseMoERegressor(2, temperature=0.5, anneal=anneal, random_state=0).fit(X, y)
+        model = DenseToSparseMoERegressor(2, temperature=0.5, anneal=anneal, n_init=6, random_state=0).fit(X, y)
         assert model.temperature_ == 0.5 and model.converged_
         np.testing.assert_allclose(model.loglik_, -96.0515814538, rtol=0, atol=1e-6)
         assert np.all(np.diff(model.trace_) >= -1e-9)
@@ -305,7 +307,7 @@ def test_annealing_visits_its_temperatures(moe, monkeypatch):
 
 @pytest.mark.parametrize("settings", [{"temperature": 0.5}, {}, {"activation": "tanh", "temperature": 0.5}])
 def test_summary_has_the_temperature_and_every_coefficient(settings):
-    model = DenseToSparseMoERegressor(2, random_state=0, **settings)
+    model = DenseToSparseMoERegressor(2, n_init=6, random_state=0, **settings)
     lines = str(quietly(model.fit, *load_faithful(return_X_y=True)).summary()).splitlines()
     assert [line.split()[1] for line in lines if line.startswith("  temperature")] == [f"{model.temperature_:.5g}"]
     slopes = [float(line.split()[1]) for line in lines if line.startswith("  x0")]
@@ -322,7 +324,7 @@ def test_standard_errors_of_a_learned_temperature():
     )
     gate = ActivationDenseToSparseGate("tanh")
     data = make_moe(3000, params=truth, gate=gate, random_state=0)
-    model = DenseToSparseMoERegressor(2, activation="tanh", random_state=0).fit(data.data, data.target)
+    model = DenseToSparseMoERegressor(2, activation="tanh", n_init=6, random_state=0).fit(data.data, data.target)
     assert model.converged_
     core, columns = MixtureOfExperts(gate, GaussianExpert()), np.arange(1)
     blocks = Blocks(core, ArraySource(data.data, data.target), Scaling.identity(columns, columns))
