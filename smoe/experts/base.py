@@ -60,8 +60,9 @@ class Expert(BaseEstimator):
         What each array of the parameters is: its axes and bounds.
     support : Support
         Which responses it takes.
-    units : {"affine", "positive", "none"}
-        What a fit may do to y: shift and scale it, scale it only, or nothing.
+    units : {"affine", "similar", "positive", "none"}
+        What a fit may do to y: shift and scale it, of several responses each by itself; the same with one scale for all
+        responses; scale it only; or nothing.
     slow_fields : tuple of str
         Fields whose over-specified estimates are slower than those of the others.
     linear : bool
@@ -88,7 +89,8 @@ class Expert(BaseEstimator):
       numbers if these are meant;
     * "classes": y holds codes 0, 1, ..., and ``class_log_proba(rows, params)`` returns the log probabilities of all
       classes, (n_experts, n_classes, m). No ``mean``, ``variance``, ``cdf`` or ``ppf`` is asked for;
-    * "vectors": y is (q, m). ``mean`` is (n_experts, q, m), ``variance`` are covariance matrices (n_experts, q, q, m),
+    * "vectors": y is (q, m) here and (n_samples, q) for users, and ``axis_labels["response"]`` are the names of the
+      responses. ``mean_scores`` is (n_experts, q, n_entries, m). ``mean`` is (n_experts, q, m), ``variance`` are covariance matrices (n_experts, q, q, m),
       ``sample`` returns (q, m); ``normal`` returns mean and covariance matrices if the densities are normal, which
       marginal and conditional distributions need. No ``cdf`` or ``ppf`` is asked for.
     """

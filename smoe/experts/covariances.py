@@ -70,30 +70,25 @@ def estimate(letters, scatter, weight, before, floor):
         Smallest innovation variance.
     """
     volume, shape, orientation = letters
+    total, used = weight.sum(), weight > 0
+    if not total > 0:
+        return before
     if orientation == "I":
         scatter = scatter * np.eye(scatter.shape[-1])
-    rows = np.where(weight > 0, weight, 1.0)
-    pooled = scatter.sum(axis=0) / max(weight.sum(), np.finfo(float).tiny)
-    if shape == "I":
-        found = _spherical(volume, scatter, pooled, rows)
-    elif volume == shape == "E":
-        found = _decomposed(pooled[None], floor)
-    elif volume == "V" and shape == "E":
-        found = _equal_shapes(scatter, weight, np.exp(np.log(before[0]).mean(axis=1)), floor)
-    else:
-        found = _decomposed(scatter / rows[:, None, None], floor)
-        found = found if volume == "V" else _equal_volumes(*found, weight)
-    keeps = weight.sum() == 0 if len(found[1]) == 1 and volume == "E" else weight == 0
-    return tuple(
-        np.where(np.reshape(keeps, (-1, 1)), old, np.maximum(new, floor) if i == 0 else new)
-        for i, (new, old) in enumerate(zip(found, before, strict=True))
-    )
+    if volume == "V" and shape == "E":
+        return _equal_shapes(scatter, weight, np.exp(np.log(before[0]).mean(axis=1)), floor)
+    if volume == "E" and shape != "V":
+        scatter, weight, used = scatter.sum(axis=0)[None], np.array([total]), np.array([True])
+    covariance = scatter / np.where(used, weight, 1.0)[:, None, None]
+    found = _spherical(covariance, floor) if shape == "I" else _decomposed(covariance, floor)
+    found = tuple(np.where(used[:, None], new, old) for new, old in zip(found, before, strict=True))
+    return _equal_volumes(*found, weight, floor) if volume == "E" and shape == "V" else found
 
 
-def _spherical(volume, scatter, pooled, rows):
-    q = scatter.shape[-1]
-    square = np.trace(pooled)[None] if volume == "E" else np.trace(scatter, axis1=1, axis2=2) / rows
-    return np.repeat(square[:, None] / q, q, axis=1), np.zeros((1, n_pairs(q)))
+def _spherical(covariance, floor):
+    n, q, _ = covariance.shape
+    square = np.maximum(np.trace(covariance, axis1=1, axis2=2) / q, floor)
+    return np.repeat(square[:, None], q, axis=1), np.zeros((n, n_pairs(q)))
 
 
 def _decomposed(covariance, floor):
@@ -112,15 +107,15 @@ def _decomposed(covariance, floor):
     return np.maximum(pivot, floor), -inverse[:, *np.tril_indices(q, -1)]
 
 
-def _equal_volumes(variances, slopes, weight):
+def _equal_volumes(variances, slopes, weight, floor):
     volume = np.exp(np.log(variances).mean(axis=1))
-    common = weight @ volume / max(weight.sum(), np.finfo(float).tiny)
+    common = max(weight @ volume / weight.sum(), floor)
     return variances * (common / volume)[:, None], slopes
 
 
 def _equal_shapes(scatter, weight, volume, floor):
     """Alternate between the shape that all share, given the volumes, and the volumes given the shape."""
-    q, used, total = scatter.shape[-1], weight > 0, max(weight.sum(), np.finfo(float).tiny)
+    q, used, total = scatter.shape[-1], weight > 0, weight.sum()
     volume = np.maximum(volume, floor)
     for _ in range(_MOST):
         shape, slopes = _decomposed((scatter / volume[:, None, None]).sum(axis=0)[None] / total, floor)

@@ -12,7 +12,7 @@ from smoe.experts.covariances import COVARIANCES, contrasts, estimate, letters_o
 from smoe.experts.gaussian import RANK_TOL, GaussianExpert
 from smoe.families.base import tight_scale
 from smoe.fields import Field
-from smoe.params import copies, flatten, fold, unflatten
+from smoe.params import copies, fold, unflatten
 from smoe.validation import check_choice, check_number, check_responses, names_of_responses
 
 __all__ = ["MultivariateGaussianExpert", "MultivariateGaussianParams"]
@@ -142,11 +142,13 @@ class MultivariateGaussianExpert(Expert):
     --------
     >>> import numpy as np
     >>> from smoe import MoERegressor
-    >>> from smoe.datasets import load_faithful
     >>> from smoe.experts import MultivariateGaussianExpert
-    >>> x, waiting = load_faithful(return_X_y=True)
-    >>> Y = np.column_stack([x, waiting])  # both given nothing: a mixture of two normals
-    >>> model = MoERegressor(2, expert=MultivariateGaussianExpert(), random_state=0).fit(np.zeros((272, 0)), Y)
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(size=(200, 1))
+    >>> Y = X @ [[1.0, -1.0]] + rng.normal(size=(200, 2)) @ [[0.3, 0.2], [0.0, 0.1]]
+    >>> model = MoERegressor(1, expert=MultivariateGaussianExpert("full"), random_state=0).fit(X, Y)
+    >>> model.predict(X[:3]).shape, model.n_parameters_
+    ((3, 2), 7)
     """
 
     support = Support(kind="vectors")
@@ -323,8 +325,8 @@ class MultivariateGaussianExpert(Expert):
     def mean_scores(self, rows, params):
         """Return the gradient of each mean by expert i's own entries, (n_experts, q, n_own, m)."""
         k, q, d = params.coef.shape
-        lines, own = _places(params)
-        out = np.zeros((k, q, own[-1] if len(own) else lines.size, rows.Z.shape[1]))
+        lines = _places(params)[0]
+        out = np.zeros((k, q, copies(params).shape[1], rows.Z.shape[1]))
         for j in range(q):
             out[:, j, lines[j]] = rows.Z
         return out
@@ -395,8 +397,7 @@ class MultivariateGaussianExpert(Expert):
 
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood whose moments these are."""
-        pull = _gradient(stats, params)[0]
-        return unflatten(fold(pull.ravel(), params), params)
+        return unflatten(fold(_gradient(stats, params).ravel(), params), params)
 
     def row_scores(self, rows, params):
         """Return the gradient of log f_i by expert i's own entries for each row, (n_experts, n_own, m)."""
@@ -432,3 +433,80 @@ def _residual_moments(stats, params):
     half = stats.power - B @ np.swapaxes(stats.cross, 1, 2)
     square = half - pull @ np.swapaxes(B, 1, 2)
     return pull, 0.5 * (square + np.swapaxes(square, 1, 2))
+
+
+class _At(NamedTuple):
+    """Moments of residuals at some parameters, and what derivatives are made of."""
+
+    variances: np.ndarray  # d, (n_experts, q)
+    T: np.ndarray
+    psi: np.ndarray  # own parameters of the variances, (n_experts, n)
+    A: np.ndarray  # their logarithms make those of d, (q, n)
+    pull: np.ndarray  # sums of w e z'
+    square: np.ndarray  # sums of w e e'
+    scatter: np.ndarray  # sums of w T e e'
+    squares: np.ndarray  # sums of w (T e)^2 / d, (n_experts, q)
+    logs: np.ndarray  # slopes by log d, (n_experts, q)
+
+
+def _at(stats, params):
+    variances, T = chain_of(params)
+    pull, square = _residual_moments(stats, params)
+    scatter = T @ square
+    squares = np.einsum("kij,kij->ki", scatter, T) / variances
+    logs = 0.5 * (squares - stats.weight[:, None])
+    A = contrasts(_letters_seen(params), len(variances[0]))
+    return _At(variances, T, _own(params), A, pull, square, scatter, squares, logs)
+
+
+def _gradient(stats, params):
+    """Return the gradient by each expert's own entries, (n_experts, n_own)."""
+    at = _at(stats, params)
+    k, q, d = params.coef.shape
+    lines = np.swapaxes(at.T, 1, 2) @ (at.T @ at.pull / at.variances[..., None])
+    row, column = np.tril_indices(q, -1)
+    slopes = (at.scatter[:, row, column] / at.variances[:, row])[:, : params.regression.shape[1]]
+    return np.concatenate([lines[..., :-1].reshape(k, q * d), lines[..., -1], at.logs @ at.A / at.psi, slopes], axis=1)
+
+
+def _curvature(stats, params):
+    """Return minus the second derivatives, (n_experts, n_own, n_own).
+
+    With u = T e, a line's slope is T' (u / d) z', that of log d_j (u_j^2 / d_j - 1) / 2, that of a regression
+    u_j e_l / d_j.
+    """
+    at = _at(stats, params)
+    k, n = at.psi.shape
+    lines, rest = _places(params)
+    logs, slopes, lines = rest[:n], rest[n:], lines.ravel()
+    scaled, by_log = at.T / at.variances[..., None], at.A / at.psi[:, None]
+    out = np.zeros((k, rest[-1] + 1, rest[-1] + 1))
+    out[:, lines[:, None], lines] = np.einsum("kja,kjb,kst->kasbt", at.T, scaled, stats.gram).reshape(k, lines.size, -1)
+    across = np.einsum("kja,kjt,kjn->katn", scaled, at.T @ at.pull, by_log)
+    _put(out, lines, logs, across.reshape(k, -1, n))
+    bends = np.einsum("kja,kjb,kj->kab", by_log, by_log, 0.5 * at.squares)
+    bends[:, np.arange(n), np.arange(n)] += at.logs @ at.A / at.psi**2
+    out[:, logs[:, None], logs] = bends
+    if len(slopes):
+        _put_slopes(out, at, lines, logs, slopes, by_log)
+    return out
+
+
+def _put_slopes(out, at, lines, logs, slopes, by_log):
+    """Write what concerns the regressions of responses on earlier ones."""
+    k, q = at.variances.shape
+    row, column = np.tril_indices(q, -1)
+    precision = 1.0 / at.variances[:, row]
+    across = np.einsum("kna,knt,kn->katn", at.T[:, row], at.pull[:, column], precision)
+    across += np.einsum("na,knt,kn->katn", np.eye(q)[column], (at.T @ at.pull)[:, row], precision)
+    _put(out, lines, slopes, across.reshape(k, -1, len(slopes)))
+    steps = at.scatter[:, row, column] * precision
+    _put(out, logs, slopes, np.swapaxes(steps[..., None] * by_log[:, row], 1, 2))
+    same = (row[:, None] == row) * precision[..., None]
+    out[:, slopes[:, None], slopes] = same * at.square[:, column[:, None], column]
+
+
+def _put(out, rows, columns, values):
+    """Write a block, and its mirror image."""
+    out[:, rows[:, None], columns] = values
+    out[:, columns[:, None], rows] = np.swapaxes(values, 1, 2)
