@@ -12,15 +12,13 @@ the regressions are equal for all experts (E), vary with the expert (V), or are 
 
 import numpy as np
 
-__all__ = ["COVARIANCES", "contrasts", "estimate", "letters_of", "n_pairs", "regressions"]
+from smoe._kernels.covariances import chain, equal_shapes
+
+__all__ = ["COVARIANCES", "contrasts", "estimate", "letters_of", "n_pairs"]
 
 _WORDS = {"full": "VVV", "diag": "VVI", "spherical": "VII", "tied": "EEE"}
 _LETTERS = ("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVV", "VVV")
 COVARIANCES = (*_WORDS, *_LETTERS)
-
-_SAME_AXES = 1e-13  # share of a response's variance that responses before it leave by rounding alone
-_SETTLED = 1e-13  # relative change of volumes
-_MOST = 500  # alternations between volumes and shape; a few dozen are enough
 
 
 def letters_of(covariance):
@@ -41,14 +39,6 @@ def contrasts(letters, q):
     if volume == shape:
         return np.eye(q)
     return np.column_stack([np.ones(q), np.vstack([np.eye(q - 1), -np.ones(q - 1)])])
-
-
-def regressions(entries, q):
-    """Return T (..., q, q) from the regressions (..., n_pairs), row by row of what is below the diagonal."""
-    out = np.broadcast_to(np.eye(q), (*entries.shape[:-1], q, q)).copy()
-    if entries.shape[-1]:
-        out[..., *np.tril_indices(q, -1)] = -entries
-    return out
 
 
 def estimate(letters, scatter, weight, before, floor):
@@ -76,11 +66,12 @@ def estimate(letters, scatter, weight, before, floor):
     if orientation == "I":
         scatter = scatter * np.eye(scatter.shape[-1])
     if volume == "V" and shape == "E":
-        return _equal_shapes(scatter, weight, np.exp(np.log(before[0]).mean(axis=1)), floor)
+        volumes, ratios, slopes = equal_shapes(scatter, weight, np.exp(np.log(before[0]).mean(axis=1)), floor)
+        return volumes[:, None] * ratios, slopes
     if volume == "E" and shape != "V":
         scatter, weight, used = scatter.sum(axis=0)[None], np.array([total]), np.array([True])
     covariance = scatter / np.where(used, weight, 1.0)[:, None, None]
-    found = _spherical(covariance, floor) if shape == "I" else _decomposed(covariance, floor)
+    found = _spherical(covariance, floor) if shape == "I" else chain(covariance, floor)
     found = tuple(np.where(used[:, None], new, old) for new, old in zip(found, before, strict=True))
     return _equal_volumes(*found, weight, floor) if volume == "E" and shape == "V" else found
 
@@ -91,40 +82,7 @@ def _spherical(covariance, floor):
     return np.repeat(square[:, None], q, axis=1), np.zeros((n, n_pairs(q)))
 
 
-def _decomposed(covariance, floor):
-    """Return innovation variances and regressions of matrices (n, q, q).
-
-    A response that is determined by those before it leaves the regressions on itself at zero.
-    """
-    k, q, _ = covariance.shape
-    lower, pivot = np.zeros((k, q, q)) + np.eye(q), np.empty((k, q))
-    for j in range(q):
-        left = covariance[:, j:, j] - np.einsum("kil,kl->ki", lower[:, j:, :j] * pivot[:, None, :j], lower[:, j, :j])
-        pivot[:, j] = np.maximum(left[:, 0], 0.0)
-        clear = pivot[:, j] > _SAME_AXES * covariance[:, j, j]
-        lower[:, j + 1 :, j] = np.where(clear[:, None], left[:, 1:] / np.where(clear, pivot[:, j], 1.0)[:, None], 0.0)
-    inverse = np.linalg.inv(lower)  # of a matrix with a unit diagonal
-    return np.maximum(pivot, floor), -inverse[:, *np.tril_indices(q, -1)]
-
-
 def _equal_volumes(variances, slopes, weight, floor):
     volume = np.exp(np.log(variances).mean(axis=1))
     common = max(weight @ volume / weight.sum(), floor)
     return variances * (common / volume)[:, None], slopes
-
-
-def _equal_shapes(scatter, weight, volume, floor):
-    """Alternate between the shape that all share, given the volumes, and the volumes given the shape."""
-    q, used, total = scatter.shape[-1], weight > 0, weight.sum()
-    volume = np.maximum(volume, floor)
-    for _ in range(_MOST):
-        shape, slopes = _decomposed((scatter / volume[:, None, None]).sum(axis=0)[None] / total, floor)
-        shape = shape / np.exp(np.log(shape).mean())
-        T = regressions(slopes[0], q)
-        square = (np.einsum("jl,klm,jm->kj", T, scatter, T) / shape).sum(axis=1)
-        new = np.maximum(np.where(used, square / (q * np.where(used, weight, 1.0)), volume), floor)
-        settled = np.abs(new - volume).max() <= _SETTLED * new.max()
-        volume = new
-        if settled:
-            break
-    return volume[:, None] * shape, slopes

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoe._kernels.covariances import unit_lower
 from smoe._kernels.designs import predictors
 from smoe._kernels.moments import weighted_grams
 from smoe._kernels.regression import least_squares
 from smoe.experts.base import Expert, Support
-from smoe.experts.covariances import COVARIANCES, contrasts, estimate, letters_of, n_pairs, regressions
+from smoe.experts.covariances import COVARIANCES, contrasts, estimate, letters_of, n_pairs
 from smoe.experts.gaussian import RANK_TOL, GaussianExpert
 from smoe.families.base import tight_scale
 from smoe.fields import Field
@@ -67,9 +68,10 @@ class MultivariateGaussianStats(NamedTuple):
 
 def _per_expert(field, k):
     """Return a field with a first axis of all experts, flat behind it, (n_experts, n)."""
-    field = np.asarray(field)
-    field = field if field.ndim else field[None]
-    return np.broadcast_to(field, (k, *field.shape[1:])).reshape(k, -1)
+    if not np.ndim(field):
+        return np.full((k, 1), float(field))
+    flat = np.reshape(field, (len(field), -1))
+    return flat if len(field) == k else np.repeat(flat, k, axis=0)
 
 
 def _own(params):
@@ -78,17 +80,17 @@ def _own(params):
     return np.clip(np.concatenate([_per_expert(f, k) for f in (params.variance, params.shape)], axis=1), *_RANGE)
 
 
-def _letters_seen(params):
-    """Return letters with the contrasts of these parameters."""
-    return "VEI" if np.shape(params.shape)[1] else ("VVI" if np.ndim(params.variance) == 2 else "VII")
+def _contrasts(params):
+    """Return the matrix (q, n) that makes logarithms of innovation variances of those of their parameters."""
+    letters = "VEI" if params.shape.shape[1] else ("VVI" if np.ndim(params.variance) == 2 else "VII")
+    return contrasts(letters, params.intercept.shape[1])
 
 
 def chain_of(params):
     """Return innovation variances (n_experts, q), and T (n_experts, q, q), which makes innovations of residuals."""
     k, q = params.intercept.shape
-    variances = np.exp(np.log(_own(params)) @ contrasts(_letters_seen(params), q).T)
-    slopes = _per_expert(params.regression, k)
-    return np.clip(variances, *_RANGE), regressions(slopes, q) if slopes.shape[1] else np.tile(np.eye(q), (k, 1, 1))
+    variances = np.clip(np.exp(np.log(_own(params)) @ _contrasts(params).T), *_RANGE)
+    return variances, unit_lower(_per_expert(params.regression, k), q)
 
 
 class MultivariateGaussianExpert(Expert):
@@ -380,8 +382,8 @@ class MultivariateGaussianExpert(Expert):
         coef, intercept = self._lines(stats, params)
         moved = params._replace(coef=coef, intercept=intercept)
         variances, T = chain_of(params)
-        below = np.tril_indices(T.shape[1], -1)
-        before = variances, -T[:, *below]
+        row, column = np.tril_indices(T.shape[1], -1)
+        before = variances, -T[:, row, column]
         scatter = _residual_moments(stats, moved)[1]
         return self._made(coef, intercept, *estimate(self.letters, scatter, stats.weight, before, self.variance_floor))
 
@@ -408,7 +410,7 @@ class MultivariateGaussianExpert(Expert):
         slope = np.swapaxes(T, 1, 2) @ (steps / variances[..., None])
         lines = (slope[:, :, None] * rows.Z[:-1]).reshape(k, -1, m)
         logs = 0.5 * (steps**2 / variances[..., None] - 1.0)
-        psi, A = _own(params), contrasts(_letters_seen(params), q)
+        psi, A = _own(params), _contrasts(params)
         own = np.einsum("ja,kjm->kam", A, logs) / psi[..., None]
         row, column = np.tril_indices(q, -1)
         slopes = (steps[:, row] * apart[:, column] / variances[:, row, None])[:, : params.regression.shape[1]]
@@ -455,7 +457,7 @@ def _at(stats, params):
     scatter = T @ square
     squares = np.einsum("kij,kij->ki", scatter, T) / variances
     logs = 0.5 * (squares - stats.weight[:, None])
-    A = contrasts(_letters_seen(params), len(variances[0]))
+    A = _contrasts(params)
     return _At(variances, T, _own(params), A, pull, square, scatter, squares, logs)
 
 
