@@ -75,7 +75,8 @@ def _reported(blocks, units, fit, order, offset):
 def _stable_order(model, blocks, params):
     """Order the experts by the mean response of the rows they are responsible for; empty experts come last.
 
-    Of several responses it is the first, then the second where that is equal, and so on. Also return the entropy of the responsibilities.
+    Of several responses it is the first, then the second where that is equal, and so on. Also return the entropy of the
+    responsibilities.
     """
 
     def totals(block, p):

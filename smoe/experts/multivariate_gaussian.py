@@ -25,8 +25,9 @@ _RANGE = 1e-100, 1e100  # of variances: so do their squares
 
 
 class MultivariateGaussianParams(NamedTuple):
-    """Means and covariance matrices of experts with q responses. What all experts share has length one on its first
-    axis, or is a number; what a model does not have is empty.
+    """Means and covariance matrices of experts with q responses.
+
+    What all experts share has length one on its first axis, or is a number; what a model does not have is empty.
 
     Attributes
     ----------
@@ -75,7 +76,7 @@ def _per_expert(field, k):
 
 
 def _own(params):
-    """Return each expert's parameters of the innovation variances, (n_experts, n), within the range of their squares."""
+    """Return each expert's parameters of the innovation variances, (n_experts, n); their squares are in float64."""
     k = len(params.intercept)
     return np.clip(np.concatenate([_per_expert(f, k) for f in (params.variance, params.shape)], axis=1), *_RANGE)
 
@@ -195,12 +196,12 @@ class MultivariateGaussianExpert(Expert):
         """Slopes and intercepts, innovation variances with their floor, and the regressions between responses."""
         volume, shape, orientation = self.letters
         first = {"E": (), "V": ("expert",), "I": ()}
-        several = ("response",) if shape != "I" and volume == shape else ()
+        several, ratios = (("response",), "I") if volume == shape else ((), shape)
         return {
             "coef": Field(("expert", "response", "feature")),
             "intercept": Field(("expert", "response")),
             "variance": Field((*first[volume], *several), lower=self.variance_floor),
-            "shape": Field((*first[shape], "ratio"), lower=0.0),
+            "shape": Field((*first[ratios], "ratio"), lower=0.0),
             "regression": Field((*first[orientation], "pair")),
         }
 
