@@ -95,6 +95,9 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         Intercepts of the experts.
     expert_variance_ : ndarray of shape (n_experts,)
         Maximum-likelihood variances of the experts (not standard deviations).
+    expert_covariance_ : ndarray of shape (n_experts, q, q)
+        Covariance matrices of the responses given x, of multivariate Gaussian experts; their slopes are
+        (n_experts, q, n_expert_features), see `smoe.experts.MultivariateGaussianParams`.
     params_ : MoEParams
         All of these as one value, in the user's units.
     loglik_ : float

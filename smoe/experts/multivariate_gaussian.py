@@ -78,7 +78,9 @@ def _per_expert(field, k):
 def _own(params):
     """Return each expert's parameters of the innovation variances, (n_experts, n); their squares are in float64."""
     k = len(params.intercept)
-    return np.clip(np.concatenate([_per_expert(f, k) for f in (params.variance, params.shape)], axis=1), *_RANGE)
+    own, ratios = _per_expert(params.variance, k), _per_expert(params.shape, k)
+    own = np.concatenate([own, ratios], axis=1) if ratios.shape[1] else own
+    return np.minimum(np.maximum(own, _RANGE[0]), _RANGE[1])
 
 
 def _contrasts(params):
@@ -90,7 +92,9 @@ def _contrasts(params):
 def chain_of(params):
     """Return innovation variances (n_experts, q), and T (n_experts, q, q), which makes innovations of residuals."""
     k, q = params.intercept.shape
-    variances = np.clip(np.exp(np.log(_own(params)) @ _contrasts(params).T), *_RANGE)
+    variances = _own(params)
+    if np.ndim(params.variance) < 2:
+        variances = np.clip(np.exp(np.log(variances) @ _contrasts(params).T), *_RANGE)
     return variances, unit_lower(_per_expert(params.regression, k), q)
 
 
@@ -343,20 +347,19 @@ class MultivariateGaussianExpert(Expert):
         """Return means and covariance matrices."""
         return self.mean(rows, params), self.variance(rows, params)
 
-    def innovations(self, rows, params):
+    def _innovations(self, rows, params, variances, T):
         """Return the residuals of each response given x and those before it, in standard deviations (k, q, m)."""
-        variances, T = chain_of(params)
         return (T / np.sqrt(variances)[..., None]) @ (rows.y - self.mean(rows, params))
 
     def log_prob(self, rows, params):
         """Return the log densities, (n_experts, m)."""
-        log_variance = np.log(chain_of(params)[0]).sum(axis=1)
-        squares = (self.innovations(rows, params) ** 2).sum(axis=1)
-        return -0.5 * (squares + log_variance[:, None] + params.intercept.shape[1] * _LOG_TAU)
+        variances, T = chain_of(params)
+        squares = (self._innovations(rows, params, variances, T) ** 2).sum(axis=1)
+        return -0.5 * (squares + (np.log(variances) + _LOG_TAU).sum(axis=1)[:, None])
 
     def residual(self, rows, params):
         """Return by what rows of one expert may be told apart: the sum of its innovations, (n_experts, m)."""
-        return self.innovations(rows, params).sum(axis=1)
+        return self._innovations(rows, params, *chain_of(params)).sum(axis=1)
 
     def sample(self, rows, label, params, rng):
         """Draw responses (q, m) for each row from the expert named by its label."""

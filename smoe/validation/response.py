@@ -31,7 +31,7 @@ def check_response(y):
     )
     if y.ndim == 0 or y.ndim > 1 and y.shape[1:] != (1,):
         raise ValueError(
-            f"one response is modelled: y must have shape (n_samples,), got {y.shape}; for several at once there is "
+            f"one response is modelled: y must have shape (n_samples,), got {y.shape}; several at once are for "
             "expert='multivariate_gaussian'."
         )
     return column_or_1d(y, warn=True)
