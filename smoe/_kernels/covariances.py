@@ -5,6 +5,7 @@ import numpy as np
 from smoe._kernels._jit import kernel
 
 _SAME = 1e-13  # share of a response's variance that responses before it leave by rounding alone
+_VANISHED = 1e-4  # share of the floor below which a variance is rounding
 _SETTLED = 1e-13  # relative change of volumes
 _MOST = 500  # alternations between volumes and shape; a few dozen are enough
 
@@ -28,7 +29,7 @@ def unit_lower(slopes, q):
 def chain(covariance, floor):
     """Return innovation variances (n, q) and slopes (n, n_pairs) of covariance matrices (n, q, q).
 
-    A response that is determined by those before it leaves the slopes on itself at zero.
+    Slopes on a response that is determined by those before it, or has no variance, are zero.
     """
     n, q = covariance.shape[:2]
     variances, slopes = np.empty((n, q)), np.empty((n, q * (q - 1) // 2))
@@ -41,7 +42,7 @@ def chain(covariance, floor):
                 along = covariance[e, j, i]
                 for a in range(i):
                     along -= lower[j, a] * lower[i, a] * variances[e, a]
-                clear = variances[e, i] > _SAME * covariance[e, i, i]
+                clear = variances[e, i] > max(_SAME * covariance[e, i, i], _VANISHED * floor)
                 lower[j, i] = along / variances[e, i] if clear else 0.0
                 left -= lower[j, i] ** 2 * variances[e, i]
             variances[e, j] = max(left, 0.0)

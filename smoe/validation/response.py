@@ -71,7 +71,7 @@ def names_of_responses(y):
     if columns is not None and not callable(columns):
         return list(map(str, columns))
     try:
-        shape = np.shape(y)
+        shape = np.asarray(y).shape
     except ValueError:  # lists of several lengths
         return None
     return [f"y{j}" for j in range(shape[1])] if len(shape) == 2 and shape[1] else None
