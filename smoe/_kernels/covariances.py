@@ -59,29 +59,56 @@ def chain(covariance, floor):
 
 
 @kernel
+def _pooled(scatter, volume, total, out):
+    """Out = the sum over experts of scatter / volume, over the total weight."""
+    n, q = scatter.shape[:2]
+    for a in range(q):
+        for b in range(q):
+            out[0, a, b] = 0.0
+            for e in range(n):
+                out[0, a, b] += scatter[e, a, b] / (volume[e] * total)
+
+
+@kernel
+def _to_volume_one(shape):
+    """Divide shape (1, q) by its geometric mean."""
+    q, logs = shape.shape[1], 0.0
+    for j in range(q):
+        logs += np.log(shape[0, j])
+    for j in range(q):
+        shape[0, j] /= np.exp(logs / q)
+
+
+@kernel
+def _square(scatter, T, shape):
+    """Return the trace of T scatter T' over the shape."""
+    total = 0.0
+    for j in range(len(T)):
+        for a in range(j + 1):
+            for b in range(j + 1):
+                total += T[j, a] * scatter[a, b] * T[j, b] / shape[j]
+    return total
+
+
+@kernel
 def equal_shapes(scatter, weight, volume, floor):
     """Return volumes (n,), the shape (1, q) and slopes (1, n_pairs) of proportional matrices: volume times shape.
 
     Alternates between the shape given the volumes and the volumes given the shape; both climb.
     """
     n, q = scatter.shape[:2]
-    volume, total = np.maximum(volume, floor), weight.sum()
-    shape, slopes = np.ones((1, q)), np.zeros((1, q * (q - 1) // 2))
+    volume, mean, total = np.copy(volume), np.empty((1, q, q)), 0.0
+    for e in range(n):
+        volume[e] = max(volume[e], floor)
+        total += weight[e]
     for _ in range(_MOST):
-        mean = np.zeros((1, q, q))
-        for e in range(n):
-            mean[0] += scatter[e] / (volume[e] * total)
+        _pooled(scatter, volume, total, mean)
         shape, slopes = chain(mean, floor)
-        shape /= np.exp(np.log(shape).mean())
-        T, change = unit_lower(slopes, q)[0], 0.0
+        _to_volume_one(shape)
+        T, change = unit_lower(slopes, q), 0.0
         for e in range(n):
             if weight[e] > 0.0:
-                square = 0.0
-                for j in range(q):
-                    for a in range(j + 1):
-                        for b in range(j + 1):
-                            square += T[j, a] * scatter[e, a, b] * T[j, b] / shape[0, j]
-                new = max(square / (q * weight[e]), floor)
+                new = max(_square(scatter[e], T[0], shape[0]) / (q * weight[e]), floor)
                 change = max(change, abs(new / volume[e] - 1.0))
                 volume[e] = new
         if change <= _SETTLED:

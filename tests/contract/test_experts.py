@@ -398,7 +398,9 @@ def test_from_elements_goes_through_the_rows(name, rng):
         assert np.all(getattr(params, field) > bound)
     assert np.all(np.isfinite(flatten(params)))
     for k, r in enumerate(rows if case.expert.units == "affine" else []):  # else only near them
-        np.testing.assert_allclose(case.expert.mean(Rows(case.Z), params)[k][..., r], case.y[..., r], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            case.expert.mean(Rows(case.Z), params)[k][..., r], case.y[..., r], rtol=1e-9, atol=1e-9
+        )
 
 
 @every

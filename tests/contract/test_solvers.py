@@ -214,7 +214,8 @@ def test_relabelling(gate, expert, solver):
 @every
 def test_one_expert_is_a_regression(gate, expert, solver):
     problem = Problem(gate, expert, n=60, k=1, d=2, weighted=True)
-    fit = solve(problem, solver, problem.near_truth(), max_iter=2000)
+    tol = 1e-7 if solver == "lbfgs" else 1e-8  # its line search ends where rounding hides the last gains
+    fit = solve(problem, solver, problem.near_truth(), max_iter=2000, tol=tol)
     assert fit.converged
     model, block = problem.model, problem.block
     stats = model.expert.suffstats(Rows(block.expert_Z, block.y), fit.params.expert, problem.weight[None])
