@@ -294,6 +294,8 @@ class FittedMixture:
         """
         if (kind := self.model.expert.support.kind) != "vectors":
             raise ValueError(f"predict_given needs several responses; those of {self.model.expert.name} are {kind}.")
+        if not isinstance(values, dict) or not values:
+            raise TypeError(f"values must be a dict of responses and their values, got {values!r}.")
         return self._distribution(X).given(values).mean()
 
     def _class_of(self, X, other):

@@ -137,7 +137,7 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         names = self._model.expert.axis_labels.get("response", [])
         if j in names:
             return list(names).index(j)
-        if isinstance(j, numbers.Integral) and -q <= j < q:
+        if isinstance(j, numbers.Integral):
             return range(q)[j]
         raise ValueError(f"{j!r} is no response: they are {list(names) or list(range(q))}.")
 

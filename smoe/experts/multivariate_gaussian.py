@@ -108,10 +108,10 @@ class MultivariateGaussianExpert(Expert):
     ``expert_covariance_`` of an estimator, are the matrices themselves. They are maximum-likelihood estimates: sums of
     squares and products over total responsibility, not over degrees of freedom.
 
-    The likelihood grows without bound as an expert passes through few rows and its matrix becomes singular, unless
-    volume and shape are both equal for all experts ("tied", "EEE", "EEI", "EII", "EVI", "EVV" need all matrices to be
-    singular at once). Innovation variances have a floor; a fit that ends on it says so. So does a response that is a
-    linear combination of others, which must be left out.
+    With a volume of its own an expert may shrink onto few rows, and the likelihood grows without bound as its matrix
+    becomes singular; with equal volumes (EII, EEI, EVI, EEE, EVV) all matrices would have to. Innovation variances have
+    a floor, and a fit that ends on it says so. It does so, too, where a response is a linear combination of others,
+    which must be left out.
 
     Parameters
     ----------
