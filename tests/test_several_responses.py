@@ -342,7 +342,7 @@ def test_bad_questions(data, model):
     X, Y = data
     with pytest.raises(ValueError, match=r"in the order of the fit, \['length', 'depth'\]"):
         model.score_samples(X, Y[["depth", "length"]])
-    with pytest.raises(ValueError, match=r"'width' is no response: they are \['length', 'depth'\]"):
+    with pytest.raises(ValueError, match=r"'width' is no response: it must be one of \['length', 'depth'\]"):
         model.predict_given(X, {"width": 1.0})
     with pytest.raises(ValueError, match="predict_given needs several responses"):
         SoftmaxMoERegressor(1, n_init=1).fit(X, Y["length"]).predict_given(X, {0: 1.0})

@@ -139,7 +139,7 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
             return list(names).index(j)
         if isinstance(j, numbers.Integral):
             return range(q)[j]
-        raise ValueError(f"{j!r} is no response: they are {list(names) or list(range(q))}.")
+        raise ValueError(f"{j!r} is no response: it must be one of {list(names) or list(range(q))}.")
 
     def _finite(self, value, j):
         value = check_floats(value, f"given[{j}]")
