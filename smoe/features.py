@@ -15,8 +15,8 @@ class Rows(NamedTuple):
     ----------
     Z : array of shape (n_terms, m)
         The design: features and a row of ones.
-    y : array of shape (m,) or None
-        The response.
+    y : array of shape (m,) or (q, m), or None
+        The response, or several.
     offset : array of shape (m,) or None
         What is added to the linear predictor.
     trials : array of shape (m,) or None

@@ -166,7 +166,8 @@ class FittedMixture:
         """Return the array of the parameters with this ``name``, such as "gate_coef", or None."""
         part, _, field = name.partition("_")
         found = getattr(self.params, part, None)
-        return getattr(found, field) if field in getattr(found, "_fields", ()) else None
+        known = field in getattr(found, "_fields", ()) or isinstance(getattr(type(found), field, None), property)
+        return getattr(found, field) if known else None
 
     def entries(self, names=None):
         """Return what the entries of the parameters are, in flat order, with these names for the columns of X."""
@@ -222,14 +223,18 @@ class FittedMixture:
 
     # What it answers, as estimators do --------------------------------------------------------------------------------
 
-    def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
+    def predict(self, X, return_std=False, *, return_cov=False, quantiles=None, coverage=None):
         """Return the mean of y given x; on request its standard deviation too, or quantiles or an interval instead.
+
+        Several responses stand side by side, on the axis after that of the rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         return_std : bool, default=False
             Also return the standard deviation of y given x: within and between the experts.
+        return_cov : bool, default=False
+            Also return the covariance matrix of the responses given x: within and between the experts.
         quantiles : float or array-like of shape (n_q,), default=None
             Return these quantiles in place of the mean, as ``predict_quantiles`` does. A pipeline has ``predict``
             only: ``pipeline.predict(X, quantiles=0.9)``.
@@ -243,24 +248,55 @@ class FittedMixture:
             (n_samples, 2).
         std : ndarray of shape (n_samples,)
             Only with ``return_std``.
+        cov : ndarray of shape (n_samples, q, q)
+            Only with ``return_cov``.
 
         Raises
         ------
         ValueError
-            More than one of ``return_std``, ``quantiles`` and ``coverage`` is asked for.
+            More than one of ``return_std``, ``return_cov``, ``quantiles`` and ``coverage`` is asked for.
         """
+        asked = bool(return_std) + bool(return_cov) + (quantiles is not None) + (coverage is not None)
         if self.model.expert.support.kind == "classes":
-            return self._class_of(X, return_std is not False or quantiles is not None or coverage is not None)
-        if bool(return_std) + (quantiles is not None) + (coverage is not None) > 1:
-            raise ValueError("predict: ask for one of return_std, quantiles and coverage at a time.")
+            return self._class_of(X, asked > 0 or return_std is not False)
+        if asked > 1:
+            raise ValueError("predict: ask for one of return_std, return_cov, quantiles and coverage at a time.")
         if quantiles is not None:
             return self.predict_quantiles(X, quantiles)
         if coverage is not None:
             return self.predict_interval(X, coverage)
-        blocks = self.blocks(X)
-        if not return_std:
-            return blocks.map(self.model.mean, self.params)
-        return tuple(blocks.map(self.model.mean_and_std, self.params))
+        distribution = self._distribution(X)
+        if return_cov:
+            return distribution.mean(), distribution.cov()
+        return (distribution.mean(), distribution.std()) if return_std else distribution.mean()
+
+    def predict_given(self, X, values):
+        """Return the mean of the other responses, given x and some of the responses.
+
+        The known responses change the experts' probabilities, too. ``predict_distribution(X).given(values)`` is the
+        whole distribution.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        values : dict
+            Response, by its name or index, to its value: one number, or one for each row.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_others)
+            Of the responses that are not given, in their order.
+
+        Raises
+        ------
+        ValueError
+            The family has one response, or all or none are given.
+        """
+        if (kind := self.model.expert.support.kind) != "vectors":
+            raise ValueError(f"predict_given needs several responses; those of {self.model.expert.name} are {kind}.")
+        if not isinstance(values, dict) or not values:
+            raise TypeError(f"values must be a dict of responses and their values, got {values!r}.")
+        return self._distribution(X).given(values).mean()
 
     def _class_of(self, X, other):
         if other:
@@ -328,19 +364,28 @@ class FittedMixture:
         -------
         ndarray of shape (n_samples,) or (n_samples, n_q)
             Solutions of the sum over experts of gate probability times distribution function = q; for families of whole
-            numbers the smallest number at which the sum is at least q.
+            numbers the smallest number at which the sum is at least q. Several responses, each by itself, are on the
+            axis after that of the rows.
         """
         levels = check_floats(q, "q")
         if levels.ndim > 1:
             raise ValueError(f"q must be a number or have shape (n_q,), got {levels.shape}.")
-        return self._distribution(X).ppf(levels if levels.ndim == 0 else levels[None, :])
+        return self._by_response(X, lambda law: law.ppf(levels if levels.ndim == 0 else levels[None, :]))
+
+    def _by_response(self, X, function):
+        """Return what a function makes of the distribution of each response, on axis 1 if there are several."""
+        distribution = self._distribution(X)
+        if distribution.kind != "vectors":
+            return function(distribution)
+        return np.stack([function(margin) for margin in distribution.marginals()], axis=1)
 
     def predict_interval(self, X, coverage=0.95):
         """Return the equal-tailed interval that holds y given x with probability ``coverage``, (n_samples, 2).
 
-        Where y given x has several modes, ``predict_distribution(X).hdr(coverage)`` is smaller.
+        Where y given x has several modes, ``predict_distribution(X).hdr(coverage)`` is smaller. Several responses have
+        an interval each, (n_samples, q, 2), which all of them lie in less often.
         """
-        return self._distribution(X).interval(coverage)
+        return self._by_response(X, lambda law: law.interval(coverage))
 
     def gate_proba(self, X):
         """Return the gate's probability of each expert, (n_samples, n_experts)."""
@@ -351,11 +396,12 @@ class FittedMixture:
         return self.blocks(X, y).map(self.model.responsibilities, self.params).T
 
     def expert_predict(self, X):
-        """Return the mean of y under each expert, (n_samples, n_experts).
+        """Return the mean of y under each expert, (n_samples, n_experts), or (n_samples, n_experts, q) of q responses.
 
         Not to be confused with ``predict_expert``, which says which expert the gate prefers.
         """
-        return self.blocks(X).map(lambda b, p: self.model.expert.mean(b.rows, p.expert), self.params).T
+        means = self.blocks(X).map(lambda b, p: self.model.expert.mean(b.rows, p.expert), self.params)
+        return np.moveaxis(means, -1, 0)
 
     def predict_expert(self, X):
         """Return the index of the expert that the gate prefers, (n_samples,): the class of a row before y is seen.
@@ -429,7 +475,7 @@ class FittedMixture:
         return self.array("gate_coef") * np.array([X[:, j].std() for j in self.gate_columns])
 
     def score_samples(self, X, y=None):
-        """Return the log density (natural logarithm) of y given x for each row, (n_samples,).
+        """Return the log density (natural logarithm) of y given x for each row, (n_samples,); the joint one of several.
 
         Raises
         ------
@@ -447,5 +493,5 @@ class FittedMixture:
         return self.blocks(X, y).map(lambda b, p: self.model.posterior(b, p)[2], self.params)
 
     def sample(self, X, random_state=None):
-        """Draw one response for each row of X, (n_samples,)."""
+        """Draw one response for each row of X, (n_samples,) or (n_samples, q)."""
         return self._distribution(X).sample(random_state=random_state)

@@ -96,7 +96,10 @@ def crps(estimator, X, y):
     array([0.461, 0.137, 0.583])
     """
     model, X = _mixture(estimator, X)
-    return model.predict_distribution(X).crps(check_response(check_floats(y, "y")))
+    distribution = model.predict_distribution(X)
+    if distribution.kind == "vectors":
+        raise TypeError("crps scores one response: ask predict_distribution(X).marginal(j).crps(y[:, j]) for each.")
+    return distribution.crps(check_response(check_floats(y, "y")))
 
 
 def crps_scorer(estimator, X, y, sample_weight=None):

@@ -72,7 +72,7 @@ class MixtureOfExperts(NamedTuple):
         lost = np.flatnonzero(loglik < _FAR)
         normal = self.expert.normal(block.rows.take(lost), params.expert) if len(lost) else None
         if normal is not None:
-            resp[:, lost] = _nearest(proba[:, lost], *normal, block.y[lost])
+            resp[:, lost] = _nearest(proba[:, lost], *normal, block.y[..., lost])
         return resp
 
     def gate_proba(self, block, params):
@@ -204,15 +204,15 @@ class MixtureOfExperts(NamedTuple):
         return chart_of(self.expert, params)
 
     def mean(self, block, params):
-        """Return the mean of y given x, row by row; a sparse gate's idle experts are not evaluated."""
+        """Return the mean of y given x, (m,) or (q, m); a sparse gate's idle experts are not evaluated."""
         sparse = self.gate.sparse_proba(block.gate_Z, params.gate)
         if sparse is not None:
             proba, chosen = sparse
-            return (proba * self.expert.mean_of(block.rows, params.expert, chosen)).sum(axis=0)
-        return (self.gate_proba(block, params) * self.expert.mean(block.rows, params.expert)).sum(axis=0)
+            return _mixed(proba, self.expert.mean_of(block.rows, params.expert, chosen))
+        return _mixed(self.gate_proba(block, params), self.expert.mean(block.rows, params.expert))
 
     def mean_and_std(self, block, params):
-        """Return the mean and the standard deviation of y given x, row by row, (2, m)."""
+        """Return the mean and the standard deviation of one response given x, row by row, (2, m)."""
         proba = self.gate_proba(block, params)
         means = self.expert.mean(block.rows, params.expert)
         mean = (proba * means).sum(axis=0)
@@ -231,17 +231,33 @@ class MixtureOfExperts(NamedTuple):
         return self.expert.sample(block.rows, label, params.expert, rng), label
 
 
-def _nearest(proba, mean, sd, y):
+def _mixed(proba, values):
+    """Return the mean over experts of values (n_experts, m) or (n_experts, q, m)."""
+    return ((proba if values.ndim == 2 else proba[:, None]) * values).sum(axis=0)
+
+
+def _nearest(proba, mean, spread, y):
     """Return responsibilities (n_experts, m) of normal experts for responses at which all their densities underflow.
 
     There the nearest expert in its own standard deviations has all, or of equally near ones that whose mean lies
-    towards y.
+    towards y. Several responses have covariance matrices for a spread.
     """
-    distance = np.where(proba > 0, np.abs(np.ldexp(y, _SHRINK) - np.ldexp(mean, _SHRINK)) / sd, np.inf)
+    apart = np.ldexp(y, _SHRINK) - np.ldexp(mean, _SHRINK)
+    distance = np.abs(apart) / spread if mean.ndim == 2 else _mahalanobis(apart, spread)
+    distance = np.where(proba > 0, distance, np.inf)
     nearest = distance == distance.min(axis=0)
-    towards = np.where(nearest, np.sign(y) * mean, -np.inf)
+    along = np.sign(y) * mean
+    towards = np.where(nearest, along if mean.ndim == 2 else along.sum(axis=1), -np.inf)
     share = proba * (nearest & (towards == towards.max(axis=0)))
     return share / share.sum(axis=0)
+
+
+def _mahalanobis(apart, covariance):
+    """Return the lengths (n_experts, m) of vectors (n_experts, q, m) by covariance matrices, whatever their size."""
+    root = np.linalg.cholesky(np.moveaxis(covariance, -1, 1))
+    z = np.linalg.solve(root, np.moveaxis(apart, -1, 1)[..., None])[..., 0]
+    largest = np.maximum(np.abs(z).max(axis=-1), np.finfo(float).tiny)
+    return largest * np.sqrt(((z / largest[..., None]) ** 2).sum(axis=-1))
 
 
 def _symmetric(gate, cross, expert):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe.chance import merit
-from smoe.params import MoEParams, n_experts_of, permute
+from smoe.params import MoEParams, n_experts_of
 from smoe.solvers import EM, Fit
 from smoe.starts import element
 
@@ -102,7 +102,7 @@ class Pool:
         other = others[rng.integers(len(others))]
         i = int(rng.integers(len(other.resp)))
         shared = member.resp @ (other.resp[i] * self.sample.block.weight)
-        return permute(other.fit.params.expert, [i]), _largest(shared, lost)
+        return self.model.expert.permute(other.fit.params.expert, [i]), _largest(shared, lost)
 
     def _fresh(self, member, lost, _others, rng):
         """An expert through neighbouring rows, and which expert (not the lost one) is responsible for their centre."""
@@ -170,7 +170,7 @@ def swapped(model, params, lost, host, expert):
     out, place = params, lost
     if host != lost:
         kept = [i for i in range(n_experts_of(params)) if i != lost]
-        rest = MoEParams(model.gate.permute(params.gate, kept), permute(params.expert, kept))
+        rest = MoEParams(model.gate.permute(params.gate, kept), model.expert.permute(params.expert, kept))
         out, place = duplicated(model, rest, kept.index(host)), -1
     fields = {name: np.array(field) for name, field in out.expert._asdict().items()}
     for name, value in expert._asdict().items():
@@ -181,5 +181,5 @@ def swapped(model, params, lost, host, expert):
 
 def duplicated(model, params, i):
     """Return the same density with one expert more: two of expert i, each with half of its probability."""
-    expert = permute(params.expert, [*range(n_experts_of(params)), i])
+    expert = model.expert.permute(params.expert, [*range(n_experts_of(params)), i])
     return MoEParams(model.gate.duplicate(params.gate, i), expert)

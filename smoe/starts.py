@@ -106,7 +106,7 @@ class KMeans(Start):
         from sklearn.cluster import KMeans  # a slow import that other starts can do without
 
         block = task.block
-        rows = np.concatenate([block.gate_Z, block.expert_Z, block.y[None]]).T
+        rows = np.concatenate([block.gate_Z, block.expert_Z, np.atleast_2d(block.y)]).T
         n_clusters = min(task.n_experts, len(rows))
         seed = int(rng.integers(2**31))
         label = KMeans(n_clusters, n_init=1, random_state=seed).fit(rows, sample_weight=block.weight).labels_
@@ -128,7 +128,7 @@ class RandomPartition(Start):
 
     def propose(self, task, rng):
         """Return the M-step on Dirichlet responsibilities."""
-        resp = rng.dirichlet(np.full(task.n_experts, 0.5), size=len(task.block.y)).T
+        resp = rng.dirichlet(np.full(task.n_experts, 0.5), size=len(task.block)).T
         return _from_resp(task, resp)
 
 

@@ -158,6 +158,9 @@ def methods_of_models():
     yield "sample", model.sample, {"X": X}
     yield "predict_quantiles", model.predict_quantiles, {"X": X, "q": 0.5}
     yield "predict_interval", model.predict_interval, {"X": X}
+    two = np.column_stack([X[:, 0] ** 2, DATA["y"]])
+    vectors = smoe.MoERegressor(1, expert="multivariate_gaussian", n_init=1).fit(X, two)
+    yield "predict_given", vectors.predict_given, {"X": X, "values": {0: 1.0}}
     for name in ("responsibilities", "score_samples", "loglik", "aic", "bic", "icl", "diagnose", "score"):
         yield name, quiet(getattr(model, name)), DATA
     yield "covariance", quiet(model.covariance), {"kind": "sandwich", **DATA}

@@ -44,9 +44,10 @@ SMOOTH_PAIRS = [(gate, "gaussian") for gate in INFORMED] + WITH_SOFTMAX
 
 
 def expert_of(name):
-    """A family, that of classes with three of them."""
+    """A family, that of classes with three of them, that of vectors with two coordinates."""
     expert = EXPERTS[name]()
-    return expert.bind(np.arange(3)) if expert.support.kind == "classes" else expert
+    responses = {"classes": np.arange(3), "vectors": np.zeros((1, 2))}
+    return expert.bind(responses[expert.support.kind]) if expert.support.kind in responses else expert
 
 
 def lower_of(family):
@@ -100,7 +101,7 @@ class Problem:
         self.weighted, self.weight = weighted, rng.uniform(0.5, 2.0, n) if weighted else np.ones(n)
         self.scaling = Scaling.identity(np.arange(d), np.arange(d))
         block = Blocks(self.model, ArraySource(self.X), self.scaling).take(slice(None))
-        self.y = self.model.sample(block, self.truth, rng)[0]
+        self.y = self.model.sample(block, self.truth, rng)[0].T
         self.twin = twin(self.model)
 
     @property
@@ -145,7 +146,7 @@ def twin(model):
 
     def log_density(y, x, params):
         Z = design(np.reshape(x, (-1, 1)))
-        return model.expert.log_prob(Rows(Z, np.array([y])), params)[:, 0].tolist()
+        return model.expert.log_prob(Rows(Z, np.array([y]).T), params)[:, 0].tolist()
 
     return naive.Twin(
         naive.SCORES.get(type(model.gate).__name__, scores),

@@ -43,6 +43,21 @@ def gaussian_log_density(y, x, expert):
     return norm.logpdf(y, gaussian_means(x, expert), np.sqrt(expert.variance)).tolist()
 
 
+def vector_log_density(y, x, expert):
+    """Each response is normal about its regression on x and the residuals of those before it, expert by expert."""
+    out = []
+    for coef, b, variance, slopes in zip(
+        expert.coef, expert.intercept, expert.variance, expert.regression, strict=True
+    ):
+        residuals, total, slopes = [], 0.0, iter(slopes)
+        for j, value in enumerate(y):
+            residuals.append(value - math.fsum([*(c * v for c, v in zip(coef[j], x, strict=True)), b[j]]))
+            innovation = residuals[j] - math.fsum([next(slopes) * residuals[i] for i in range(j)])
+            total -= 0.5 * (innovation**2 / variance[j] + math.log(2.0 * math.pi * variance[j]))
+        out.append(total)
+    return out
+
+
 def tempered_scores(x, params):
     """Linear scores over a temperature."""
     return [score / float(params.temperature) for score in linear_scores(x, params)]
@@ -62,7 +77,7 @@ SCORES = {
     "DenseToSparseGate": tempered_scores,
     "ActivationDenseToSparseGate": sigmoid_scores,  # with its default activation
 }
-LOG_DENSITY = {"GaussianExpert": gaussian_log_density}
+LOG_DENSITY = {"GaussianExpert": gaussian_log_density, "MultivariateGaussianExpert": vector_log_density}
 
 
 class Twin(NamedTuple):

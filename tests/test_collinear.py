@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from helpers import quietly, random_expert, random_gate
+from helpers import expert_of, quietly, random_expert, random_gate
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.experts import EXPERTS, Expert
 from smoe.experts.gaussian import GaussianExpert
@@ -218,8 +218,9 @@ def test_units_there_and_back(plane, gate, expert):
     """The density is the same in the user's units and in rotated coordinates, and the way back undoes the way there."""
     rng = np.random.default_rng(10)
     X = plane[0] @ ill_conditioned(3, 1e4, rng) + 5.0
-    model = MixtureOfExperts(GATES[gate](), EXPERTS[expert]())
-    scaling = standardise(model, ArraySource(X, plane[1]), np.arange(3), np.arange(2))
+    model = MixtureOfExperts(GATES[gate](), expert_of(expert))
+    y = np.column_stack([plane[1], plane[1] ** 2]) if model.expert.support.kind == "vectors" else plane[1]
+    scaling = standardise(model, ArraySource(X, y), np.arange(3), np.arange(2))
     assert scaling.gate.rotation is not None
     params = MoEParams(random_gate(model.gate, 3, 3, rng), random_expert(model.expert, 3, 2, rng))
     user = scaling.to_units(model, params)
@@ -230,7 +231,8 @@ def test_units_there_and_back(plane, gate, expert):
     proba = [np.exp(s - s.max(axis=0)) for s in (scores, wanted)]
     np.testing.assert_allclose(*proba, rtol=1e-6, atol=1e-9)
     means = model.expert.mean(Rows(scaling.expert.design(X, 0, N)), params.expert)
-    wanted = (model.expert.mean(Rows(design(X[:, :2].T)), user.expert) - scaling.y_shift) / scaling.y_scale
+    shift, scale = np.reshape(scaling.y_shift, (-1, 1)), np.reshape(scaling.y_scale, (-1, 1))
+    wanted = (model.expert.mean(Rows(design(X[:, :2].T)), user.expert) - shift) / scale
     np.testing.assert_allclose(means, wanted, rtol=1e-6, atol=1e-6)
 
 

@@ -38,9 +38,11 @@ def test_scikit_learn_checks(estimator, check):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks([MoERegressor(expert=name, n_init=2, max_iter=20) for name in ("gamma", "student_t")])
+@parametrize_with_checks(
+    [MoERegressor(expert=name, n_init=2, max_iter=20) for name in ("gamma", "student_t", "multivariate_gaussian")]
+)
 def test_scikit_learn_checks_of_families(estimator, check):
-    """Of one with positive responses, which its tags say, and one without; checks have no whole numbers."""
+    """Of positive responses, which its tags say, of real and of several ones; checks have no whole numbers."""
     check(for_check(estimator, check))
 
 

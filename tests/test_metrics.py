@@ -115,7 +115,7 @@ def test_predict_gives_quantiles_and_intervals_through_pipelines(model, pipe, da
     np.testing.assert_array_equal(model.predict(X, quantiles=[0.1, 0.5]), model.predict_quantiles(X, [0.1, 0.5]))
     np.testing.assert_allclose(pipe.predict(X, coverage=0.8), model.predict_interval(X, 0.8), rtol=1e-6)
     np.testing.assert_allclose(pipe.predict(X, quantiles=0.3), model.predict_quantiles(X, 0.3), rtol=1e-6)
-    with pytest.raises(ValueError, match="one of return_std, quantiles and coverage"):
+    with pytest.raises(ValueError, match="one of return_std, return_cov, quantiles and coverage"):
         model.predict(X, return_std=True, coverage=0.9)
     with pytest.raises(ValueError, match="coverage must lie strictly between 0 and 1"):
         model.predict(X, coverage=0)

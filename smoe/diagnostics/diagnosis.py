@@ -22,11 +22,12 @@ class Diagnosis:
 
     Attributes
     ----------
-    residuals : ndarray of shape (n_samples,)
-        Quantile residuals, standard normal under the model.
-    pit : ndarray of shape (n_samples,)
+    residuals : ndarray of shape (n_samples,) or (n_samples, q)
+        Quantile residuals, standard normal under the model; of several responses each given those before it, all
+        independent under the model.
+    pit : ndarray of shape (n_samples,) or (n_samples, q)
         Values of the model's distribution function at y, uniform under the model.
-    fitted : ndarray of shape (n_samples,)
+    fitted : ndarray of shape (n_samples,) or (n_samples, q)
         The model's means; of classes the probability of the most likely one.
     uniformity : tuple of two float
         Statistic and p-value of the Kolmogorov-Smirnov test of ``pit``. On the data of the fit the p-value is too
@@ -87,10 +88,11 @@ class Diagnosis:
     def __str__(self):
         moments = ", ".join(f"{name} {value:.3g}" for name, value in self.moments.items())
         extreme = int(np.abs(self.residuals).argmax())
+        row = extreme // (self.residuals.size // len(self.residuals))
         facts = [
             ("certificate", self.status),
             ("starts", str(Agreement(self.n_finished, self.n_agree, self.n_higher, self.n_swaps))),
-            ("residuals", f"{moments}; largest {self.residuals[extreme]:.3g} (row {extreme})"),
+            ("residuals", f"{moments}; largest {self.residuals.flat[extreme]:.3g} (row {row})"),
             ("PIT", "Kolmogorov-Smirnov {:.3g}, p = {:.2g}".format(*self.uniformity)),
             ("entropy", f"{self.entropy:.3g} (0: every row has its expert, 1: none has)"),
         ]
@@ -110,7 +112,8 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
 
     are uniform and standard normal if the model is right. For families of whole numbers u is drawn uniformly between
     the distribution function below y and that at y. Tails are computed from their own side and as logarithms, so that
-    residuals keep their digits however far y is. Classes are taken for the numbers 0, 1, ...: whatever their order, u
+    residuals keep their digits however far y is. Of several responses each has residuals of its own, given those
+    before it, and tests are of all of these. Classes are taken for the numbers 0, 1, ...: whatever their order, u
     is uniform if the model is right.
 
     Parameters
@@ -118,7 +121,7 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     model : MoERegressor or FittedMixture
         Fitted.
     X : array-like of shape (n_samples, n_features)
-    y : array-like of shape (n_samples,)
+    y : array-like of shape (n_samples,) or (n_samples, q)
         The data of the fit, or better others.
     random_state : int, Generator, RandomState or None, default=None
         Draws the randomised residuals of families of whole numbers and of classes: with the same seed the same
@@ -175,8 +178,8 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
         residuals=residuals,
         pit=pit,
         fitted=_fitted(distribution),
-        uniformity=_uniformity(pit),
-        moments=_moments(residuals),
+        uniformity=_uniformity(pit.ravel()),
+        moments=_moments(residuals.ravel()),
         load=load.weight,
         distinct=load.rows,
         mass=mass,
@@ -226,8 +229,10 @@ def _uniformity(pit):
 def _collapsed(fit, y):
     """Which experts have a variance on the floor, which is a share of the variance of y."""
     expert, params, largest = fit.model.expert, fit.params.expert, max(np.abs(y).max(), np.finfo(float).tiny)
-    scale = largest * (y / largest).std()  # squares may leave float64
-    if scale == 0:
+    scale = largest * (y / largest).std(axis=0)  # squares may leave float64
+    if expert.units == "similar":
+        scale = np.full_like(scale, np.sqrt(np.mean((scale / largest) ** 2)) * largest)
+    if not np.all(scale > 0):
         return np.zeros(len(params[0]), dtype=bool)
     d = len(fit.expert_columns)
     return expert.at_bound(expert.unscale(params, np.zeros(d), np.ones(d), 0.0, 1.0 / scale))

@@ -20,7 +20,8 @@ _MIXED = 0.9  # larger entropies are reported
 
 def problems_of(fit, found, X, y):
     """Return the problems of a `Diagnosis` as a list of sentences."""
-    expert, patterns = fit.model.expert, _patterns(found, X, fit.columns.named())
+    expert = fit.model.expert
+    patterns = [line for one in _by_response(expert, found) for line in _patterns(*one, X, fit.columns.named())]
     return [
         *_problems_of_response(expert, y),
         *_problems_of_fit(fit, found),
@@ -64,7 +65,8 @@ def _problems_of_fit(fit, found):
 
 def _problems_of_residuals(expert, found):
     """Say how the residuals' distribution departs from what the model implies."""
-    r, n = found.residuals, len(found.residuals)
+    r = found.residuals.ravel()
+    n, per_row = len(r), r.size // len(found.residuals)
     if missing := int(np.isnan(r).sum()):
         family = type(expert).__name__
         yield f"the residuals of {missing} rows are NaN: {family}.cdf is not a number at y, or below it."
@@ -77,7 +79,7 @@ def _problems_of_residuals(expert, found):
             yield f"tails are {tails} than the model's (p = {p:.1g}): more experts, or case-bootstrap standard errors."
         if (p := skewtest(r).pvalue) < _LEVEL:
             yield f"residuals are skew (p = {p:.1g}): more experts, transform y, or take another family."
-    beyond = np.flatnonzero(2.0 * n * norm.sf(np.abs(r)) < _LEVEL)
+    beyond = np.unique(np.flatnonzero(2.0 * n * norm.sf(np.abs(r)) < _LEVEL) // per_row)
     if len(beyond):
         rows = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
         yield f"{len(beyond)} rows are out of every expert's reach (row {rows}): look at them."
@@ -95,13 +97,22 @@ def _problems_of_classes(fit, X, y):
             yield f"probabilities of class {one!r} are not calibrated (p = {p:.1g}): more experts or columns."
 
 
-def _patterns(found, X, names):
+def _by_response(expert, found):
+    """Yield the words for each response, its residuals and its fitted means."""
+    if found.residuals.ndim == 1:
+        yield "", found.residuals, found.fitted
+        return
+    for name, residuals, fitted in zip(expert.axis_labels["response"], found.residuals.T, found.fitted.T, strict=True):
+        yield f" of {name!r}", residuals, fitted
+
+
+def _patterns(whose, r, fitted, X, names):
     """Say with what the residuals or their size change: the fitted mean, or a column of X."""
-    r, n = found.residuals, len(found.residuals)
+    n = len(r)
     n_groups = min(n // _FEWEST, _MOST_GROUPS)
     if n_groups < 2 or np.isnan(r).any():
         return
-    candidates = {"the fitted mean": found.fitted, **{f"column {a}": x for a, x in zip(names, X.T, strict=True)}}
+    candidates = {"the fitted mean": fitted, **{f"column {a}": x for a, x in zip(names, X.T, strict=True)}}
     groups = {a: np.array_split(np.argsort(x, kind="stable"), n_groups) for a, x in candidates.items() if varies(x)}
     for what, values in (("the residuals' mean", r), ("the residuals' spread", np.abs(r))):
         if not groups or not varies(values):
@@ -109,4 +120,4 @@ def _patterns(found, X, names):
         tests = {a: kruskal(*(values[rows] for rows in parts)).pvalue for a, parts in groups.items()}
         name = min(tests, key=tests.get)
         if (p := len(tests) * tests[name]) < _LEVEL:
-            yield f"{what} changes with {name} (p = {p:.1g}): more columns or experts."
+            yield f"{what}{whose} changes with {name} (p = {p:.1g}): more columns or experts."

@@ -15,21 +15,22 @@ def quantile_residuals(distribution, y, random_state=None):
 
     Parameters
     ----------
-    distribution : RealMixture, IntegerMixture or ClassMixture
+    distribution : ConditionalMixture
         Of y given x, one for each row. Of whole numbers the PIT values are drawn between the distribution function at
-        y - 1 and that at y; of classes likewise, in their order.
-    y : array of shape (n_samples,)
+        y - 1 and that at y; of classes likewise, in their order. Of several responses each has values of its own, given
+        those before it (Rosenblatt 1952): all are independent if the model is right.
+    y : array of shape (n_samples,) or (n_samples, q)
         Numbers, or codes of classes.
     random_state : int, Generator, RandomState or None, default=None
         Draws them.
 
-    Raises
-    ------
-    ValueError
-        The responses are vectors.
+    References
+    ----------
+    Rosenblatt, M. (1952). Remarks on a multivariate transformation. Annals of Mathematical Statistics 23, 470-472.
     """
     if distribution.kind == "vectors":
-        raise ValueError("quantile residuals need one response; this family's are vectors.")
+        pairs = [quantile_residuals(law, one) for law, one in zip(_chain(distribution, y), y.T, strict=True)]
+        return tuple(np.column_stack(side) for side in zip(*pairs, strict=True))
     tail = _tails_of_classes(distribution) if distribution.kind == "classes" else _tails
     tails = tail(distribution, y)
     if distribution.kind != "real":
@@ -42,6 +43,14 @@ def quantile_residuals(distribution, y, random_state=None):
     lower, upper = np.maximum(tails, -np.finfo(float).max)
     below, near = lower < upper, ndtri_exp(np.minimum(lower, upper))
     return np.where(below, np.exp(lower), -np.expm1(upper)), np.where(below, near, -near)
+
+
+def _chain(distribution, y):
+    """Yield the distribution of each response given x and the responses before it."""
+    yield distribution.marginal(0)
+    for j in range(1, y.shape[1]):
+        law = distribution.given({i: y[:, i] for i in range(j)})
+        yield law.marginal(0) if law.kind == "vectors" else law
 
 
 def _tails(distribution, y):

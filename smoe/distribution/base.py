@@ -96,6 +96,10 @@ class ConditionalMixture:
         """Return the standard deviations, (n_samples,)."""
         return self._blocks.map(self._model.mean_and_std, self._params)[1]
 
+    def cov(self):
+        """Return the variances as covariance matrices of one response, (n_samples, 1, 1)."""
+        return self.var()[:, None, None]
+
     def pdf(self, y):
         """Return the densities at y, per unit of y, or the probabilities of y where it is counted or a class."""
         return np.exp(self.logpdf(y))

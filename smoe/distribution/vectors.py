@@ -1,5 +1,7 @@
 """Distributions of responses that are vectors, their margins, and what some coordinates tell of the others."""
 
+import numbers
+
 import numpy as np
 
 from smoe.distribution.base import ConditionalMixture
@@ -41,8 +43,34 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         y = self._vectors(y)
         return self._visit_rows(lambda components, rows: components.logpdf(np.ascontiguousarray(y[:, rows])))
 
+    def mahalanobis(self, y):
+        r"""Return how far y is from the mean of each expert, in its own covariance matrix, (n_samples, n_experts).
+
+        .. math:: \sqrt{(y - m_k)^\top S_k^{-1} (y - m_k)}
+
+        The ellipsoid within which expert k has the mass c is where the square is at most the quantile c of
+        :math:`\chi^2_q`.
+
+        Parameters
+        ----------
+        y : array of shape (n_samples, q) or (q,)
+
+        Raises
+        ------
+        NotImplementedError
+            The experts' family is not normal.
+        """
+        means, covariances = self._normal("distances in standard deviations")
+        apart = np.moveaxis(self._vectors(y) - means, 1, -1)[..., None]
+        root = np.linalg.cholesky(np.moveaxis(covariances, -1, 1))
+        return np.linalg.norm(np.linalg.solve(root, apart)[..., 0], axis=-1).T
+
+    def marginals(self):
+        """Return the distributions of the coordinates, each by itself, a list of `RealMixture`."""
+        return [self.marginal(j) for j in range(self[:1].mean().shape[1])]
+
     def marginal(self, j):
-        """Return the distributions of coordinate j alone, a `RealMixture`.
+        """Return the distributions of coordinate j, an index or the name of a response, alone, a `RealMixture`.
 
         Raises
         ------
@@ -50,7 +78,7 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
             The experts' family is not normal.
         """
         means, covariances = self._normal("margins")
-        j = range(means.shape[1])[j]
+        j = self._place(j, means.shape[1])
         return tabulated(self._visit(lambda c: c.log_proba), means[:, [j]], covariances[:, [j]][:, :, [j]])
 
     def given(self, values):
@@ -66,7 +94,8 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         Parameters
         ----------
         values : dict
-            Coordinate to its value: one number, or one for each row. At least one coordinate must be left.
+            Coordinate (an index, or the name of a response) to its value: one number, or one for each row. At least one
+            coordinate must be left.
 
         Returns
         -------
@@ -96,12 +125,21 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         """Return the known coordinates, the others, and the known values (n_known, n)."""
         if not isinstance(values, dict) or not values:
             raise TypeError(f"given must be a dict of coordinates and their values, got {values!r}.")
-        known = [range(q)[j] for j in values]
+        known = [self._place(j, q) for j in values]
         others = [j for j in range(q) if j not in known]
         if not others or len(set(known)) < len(known):
             raise ValueError(f"given must name each coordinate once and leave at least one of {q}, got {list(values)}.")
         rows = [np.broadcast_to(self._finite(value, j), len(self)) for j, value in values.items()]
         return known, others, np.array(rows)
+
+    def _place(self, j, q):
+        """Return the index of a coordinate."""
+        names = self._model.expert.axis_labels.get("response", [])
+        if j in names:
+            return list(names).index(j)
+        if isinstance(j, numbers.Integral):
+            return range(q)[j]
+        raise ValueError(f"{j!r} is no response: it must be one of {list(names) or list(range(q))}.")
 
     def _finite(self, value, j):
         value = check_floats(value, f"given[{j}]")

@@ -158,7 +158,8 @@ class MixtureEstimator(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,) or (n_samples, q)
+            Several responses need a family for them, such as ``expert="multivariate_gaussian"``.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; weight 2 equals the row twice, weight 0 equals the row absent. Survey weights give
             the right estimates, and standard errors by ``covariance("sandwich", ..., weights="sampling")``.
@@ -318,16 +319,16 @@ def _all_or_nothing(estimator):
 
 
 def _name_of(y):
-    """Name of a response that has one: a series, or a frame of one column."""
+    """Name of a response that has one: a series, or a frame; of several columns their names."""
     columns = getattr(y, "columns", None)
-    names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)[:1]
-    return next((name for name in names if isinstance(name, str)), None)
+    names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)
+    return ", ".join(names) if names and all(isinstance(name, str) for name in names) else None
 
 
 def _refuse_offsets(expert, roles):
     """Raise ValueError where an offset would be in units of y, which fits change."""
     given = [f"{role}_feature" for role in ("offset", "exposure") if getattr(roles, role) is not None]
-    if given and expert.units == "affine":
+    if given and expert.units in ("affine", "similar"):
         raise ValueError(f"{given[0]}: {expert.name} has no link, and takes no offset; subtract it from y.")
 
 

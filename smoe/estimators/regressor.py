@@ -1,4 +1,4 @@
-"""The estimator for one response."""
+"""The estimator for responses that are numbers, one or several."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from smoe.estimators.base import MixtureEstimator, of_fit
-from smoe.experts import Expert
+from smoe.experts import EXPERTS, Expert
 from smoe.families import FAMILIES, Family
 from smoe.fitted import FittedMixture
 from smoe.gates import Gate
@@ -24,7 +24,7 @@ _Columns = None | int | str | slice | list | Callable
 
 @dataclass(eq=False, repr=False)
 class MoERegressor(RegressorMixin, MixtureEstimator):
-    r"""Mixture of experts for one response, fitted by maximum likelihood.
+    r"""Mixture of experts for one response, or several at once, fitted by maximum likelihood.
 
     .. math:: p(y|x) = \sum_{k=1}^{K} \pi_k(x)\, f_k(y|x)
 
@@ -95,6 +95,9 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         Intercepts of the experts.
     expert_variance_ : ndarray of shape (n_experts,)
         Maximum-likelihood variances of the experts (not standard deviations).
+    expert_covariance_ : ndarray of shape (n_experts, q, q)
+        Covariance matrices of the responses given x, of multivariate Gaussian experts; their slopes are
+        (n_experts, q, n_expert_features), see `smoe.experts.MultivariateGaussianParams`.
     params_ : MoEParams
         All of these as one value, in the user's units.
     loglik_ : float
@@ -187,6 +190,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     warm_start: bool = False
 
     predict = of_fit(FittedMixture.predict)
+    predict_given = of_fit(FittedMixture.predict_given)
     predict_quantiles = of_fit(FittedMixture.predict_quantiles)
     predict_interval = of_fit(FittedMixture.predict_interval)
     expert_predict = of_fit(FittedMixture.expert_predict)
@@ -203,8 +207,11 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         return expert
 
     def __sklearn_tags__(self):
-        """Say that responses must be positive where the family of the experts takes no others."""
+        """Say that responses must be positive, or may be several, where the family of the experts says so."""
         tags = super().__sklearn_tags__()
-        expert = FAMILIES.get(self.expert, self.expert) if isinstance(self.expert, str) else self.expert
-        tags.target_tags.positive_only = getattr(getattr(expert, "support", None), "low", -1.0) >= 0
+        named = {**EXPERTS, **FAMILIES}
+        expert = named.get(self.expert, self.expert) if isinstance(self.expert, str) else self.expert
+        support = getattr(expert, "support", None)
+        tags.target_tags.positive_only = getattr(support, "low", -1.0) >= 0
+        tags.target_tags.multi_output = getattr(support, "kind", "real") == "vectors"
         return tags

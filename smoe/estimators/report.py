@@ -75,15 +75,17 @@ def _reported(blocks, units, fit, order, offset):
 def _stable_order(model, blocks, params):
     """Order the experts by the mean response of the rows they are responsible for; empty experts come last.
 
-    Also return the entropy of the responsibilities.
+    Of several responses it is the first, then the second where that is equal, and so on. Also return the entropy of the
+    responsibilities.
     """
 
     def totals(block, p):
         resp = model.posterior(block, p)[1]
         weight = block.weight
-        return np.array([resp @ weight, resp @ (weight * block.y), entropies(resp, weight)])
+        response = (resp @ (weight * one) for one in np.atleast_2d(block.y))
+        return np.array([resp @ weight, entropies(resp, weight), *response])
 
-    weight, response, entropy = blocks.sum(totals, params)
-    mean = np.where(weight > 0, response / np.where(weight > 0, weight, 1.0), np.inf)
+    weight, entropy, *response = blocks.sum(totals, params)
+    means = [np.where(weight > 0, one / np.where(weight > 0, weight, 1.0), np.inf) for one in response]
     own = flatten(params.expert)[copies(params.expert)]
-    return np.lexsort((*own.T, mean)), float(entropy.sum())
+    return np.lexsort((*own.T, *means[::-1])), float(entropy.sum())

@@ -5,6 +5,7 @@ from functools import partial
 from smoe.experts.base import Expert, Support
 from smoe.experts.gaussian import GaussianExpert, GaussianExpertParams
 from smoe.experts.linear import LinearExpert
+from smoe.experts.multivariate_gaussian import MultivariateGaussianExpert, MultivariateGaussianParams
 from smoe.families import FAMILIES, Family
 from smoe.registry import resolve
 
@@ -13,7 +14,11 @@ def _linear(family):
     return LinearExpert(family())
 
 
-EXPERTS = {"gaussian": GaussianExpert, **{name: partial(_linear, family) for name, family in FAMILIES.items()}}
+EXPERTS = {
+    "gaussian": GaussianExpert,
+    "multivariate_gaussian": MultivariateGaussianExpert,
+    **{name: partial(_linear, family) for name, family in FAMILIES.items()},
+}
 
 
 def resolve_expert(choice, argument="expert"):
@@ -21,4 +26,14 @@ def resolve_expert(choice, argument="expert"):
     return resolve(LinearExpert(choice) if isinstance(choice, Family) else choice, EXPERTS, Expert, argument)
 
 
-__all__ = ["EXPERTS", "Expert", "GaussianExpert", "GaussianExpertParams", "LinearExpert", "Support", "resolve_expert"]
+__all__ = [
+    "EXPERTS",
+    "Expert",
+    "GaussianExpert",
+    "GaussianExpertParams",
+    "LinearExpert",
+    "MultivariateGaussianExpert",
+    "MultivariateGaussianParams",
+    "Support",
+    "resolve_expert",
+]

@@ -60,8 +60,9 @@ class Expert(BaseEstimator):
         What each array of the parameters is: its axes and bounds.
     support : Support
         Which responses it takes.
-    units : {"affine", "positive", "none"}
-        What a fit may do to y: shift and scale it, scale it only, or nothing.
+    units : {"affine", "similar", "positive", "none"}
+        What a fit may do to y: shift and scale it, of several responses each by itself; the same with one scale for all
+        responses; scale it only; or nothing.
     slow_fields : tuple of str
         Fields whose over-specified estimates are slower than those of the others.
     linear : bool
@@ -88,9 +89,11 @@ class Expert(BaseEstimator):
       numbers if these are meant;
     * "classes": y holds codes 0, 1, ..., and ``class_log_proba(rows, params)`` returns the log probabilities of all
       classes, (n_experts, n_classes, m). No ``mean``, ``variance``, ``cdf`` or ``ppf`` is asked for;
-    * "vectors": y is (q, m). ``mean`` is (n_experts, q, m), ``variance`` are covariance matrices (n_experts, q, q, m),
-      ``sample`` returns (q, m); ``normal`` returns mean and covariance matrices if the densities are normal, which
-      marginal and conditional distributions need. No ``cdf`` or ``ppf`` is asked for.
+    * "vectors": y is (q, m) here and (n_samples, q) for users, and ``axis_labels["response"]`` are the names of the
+      responses. ``mean`` is (n_experts, q, m), ``mean_scores`` (n_experts, q, n_entries, m), ``variance`` are
+      covariance matrices (n_experts, q, q, m), ``sample`` returns (q, m); ``normal`` returns mean and covariance
+      matrices if the densities are normal, which marginal and conditional distributions need. No ``cdf`` or ``ppf`` is
+      asked for.
     """
 
     fields = {}
@@ -200,6 +203,15 @@ class Expert(BaseEstimator):
     def free(self, params):
         """Return parameters-shaped booleans: every entry is estimated."""
         return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
+
+    def permute(self, params, order):
+        """Relabel the experts; some may be left out or repeated, and what all share stays.
+
+        With one expert shapes alone do not tell its own arrays from shared ones, and fields do.
+        """
+        order = np.asarray(order, dtype=int)
+        arrays = params._asdict().items()
+        return type(params)(*(a if self.fields[name].shared else np.asarray(a)[order] for name, a in arrays))
 
     def merge(self, params, groups, load):
         """Return parameters with one expert per group: the load-weighted mean of its members."""

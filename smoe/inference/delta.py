@@ -81,15 +81,17 @@ def _slope(at, column):
 
 
 def mean_interval(model, blocks, params, covariance, coverage):
-    """Return the confidence interval of each row's mean of y given x, (n_samples, 2)."""
+    """Return the confidence interval of each row's mean of y given x, (n_samples, 2), or (n_samples, q, 2)."""
     width = normal_quantile(coverage)
 
     def band(block, p):
-        out = [np.zeros((2, 0))]
+        mean = model.mean(block, p)
+        half = [mean[..., :0]]
         for piece in pieces(block, p):
-            mean = model.mean(piece, p)
-            half = width * covariance.std_err(covariance.change.T @ mean_gradient(model, piece, p), given_support=True)
-            out.append(np.array([mean - half, mean + half]))
-        return np.concatenate(out, axis=1)
+            gradient = mean_gradient(model, piece, p)
+            slopes = covariance.change.T @ gradient.reshape(len(gradient), -1)
+            half.append(covariance.std_err(slopes, given_support=True).reshape(gradient.shape[1:]))
+        half = width * np.concatenate(half, axis=-1)
+        return np.array([mean - half, mean + half])
 
     return blocks.map(band, params).T

@@ -53,23 +53,30 @@ def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covarianc
     table = summary(fit, names, coverage=coverage, covariance=covariance)
     found = dict(zip(table.names, table.table[:, [0, 4, 5]], strict=True))
     scale = np.ones(len(names)) if X is None else fit.blocks(X).source.X.std(axis=0)
-    scale_of_y = "y" if fit.model.expert.units == "affine" else "linear predictor"
+    scale_of_y = "y" if fit.model.expert.units in ("affine", "similar") else "linear predictor"
     per = "unit of x" if X is None else "standard deviation"
     sides = (
         ("gate", fit.gate_columns, fit.n_experts - 1, f"gate: log odds per {per}"),
         ("expert", fit.expert_columns, fit.n_experts, f"experts: {scale_of_y} per {per}"),
     )
     if axes is None:
-        rows = max(len(columns) * max(n, 1) for _, columns, n, _ in sides)
+        rows = max(len(columns) * max(n, 1) * len(_responses(fit, side)) for side, columns, n, _ in sides)
         axes = plt.subplots(1, 2, figsize=(9, 1.8 + 0.22 * rows), layout="constrained")[1]
     axes = check_axes(axes, 2)
     styles = expert_styles(fit.n_experts)
     for axis, (side, columns, n_experts, label) in zip(axes, sides, strict=True):
-        entries = [[scale[j] * found[f"{side} {k}: {names[j]}"] for j in columns] for k in range(n_experts)]
-        _forest(axis, entries, [names[j] for j in columns], styles)
+        lines = [(j, names[j] + of) for of in _responses(fit, side) for j in columns]
+        entries = [[scale[j] * found[f"{side} {k}: {label}"] for j, label in lines] for k in range(n_experts)]
+        _forest(axis, entries, [label for _, label in lines], styles)
         axis.set_xlabel(label)
     legend_above(axes[1], ncols=min(fit.n_experts, 4), title=f"{100 * coverage:g} % confidence intervals")
     return axes[0].figure
+
+
+def _responses(fit, side):
+    """Return what slopes of the several responses of a family have after the name of their column."""
+    names = fit.model.expert.axis_labels.get("response", []) if side == "expert" else []
+    return [f" [{name}]" for name in names] or [""]
 
 
 def _forest(axis, entries, names, styles):

@@ -58,7 +58,7 @@ def plot_residual_qq(diagnosis, coverage=0.95, ax=None):
     """
     _check(diagnosis), check_level(coverage, "coverage")
     ax = _axes(ax)
-    values = np.sort(diagnosis.residuals)
+    values = np.sort(diagnosis.residuals, axis=None)
     n = len(values)
     expected = norm.ppf((np.arange(1, n + 1) - 0.5) / n)
     orders, low, high = _qq_band(n, coverage)
@@ -135,13 +135,13 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     'PIT value'
     """
     _check(diagnosis), check_level(coverage, "coverage")
-    n = len(diagnosis.pit)
+    n = diagnosis.pit.size
     n_bins = int(np.clip(n // 40, 5, 20)) if n_bins is None else n_bins
     check_number(n_bins, "n_bins", 1, integer=True)
     ax = _axes(ax)
     tail = (1.0 - coverage) / (2.0 * n_bins)
     low, high = binom.ppf([tail, 1.0 - tail], n, 1.0 / n_bins) * n_bins / n
-    density = np.histogram(diagnosis.pit, n_bins, (0.0, 1.0))[0] * n_bins / n
+    density = np.histogram(diagnosis.pit.ravel(), n_bins, (0.0, 1.0))[0] * n_bins / n
     ax.axhspan(low, high, color=_BAND, lw=0, label=f"{100 * coverage:g} % band")
     ax.stairs(density, np.linspace(0.0, 1.0, n_bins + 1), baseline=None, color=_DATA, lw=2, label="PIT values")
     ax.axhline(1.0, color=_MODEL, lw=1, label="model")
@@ -185,13 +185,18 @@ def plot_residuals(diagnosis, x=None, name=None, ax=None):
     'waiting'
     """
     _check(diagnosis)
-    values, n = diagnosis.residuals, len(diagnosis.residuals)
+    (n, *several), values = diagnosis.residuals.shape, diagnosis.residuals.ravel()
     if name is not None:
         check_instance(name, str, "name")
-    name = name or ("fitted mean" if x is None else "x")
+    name = name or (("fitted means, standardised" if several else "fitted mean") if x is None else "x")
     x = diagnosis.fitted if x is None else check_floats(x, "x")
-    if x.shape != (n,):
+    if several and x is diagnosis.fitted:
+        x = ((x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)).ravel()
+    elif x.shape != (n,):
         raise ValueError(f"x must have one number per residual, shape ({n},), got {x.shape}.")
+    elif several:
+        x = np.repeat(x, several)
+    n = len(values)
     ax = _axes(ax)
     shown = np.arange(n) if n <= _POINTS else np.random.default_rng(0).choice(n, _POINTS, replace=False)
     ax.plot(x[shown], values[shown], "o", color=_DATA, ms=3, mew=0, alpha=0.5, label="residuals")

@@ -63,7 +63,8 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     """
     fit = check_mixture(estimator, "estimator")
     if (kind := fit.model.expert.support.kind) not in ("real", "integers"):
-        raise ValueError(f"plot_fit draws responses that are numbers; those of {fit.model.expert!r} are {kind}.")
+        hint = ": see predict_distribution(X).marginal(j) for one of them" if kind == "vectors" else ""
+        raise ValueError(f"plot_fit draws responses that are numbers; those of {fit.model.expert!r} are {kind}{hint}.")
     for name, level in (("coverage", coverage), ("mean_coverage", 0.5 if mean_coverage is None else mean_coverage)):
         check_level(level, name)
     names = fit.columns.named()

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from smoe import fused
-from smoe._kernels.designs import standard_values
+from smoe._kernels.designs import standard_rows, standard_values
 from smoe.features import Roles, Rows
 from smoe.params import tree_sum
 from smoe.rows.sample import distinct, drawn
@@ -59,10 +59,14 @@ class Block:
 
     @cached_property
     def y(self):
-        """The response in working coordinates, (m,), or None."""
-        if self.raw.y is None:
+        """The response in working coordinates, (m,), or (q, m) of several, or None."""
+        y, shift, scale = self.raw.y, self.scaling.y_shift, self.scaling.y_scale
+        if y is None:
             return None
-        return standard_values(self.raw.y[self.raw.rows], self.scaling.y_shift, 1.0 / self.scaling.y_scale)
+        if y.ndim == 1:
+            return standard_values(y[self.raw.rows], shift, 1.0 / scale)
+        shift, scale = (np.broadcast_to(side, y.shape[1]).astype(float) for side in (shift, scale))
+        return standard_rows(y, self.low, self.high, np.arange(y.shape[1]), shift, 1.0 / scale)[:-1]
 
     @cached_property
     def rows(self):

@@ -21,7 +21,8 @@ class Response(Source):
 
     def __init__(self, source):
         self.source = source
-        self.n_rows, self.n_features, self.total_weight = source.n_rows, 1, source.total_weight
+        self.n_rows, self.total_weight = source.n_rows, source.total_weight
+        self.n_features = source.take(np.arange(1)).y[0].size
 
     def read(self, rows):
         """Return the rows of one slice."""
@@ -41,7 +42,7 @@ class Response(Source):
 
 
 def _response(raw):
-    return raw._replace(X=raw.y[:, None], y=None)
+    return raw._replace(X=raw.y.reshape(len(raw.y), -1), y=None)
 
 
 def _visited(visit, source, view, n_threads):
@@ -106,7 +107,8 @@ def _first_not_finite(source, plain):
         raw = source.read(rows)
         wrong = np.argwhere(~np.isfinite(raw.X[raw.rows][:, plain.columns]))
         if len(wrong):
-            what = "y" if isinstance(source, Response) else f"column {plain.columns[wrong[0, 1]]} of X"
+            of_y, column = isinstance(source, Response), f"column {plain.columns[wrong[0, 1]]} of "
+            what = "y" if of_y and source.n_features == 1 else column + ("y" if of_y else "X")
             return f"{what} is NaN or infinite in row {rows.start + wrong[0, 0]}: fill it, or leave the row out."
     return "X or y holds NaN or infinity."
 

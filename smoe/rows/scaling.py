@@ -3,7 +3,6 @@
 Columns that are nearly collinear are made uncorrelated too: X and X A then give the same fit.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -76,12 +75,12 @@ class View(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """The working coordinates of a fit: both views of X, and the shift and scale of y."""
+    """The working coordinates of a fit: both views of X, and the shift and scale of y, or of each response (q,)."""
 
     gate: View
     expert: View
-    y_shift: float = 0.0
-    y_scale: float = 1.0
+    y_shift: float | np.ndarray = 0.0
+    y_scale: float | np.ndarray = 1.0
 
     def to_units(self, model, params):
         """Return parameters in the user's units from parameters in working coordinates."""
@@ -95,7 +94,7 @@ class Scaling(NamedTuple):
 
     def loglik_offset(self, total_weight):
         """Return what the log-likelihood in working coordinates exceeds that in the user's units by."""
-        return total_weight * math.log(self.y_scale)
+        return total_weight * float(np.log(self.y_scale).sum())
 
     def from_units(self, model, params):
         """Return parameters in working coordinates from parameters in the user's units."""
@@ -117,7 +116,7 @@ class Scaling(NamedTuple):
     @property
     def growth(self):
         """By how much rounding grows on the way from the user's units to these coordinates."""
-        return max(self.gate.growth, self.expert.growth, abs(self.y_shift) / self.y_scale)
+        return max(self.gate.growth, self.expert.growth, np.max(np.abs(self.y_shift) / self.y_scale))
 
     @classmethod
     def identity(cls, gate_columns, expert_columns):
@@ -180,18 +179,37 @@ def standardise(model, source: Source, gate_columns, expert_columns, n_threads: 
 
 
 def _units_of_response(units, source, n_threads):
-    """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone."""
+    """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone.
+
+    Of several responses each has its own; those that must keep one scale share the root mean square of theirs.
+    """
     if units == "none":
         return 0.0, 1.0
-    shift, scale, constant, *_ = mean_and_scale(Response(source), _plain_view(np.arange(1)), n_threads=n_threads)
+    response = Response(source)
+    plain = _plain_view(np.arange(response.n_features))
+    shift, scale, constant, *_ = mean_and_scale(response, plain, n_threads=n_threads)
     if units == "positive":
         return 0.0, shift[0]
-    y_shift, y_scale = shift[0], scale[0]
-    if constant[0]:
-        y_scale = max(abs(y_shift), 1.0) * 1e-8  # the experts' variances end on the floor and say so
+    if units == "similar":
+        scale, constant = _common(scale), np.broadcast_to(constant.all(), constant.shape)
+    scale = np.where(constant, np.maximum(np.abs(shift), 1.0) * 1e-8, scale)  # variances end on the floor and say so
+    _refuse_extremes(scale)
+    several = source.take(np.arange(1)).y.ndim > 1
+    return (shift, scale) if several else (shift[0], scale[0])
+
+
+def _common(scale):
+    """Return the root mean square of the scales, for each of them."""
+    largest = max(scale.max(), np.finfo(float).tiny)  # squares may leave float64
+    return np.full(len(scale), largest * np.sqrt(np.mean((scale / largest) ** 2)))
+
+
+def _refuse_extremes(scale):
     with np.errstate(over="ignore", under="ignore"):
-        if not 1e-290 < y_scale**2 < 1e290:
-            raise ValueError(
-                f"y has a standard deviation of {y_scale:.3g}, whose square leaves the range of float64; rescale y."
-            )
-    return y_shift, y_scale
+        wrong = np.flatnonzero(~((scale**2 > 1e-290) & (scale**2 < 1e290)))
+    if len(wrong):
+        which = "y" if len(scale) == 1 else f"column {wrong[0]} of y"
+        raise ValueError(
+            f"{which} has a standard deviation of {scale[wrong[0]]:.3g}, whose square leaves the range of float64; "
+            "rescale y."
+        )

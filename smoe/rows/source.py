@@ -19,8 +19,8 @@ class Raw(NamedTuple):
     ----------
     X : array of shape (n, n_features)
         float64, its numbers side by side by rows or by columns.
-    y : array of shape (n,) or None
-        The response.
+    y : array of shape (n,) or (n, q), or None
+        The response, or several.
     weight : array of shape (n,) or None
         The weights; None stands for one each, in all rows of a source or in none.
     low : int
@@ -84,7 +84,7 @@ class ArraySource(Source):
     ----------
     X : array of shape (n_samples, n_features)
         It is copied only if it is not float64, or if its numbers do not lie side by side.
-    y : array of shape (n_samples,) or None
+    y : array of shape (n_samples,) or (n_samples, q), or None
         None when only the gate and the experts' means are wanted.
     weight : array of shape (n_samples,) or None
         One each by default.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from smoe.chance import merit
-from smoe.params import MoEParams, n_experts_of, permute
+from smoe.params import MoEParams, n_experts_of
 from smoe.pool import duplicated
 from smoe.selection.working import working
 from smoe.solvers import EM
@@ -86,4 +86,4 @@ def embedded(estimator, X, y, sample_weight):
 
     lowest, highest = blocks.map(extremes, params)
     gate = model.gate.idle(params.gate, lowest.min(), highest.max())
-    return work.to_units(MoEParams(gate, permute(params.expert, [*range(n_experts_of(params)), 0])))
+    return work.to_units(MoEParams(gate, work.model.expert.permute(params.expert, [*range(n_experts_of(params)), 0])))

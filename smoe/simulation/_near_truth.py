@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smoe.params import MoEParams, permute
+from smoe.params import MoEParams
 from smoe.simulation.truth import Truth
 from smoe.validation import check_generator, check_index, check_instance, check_number
 
@@ -58,11 +58,11 @@ def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05, extra=No
     for i in extra:
         check_index(i, "extra", n_true, "the truth", "expert")
     atoms = np.concatenate([extra, np.arange(n_true)]).astype(int)
-    copies, shrink = permute(truth.params, atoms), float(n) ** _SHRINK
+    (gate, expert), shrink = truth.params, float(n) ** _SHRINK
     model, spreads = truth.model, (gate_sd * shrink, expert_sd * shrink)
-    return MoEParams(
-        _jittered(model.gate, copies.gate, spreads[0], rng), _jittered(model.expert, copies.expert, spreads[1], rng)
-    )
+    copies = model.gate.permute(gate, atoms), model.expert.permute(expert, atoms)
+    pairs = zip((model.gate, model.expert), copies, spreads, strict=True)
+    return MoEParams(*(_jittered(owner, part, spread, rng) for owner, part, spread in pairs))
 
 
 def _jittered(family, params, sd, rng):

@@ -11,7 +11,7 @@ from smoe.registry import resolve
 from smoe.rows import Blocks
 from smoe.simulation._covariates import resolve_covariates
 from smoe.simulation.settings import described
-from smoe.validation import check_floats, check_generator, check_mixture, check_number, check_params, check_response
+from smoe.validation import check_floats, check_generator, check_mixture, check_number, check_params
 
 __all__ = ["Truth"]
 
@@ -130,22 +130,22 @@ class Truth:
         Returns
         -------
         X : ndarray of shape (n, n_features)
-        y : ndarray of shape (n,)
+        y : ndarray of shape (n,) or (n, q)
         """
         rng = check_generator(rng, "rng")
         X = self.draw_covariates(n, rng)
         y = Blocks.plain(self.model, X).map(lambda b, p: self.model.sample(b, p, rng)[0], self.params)
-        return X, y
+        return X, np.ascontiguousarray(y.T)
 
     def loglik(self, X, y):
         """Return the truth's log-likelihood (natural logarithm, total over rows); a fit below it is no maximum."""
-        X, y = check_floats(X, "X"), check_response(y)
+        X, y = check_floats(X, "X"), self.model.expert.read(y)
         if np.isnan(X).any():
             raise ValueError("X contains NaN.")
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ValueError(f"X must have shape (n, {self.n_features}), got {X.shape}.")
-        if y.shape != (len(X),):
-            raise ValueError(f"y must have shape {(len(X),)}, got {y.shape}.")
+        if len(y) != len(X):
+            raise ValueError(f"y must have shape {(len(X), *y.shape[1:])}, got {y.shape}.")
         return float(Blocks.plain(self.model, X, y).sum(self.model.loglik, self.params))
 
     def describe(self):

@@ -14,7 +14,7 @@ from smoe.validation.objects import (
 )
 from smoe.validation.params import check_params
 from smoe.validation.randomness import check_generator, check_seed, own_generator
-from smoe.validation.response import check_response, remark_on_response
+from smoe.validation.response import check_response, check_responses, names_of_responses, remark_on_response
 from smoe.validation.rows import MISSING, Columns, check_groups, check_rows, check_weights, may_count_rows
 from smoe.validation.scalars import check_choice, check_floats, check_index, check_level, check_number
 
@@ -39,6 +39,7 @@ __all__ = [
     "check_params",
     "check_path",
     "check_response",
+    "check_responses",
     "check_rows",
     "check_seed",
     "check_weights",
@@ -46,6 +47,7 @@ __all__ = [
     "find_classes",
     "fit_of",
     "may_count_rows",
+    "names_of_responses",
     "own_generator",
     "remark_on_response",
 ]

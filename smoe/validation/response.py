@@ -1,11 +1,11 @@
-"""The response: numbers, one per row, and continuous ones if they are to have normal densities."""
+"""The response: numbers, one or several per row, and continuous ones if they are to have normal densities."""
 
 import numpy as np
 from sklearn.utils.validation import check_array, column_or_1d
 
 from smoe.validation.scalars import refuse_masked
 
-__all__ = ["check_response", "remark_on_response"]
+__all__ = ["check_response", "check_responses", "names_of_responses", "remark_on_response"]
 
 _FAMILY = "Gaussian experts are for continuous responses"
 _OTHERS = "for counts there is expert='poisson', for 0 and 1 expert='binomial', for classes MoEClassifier"
@@ -30,8 +30,51 @@ def check_response(y):
         _as_numbers(y), dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y"
     )
     if y.ndim == 0 or y.ndim > 1 and y.shape[1:] != (1,):
-        raise ValueError(f"one response is modelled: y must have shape (n_samples,), got {y.shape}.")
+        raise ValueError(
+            f"one response is modelled: y must have shape (n_samples,), got {y.shape}; several at once are for "
+            "expert='multivariate_gaussian'."
+        )
     return column_or_1d(y, warn=True)
+
+
+def check_responses(y, names):
+    """Return several responses (n_samples, q) as floats; one may be flat.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples, q)
+    names : list of str
+        The responses. A data frame that has them in another order is refused.
+
+    Raises
+    ------
+    ValueError
+        Another number or order of columns, or what `check_response` refuses.
+    """
+    refuse_masked(y, "y")
+    given, q = getattr(y, "columns", None), len(names)
+    values = check_array(
+        _as_numbers(y), dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y"
+    )
+    values = values[:, None] if values.ndim == 1 and q == 1 else values
+    if values.ndim != 2 or values.shape[1] != q:
+        raise ValueError(f"y must have shape (n_samples, {q}), one column for each of {names}, got {values.shape}.")
+    given = list(names) if given is None else list(map(str, given))
+    if given != list(names) and sorted(given) == sorted(names):
+        raise ValueError(f"y must have its columns in the order of the fit, {names}, got {given}.")
+    return np.ascontiguousarray(values)
+
+
+def names_of_responses(y):
+    """Return the names of several responses: those of a frame's columns, or y0, y1, ...; None for one that is flat."""
+    columns = getattr(y, "columns", None)
+    if columns is not None and not callable(columns):
+        return list(map(str, columns))
+    try:
+        shape = np.asarray(y).shape
+    except ValueError:  # lists of several lengths
+        return None
+    return [f"y{j}" for j in range(shape[1])] if len(shape) == 2 and shape[1] else None
 
 
 def _as_numbers(y):

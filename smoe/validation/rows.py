@@ -19,14 +19,14 @@ _FAR = 4.0  # times too large or too small a sum of weights to be about the numb
 
 
 def check_rows(estimator, X, y=MISSING, read=check_response, **settings):
-    """Return X (n_samples, n_features) and y (n_samples,) as floats; y is None if it is not wanted.
+    """Return X (n_samples, n_features) and y (n_samples,) or (n_samples, q) as floats; y is None if it is not wanted.
 
     Parameters
     ----------
     estimator : estimator
         Learns the names and number of the columns, or with ``reset=False`` compares them.
     X : array-like of shape (n_samples, n_features)
-    y : array-like of shape (n_samples,)
+    y : array-like of shape (n_samples,) or (n_samples, q)
     read : callable
         Makes floats of y, and refuses what is none.
     **settings
@@ -44,7 +44,7 @@ def check_rows(estimator, X, y=MISSING, read=check_response, **settings):
     if y is None and not settings.get("reset", True):
         raise ValueError("y is None: pass the response, one number for each row of X.")
     y = None if y is None else read(y)  # scikit-learn has words of its own for a fit without y
-    return _validated(estimator, X, y, **settings)
+    return _validated(estimator, X, y, multi_output=np.ndim(y) > 1, **settings)
 
 
 @dataclass(frozen=True, eq=False)

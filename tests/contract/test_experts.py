@@ -45,11 +45,11 @@ class Case(NamedTuple):
     def stats(self, resp=None, rows=slice(None), params=None):
         resp = self.resp if resp is None else resp
         params = self.params if params is None else params
-        return self.expert.suffstats(Rows(self.Z[:, rows], self.y[rows]), params, resp[:, rows])
+        return self.expert.suffstats(Rows(self.Z[:, rows], self.y[..., rows]), params, resp[:, rows])
 
     def curvature(self, rows=slice(None)):
         resp, stats = self.resp[:, rows], self.stats(rows=rows)
-        return self.expert.curvature(Rows(self.Z[:, rows], self.y[rows]), self.params, resp, stats)
+        return self.expert.curvature(Rows(self.Z[:, rows], self.y[..., rows]), self.params, resp, stats)
 
     def expected(self, params, resp=None):
         """Expected log-likelihood, row by row and expert by expert."""
@@ -111,7 +111,7 @@ def moments(case, row, k):
 def test_log_prob_equals_its_twin(name, k, d, rng):
     case = make(name, k, d, rng)
     model = twin(MixtureOfExperts(SoftmaxGate(), case.expert))
-    wanted = [model.log_density(v, x, case.params) for v, x in zip(case.y, case.X.T, strict=True)]
+    wanted = [model.log_density(v, x, case.params) for v, x in zip(case.y.T, case.X.T, strict=True)]
     found = case.expert.log_prob(Rows(case.Z, case.y), case.params)
     np.testing.assert_allclose(found, np.transpose(wanted), rtol=1e-11, atol=1e-12)
 
@@ -138,7 +138,7 @@ def test_density_has_the_moments_that_it_states(name, rng):
 
 @every
 def test_sample_follows_the_density(name, rng):
-    case, n = without_far_tails(make(name, 3, 2, rng)), 4000
+    case, n = without_far_tails(asking(make(name, 3, 2, rng), "real", "integers", "classes")), 4000
     label = np.repeat(np.arange(3), n)
     Z = np.repeat(case.Z[:, [0]], 3 * n, axis=1)
     y = case.expert.sample(Rows(Z), label, case.params, rng)
@@ -219,7 +219,7 @@ def test_responses_lie_in_the_support(name, rng):
 
 @every
 def test_normal_parts_are_the_moments(name, rng):
-    case = make(name, 3, 2, rng)
+    case = asking(make(name, 3, 2, rng), "real", "integers")
     parts = case.expert.normal(Rows(case.Z), case.params)
     if parts is not None:
         np.testing.assert_allclose(parts[0], case.expert.mean(Rows(case.Z), case.params), rtol=1e-14)
@@ -308,7 +308,7 @@ def test_statistics_add_up_over_blocks(name, rng):
 @every
 def test_weight_two_is_the_row_twice(name, rng):
     case, twice = make(name, 3, 2, rng), np.repeat(np.arange(M), 2)
-    doubled = case.expert.suffstats(Rows(case.Z[:, twice], case.y[twice]), case.params, case.resp[:, twice])
+    doubled = case.expert.suffstats(Rows(case.Z[:, twice], case.y[..., twice]), case.params, case.resp[:, twice])
     weighted = case.stats(2 * case.resp)
     assert_close(doubled, weighted, rtol=1e-12, atol=1e-12)
     assert_close(case.expert.m_step(doubled, case.params), case.expert.m_step(case.stats(), case.params), rtol=1e-10)
@@ -321,7 +321,8 @@ def test_an_empty_expert_keeps_its_parameters(name, rng):
     resp[1] = 0.0
     after = case.expert.m_step(case.stats(resp), case.params)
     for field, before in zip(after, case.params, strict=True):
-        np.testing.assert_allclose(field[1], before[1], rtol=1e-14)
+        if np.shape(field)[:1] == (3,):  # not what all share
+            np.testing.assert_allclose(field[1], before[1], rtol=1e-14)
         assert np.all(np.isfinite(field))
 
 
@@ -346,7 +347,7 @@ def test_unscale_changes_the_density_by_the_unit_of_y(name, k, d, rng):
     users = frozen(case.expert.unscale(case.params, shift, scale, y_shift, y_scale))
     Z = design(scale[:, None] * case.X + shift[:, None])
     found = case.expert.log_prob(Rows(Z, y_scale * case.y + y_shift), users)
-    wanted = case.expert.log_prob(Rows(case.Z, case.y), case.params) - np.log(y_scale)
+    wanted = case.expert.log_prob(Rows(case.Z, case.y), case.params) - np.log(y_scale) * len(np.atleast_2d(case.y))
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-10)
     back = case.expert.unscale(users, -shift / scale, 1 / scale, -y_shift / y_scale, 1 / y_scale)
     assert_close(back, case.params, rtol=1e-11, atol=1e-12)
@@ -397,7 +398,9 @@ def test_from_elements_goes_through_the_rows(name, rng):
         assert np.all(getattr(params, field) > bound)
     assert np.all(np.isfinite(flatten(params)))
     for k, r in enumerate(rows if case.expert.units == "affine" else []):  # else only near them
-        np.testing.assert_allclose(case.expert.mean(Rows(case.Z), params)[k, r], case.y[r], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            case.expert.mean(Rows(case.Z), params)[k][..., r], case.y[..., r], rtol=1e-9, atol=1e-9
+        )
 
 
 @every

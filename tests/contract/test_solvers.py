@@ -63,8 +63,11 @@ def test_loglik_never_falls_on_a_bound(gate, expert, solver):
     problem = Problem(gate, expert, n=60, k=2, d=1, seed=1, spread=1.5)
     start = problem.near_truth()
     block, lower = problem.block, lower_of(problem.model.expert)
-    problem.y[:20] = problem.model.expert.mean(Rows(block.expert_Z), start.expert)[1, :20]  # a perfect fit of expert 1
-    tight = {name: np.array([getattr(start.expert, name)[0], 100 * bound]) for name, bound in lower.items()}
+    means = problem.model.expert.mean(Rows(block.expert_Z), start.expert)
+    problem.y[:20] = means[1][..., :20].T  # a perfect fit of expert 1
+    tight = {name: np.array(getattr(start.expert, name)) for name in lower}
+    for name, field in tight.items():
+        field[1:] = 100 * lower[name]
     fit = solve(problem, solver, start._replace(expert=start.expert._replace(**tight)), max_iter=100)
     assert_never_falls(fit.trace)
     assert problem.model.expert.at_bound(fit.params.expert)[1] == any(bound > 0 for bound in lower.values())
@@ -211,7 +214,8 @@ def test_relabelling(gate, expert, solver):
 @every
 def test_one_expert_is_a_regression(gate, expert, solver):
     problem = Problem(gate, expert, n=60, k=1, d=2, weighted=True)
-    fit = solve(problem, solver, problem.near_truth(), max_iter=2000)
+    tol = 1e-7 if solver == "lbfgs" else 1e-8  # its line search ends where rounding hides the last gains
+    fit = solve(problem, solver, problem.near_truth(), max_iter=2000, tol=tol)
     assert fit.converged
     model, block = problem.model, problem.block
     stats = model.expert.suffstats(Rows(block.expert_Z, block.y), fit.params.expert, problem.weight[None])
