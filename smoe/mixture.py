@@ -208,20 +208,21 @@ class MixtureOfExperts(NamedTuple):
         sparse = self.gate.sparse_proba(block.gate_Z, params.gate)
         if sparse is not None:
             proba, chosen = sparse
-            return (proba * self.expert.mean_of(block.rows, params.expert, chosen)).sum(axis=0)
-        return (self.gate_proba(block, params) * self.expert.mean(block.rows, params.expert)).sum(axis=0)
+            return _averaged(proba, self.expert.mean_of(block.rows, params.expert, chosen))
+        return _averaged(self.gate_proba(block, params), self.expert.mean(block.rows, params.expert))
 
     def mean_and_std(self, block, params):
         """Return the mean and the standard deviation of y given x, row by row, (2, m)."""
         proba = self.gate_proba(block, params)
         means = self.expert.mean(block.rows, params.expert)
-        mean = (proba * means).sum(axis=0)
-        apart = np.where(proba > 0, np.abs(means - mean), 0.0)
+        mean = _averaged(proba, means)
+        with np.errstate(invalid="ignore"):
+            apart = np.where((proba > 0) & np.isfinite(mean), np.abs(means - mean), 0.0)
         within = np.where(proba > 0, np.sqrt(self.expert.variance(block.rows, params.expert)), 0.0)
         unit = np.maximum(apart, within).max(axis=0)  # squares of far apart means leave float64
         unit = np.where((unit > 0) & np.isfinite(unit), unit, 1.0)  # a variance may be infinite
         spread = (proba * ((within / unit) ** 2 + (apart / unit) ** 2)).sum(axis=0)
-        return np.array([mean, unit * np.sqrt(spread)])
+        return np.array([mean, np.where(np.isfinite(mean), unit * np.sqrt(spread), np.inf)])
 
     def sample(self, block, params, rng):
         """Draw y and the label of the expert it came from, row by row."""
@@ -229,6 +230,13 @@ class MixtureOfExperts(NamedTuple):
         label = (rng.random(cumulative.shape[1]) * cumulative[-1] >= cumulative).sum(axis=0)
         label = np.minimum(label, len(cumulative) - 1)
         return self.expert.sample(block.rows, label, params.expert, rng), label
+
+
+def _averaged(proba, means):
+    """Return the means of y; infinite ones of experts that have no probability do not count."""
+    if not np.isfinite(means).all():
+        means = np.where(proba > 0, means, 0.0)
+    return (proba * means).sum(axis=0)
 
 
 def _nearest(proba, mean, sd, y):

@@ -51,6 +51,10 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     trials_feature : None, int or str, default=None
         The column of X that holds the numbers of trials of which y counts the successes, for binomial experts; needed
         by ``predict`` too, and no covariate unless it is chosen as such.
+    event_feature : None, int or str, default=None
+        The column of X that says whether y is the time of an event (1) or right-censored (0), the time up to which the
+        event had not come; for "weibull", "log_logistic", "log_normal" and `smoe.families.TransformedGaussian`. Without
+        one nothing is censored. Predictions are of the time itself: they ask for the column and not for its values.
     solver : str or Solver, default="auto"
         A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
         the basin and Newton to the top.
@@ -132,7 +136,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     gate_columns_, expert_columns_ : ndarray of int
         The columns that gate and experts see.
     roles_ : Roles
-        The columns that are an offset, an exposure or numbers of trials.
+        The columns that are an offset, an exposure, numbers of trials or events.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for data with column names.
@@ -173,6 +177,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     offset_feature: None | int | str = None
     exposure_feature: None | int | str = None
     trials_feature: None | int | str = None
+    event_feature: None | int | str = None
     solver: str | Solver = "auto"
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"
@@ -205,6 +210,6 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     def __sklearn_tags__(self):
         """Say that responses must be positive where the family of the experts takes no others."""
         tags = super().__sklearn_tags__()
-        expert = FAMILIES.get(self.expert, self.expert) if isinstance(self.expert, str) else self.expert
+        expert = FAMILIES[self.expert]() if isinstance(self.expert, str) and self.expert in FAMILIES else self.expert
         tags.target_tags.positive_only = getattr(getattr(expert, "support", None), "low", -1.0) >= 0
         return tags

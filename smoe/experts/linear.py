@@ -99,6 +99,11 @@ class LinearExpert(Expert):
         return self.family.takes_trials
 
     @property
+    def takes_events(self):
+        """Whether rows may be right-censored."""
+        return self.family.takes_events
+
+    @property
     def fields(self):
         """Slopes and intercepts of the predictors, and the family's own parameters."""
         axes = self.family.axes

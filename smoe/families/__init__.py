@@ -1,15 +1,18 @@
 """Families: densities of y given linear predictors, point by point. A new family is one file and one line here."""
 
-from smoe.families.base import Family, LinearParams, Support
+from smoe.families.base import Family, LinearParams, ScaleParams, Support
 from smoe.families.binomial import Binomial
 from smoe.families.dispersed import Dispersed, DispersionParams
 from smoe.families.gamma import Gamma
 from smoe.families.inverse_gaussian import InverseGaussian
-from smoe.families.log_normal import LogNormal
+from smoe.families.location_scale import LocationScale
+from smoe.families.log_logistic import LogLogistic
 from smoe.families.multinomial import ClassFamily, Multinomial
 from smoe.families.negative_binomial import AlphaParams, NegativeBinomial
 from smoe.families.poisson import Poisson
-from smoe.families.student_t import ScaleParams, StudentT, StudentTParams
+from smoe.families.student_t import StudentT, StudentTParams
+from smoe.families.transformed_gaussian import TransformedGaussian
+from smoe.families.weibull import Weibull
 from smoe.families.zero_inflated import (
     ZeroInflated,
     ZeroInflatedNegativeBinomial,
@@ -22,11 +25,13 @@ FAMILIES = {
     "binomial": Binomial,
     "gamma": Gamma,
     "inverse_gaussian": InverseGaussian,
-    "log_normal": LogNormal,
+    "log_logistic": LogLogistic,
+    "log_normal": TransformedGaussian,
     "multinomial": Multinomial,
     "negative_binomial": NegativeBinomial,
     "poisson": Poisson,
     "student_t": StudentT,
+    "weibull": Weibull,
     "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
     "zero_inflated_poisson": ZeroInflatedPoisson,
 }
@@ -42,7 +47,8 @@ __all__ = [
     "Gamma",
     "InverseGaussian",
     "LinearParams",
-    "LogNormal",
+    "LocationScale",
+    "LogLogistic",
     "Multinomial",
     "NegativeBinomial",
     "Poisson",
@@ -50,6 +56,8 @@ __all__ = [
     "StudentT",
     "StudentTParams",
     "Support",
+    "TransformedGaussian",
+    "Weibull",
     "ZeroInflated",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",

@@ -88,6 +88,8 @@ def mean_interval(model, blocks, params, covariance, coverage):
         out = [np.zeros((2, 0))]
         for piece in pieces(block, p):
             mean = model.mean(piece, p)
+            if np.isinf(mean).any():
+                raise ValueError("mean_interval: the mean of y is infinite, as tails are too heavy; ask for quantiles.")
             half = width * covariance.std_err(covariance.change.T @ mean_gradient(model, piece, p), given_support=True)
             out.append(np.array([mean - half, mean + half]))
         return np.concatenate(out, axis=1)
