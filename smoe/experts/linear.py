@@ -189,7 +189,8 @@ class LinearExpert(Expert):
         )
         if rows.offset is not None:
             flat = flat + rows.offset
-        eta = np.clip(flat, -self.family.largest, self.family.largest).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        eta = np.clip(flat, -self.family.largest, self.family.largest)
+        eta = eta.reshape(k, intercept.size // k, flat.shape[-1]).transpose(1, 0, 2)
         own = [np.clip(field, -_LARGEST_OWN, _LARGEST_OWN) for field in own]
         return eta, [np.reshape(field, (-1, 1)) if np.ndim(field) else np.asarray(field) for field in own]
 

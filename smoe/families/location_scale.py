@@ -63,7 +63,7 @@ class LocationScale(Family):
         check_number(self.floor, f"{self.name}: floor", np.finfo(float).tiny, high=1e6)
 
     def start(self):
-        return [0.25]
+        return [0.3]
 
     def start_at(self, rows, eta, weight):
         if rows is None:

@@ -73,7 +73,7 @@ class Normal:
 
     @staticmethod
     def log_survival(u):
-        hazard = 2.0 / (_ROOT_TAU * erfcx(u / math.sqrt(2.0)))
+        hazard = 2.0 / _ROOT_TAU / erfcx(u / math.sqrt(2.0))
         return log_ndtr(-u), -hazard, -hazard * np.maximum(hazard - u, 0.0)
 
     @staticmethod
