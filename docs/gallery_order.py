@@ -2,7 +2,7 @@
 
 PARTS = [f"../examples/{part}" for part in ("first", "trust", "predict", "size", "gates", "rates")]
 STORY = [
-    *("engel", "faithful", "mcycle", "counts", "classes"),
+    *("engel", "faithful", "mcycle", "counts", "survival", "classes"),
     *("diagnostics", "ethanol", "over_specification"),
     "prediction",
     *("choosing_k", "grid_search"),
