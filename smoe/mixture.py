@@ -222,7 +222,7 @@ class MixtureOfExperts(NamedTuple):
         unit = np.maximum(apart, within).max(axis=0)  # squares of far apart means leave float64
         unit = np.where((unit > 0) & np.isfinite(unit), unit, 1.0)  # a variance may be infinite
         spread = (proba * ((within / unit) ** 2 + (apart / unit) ** 2)).sum(axis=0)
-        return np.array([mean, np.where(np.isfinite(mean), unit * np.sqrt(spread), np.inf)])
+        return np.array([mean, unit * np.sqrt(spread)])
 
     def sample(self, block, params, rng):
         """Draw y and the label of the expert it came from, row by row."""

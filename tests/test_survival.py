@@ -201,6 +201,25 @@ def test_a_mean_may_be_infinite():
         model.mean_interval(X[:3])
 
 
+def test_an_infinite_mean_counts_where_its_expert_does():
+    X, y = np.repeat([-1.0, 1.0], 20)[:, None], np.exp(np.linspace(-1, 1, 40))
+    begin = fit("log_logistic", 2, X, y, event_feature=None, n_init=1, max_iter=1).params_
+    gate, expert = begin.gate._replace(coef=np.array([[2000.0], [0.0]])), begin.expert
+    begin = begin._replace(gate=gate, expert=expert._replace(scale=np.array([1.5, 0.3])))
+    model = fit("log_logistic", 2, X, y, event_feature=None, start=begin, n_init=1, solver="em", max_iter=0)
+    mean, std = model.predict([[-1.0]], return_std=True)
+    assert mean == model.predict([[-1.0]]) and np.isfinite([mean, std]).all() and std > 0
+    with pytest.warns(UserWarning, match="infinite in 1 of 1 rows"):
+        assert np.isinf(model.predict([[1.0]]))
+
+
+def test_a_floor_is_not_blamed_on_censored_ties():
+    x = np.linspace(-1, 1, 60)
+    event = np.arange(60) % 3 == 0
+    model = fit("weibull", 1, np.column_stack([x, event]), np.where(event, np.exp(x), 0.1), event_feature=1)
+    assert model.status_ == "variance at its floor (expert 0)"
+
+
 @pytest.mark.parametrize(
     "change, settings, words",
     [

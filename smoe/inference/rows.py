@@ -23,10 +23,11 @@ def row_scores(model, block, params):
 def mean_gradient(model, block, params):
     """Return the gradient of each row's mean of y given x, (n_entries, m), entries in flat order."""
     proba = model.gate_proba(block, params)
-    means = model.expert.mean(block.rows, params.expert)
+    there = proba > 0  # means without probability may be infinite
+    means = np.where(there, model.expert.mean(block.rows, params.expert), 0.0)
     pull = proba * (means - (proba * means).sum(axis=0))
     gate = model.gate.row_pullback(block.gate_Z, params.gate, pull)
-    own = model.expert.mean_scores(block.rows, params.expert)
+    own = np.where(there[:, None], model.expert.mean_scores(block.rows, params.expert), 0.0)
     return np.concatenate([gate, fold((proba[:, None] * own).reshape(-1, len(block)), params.expert)])
 
 
