@@ -21,16 +21,19 @@ class Rows(NamedTuple):
         What is added to the linear predictor.
     trials : array of shape (m,) or None
         The number of trials that y counts successes of.
+    event : array of shape (m,) or None
+        One where y is the time of an event, zero where it is censored: the event came later.
     """
 
     Z: np.ndarray
     y: np.ndarray | None = None
     offset: np.ndarray | None = None
     trials: np.ndarray | None = None
+    event: np.ndarray | None = None
 
     def at(self, y):
-        """Return the same rows with other responses."""
-        return self._replace(y=y)
+        """Return the same rows with other responses, all of them seen: what was censored is the response before."""
+        return self._replace(y=y, event=None)
 
     def take(self, rows):
         """Return some of the rows: a slice, a mask or indices."""
@@ -48,11 +51,14 @@ class Roles(NamedTuple):
         What multiplies the mean under a log link: its logarithm is an offset.
     trials : int or None
         The number of trials that y counts successes of.
+    event : int or None
+        Whether y is the time of an event, one, or censored, zero.
     """
 
     offset: int | None = None
     exposure: int | None = None
     trials: int | None = None
+    event: int | None = None
 
     @property
     def columns(self):
@@ -71,11 +77,19 @@ class Roles(NamedTuple):
         """Return the number of trials of each row of X, (n,), or None."""
         return None if self.trials is None else np.array(X[:, self.trials], dtype=float)
 
-    def check(self, X, names):
-        """Raise ValueError unless exposures are positive, and numbers of trials whole and at least one."""
+    def event_of(self, X):
+        """Return whether the event of each row of X was seen, (n,), or None."""
+        return None if self.event is None else np.array(X[:, self.event], dtype=float)
+
+    def check(self, X, names, events=True):
+        """Raise ValueError unless exposures are positive, numbers of trials whole and at least one, events zero or one.
+
+        Without ``events`` these may be anything: rows without a response have none.
+        """
         for role, words, holds in (
             ("exposure", "positive", lambda values: values > 0),
             ("trials", "whole numbers of at least 1", lambda values: (values >= 1) & (values == np.floor(values))),
+            ("event", "1 (seen) or 0 (censored)", lambda values: (values == 0) | (values == 1) | (not events)),
         ):
             if (column := getattr(self, role)) is not None and not (right := holds(X[:, column])).all():
                 raise ValueError(
@@ -110,7 +124,9 @@ def choose_roles(X, names, n_features, **specs):
         chosen[role] = None if spec is None else int(columns[0])
     taken = [column for column in chosen.values() if column is not None]
     if len(set(taken)) < len(taken):
-        raise ValueError("offset_feature, exposure_feature and trials_feature must be different columns.")
+        raise ValueError(
+            "offset_feature, exposure_feature, trials_feature and event_feature must be different columns."
+        )
     return Roles(**chosen)
 
 

@@ -1,5 +1,6 @@
 """What a fit leaves, as a value: it reads rows, predicts and samples."""
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,6 +55,12 @@ class Rows(Blocks):
         return found
 
 
+def _warn_of_infinite(mean):
+    if n := int(np.isinf(mean).sum()):
+        message = f"the mean of y is infinite in {n} of {len(mean)} rows, as tails are too heavy; quantiles are finite"
+        warnings.warn(message, UserWarning, stacklevel=3)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class FittedMixture:
     """What a fit leaves: ``fitted_`` of an estimator. It predicts, and inference, diagnostics and plots take it.
@@ -96,7 +103,7 @@ class FittedMixture:
     gate_columns, expert_columns : ndarray of int
         Those that gate and experts see.
     roles : Roles
-        Those that are an offset, an exposure or numbers of trials.
+        Those that are an offset, an exposure, numbers of trials or events.
     response : str or None
         The name of y.
     counts_rows : bool
@@ -194,9 +201,9 @@ class FittedMixture:
         """
         X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy)
         weight = None if y is None else check_weights(sample_weight, len(y))
-        self.roles.check(X, self.columns.named())
+        self.roles.check(X, self.columns.named(), events=y is not None)
         if y is not None:
-            self.model.expert.check_response(y, self.roles.trials_of(X))
+            self.model.expert.check_response(y, self.roles.trials_of(X), self.roles.event_of(X))
         return self.blocks_of(X, y, weight)
 
     def blocks_of(self, X, y=None, weight=None):
@@ -255,6 +262,11 @@ class FittedMixture:
         ------
         ValueError
             More than one of ``return_std``, ``return_cov``, ``quantiles`` and ``coverage`` is asked for.
+
+        Warns
+        -----
+        UserWarning
+            Means are infinite, as those of log-logistic experts whose scale is one or more. Quantiles are not.
         """
         asked = bool(return_std) + bool(return_cov) + (quantiles is not None) + (coverage is not None)
         if self.model.expert.support.kind == "classes":
@@ -266,9 +278,11 @@ class FittedMixture:
         if coverage is not None:
             return self.predict_interval(X, coverage)
         distribution = self._distribution(X)
+        mean = distribution.mean()
+        _warn_of_infinite(mean)
         if return_cov:
-            return distribution.mean(), distribution.cov()
-        return (distribution.mean(), distribution.std()) if return_std else distribution.mean()
+            return mean, distribution.cov()
+        return (mean, distribution.std()) if return_std else mean
 
     def predict_given(self, X, values):
         """Return the mean of the other responses, given x and some of the responses.

@@ -208,15 +208,16 @@ class MixtureOfExperts(NamedTuple):
         sparse = self.gate.sparse_proba(block.gate_Z, params.gate)
         if sparse is not None:
             proba, chosen = sparse
-            return _mixed(proba, self.expert.mean_of(block.rows, params.expert, chosen))
-        return _mixed(self.gate_proba(block, params), self.expert.mean(block.rows, params.expert))
+            return _averaged(proba, self.expert.mean_of(block.rows, params.expert, chosen))
+        return _averaged(self.gate_proba(block, params), self.expert.mean(block.rows, params.expert))
 
     def mean_and_std(self, block, params):
         """Return the mean and the standard deviation of one response given x, row by row, (2, m)."""
         proba = self.gate_proba(block, params)
         means = self.expert.mean(block.rows, params.expert)
-        mean = (proba * means).sum(axis=0)
-        apart = np.where(proba > 0, np.abs(means - mean), 0.0)
+        mean = _averaged(proba, means)
+        with np.errstate(invalid="ignore"):
+            apart = np.where((proba > 0) & np.isfinite(mean), np.abs(means - mean), 0.0)
         within = np.where(proba > 0, np.sqrt(self.expert.variance(block.rows, params.expert)), 0.0)
         unit = np.maximum(apart, within).max(axis=0)  # squares of far apart means leave float64
         unit = np.where((unit > 0) & np.isfinite(unit), unit, 1.0)  # a variance may be infinite
@@ -231,9 +232,12 @@ class MixtureOfExperts(NamedTuple):
         return self.expert.sample(block.rows, label, params.expert, rng), label
 
 
-def _mixed(proba, values):
-    """Return the mean over experts of values (n_experts, m) or (n_experts, q, m)."""
-    return ((proba if values.ndim == 2 else proba[:, None]) * values).sum(axis=0)
+def _averaged(proba, means):
+    """Return the means of y, (m,) or (q, m); infinite ones of experts that have no probability do not count."""
+    proba = proba if means.ndim == 2 else proba[:, None]
+    if not np.isfinite(means).all():
+        means = np.where(proba > 0, means, 0.0)
+    return (proba * means).sum(axis=0)
 
 
 def _nearest(proba, mean, spread, y):

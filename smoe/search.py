@@ -118,7 +118,7 @@ class _Search:
         self.rng, self.clock = rng, clock
         self.batch = threads if clock.limit is not None else None
         self.run = Parallel(threads, prefer="threads")
-        self.offset = task.scaling.loglik_offset(blocks.total_weight)
+        self.offset = blocks.loglik_offset
         self.screened, self.rank, self.ends, self.joined, self.swaps = {}, [], {}, {}, {}
         self.n_swaps = self.n_idle = 0
 

@@ -28,7 +28,7 @@ class Diagnosis:
     pit : ndarray of shape (n_samples,) or (n_samples, q)
         Values of the model's distribution function at y, uniform under the model.
     fitted : ndarray of shape (n_samples,) or (n_samples, q)
-        The model's means; of classes the probability of the most likely one.
+        The model's means, or where these are infinite its medians; of classes the probability of the most likely one.
     uniformity : tuple of two float
         Statistic and p-value of the Kolmogorov-Smirnov test of ``pit``. On the data of the fit the p-value is too
         large, the parameters having been chosen to suit these rows; on others it is too small where these rows are not
@@ -111,9 +111,10 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     .. math:: u_n = \sum_k \hat\pi_k(x_n) \hat F_k(y_n | x_n), \qquad r_n = \Phi^{-1}(u_n)
 
     are uniform and standard normal if the model is right. For families of whole numbers u is drawn uniformly between
-    the distribution function below y and that at y. Tails are computed from their own side and as logarithms, so that
-    residuals keep their digits however far y is. Of several responses each has residuals of its own, given those
-    before it, and tests are of all of these. Classes are taken for the numbers 0, 1, ...: whatever their order, u
+    the distribution function below y and that at y, for censored rows between that at y and one. Tails are computed
+    from their own side and as logarithms, so that residuals keep their digits however far y is. Of several responses
+    each has residuals of its own, given those before it, and tests are of all of these. Classes are taken for the
+    numbers 0, 1, ...: whatever their order, u
     is uniform if the model is right.
 
     Parameters
@@ -124,8 +125,8 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     y : array-like of shape (n_samples,) or (n_samples, q)
         The data of the fit, or better others.
     random_state : int, Generator, RandomState or None, default=None
-        Draws the randomised residuals of families of whole numbers and of classes: with the same seed the same
-        residuals, row by row. Other families need none.
+        Draws the randomised residuals of families of whole numbers, of classes and of censored rows: with the same
+        seed the same residuals, row by row. Others need none.
     sample_weight : array-like of shape (n_samples,), default=None
         Non-negative weights, which count rows in ``load``; rows of weight zero are left out. Whether an expert is empty
         and whether the gate separates is judged on distinct rows, as in the certificate. Residuals and their tests are
@@ -170,7 +171,8 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     fit, rng = check_mixture(model), check_generator(random_state)
     blocks, mixture, params = _used(fit, fit.blocks(X, y, sample_weight)), fit.model, fit.params
     distribution = ConditionalMixture(mixture, params, blocks)
-    pit, residuals = quantile_residuals(distribution, blocks.source.y, rng)
+    event = fit.roles.event_of(blocks.source.X)
+    pit, residuals = quantile_residuals(distribution, blocks.source.y, rng, event)
     load, groups = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
     starts = agreement(fit.starts, fit.loglik)
@@ -198,7 +200,9 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
 
 def _fitted(distribution):
     mean = distribution.mean()
-    return mean.max(axis=1) if distribution.kind == "classes" else mean
+    if distribution.kind == "classes":
+        return mean.max(axis=1)
+    return mean if np.isfinite(mean).all() else distribution.median()
 
 
 def _used(fit, blocks):

@@ -20,10 +20,13 @@ _MIXED = 0.9  # larger entropies are reported
 
 def problems_of(fit, found, X, y):
     """Return the problems of a `Diagnosis` as a list of sentences."""
+    columns = dict(zip(fit.columns.named(), X.T, strict=True))
+    if fit.roles.event is not None:  # residuals of censored rows are large: that is no pattern
+        del columns[fit.columns.named()[fit.roles.event]]
     expert = fit.model.expert
-    patterns = [line for one in _by_response(expert, found) for line in _patterns(*one, X, fit.columns.named())]
+    patterns = [line for one in _by_response(expert, found) for line in _patterns(*one, columns)]
     return [
-        *_problems_of_response(expert, y),
+        *_problems_of_response(expert, y, fit.roles.event_of(X)),
         *_problems_of_fit(fit, found),
         *_problems_of_residuals(expert, found),
         *_problems_of_classes(fit, X, y),
@@ -31,9 +34,10 @@ def problems_of(fit, found, X, y):
     ]
 
 
-def _problems_of_response(expert, y):
-    """Say so if the response is not what the experts are for."""
-    if expert.support.kind == "real" and (remark := remark_on_response(y)):
+def _problems_of_response(expert, y, event):
+    """Say so if the response is not what the experts are for. Many rows may be censored at one time."""
+    seen = y if event is None else y[event > 0]
+    if expert.support.kind == "real" and len(seen) and (remark := remark_on_response(seen)):
         yield f"{remark}."
 
 
@@ -106,13 +110,13 @@ def _by_response(expert, found):
         yield f" of {name!r}", residuals, fitted
 
 
-def _patterns(whose, r, fitted, X, names):
+def _patterns(whose, r, fitted, columns):
     """Say with what the residuals or their size change: the fitted mean, or a column of X."""
     n = len(r)
     n_groups = min(n // _FEWEST, _MOST_GROUPS)
     if n_groups < 2 or np.isnan(r).any():
         return
-    candidates = {"the fitted mean": fitted, **{f"column {a}": x for a, x in zip(names, X.T, strict=True)}}
+    candidates = {"the fitted mean": fitted, **{f"column {a}": x for a, x in columns.items()}}
     groups = {a: np.array_split(np.argsort(x, kind="stable"), n_groups) for a, x in candidates.items() if varies(x)}
     for what, values in (("the residuals' mean", r), ("the residuals' spread", np.abs(r))):
         if not groups or not varies(values):

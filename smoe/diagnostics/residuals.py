@@ -10,7 +10,7 @@ __all__ = ["quantile_residuals", "varies"]
 _ROUNDING = 1e-9
 
 
-def quantile_residuals(distribution, y, random_state=None):
+def quantile_residuals(distribution, y, random_state=None, event=None):
     """Return PIT values and quantile residuals, each computed from the nearer tail.
 
     Parameters
@@ -23,6 +23,8 @@ def quantile_residuals(distribution, y, random_state=None):
         Numbers, or codes of classes.
     random_state : int, Generator, RandomState or None, default=None
         Draws them.
+    event : array of shape (n_samples,) or None
+        Zero where y is censored: the PIT value is then drawn between the distribution function at y and one.
 
     References
     ----------
@@ -33,11 +35,14 @@ def quantile_residuals(distribution, y, random_state=None):
         return tuple(np.column_stack(side) for side in zip(*pairs, strict=True))
     tail = _tails_of_classes(distribution) if distribution.kind == "classes" else _tails
     tails = tail(distribution, y)
-    if distribution.kind != "real":
+    if distribution.kind != "real" or event is not None:
         position = check_generator(random_state).spawn(1)[0].random(len(y))  # not the stream that `sample` draws y from
-        before = tail(distribution, y - 1.0)
         with np.errstate(divide="ignore"):
             at, off = np.log(position), np.log1p(-position)
+    if event is not None:
+        tails = _beyond(*tails, at, off, event)
+    if distribution.kind != "real":
+        before = tail(distribution, y - 1.0)
         with np.errstate(invalid="ignore"):  # NaN is reported
             tails = [np.logaddexp(at + one, off + other) for one, other in zip(tails, before, strict=True)]
     lower, upper = np.maximum(tails, -np.finfo(float).max)
@@ -51,6 +56,14 @@ def _chain(distribution, y):
     for j in range(1, y.shape[1]):
         law = distribution.given({i: y[:, i] for i in range(j)})
         yield law.marginal(0) if law.kind == "vectors" else law
+
+
+def _beyond(lower, upper, at, off, event):
+    """Return the log tails of rows, of censored ones moved up by a share of what is above them."""
+    return [
+        np.where(event > 0, lower, np.logaddexp(lower, at + upper)),
+        np.where(event > 0, upper, off + upper),
+    ]
 
 
 def _tails(distribution, y):

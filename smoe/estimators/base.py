@@ -204,7 +204,8 @@ class MixtureEstimator(BaseEstimator):
         start = self._resolved_start(model, *map(len, chosen.values()))
         roles.check(X, columns.named())
         _refuse_offsets(expert, roles)
-        expert.check_response(y, trials := roles.trials_of(X))
+        expert.check_response(y, trials := roles.trials_of(X), event := roles.event_of(X))
+        _refuse_no_event(event)
         _warn_of_few_trials(expert, trials, self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": may_count_rows(weight), **chosen}
@@ -330,6 +331,12 @@ def _refuse_offsets(expert, roles):
     given = [f"{role}_feature" for role in ("offset", "exposure") if getattr(roles, role) is not None]
     if given and expert.units in ("affine", "similar"):
         raise ValueError(f"{given[0]}: {expert.name} has no link, and takes no offset; subtract it from y.")
+
+
+def _refuse_no_event(event):
+    """Raise ValueError where all rows are censored: times then have no upper bound."""
+    if event is not None and not event.any():
+        raise ValueError(f"event_feature: no event, all {len(event)} rows are censored (0); a fit needs events (1).")
 
 
 def _warn_of_few_trials(expert, trials, n_experts, gate_columns):

@@ -8,7 +8,7 @@ from sklearn.base import RegressorMixin
 
 from smoe.estimators.base import MixtureEstimator, of_fit
 from smoe.experts import EXPERTS, Expert
-from smoe.families import FAMILIES, Family
+from smoe.families import Family
 from smoe.fitted import FittedMixture
 from smoe.gates import Gate
 from smoe.inference import estimates
@@ -51,6 +51,10 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     trials_feature : None, int or str, default=None
         The column of X that holds the numbers of trials of which y counts the successes, for binomial experts; needed
         by ``predict`` too, and no covariate unless it is chosen as such.
+    event_feature : None, int or str, default=None
+        The column of X that says whether y is the time of an event (1) or right-censored (0), the time up to which the
+        event had not come; for "weibull", "log_logistic", "log_normal" and `smoe.families.TransformedGaussian`. Without
+        one nothing is censored. Predictions are of the time itself: they ask for the column and not for its values.
     solver : str or Solver, default="auto"
         A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
         the basin and Newton to the top.
@@ -135,7 +139,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     gate_columns_, expert_columns_ : ndarray of int
         The columns that gate and experts see.
     roles_ : Roles
-        The columns that are an offset, an exposure or numbers of trials.
+        The columns that are an offset, an exposure, numbers of trials or events.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for data with column names.
@@ -176,6 +180,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     offset_feature: None | int | str = None
     exposure_feature: None | int | str = None
     trials_feature: None | int | str = None
+    event_feature: None | int | str = None
     solver: str | Solver = "auto"
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"
@@ -209,9 +214,8 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     def __sklearn_tags__(self):
         """Say that responses must be positive, or may be several, where the family of the experts says so."""
         tags = super().__sklearn_tags__()
-        named = {**EXPERTS, **FAMILIES}
-        expert = named.get(self.expert, self.expert) if isinstance(self.expert, str) else self.expert
-        support = getattr(expert, "support", None)
+        named = isinstance(self.expert, str) and self.expert in EXPERTS
+        support = getattr(EXPERTS[self.expert]() if named else self.expert, "support", None)
         tags.target_tags.positive_only = getattr(support, "low", -1.0) >= 0
         tags.target_tags.multi_output = getattr(support, "kind", "real") == "vectors"
         return tags

@@ -17,8 +17,8 @@ _ALIKE = 1e-6  # difference per row of log-likelihoods in working and in the use
 
 def fitted_mixture(blocks, fit, certificate, **known):
     """Return the `FittedMixture` of the best end of a search; ``known`` are fields that need no work."""
-    model, scaling, total = blocks.model, blocks.scaling, blocks.total_weight
-    offset = scaling.loglik_offset(total)
+    model, total = blocks.model, blocks.total_weight
+    offset = blocks.loglik_offset
     order, entropy = _stable_order(model, blocks, fit.params)
     units = Scaling.identity(known["gate_columns"], known["expert_columns"])
     order, params, user, loglik = _reported(blocks, units, fit, order, offset)

@@ -27,8 +27,8 @@ class Expert(BaseEstimator):
     """Densities f_k(y|x), one per expert, of one family. Holds hyper-parameters only.
 
     Methods take `smoe.features.Rows`: ``rows.Z`` is the design (n_terms, m), ``rows.y`` the response (m,), with the
-    rows on the last axis, ``rows.offset`` and ``rows.trials`` (m,) or None. Log densities and responsibilities are
-    (n_experts, m). A family implements
+    rows on the last axis, ``rows.offset``, ``rows.trials`` and ``rows.event`` (m,) or None. Log densities and
+    responsibilities are (n_experts, m). A family implements
 
     * ``init_params(n_experts, n_features)``, parameters of the right shape;
     * ``from_elements(rows, weight, elements)``, expert k fitted to the few rows ``elements[k]``, for starts;
@@ -70,6 +70,8 @@ class Expert(BaseEstimator):
         columns.
     takes_trials : bool
         Whether y counts successes in ``rows.trials`` trials.
+    takes_events : bool
+        Whether rows may be right-censored: where ``rows.event`` is zero, ``log_prob`` is the log survival function.
     classes : array or None
         Labels of the codes that it sees in place of classes, in their order.
     axis_labels : dict of str to list of str
@@ -107,6 +109,7 @@ class Expert(BaseEstimator):
     rows_per_term = 1
     exact_m_step = True
     takes_trials = False
+    takes_events = False
 
     @property
     def name(self):
@@ -128,8 +131,12 @@ class Expert(BaseEstimator):
         """Return responses (m,) or (q, m) as users pass them: what undoes ``read``."""
         return np.asarray(y).T
 
-    def check_response(self, y, trials=None):
+    def check_response(self, y, trials=None, event=None):
         """Raise ValueError unless every response lies in the support, and is at most the number of trials."""
+        if event is not None and not self.takes_events:
+            raise ValueError(
+                f"event_feature: {self.name} takes no censored responses; 'weibull', 'log_logistic', 'log_normal' do."
+            )
         if trials is not None and not self.takes_trials:
             raise ValueError(f"trials_feature: {self.name} counts no successes in trials.")
         if self.takes_trials:

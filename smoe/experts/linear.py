@@ -109,6 +109,11 @@ class LinearExpert(Expert):
         return self.family.takes_trials
 
     @property
+    def takes_events(self):
+        """Whether rows may be right-censored."""
+        return self.family.takes_events
+
+    @property
     def fields(self):
         """Slopes and intercepts of the predictors, and the family's own parameters."""
         axes = self.family.axes
@@ -194,7 +199,8 @@ class LinearExpert(Expert):
         )
         if rows.offset is not None:
             flat = flat + rows.offset
-        eta = np.clip(flat, -self.family.largest, self.family.largest).reshape(k, -1, flat.shape[-1]).transpose(1, 0, 2)
+        eta = np.clip(flat, -self.family.largest, self.family.largest)
+        eta = eta.reshape(k, intercept.size // k, flat.shape[-1]).transpose(1, 0, 2)
         return eta, _numbers(np.clip(field, -_LARGEST_OWN, _LARGEST_OWN) for field in own)
 
     def log_prob(self, rows, params):

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 
 from smoe.validation import check_response
 
-__all__ = ["Family", "LinearParams", "Support", "tight_scale"]
+__all__ = ["Family", "LinearParams", "ScaleParams", "Support", "tight_scale"]
 
 _STEP = 1e-3  # of differences of five points
 _MEDIAN_SQUARE = 0.2  # the closest 1/k holds alien rows and overfitted ones; the scale matters little, EM corrects it
@@ -86,13 +86,21 @@ class LinearParams(NamedTuple):
     intercept: np.ndarray
 
 
+class ScaleParams(NamedTuple):
+    """Slopes ``coef`` (n_experts, n_features), ``intercept`` and ``scale`` (n_experts,)."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    scale: np.ndarray
+
+
 class Family(BaseEstimator):
     r"""Density :math:`f(y; \eta, \phi)` of a response given linear predictors and numbers of its own, point by point.
 
     A family knows nothing of covariates, experts or weights; `smoe.experts.LinearExpert` makes experts of it. Methods
-    take `smoe.features.Rows` (``rows.y`` and, for counts of successes, ``rows.trials``, both (m,)), the predictors
-    ``eta`` (n_predictors, n_experts, m), offset included, and ``phi``, a list of the family's own parameters number by
-    number, each (n_experts, 1) or of a shape that broadcasts. They return (n_experts, m).
+    take `smoe.features.Rows` (``rows.y``, for counts of successes ``rows.trials``, and ``rows.event``, all (m,)), the
+    predictors ``eta`` (n_predictors, n_experts, m), offset included, and ``phi``, a list of the family's own
+    parameters number by number, each (n_experts, 1) or of a shape that broadcasts. They return (n_experts, m).
 
     ``log_prob``, ``link``, ``mean``, ``variance`` and ``sample`` must be there; ``cdf`` and ``ppf`` for predictive
     distributions. Derivatives are taken by differences unless ``derivatives`` gives them.
@@ -110,6 +118,8 @@ class Family(BaseEstimator):
         Number of linear predictors.
     takes_trials : bool
         Whether y counts successes in ``rows.trials`` trials.
+    takes_events : bool
+        Whether rows may be right-censored: where ``rows.event`` is zero, ``log_prob`` is the log survival function.
     largest : float
         Predictors are kept below it in size: by default at 300, so that exponentials and the squares of these stay in
         float64.
@@ -134,6 +144,7 @@ class Family(BaseEstimator):
     bounded = True
     n_predictors = 1
     takes_trials = False
+    takes_events = False
     largest = 300.0
     fields = {}
     Params = LinearParams

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.polynomial.polynomial import polyder
 from scipy.special import bernoulli, digamma, gammaln, ndtr, ndtri, stdtr, stdtrit, zeta
 
-from smoe.families.base import Family, tight_scale
+from smoe.families.base import Family, ScaleParams, tight_scale
 from smoe.families.stirling import log_ratio, log_ratio_slopes
 from smoe.fields import Field
 from smoe.validation import check_number
 
-__all__ = ["ScaleParams", "StudentT", "StudentTParams"]
+__all__ = ["StudentT", "StudentTParams"]
 
 _START = 0.1  # 1 / df
 _FAR = 0.05  # 1 / df up to which series are exact
@@ -20,14 +20,6 @@ _NORMAL = 1e-9  # 1 / df up to which distribution functions are the normal ones
 _ORDER = np.arange(1, 20)  # of the expansion of log(Gamma(x + 1/2) / Gamma(x) / sqrt(x)) in 1/(2x)
 _STIRLING = np.append(0.0, (2.0**-_ORDER - 2.0) * bernoulli(20)[2:] / (_ORDER * (_ORDER + 1.0)) * 2.0**_ORDER)
 _SLOPE, _BEND = polyder(_STIRLING), polyder(_STIRLING, 2)
-
-
-class ScaleParams(NamedTuple):
-    """Slopes ``coef`` (n_experts, n_features), ``intercept`` and ``scale`` (n_experts,)."""
-
-    coef: np.ndarray
-    intercept: np.ndarray
-    scale: np.ndarray
 
 
 class StudentTParams(NamedTuple):

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from smoe.inference.bootstrap_result import BootstrapResult
 from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.matching import match_experts
-from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
+from smoe.inference.replicates import attempt, frozen, replicate, responses, rng_of, warm
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.rows import ArraySource, Blocks, Scaling, standardise
 from smoe.validation import check_choice, check_fitted, check_groups, check_n_jobs, check_number, check_seed
@@ -41,6 +41,10 @@ def bootstrap(
     draws rows (x, y) with replacement, as multinomial weights and without a copy of X. Every refit begins at the
     original's parameters, so that it finds the maximum that belongs to the original one, and its experts are put in the
     original's order.
+
+    With ``event_feature`` the times of a parametric data set are censored anew: a row that was censored at its own
+    time, any other at one drawn from the Kaplan-Meier estimate of censoring beyond it, which supposes that censoring
+    does not depend on x.
 
     Parameters
     ----------
@@ -186,12 +190,12 @@ def _complaint(result):
 def _draw(fit, X, y, weight, kind, groups):
     """Return the function that draws a data set."""
     if kind == "parametric":
-        return partial(_new_responses, fit, counted_rows(X, weight))
+        return partial(_new_responses, responses(fit, X, y, weight))
     return partial(_new_weights, X, fit.model.expert.write(y.T), weight, groups)
 
 
-def _new_responses(fit, X, rng):
-    return X, draw_response(fit, X, rng), None
+def _new_responses(draw, rng):
+    return *draw(rng), None
 
 
 def _new_weights(X, y, weight, groups, rng):

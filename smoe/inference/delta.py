@@ -86,6 +86,8 @@ def mean_interval(model, blocks, params, covariance, coverage):
 
     def band(block, p):
         mean = model.mean(block, p)
+        if np.isinf(mean).any():
+            raise ValueError("mean_interval: the mean of y is infinite, as tails are too heavy; ask for quantiles.")
         half = [mean[..., :0]]
         for piece in pieces(block, p):
             gradient = mean_gradient(model, piece, p)

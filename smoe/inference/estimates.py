@@ -195,6 +195,11 @@ def mean_interval(fit, X, coverage=0.95, *, covariance=None):
     ndarray of shape (n_samples, 2)
         NaN where the mean depends on a direction that is not estimated.
 
+    Raises
+    ------
+    ValueError
+        The mean is infinite, as that of log-logistic experts whose scale is one or more.
+
     Warns
     -----
     ConvergenceWarning

@@ -23,14 +23,16 @@ def row_scores(model, block, params):
 def mean_gradient(model, block, params):
     """Return the gradient of each row's mean of y given x, (n_entries, m) or (n_entries, q, m), in flat order."""
     proba = model.gate_proba(block, params)
-    means = model.expert.mean(block.rows, params.expert)
-    own = model.expert.mean_scores(block.rows, params.expert)
+    there = proba > 0  # means without probability may be infinite
 
     def gradient(means, own):
+        means, own = np.where(there, means, 0.0), np.where(there[:, None], own, 0.0)
         pull = proba * (means - (proba * means).sum(axis=0))
         gate = model.gate.row_pullback(block.gate_Z, params.gate, pull)
         return np.concatenate([gate, fold((proba[:, None] * own).reshape(-1, len(block)), params.expert)])
 
+    means = model.expert.mean(block.rows, params.expert)
+    own = model.expert.mean_scores(block.rows, params.expert)
     if means.ndim == 2:
         return gradient(means, own)
     return np.stack([gradient(means[:, j], own[:, j]) for j in range(means.shape[1])], axis=1)

@@ -34,7 +34,7 @@ class Block:
     scaling : Scaling
         The working coordinates.
     roles : Roles
-        Which columns are an offset, an exposure or numbers of trials.
+        Which columns are an offset, an exposure, numbers of trials or events.
     place : slice, array of int or None
         Which rows of the source they are.
     """
@@ -70,8 +70,8 @@ class Block:
 
     @cached_property
     def rows(self):
-        """What experts see: design, response, offset and trials."""
-        return Rows(self.expert_Z, self.y, self.offset, self.trials)
+        """What experts see: design, response, offset, trials and events."""
+        return Rows(self.expert_Z, self.y, self.offset, self.trials, self.event)
 
     @cached_property
     def offset(self):
@@ -82,6 +82,11 @@ class Block:
     def trials(self):
         """The number of trials that y counts successes of, (m,), or None."""
         return self.roles.trials_of(self.raw.X[self.raw.rows])
+
+    @cached_property
+    def event(self):
+        """One where y is the time of an event, zero where it is censored, (m,), or None."""
+        return self.roles.event_of(self.raw.X[self.raw.rows])
 
     @property
     def weighted(self):
@@ -132,7 +137,7 @@ class Blocks:
     scaling : Scaling
         The working coordinates.
     roles : Roles
-        Which columns are an offset, an exposure or numbers of trials.
+        Which columns are an offset, an exposure, numbers of trials or events.
     """
 
     n_threads = 1
@@ -168,6 +173,17 @@ class Blocks:
         """Return the blocks of some rows (a slice or indices), without response and weights."""
         raw = self.source.take(np.arange(len(self))[rows])
         return type(self)(self.model, ArraySource(raw.X), self.scaling, self.roles).shared_by(self.n_threads)
+
+    @cached_property
+    def loglik_offset(self):
+        """What the log-likelihood of these rows in working coordinates exceeds that in the user's units by.
+
+        Densities have a unit, the survival functions of censored rows have none.
+        """
+        seen = self.total_weight
+        if self.roles.event is not None:
+            seen = self.sum(lambda block, _: float(block.weight @ block.event), None)
+        return self.scaling.loglik_offset(seen)
 
     @property
     def only(self):

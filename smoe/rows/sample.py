@@ -63,7 +63,7 @@ def _keys(blocks):
 def _projection(block, _params):
     """One number per row, equal for equal rows because sums run column by column, and the weight if there is one."""
     key, *others = np.array(block.y, ndmin=2)
-    extra = [*others, *(column for column in (block.offset, block.trials) if column is not None)]
+    extra = [*others, *(column for column in (block.offset, block.trials, block.event) if column is not None)]
     for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1], *extra]):
         key += np.sqrt(2.0 + j) * column
     return np.array([key, block.weight]) if block.weighted else key[None]

@@ -93,7 +93,7 @@ class Scaling(NamedTuple):
         return user._replace(gate=model.gate.canonical(user.gate))
 
     def loglik_offset(self, total_weight):
-        """Return what the log-likelihood in working coordinates exceeds that in the user's units by."""
+        """Return what the log-likelihood of densities of this weight exceeds that in the user's units by."""
         return total_weight * float(np.log(self.y_scale).sum())
 
     def from_units(self, model, params):

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from smoe.estimators import MixtureEstimator
 from smoe.inference.likelihood_ratio import loglik_where_fitted
-from smoe.inference.replicates import attempt, counted_rows, draw_response, frozen, replicate, rng_of, warm
+from smoe.inference.replicates import attempt, frozen, replicate, responses, rng_of, warm
 from smoe.params import n_experts_of
 from smoe.selection.path import grow
 from smoe.starts import resolve_start
@@ -117,13 +117,13 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
     smaller = _smaller(model, X, y, n_experts, sample_weight)
     loglik_where_fitted(smaller.fitted_, "model", X, y, sample_weight)
     data = smaller.fitted_.blocks(X, y, sample_weight).source
-    rows = counted_rows(np.asarray(data.X), data.weight)
+    draw = responses(smaller.fitted_, np.asarray(data.X), data.y, data.weight)
     end, fresh = attempt(_fresh(smaller), X, y, sample_weight)
     if fresh is None:
         raise ValueError(f"the model with {smaller.n_experts + 1} experts cannot be fitted to these data: {end.status}")
     larger = grow(smaller, fresh, X, y, sample_weight, np.random.default_rng(0))
     _warn_of_fits(smaller, larger)
-    pairs = replicate(Pairs(smaller, rows).run, n_resamples, seed, n_jobs)
+    pairs = replicate(Pairs(smaller, draw).run, n_resamples, seed, n_jobs)
     resampled, small, large = map(np.array, zip(*pairs, strict=True))
     n_uncertified = int(np.sum(~small)), int(np.sum(~large))
     if n_uncertified[0]:
@@ -140,19 +140,19 @@ class Pairs(NamedTuple):
     """All that a worker needs to run any replicate."""
 
     smaller: BaseEstimator
-    X: np.ndarray
+    draw: object  # rng -> X, y
 
     def run(self, seed, i):
         """Return the statistic of replicate i, and whether its fits are certified."""
         rng = rng_of(seed, i)
-        y = draw_response(self.smaller.fitted_, self.X, rng)
-        end, small = attempt(warm(frozen(self.smaller), self.smaller.params_), self.X, y)
+        X, y = self.draw(rng)
+        end, small = attempt(warm(frozen(self.smaller), self.smaller.params_), X, y)
         if small is None:
             return np.nan, False, False
-        _, fresh = attempt(_fresh(self.smaller).set_params(random_state=int(rng.integers(2**31))), self.X, y)
+        _, fresh = attempt(_fresh(self.smaller).set_params(random_state=int(rng.integers(2**31))), X, y)
         if fresh is None:
             return np.nan, end.certified, False
-        large = grow(small, fresh, self.X, y, None, rng)
+        large = grow(small, fresh, X, y, None, rng)
         return _statistic(small, large), small.converged_, large.converged_
 
 

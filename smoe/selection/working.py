@@ -25,7 +25,7 @@ class Working(NamedTuple):
     @property
     def offset(self):
         """What the log-likelihood in working coordinates exceeds that in the user's units by."""
-        return self.blocks.scaling.loglik_offset(self.blocks.total_weight)
+        return self.blocks.loglik_offset
 
     def to_units(self, params):
         """Return parameters in the user's units, in the gate's canonical form."""

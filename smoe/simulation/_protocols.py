@@ -48,7 +48,7 @@ class EMByLoglik(Solver):
         self.rtol = rtol
 
     def _run(self, model, blocks, params):
-        offset = blocks.scaling.loglik_offset(blocks.total_weight)
+        offset = blocks.loglik_offset
         fit = EM(0, 0.0).solve(model, blocks, params)
         trace, limit = [fit.loglik], "iteration limit"
         while len(trace) <= self.max_iter:

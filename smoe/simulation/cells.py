@@ -234,7 +234,7 @@ def fit_with_solver(solver, model, X, y, start):
     begin = FromParams(start).propose(Task(model, None, n_experts_of(start), scaling), None)
     fit = solver.solve(model, blocks, begin)
     certificate = certify(model, blocks, fit, solver.tol)
-    loglik = fit.loglik - scaling.loglik_offset(blocks.total_weight)
+    loglik = fit.loglik - blocks.loglik_offset
     return Outcome(
         scaling.to_user(model, fit.params), loglik, fit.score_norm, fit.n_iter, certificate.valid, certificate.status
     )

@@ -116,11 +116,12 @@ def certify(model, blocks, fit, tol):
     tol : float
         Largest score norm per row.
     """
-    load, weight, overlap = blocks.sum(_shares, fit.params, model, blocks)
-    load = Load(load, weight)
+    shares = blocks.sum(_shares, fit.params, model, blocks)
+    load, overlap = Load(shares.rows, shares.weight), shares.overlap
     price = prices(model, blocks, load)
     reasons, checked, doubtful = _degeneracies(model, blocks, fit.params, load), (), ()
     degenerate = bool(reasons)
+    reasons += _eventless(shares)
     if not fit.converged:
         diagnosis = model.gate.diagnosis(fit.params.gate)
         reasons += [Reason(fit.status)] + ([Reason(diagnosis)] if diagnosis else [])
@@ -149,9 +150,10 @@ def certify(model, blocks, fit, tol):
 
 
 class _Shares(NamedTuple):
-    """What experts are responsible for, in rows and in weight, and on how many rows the gate hesitates between two."""
+    """What experts are responsible for: rows, those not censored, weight; and on how many the gate hesitates."""
 
     rows: np.ndarray
+    seen: np.ndarray
     weight: np.ndarray
     overlap: np.ndarray
 
@@ -159,7 +161,9 @@ class _Shares(NamedTuple):
 def _shares(block, params, model, blocks):
     proba, resp, _ = model.posterior(block, params)
     unit = blocks.unit_of(block)
-    return _Shares(resp @ unit, resp @ block.weight, (proba * unit) @ proba.T)
+    rows = resp @ unit
+    seen = rows if block.event is None else resp @ (unit * block.event)
+    return _Shares(rows, seen, resp @ block.weight, (proba * unit) @ proba.T)
 
 
 def _said(reasons):
@@ -180,8 +184,20 @@ def _degeneracies(model, blocks, params, load):
     return reasons
 
 
+def _eventless(shares):
+    """Say which experts have rows that are censored and no event: nothing bounds their times."""
+    without = np.flatnonzero((shares.seen < 1.0) & (shares.rows >= 1.0))
+    then = " is responsible for less than one event): nearly all its rows are censored, and nothing bounds its times"
+    return [Reason("no event (expert ", tuple(without), then)] if len(without) else []
+
+
 def _remark(blocks, params):
-    return remark_on_response(blocks.map(lambda block, _: block.raw.y[block.raw.rows], params))
+    def visit(block, _):
+        y = block.raw.y[block.raw.rows]
+        return np.array([y, np.ones(len(y)) if block.event is None else block.event])
+
+    y, seen = blocks.map(visit, params)
+    return remark_on_response(y[seen > 0])
 
 
 def _checked(model, blocks, fit, load, price):
@@ -252,5 +268,5 @@ def _some_diverge(model, blocks, params, chart, step, singular):
 
 def usage(model, blocks, params):
     """Return how the experts share any rows: the `Load` of each, and the groups that the gate separates, or None."""
-    *load, overlap = blocks.sum(_shares, params, model, blocks)
-    return Load(*load), undecided_groups(overlap)
+    shares = blocks.sum(_shares, params, model, blocks)
+    return Load(shares.rows, shares.weight), undecided_groups(shares.overlap)

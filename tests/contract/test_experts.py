@@ -63,7 +63,8 @@ class Case(NamedTuple):
 
 def make(name, k, d, rng, m=M):
     expert, X = expert_of(name), rng.normal(size=(d, m))
-    truth, params = random_expert(expert, k, d, rng), random_expert(expert, k, d, rng)
+    spread = 0.3 if expert.takes_events else 1.0  # exponentials of what is over a scale leave differences no digits
+    truth, params = (random_expert(expert, k, d, rng, spread) for _ in range(2))
     Z = design(X)
     y = expert.sample(Rows(Z), rng.integers(k, size=m), truth, rng)
     resp = rng.dirichlet(np.ones(k), m).T * rng.uniform(0.5, 2.0, m)
@@ -154,7 +155,7 @@ def test_sample_follows_the_density(name, rng):
             assert len(common) < 2 or chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 1e-3
             continue
         cdf, end = distribution_function(at(case, 0, k), *moments(case, 0, k), case.expert.support.low)
-        assert abs(end - 1) < (1e-9 if case.expert.support.low == -np.inf else 1e-4)
+        assert abs(end - 1) < (1e-9 if case.expert.support.low == -np.inf else 1e-3)
         assert kstest(y[label == k], cdf).pvalue > 1e-3
 
 
