@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Entry", "Field", "averaged", "check_part", "entries", "expand", "map_features", "n_features_of", "restrict"]
+__all__ = ["Entry", "Field", "averaged", "check_part", "entries", "expand", "map_features", "n_features_of", "n_own_fixed", "restrict"]
 
 _TINY = 1e-300
 
@@ -24,12 +24,15 @@ class Field(NamedTuple):
     attained : bool
         Whether a value may lie on the lower bound, as a maximum may: the model there is an ordinary one. An open bound
         is approached only, and an expert on one that is a floor has collapsed.
+    fixed : bool
+        Whether no fit ever estimates it, such as a place in a tree: derivatives by it are zero.
     """
 
     axes: tuple = ("expert",)
     lower: float = -math.inf
     upper: float = math.inf
     attained: bool = False
+    fixed: bool = False
 
     @property
     def shared(self):
@@ -203,6 +206,18 @@ def n_features_of(params, fields):
         (fields[name].feature_axis, np.shape(array)) for name, array in params._asdict().items() if name in fields
     ]
     return next((shape[axis] for axis, shape in shapes if axis is not None and len(shape) > axis), 0)
+
+
+def n_own_fixed(params, fields):
+    """Return how many fixed entries each expert has of its own.
+
+    Parameters
+    ----------
+    params : named tuple of arrays
+    fields : dict of str to Field
+    """
+    own = [np.shape(getattr(params, name))[1:] for name, field in fields.items() if field.fixed and not field.shared]
+    return sum(math.prod(shape) for shape in own)
 
 
 def _by_field(function, params, fields):

@@ -181,7 +181,9 @@ class FittedMixture:
     def pinned(self):
         """Which entries the gate's convention pins to zero, in flat order; a temperature may be pinned elsewhere."""
         gate, expert = self.params
-        zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0)
+        fields = self.model.gate.fields
+        fixed = flatten(type(gate)(*(np.full(np.shape(a), fields[n].fixed) for n, a in gate._asdict().items()))) > 0
+        zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0) & ~fixed
         return np.concatenate([zero, np.zeros(flatten(expert).size, dtype=bool)])
 
     # Rows -------------------------------------------------------------------------------------------------------------

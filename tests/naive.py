@@ -56,8 +56,27 @@ def sigmoid_scores(x, params):
     return [(level + float(b)) / tau for level, b in zip(levels, params.intercept, strict=True)]
 
 
+def tree_scores(x, gate):
+    """Log probabilities of a balanced binary tree: at each node its left half against its right half."""
+    u, on_leaf = linear_scores(x, gate), sorted(range(len(gate.place)), key=lambda i: gate.place[i])
+    scores = [0.0] * len(u)
+
+    def descend(leaves, log_proba):
+        if len(leaves) == 1:
+            scores[leaves[0]] = log_proba
+            return
+        half = (len(leaves) + 1) // 2
+        odds = u[leaves[half - 1]]
+        descend(leaves[:half], log_proba - log_sum_exp([0.0, -odds]))
+        descend(leaves[half:], log_proba - log_sum_exp([0.0, odds]))
+
+    descend(on_leaf, 0.0)
+    return scores
+
+
 # Twins by the name of the class that they imitate.
 SCORES = {
+    "TreeGate": tree_scores,
     "SoftmaxGate": linear_scores,
     "DenseToSparseGate": tempered_scores,
     "ActivationDenseToSparseGate": sigmoid_scores,  # with its default activation

@@ -6,12 +6,14 @@ from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.gates.dense_to_sparse import DenseToSparseGate
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
+from smoe.gates.tree import TreeGate, TreeGateParams
 
 GATES = {
     "softmax": SoftmaxGate,
     "top_k": TopKGate,
     "dense_to_sparse": DenseToSparseGate,
     "activation_dense_to_sparse": ActivationDenseToSparseGate,
+    "tree": TreeGate,
 }
 
 __all__ = [
@@ -27,4 +29,6 @@ __all__ = [
     "SoftmaxGate",
     "TemperatureGateParams",
     "TopKGate",
+    "TreeGate",
+    "TreeGateParams",
 ]

@@ -40,6 +40,10 @@ class Gate(BaseEstimator):
     linear : bool
         Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
         columns. A gate that declares it leaves its slopes in ``coef`` to them.
+    nested : bool
+        Whether any probabilities of k experts are also some of k + 1.
+    exchangeable : bool
+        Whether experts have no places among the others: what is known of one can be compared with what is known of any.
     """
 
     fields = {}
@@ -51,6 +55,8 @@ class Gate(BaseEstimator):
     em_leads = True
     n_finished = 5
     linear = False
+    nested = True
+    exchangeable = True
 
     def check(self, n_experts):
         """Raise ValueError or TypeError for settings that make no sense with this many experts."""
@@ -130,6 +136,15 @@ class Gate(BaseEstimator):
         log_mass = np.array(self.log_mass(out))
         log_mass[[i, -1]] -= np.log(2.0)
         return self.with_log_mass(out, log_mass)
+
+    def beside(self, params, lost, host):
+        """Return the parameters without one expert, and with one more, the last, that shares what another one has."""
+        kept = [i for i in range(n_rows(params)) if i != lost]
+        return self.duplicate(self.permute(params, kept), kept.index(host))
+
+    def scores_without(self, Z, params, lost):
+        """Return the scores of all other experts, among which the lost one's probabilities are divided."""
+        return np.delete(self.scores(Z, params), lost, axis=0)
 
     def merge(self, params, groups, load):
         """Return parameters with one expert per group: the load-weighted mean of its members, their masses added."""

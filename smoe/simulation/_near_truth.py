@@ -58,10 +58,10 @@ def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05, extra=No
     for i in extra:
         check_index(i, "extra", n_true, "the truth", "expert")
     atoms = np.concatenate([extra, np.arange(n_true)]).astype(int)
-    copies, shrink = permute(truth.params, atoms), float(n) ** _SHRINK
-    model, spreads = truth.model, (gate_sd * shrink, expert_sd * shrink)
+    model, shrink = truth.model, float(n) ** _SHRINK
+    gate, expert = model.gate.permute(truth.params.gate, atoms), permute(truth.params.expert, atoms)
     return MoEParams(
-        _jittered(model.gate, copies.gate, spreads[0], rng), _jittered(model.expert, copies.expert, spreads[1], rng)
+        _jittered(model.gate, gate, gate_sd * shrink, rng), _jittered(model.expert, expert, expert_sd * shrink, rng)
     )
 
 

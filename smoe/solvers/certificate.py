@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe.chance import Load, prices
-from smoe.params import flatten, permute
+from smoe.params import flatten
 from smoe.solvers.separation import Limit, diverging, newton_step, separating_experts, undecided_groups
 from smoe.validation import remark_on_response
 
@@ -186,11 +186,9 @@ def _remark(blocks, params):
 
 def _checked(model, blocks, fit, load, price):
     """Return a `Checked` of every expert that is charged more than BIC charges."""
-    out, n_experts = [], len(load.rows)
-    before = fit.loglik
+    out, before = [], fit.loglik
     for k in np.flatnonzero(price.excess > 0):
-        others = permute(fit.params, [j for j in range(n_experts) if j != k])
-        loss = before - blocks.sum(model.loglik, others)
+        loss = before - blocks.sum(model.loglik_without, fit.params, int(k))
         out.append(Checked(int(k), float(load.rows[k]), blocks.n_distinct, float(loss), float(price.chance[k])))
     return tuple(out)
 
