@@ -5,7 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Entry", "Field", "averaged", "check_part", "entries", "expand", "map_features", "n_features_of", "n_own_fixed", "restrict"]
+__all__ = [
+    "Entry",
+    "Field",
+    "averaged",
+    "check_part",
+    "entries",
+    "expand",
+    "map_features",
+    "n_features_of",
+    "n_own_fixed",
+    "restrict",
+]
 
 _TINY = 1e-300
 

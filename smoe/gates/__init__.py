@@ -4,6 +4,7 @@ from smoe.gates.activation_dense_to_sparse import ActivationDenseToSparseGate, T
 from smoe.gates.activations import ACTIVATIONS, Activation
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.gates.dense_to_sparse import DenseToSparseGate
+from smoe.gates.predictors import PredictorGate
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
 from smoe.gates.tree import TreeGate, TreeGateParams
@@ -25,6 +26,7 @@ __all__ = [
     "Gate",
     "LinearGate",
     "LinearGateParams",
+    "PredictorGate",
     "RelaxedTopKGate",
     "SoftmaxGate",
     "TemperatureGateParams",

@@ -29,6 +29,8 @@ class Gate(BaseEstimator):
         What users must know about the estimates, added to ``status_``.
     default_solver : str
         Name of the solver that ``solver="auto"`` means.
+    default_start : str
+        Name of the start that ``start="auto"`` means.
     centred : bool
         Whether a shift of X can be undone by the parameters, so that fits may work on centred columns.
     constant_units : bool
@@ -53,6 +55,7 @@ class Gate(BaseEstimator):
     centred = True
     constant_units = True
     em_leads = True
+    default_start = "elemental"
     n_finished = 5
     linear = False
     nested = True
@@ -157,6 +160,10 @@ class Gate(BaseEstimator):
         flat = self.init_params(len(share), n_features_of(params, self.fields))
         shared = {name: getattr(params, name) for name, field in self.fields.items() if field.shared}
         return self.with_log_mass(flat._replace(**shared), np.log(share))
+
+    def gathered(self, params, overlap):
+        """Return parameters in which experts that share most have places near each other, if they have places."""
+        return params
 
     def dense(self):
         """Return the smooth gate that stands for this one where its jumps are in the way: itself if it has none."""

@@ -3,31 +3,31 @@
 from functools import cached_property
 from typing import NamedTuple
 
-__all__ = ["Node", "Split", "balanced", "in_words", "parsed", "sticks"]
+import numpy as np
+
+__all__ = ["Node", "Splits", "balanced", "gathered", "in_words", "log_odds", "parsed", "sticks", "walk"]
 
 _DEEPEST = 100
 
 
-class Split(NamedTuple):
-    """A node: the leaves (first, one past the last) of its branches, and the leaves whose rows are all but the last's.
+class Splits(NamedTuple):
+    """The branches of all nodes, the root's first: what kernels take.
 
-    A row belongs to the last leaf of its branch, so that each leaf but the last has exactly one.
+    ``low`` and ``high`` are the first leaf of each branch and one past its last, ``first`` the first branch of each
+    node and one past all branches. The row of a branch is that of its last leaf, so that each leaf but the last has
+    one; ``sloping`` says which leaves' rows have slopes.
     """
 
-    branches: tuple
-    rows: list
-    constant: bool
-    depth: int
+    low: np.ndarray
+    high: np.ndarray
+    first: np.ndarray
+    sloping: np.ndarray
 
-    @property
-    def low(self):
-        """The first leaf."""
-        return self.branches[0][0]
-
-    @property
-    def high(self):
-        """One past the last leaf."""
-        return self.branches[-1][1]
+    def nodes(self):
+        """Yield the branches (low, high) of each node."""
+        branches = list(zip(self.low.tolist(), self.high.tolist(), strict=True))
+        for start, stop in zip(self.first[:-1], self.first[1:], strict=True):
+            yield branches[start:stop]
 
 
 class _Shape(NamedTuple):
@@ -45,8 +45,26 @@ class Node(_Shape):
 
     @cached_property
     def splits(self):
-        """The `Split` of every node, the root first."""
-        return list(_splits(self, 0, 0))
+        """The `Splits` of its leaves."""
+        branches, first, sloping = [], [0], np.ones(self.n_leaves, dtype=bool)
+        for node, own in walk(self):
+            branches += own
+            first.append(len(branches))
+            sloping[[high - 1 for _, high in own[:-1]]] = not node.constant
+        low, high = np.array(branches, dtype=np.int64).reshape(-1, 2).T.copy()
+        return Splits(low, high, np.array(first), sloping)
+
+
+def walk(node, low=0):
+    """Yield each node and the leaves (low, high) of its branches, from the root down."""
+    if not node.children:
+        return
+    edges = [low]
+    for child in node.children:
+        edges.append(edges[-1] + child.n_leaves)
+    yield node, list(zip(edges[:-1], edges[1:], strict=True))
+    for child, first in zip(node.children, edges, strict=False):
+        yield from walk(child, first)
 
 
 def balanced(n_leaves, branching):
@@ -95,33 +113,55 @@ def _check_paths(shape, constant):
             raise ValueError(f"constant: {path!r} is a leaf of the tree {shape!r}, no node.")
 
 
-def _splits(node, low, depth):
+def gathered(node, overlap):
+    """Return the experts leaf by leaf, those that share most under one branch, the largest branches filled first.
+
+    Parameters
+    ----------
+    node : Node
+    overlap : array of shape (n_experts, n_experts)
+        How much two experts share.
+    """
+
+    def fill(node, left):
+        if not node.children:
+            return left
+        groups, left = {}, list(left)
+        for c in sorted(range(len(node.children)), key=lambda c: -node.children[c].n_leaves):
+            groups[c] = _closest(node.children[c].n_leaves, left, overlap)
+            left = [i for i in left if i not in groups[c]]
+        return [i for c, child in enumerate(node.children) for i in fill(child, groups[c])]
+
+    return fill(node, list(range(len(overlap))))
+
+
+def _closest(size, left, overlap):
+    """Return so many of the experts left, beginning with those that share most."""
+    group = []
+    while len(group) < size:
+        rest = [i for i in left if i not in group]
+        group.append(max(rest, key=lambda i: sum(overlap[i, j] for j in group or rest if j != i)))
+    return group
+
+
+def in_words(node, rows, names, low=0, depth=0):
+    """Yield a line for each branch but a node's last: its experts against those of the last, and the log odds."""
     if not node.children:
         return
-    edges = [low]
-    for child in node.children:
-        edges.append(edges[-1] + child.n_leaves)
-    branches = tuple(zip(edges[:-1], edges[1:], strict=True))
-    yield Split(branches, [high - 1 for _, high in branches[:-1]], node.constant, depth)
+    ((_, branches), *_), experts = walk(node, low), [row[0] for row in rows]
+    for first, stop in branches[:-1]:
+        odds = log_odds(*rows[stop - 1][1:], names)
+        yield f"{'  ' * depth}{_group(experts[first:stop])} against {_group(experts[slice(*branches[-1])])}: {odds}"
     for child, (first, _) in zip(node.children, branches, strict=True):
-        yield from _splits(child, first, depth + 1)
+        yield from in_words(child, rows, names, first, depth + 1)
 
 
-def in_words(root, on_leaf, params, names):
-    """Yield a line for each branch but a node's last: its experts against those of the last, and the log odds."""
-    for split in root.splits:
-        last = _group(on_leaf, split.branches[-1])
-        for row, branch in zip(split.rows, split.branches, strict=False):
-            odds = _odds(params.coef[on_leaf[row]], params.intercept[on_leaf[row]], names)
-            yield f"{'  ' * split.depth}{_group(on_leaf, branch)} against {last}: {odds}"
+def _group(experts):
+    return str(experts[0]) if len(experts) == 1 else "{" + ", ".join(map(str, sorted(experts))) + "}"
 
 
-def _group(on_leaf, branch):
-    experts = sorted(on_leaf[slice(*branch)].tolist())
-    return str(experts[0]) if len(experts) == 1 else "{" + ", ".join(map(str, experts)) + "}"
-
-
-def _odds(coef, intercept, names):
+def log_odds(coef, intercept, names):
+    """Return log odds in words, such as "2 age - 1.5"."""
     pairs = [*((value, f" {name}") for value, name in zip(coef, names, strict=True)), (intercept, "")]
     terms = [(value, name) for value, name in pairs if value != 0.0]
     if not terms:

@@ -4,12 +4,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
+from smoe._kernels.trees import tree_bends, tree_log_shares, tree_scores, tree_slopes
 from smoe.fields import Field
 from smoe.gates.base import Gate, LinearGate
 from smoe.gates.predictors import PredictorGate
-from smoe.gates.splits import Node, Split, balanced, in_words, parsed, sticks
+from smoe.gates.splits import Node, balanced, gathered, in_words, parsed, sticks
 from smoe.params import n_rows, permute
 from smoe.validation import check_choice, check_number
 
@@ -107,22 +107,20 @@ class TreeGate(PredictorGate):
 
     def root(self, n_experts):
         """Return the tree with this many leaves, a `Node`."""
-        shapes = {"balanced": lambda: balanced(n_experts, self.branching), "sticks": lambda: sticks(n_experts)}
-        shape = shapes[self.tree]() if isinstance(self.tree, str) else self.tree
-        return _parsed(shape, tuple(map(tuple, self.constant)))
+        tree = self.tree if isinstance(self.tree, str) else _frozen(self.tree)
+        return _root(tree, self.branching, _frozen(self.constant), n_experts)
 
     # Experts and leaves ----------------------------------------------------------------------------------------------
 
-    def _splits(self, params):
-        return self.root(n_rows(params)).splits
+    def _of(self, params):
+        """Return the splits, and which expert sits on each leaf; places count by their order alone."""
+        return self.root(n_rows(params)).splits, np.argsort(params.place, kind="stable")
 
     def sloping(self, params):
-        """Return 0 for rows of constant nodes, else 1."""
-        out = np.ones(n_rows(params))
-        on_leaf = _on_leaf(params)
-        for split in self._splits(params):
-            if split.constant:
-                out[on_leaf[split.rows]] = 0.0
+        """Return which rows are not those of constant nodes, (n_experts,)."""
+        splits, on_leaf = self._of(params)
+        out = np.empty(len(on_leaf), dtype=bool)
+        out[on_leaf] = splits.sloping
         return out
 
     def init_params(self, n_experts, n_features):
@@ -132,50 +130,35 @@ class TreeGate(PredictorGate):
 
     def link(self, u, params):
         """Return the logarithms of the probabilities, which add up along the path."""
-        on_leaf, out = _on_leaf(params), np.zeros(u.shape)
-        by_leaf = u[on_leaf]
-        for split in self._splits(params):
-            for (low, high), log_share in zip(split.branches, _log_shares(by_leaf, split), strict=True):
-                out[on_leaf[low:high]] += log_share
-        return out
+        splits, on_leaf = self._of(params)
+        shares = tree_log_shares(u, on_leaf, splits.first, splits.high)
+        return tree_scores(shares, on_leaf, splits.low, splits.high)
 
     def slopes(self, u, params):
-        """Return 1{l below c} - g_c for the leaves l below a node and its branches c."""
-        on_leaf, out = _on_leaf(params), np.zeros((len(u), *u.shape))
-        by_leaf = u[on_leaf]
-        for split in self._splits(params):
-            below = on_leaf[split.low : split.high]
-            for row, (low, high), log_share in zip(split.rows, split.branches, _log_shares(by_leaf, split)):
-                out[on_leaf[row], below] -= np.exp(log_share)
-                out[on_leaf[row], on_leaf[low:high]] += 1.0
-        return out
+        """Return the derivative of each score by each predictor."""
+        splits, on_leaf = self._of(params)
+        shares = tree_log_shares(u, on_leaf, splits.first, splits.high)
+        return tree_slopes(shares, on_leaf, splits.first, splits.low, splits.high)
 
     def bends(self, u, params, R):
-        """Return minus R (diag g - g g') at each node, R added up over its leaves."""
-        on_leaf, out = _on_leaf(params), np.zeros((len(u), *u.shape))
-        by_leaf = u[on_leaf]
-        for split in self._splits(params):
-            total = R[on_leaf[split.low : split.high]].sum(axis=0)
-            share = np.exp(_log_shares(by_leaf, split)[:-1])
-            rows = on_leaf[split.rows]
-            out[np.ix_(rows, rows)] = total * share[:, None] * share
-            out[rows, rows] -= total * share
-        return out
+        """Return the second derivatives of the sum of R * scores by pairs of predictors."""
+        splits, on_leaf = self._of(params)
+        shares = tree_log_shares(u, on_leaf, splits.first, splits.high)
+        return tree_bends(shares, R, on_leaf, splits.first, splits.low, splits.high)
 
     # What is not identified ------------------------------------------------------------------------------------------
 
     def free(self, params):
         """All rows but that of the last leaf; of constant nodes the intercepts alone."""
         free = Gate.free(self, params)
-        last = _on_leaf(params)[-1]
-        free.coef[self.sloping(params) == 0.0], free.coef[last] = False, False
+        last = self._of(params)[1][-1]
+        free.coef[~self.sloping(params)], free.coef[last] = False, False
         free.intercept[last], free.place[:] = False, False
         return free
 
     def canonical(self, params):
         """Put branches of one shape in the order of their first experts, and zero in the rows that stand for them."""
-        table = np.column_stack([params.coef * self.sloping(params)[:, None], params.intercept])
-        on_leaf = _on_leaf(params)
+        table, on_leaf = np.column_stack([self._sloped(params), params.intercept]), self._of(params)[1]
         order, rows = _arranged(self.root(n_rows(params)), on_leaf.tolist(), table[on_leaf])
         out = np.zeros_like(table)
         out[order] = rows
@@ -201,18 +184,28 @@ class TreeGate(PredictorGate):
             "experts."
         )
 
+    def gathered(self, params, overlap):
+        """Return the parameters with experts that share most, by overlap (n_experts, n_experts), on nearby leaves."""
+        order = gathered(self.root(n_rows(params)), np.asarray(overlap))
+        return params._replace(place=np.argsort(order).astype(float))
+
     def log_mass(self, params):
         """Return the logarithms of the probabilities where the features are zero."""
         return self.link(params.intercept[:, None], params)[:, 0]
 
     def with_log_mass(self, params, log_mass):
         """Return the parameters with the intercepts that give these probabilities where the features are zero."""
-        on_leaf, intercept = _on_leaf(params), np.zeros(n_rows(params))
+        (splits, on_leaf), intercept = self._of(params), np.zeros(n_rows(params))
         by_leaf = np.asarray(log_mass, dtype=float)[on_leaf]
-        for split in self._splits(params):
-            mass = np.array([logsumexp(by_leaf[low:high]) for low, high in split.branches])
-            intercept[on_leaf[split.rows]] = mass[:-1] - mass[-1]
+        for node in splits.nodes():
+            mass = np.array([np.logaddexp.reduce(by_leaf[low:high]) for low, high in node])
+            intercept[on_leaf[[high - 1 for _, high in node[:-1]]]] = mass[:-1] - mass[-1]
         return params._replace(intercept=intercept)
+
+    def rows(self, params):
+        """Return the expert on each leaf, with the slopes and the intercept of its row."""
+        on_leaf = self._of(params)[1]
+        return list(zip(on_leaf.tolist(), params.coef[on_leaf], params.intercept[on_leaf], strict=True))
 
     def text(self, params, names=None):
         """Return the tree in words, a line for each node: which experts against which, and their log odds.
@@ -225,24 +218,18 @@ class TreeGate(PredictorGate):
         """
         params = self.canonical(params)
         names = [f"x{j}" for j in range(params.coef.shape[1])] if names is None else names
-        return "\n".join(in_words(self.root(n_rows(params)), _on_leaf(params), params, names))
+        return "\n".join(in_words(self.root(n_rows(params)), self.rows(params), names))
 
 
 @lru_cache
-def _parsed(shape, constant):
-    return parsed(shape, constant)
+def _root(tree, branching, constant, n_experts):
+    shapes = {"balanced": lambda: balanced(n_experts, branching), "sticks": lambda: sticks(n_experts)}
+    return parsed(shapes[tree]() if isinstance(tree, str) else tree, constant)
 
 
-def _on_leaf(params):
-    """Return which expert sits on each leaf; places count by their order alone."""
-    return np.argsort(params.place, kind="stable")
-
-
-def _log_shares(by_leaf, split: Split):
-    """Return the logarithms of a node's probabilities of its branches, (n_branches, m)."""
-    levels = np.concatenate([by_leaf[split.rows], np.zeros((1, by_leaf.shape[1]))])
-    levels -= levels.max(axis=0)
-    return levels - np.log(np.exp(levels).sum(axis=0))
+def _frozen(nested):
+    """Return tuples in place of lists, such as a file may hold."""
+    return tuple(map(_frozen, nested)) if isinstance(nested, list | tuple) else nested
 
 
 def _arranged(node: Node, experts, rows):

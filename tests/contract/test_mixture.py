@@ -50,6 +50,8 @@ def test_score_is_the_derivative_of_the_loglik_and_of_q(gate, expert):
 def test_curvature_is_the_second_derivative(gate, expert, k, d):
     if k == 3 and expert not in ("gaussian", "poisson", "multinomial"):
         pytest.skip("naive second derivatives are slow; two experts have all there is")
+    if k == 3 and gate != "softmax":
+        d = 1
     problem = Problem(gate, expert, n=25, k=k, d=d, weighted=True)
     params = problem.near_truth()
     found = problem.model.curvature(problem.block, params)
