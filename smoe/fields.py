@@ -56,11 +56,14 @@ class Field(NamedTuple):
         return math.isfinite(self.lower) or math.isfinite(self.upper)
 
     @property
+    def feature_axes(self):
+        """The array's axes along the features."""
+        return [axis + self.shared for axis, name in enumerate(self.axes) if name == "feature"]
+
+    @property
     def feature_axis(self):
-        """The array's axis along the features, or None."""
-        if "feature" not in self.axes:
-            return None
-        return self.axes.index("feature") + (self.shared and len(self.axes) > 0)
+        """The first of the array's axes along the features, or None."""
+        return next(iter(self.feature_axes), None)
 
     def moved(self, array):
         """Return a view with the features on the last axis; None for a field without features."""
@@ -186,7 +189,7 @@ def restrict(params, fields, columns):
 
 
 def map_features(params, fields, function):
-    """Return the parameters with a function applied to every array that has features, these on its last axis.
+    """Return the parameters with a function applied along every axis of features, this being the last.
 
     Parameters
     ----------
@@ -197,10 +200,9 @@ def map_features(params, fields, function):
     """
 
     def mapped(field, array):
-        view = field.moved(array)
-        if view is None:
-            return array
-        return np.ascontiguousarray(np.moveaxis(function(view), -1, field.feature_axis))
+        for axis in field.feature_axes:
+            array = np.ascontiguousarray(np.moveaxis(function(np.moveaxis(np.asarray(array), axis, -1)), -1, axis))
+        return array
 
     return _by_field(mapped, params, fields)
 

@@ -426,7 +426,14 @@ class FittedMixture:
         -------
         ndarray of shape (n_experts, n_gate_features)
             Log odds against the last expert; its row is zero.
+
+        Raises
+        ------
+        ValueError
+            A gate without slopes.
         """
+        if self.array("gate_coef") is None:
+            raise ValueError(f"{type(self.model.gate).__name__} has no slopes to standardise.")
         X = self.columns.check_rows(X)[0]
         return self.array("gate_coef") * np.array([X[:, j].std() for j in self.gate_columns])
 

@@ -56,6 +56,28 @@ def sigmoid_scores(x, params):
     return [(level + float(b)) / tau for level, b in zip(levels, params.intercept, strict=True)]
 
 
+def quadratic_scores(x, gate):
+    """Linear scores, and a coefficient for each product of two features."""
+    linear, d = linear_scores(x, gate), len(x)
+    return [
+        math.fsum([u, *(float(c[i, j]) * x[i] * x[j] for i in range(d) for j in range(d))])
+        for u, c in zip(linear, gate.curvature, strict=True)
+    ]
+
+
+def normalised_sigmoids(x, gate):
+    return [-math.log1p(math.exp(-u)) for u in linear_scores(x, gate)]
+
+
+def laplace_scores(x, gate):
+    """Intercepts minus distances, with the default smoothing."""
+    return [
+        b
+        - math.sqrt(math.fsum([*(m * (v - w) ** 2 for m, v, w in zip(gate.metric[0], x, centre, strict=True)), 0.0025]))
+        for centre, b in zip(gate.centre, gate.intercept, strict=True)
+    ]
+
+
 def tree_scores(x, gate):
     """Log probabilities of a balanced binary tree: at each node its left half against its right half."""
     u, on_leaf = linear_scores(x, gate), sorted(range(len(gate.place)), key=lambda i: gate.place[i])
@@ -77,6 +99,9 @@ def tree_scores(x, gate):
 # Twins by the name of the class that they imitate.
 SCORES = {
     "TreeGate": tree_scores,
+    "NormalisedSigmoidGate": normalised_sigmoids,
+    "LaplaceGate": laplace_scores,
+    "GaussianGate": quadratic_scores,  # with full covariances
     "SoftmaxGate": linear_scores,
     "DenseToSparseGate": tempered_scores,
     "ActivationDenseToSparseGate": sigmoid_scores,  # with its default activation
@@ -166,10 +191,11 @@ def entries(params, path=()):
         (*path, name, (k, *index))
         for k in range(n_experts)
         for name, a in arrays.items()
-        if a.ndim
+        if len(a.shape) and len(a) == n_experts
         for index in np.ndindex(a.shape[1:])
     ]
-    return own + [(*path, name, ()) for name, a in arrays.items() if not a.ndim]
+    shared = {name: a for name, a in arrays.items() if not a.ndim or len(a) != n_experts}
+    return own + [(*path, name, index) for name, a in shared.items() for index in np.ndindex(a.shape)]
 
 
 def value_at(params, place):

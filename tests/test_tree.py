@@ -147,7 +147,7 @@ def test_what_a_tree_refuses(engel):
             call(model, *((0, 1) if call is selection.merge_experts else (0,)), X, y)
     with pytest.raises(ValueError, match="more experts do not contain fewer"):
         selection.n_experts_test(model, X, y, n_resamples=1)
-    with pytest.raises(ValueError, match="have places"):
+    with pytest.raises(ValueError, match="no Voronoi loss is known for TreeGate"):
         voronoi_loss(model.params_, model.params_, gate=model.gate_)
 
 

@@ -42,6 +42,8 @@ class Gate(BaseEstimator):
     linear : bool
         Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
         columns. A gate that declares it leaves its slopes in ``coef`` to them.
+    log_linear : bool
+        Whether scores are linear in all free entries, so that their log-likelihood may have directions of recession.
     nested : bool
         Whether any probabilities of k experts are also some of k + 1.
     exchangeable : bool
@@ -58,6 +60,7 @@ class Gate(BaseEstimator):
     default_start = "elemental"
     n_finished = 5
     linear = False
+    log_linear = False
     nested = True
     exchangeable = True
 
@@ -111,7 +114,9 @@ class Gate(BaseEstimator):
 
     def free(self, params):
         """Return parameters-shaped booleans: False where the gate's convention pins an entry."""
-        return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
+        fixed = {name for name, field in self.fields.items() if field.fixed}
+        arrays = params._asdict().items()
+        return type(params)(**{name: np.full(np.shape(array), name not in fixed) for name, array in arrays})
 
     def natural_units(self, params):
         """Return parameters-shaped natural units, in which solvers and certificates measure steps."""
@@ -123,7 +128,8 @@ class Gate(BaseEstimator):
 
     def permute(self, params, order):
         """Return the parameters of relabelled experts: expert i of the result is expert ``order[i]``."""
-        return permute(params, order)
+        shared = {name: array for name, array in params._asdict().items() if self.fields[name].shared}
+        return permute(params, order)._replace(**shared)
 
     def log_mass(self, params):
         """Return the logarithms of the experts' weights where the features are zero, up to a constant, (n_experts,)."""
@@ -189,6 +195,7 @@ class LinearGate(Gate):
     """What gates with scores b1_i'x + b0_i share; the last expert's row is pinned to zero."""
 
     fields = {"coef": Field(("expert", "feature")), "intercept": Field()}
+    log_linear = True
 
     def init_params(self, n_experts, n_features):
         """Return zero slopes and intercepts."""

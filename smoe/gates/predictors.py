@@ -19,6 +19,7 @@ class PredictorGate(LinearGate):
     (`slopes`, `bends`); the chain rule is here. Fields of its own beside slopes and intercepts are fixed.
     """
 
+    log_linear = False
     nested = False
     default_start = "softmax"
 

@@ -153,7 +153,7 @@ class TreeGate(PredictorGate):
         free = Gate.free(self, params)
         last = self._of(params)[1][-1]
         free.coef[~self.sloping(params)], free.coef[last] = False, False
-        free.intercept[last], free.place[:] = False, False
+        free.intercept[last] = False
         return free
 
     def canonical(self, params):
