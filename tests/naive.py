@@ -70,12 +70,10 @@ def normalised_sigmoids(x, gate):
 
 
 def laplace_scores(x, gate):
-    """Intercepts minus distances, with the default smoothing."""
-    return [
-        b
-        - math.sqrt(math.fsum([*(m * (v - w) ** 2 for m, v, w in zip(gate.metric[0], x, centre, strict=True)), 0.0025]))
-        for centre, b in zip(gate.centre, gate.intercept, strict=True)
-    ]
+    """Intercepts minus distances times the sharpness, with the default smoothing."""
+    squares = [[m * (v - w) ** 2 for m, v, w in zip(gate.metric[0], x, c, strict=True)] for c in gate.centre]
+    rho = [math.sqrt(math.fsum([*row, 0.1**2])) for row in squares]
+    return [b - float(gate.sharpness) * r for b, r in zip(gate.intercept, rho, strict=True)]
 
 
 def tree_scores(x, gate):

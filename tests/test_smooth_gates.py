@@ -100,14 +100,24 @@ def test_small_sigmoids_are_a_softmax_gate(rng):
     np.testing.assert_allclose(found, log_proba(SoftmaxGate(), params, Z), atol=1e-6)
 
 
-def test_sigmoids_that_vanish_are_named():
+def test_limits_are_named():
+    sigmoid = random_gate(NormalisedSigmoidGate(), 2, 1, np.random.default_rng(0))
+    vanishing = sigmoid._replace(intercept=np.array([-12.0, -11.0]))
+    laplace = LaplaceGate().init_params(2, 1)
+    running = laplace._replace(centre=np.array([[-80.0], [1.0]]))
+    assert "softmax gate" in NormalisedSigmoidGate().diagnosis(vanishing)
+    assert "softmax gate" in LaplaceGate().diagnosis(running)
+    assert not NormalisedSigmoidGate().diagnosis(sigmoid) and not LaplaceGate().diagnosis(laplace)
+
+
+def test_sigmoids_that_vanish_are_not_certified():
     """Data from a softmax gate: the level of the sigmoids has no maximum, and their limit is the softmax gate."""
-    moe = make_moe(400, random_state=3)
+    moe = make_moe(400, random_state=4)
     softmax = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
-    start = softmax.params_._replace(gate=LinearGateParams(softmax.gate_coef_, softmax.gate_intercept_ - 12.0))
-    model = quietly(MoERegressor(2, gate="sigmoid", start=FromParams(start)).fit, moe.data, moe.target)
-    if model.loglik_ < softmax.loglik_ + 1e-3:
-        assert not model.converged_ and "softmax gate" in model.status_
+    begin = softmax.params_._replace(gate=LinearGateParams(softmax.gate_coef_, softmax.gate_intercept_ - 12.0))
+    model = quietly(MoERegressor(2, gate="sigmoid", start=FromParams(begin)).fit, moe.data, moe.target)
+    assert model.loglik_ == pytest.approx(softmax.loglik_, abs=1e-4)
+    assert not model.converged_ and "softmax gate" in model.status_
 
 
 def test_equal_centres_are_a_constant_gate(rng):
@@ -132,7 +142,7 @@ def test_what_a_gate_without_linear_scores_can_do(name, island):
     model = quietly(MoERegressor(2, gate=name, n_init=3, random_state=0).fit, X, y)
     assert name in str(model.gate_).lower() and np.isfinite(model.loglik_) and str(model.summary())
     again = quietly(MoERegressor(2, gate=model.gate_, start=FromParams(model.params_)).fit, X, y)
-    assert again.loglik_ == pytest.approx(model.loglik_, abs=1e-6)
+    assert again.loglik_ >= model.loglik_ - 1e-6
 
 
 @pytest.mark.parametrize(

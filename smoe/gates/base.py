@@ -46,6 +46,8 @@ class Gate(BaseEstimator):
         Whether scores are linear in all free entries, so that their log-likelihood may have directions of recession.
     nested : bool
         Whether any probabilities of k experts are also some of k + 1.
+    names_limits : bool
+        Whether `diagnosis` tells by the parameters alone that they are on their way to a limit of the model.
     exchangeable : bool
         Whether experts have no places among the others: what is known of one can be compared with what is known of any.
     """
@@ -62,6 +64,7 @@ class Gate(BaseEstimator):
     linear = False
     log_linear = False
     nested = True
+    names_limits = False
     exchangeable = True
 
     def check(self, n_experts):

@@ -45,6 +45,7 @@ class NormalisedSigmoidGate(PredictorGate):
     """
 
     linear = True
+    names_limits = True
 
     def init_params(self, n_experts, n_features):
         """Return zero slopes and small sigmoids."""

@@ -216,7 +216,8 @@ def _curvature_reasons(model, blocks, fit, chart, stationary):
         return [model.gate.diagnosis(params.gate) or SEPARATES]
     if stationary and (experts := separating_experts(model, blocks, chart, params, step)):
         return [Reason("expert ", experts, _SEPARATES_CLASSES)]
-    return [_SINGULAR] if singular else []
+    limit = model.gate.diagnosis(params.gate) if model.gate.names_limits else ""
+    return [limit] if limit else [_SINGULAR] if singular else []
 
 
 def _gate_grows(params, chart, step):
