@@ -152,8 +152,8 @@ class FromSoftmax(Start):
     Examples
     --------
     >>> from smoe import MoERegressor
-    >>> from smoe.datasets import load_engel
-    >>> X, y = load_engel(return_X_y=True)
+    >>> from smoe.datasets import load_faithful
+    >>> X, y = load_faithful(return_X_y=True)
     >>> model = MoERegressor(3, gate="tree", start="softmax", n_init=2, random_state=0).fit(X, y)
     >>> len(model.starts_)
     2

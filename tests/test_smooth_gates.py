@@ -106,7 +106,7 @@ def test_limits_are_named():
     laplace = LaplaceGate().init_params(2, 1)
     running = laplace._replace(centre=np.array([[-80.0], [1.0]]))
     assert "softmax gate" in NormalisedSigmoidGate().diagnosis(vanishing)
-    assert "softmax gate" in LaplaceGate().diagnosis(running)
+    assert "centres run off" in LaplaceGate().diagnosis(running)
     assert not NormalisedSigmoidGate().diagnosis(sigmoid) and not LaplaceGate().diagnosis(laplace)
 
 

@@ -39,7 +39,7 @@ class LaplaceGate(Gate):
     Log odds between two experts change by at most twice the sharpness :math:`\lambda` per standard deviation, and with
     one feature they are constant outside the centres. Not identified: one number added to all intercepts (the last one
     is zero). Two limits have no maximum in the model, and ``status_`` says so: centres that run off, each in its
-    direction, leave a softmax gate whose slopes are :math:`\lambda` long; a sharpness of zero or equal centres are a
+    direction, leave linear scores whose slopes are :math:`\lambda` long; a sharpness of zero or equal centres are a
     constant gate.
 
     Parameters
@@ -96,7 +96,7 @@ class LaplaceGate(Gate):
     def diagnosis(self, params):
         """Say when the centres are on their way to infinity."""
         if np.abs(params.centre * np.sqrt(params.metric)).max(initial=0.0) > _FAR:
-            return "centres run off: the data prefer the limit, a softmax gate with slopes of one length"
+            return "centres run off: the data prefer a limit in which only their directions are left"
         return ""
 
     def init_params(self, n_experts, n_features):

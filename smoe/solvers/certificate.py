@@ -142,7 +142,8 @@ def certify(model, blocks, fit, tol):
             shape = _curvature_reasons(model, blocks, fit, chart, stationary)
     separates = shape == [SEPARATES]
     flat = stationary and not few and not doubtful and (separates or shape == [_SINGULAR])
-    reasons = tuple(reasons + [Reason(words) if isinstance(words, str) else words for words in shape])
+    shape = [Reason(words) if isinstance(words, str) else words for words in shape]
+    reasons = (*reasons, *(one for one in shape if one not in reasons))
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
     status, total = _said(reasons) or fit.status + unseen, float(price.excess.sum())
     return Certificate(not reasons, status, degenerate, flat, separates, total, checked, reasons)
