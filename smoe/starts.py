@@ -154,7 +154,7 @@ class FromSoftmax(Start):
     >>> from smoe import MoERegressor
     >>> from smoe.datasets import load_faithful
     >>> X, y = load_faithful(return_X_y=True)
-    >>> model = MoERegressor(3, gate="tree", start="softmax", n_init=2, random_state=0).fit(X, y)
+    >>> model = MoERegressor(2, gate="gaussian", start="softmax", n_init=2, random_state=0).fit(X, y)
     >>> len(model.starts_)
     2
     """

@@ -66,7 +66,7 @@ def quadratic_scores(x, gate):
 
 
 def normalised_sigmoids(x, gate):
-    return [-math.log1p(math.exp(-u)) for u in linear_scores(x, gate)]
+    return [-log_sum_exp([0.0, -u]) for u in linear_scores(x, gate)]
 
 
 def laplace_scores(x, gate):
