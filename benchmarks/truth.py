@@ -1,6 +1,6 @@
 """Does a default fit reach the log-likelihood of the truth that the data were drawn from?
 
-    python benchmarks/truth.py [plain|hard|top-k|temperature] [--first SEED] [--jobs N]
+    python benchmarks/truth.py [plain|hard|top-k|temperature|GATE] [--first SEED] [--jobs N]
 
 A fit below the truth's log-likelihood has not found the maximum. The sets:
 
@@ -10,6 +10,7 @@ top-k   top-K gate, 60 truths with 3 to 5 experts, one or two of them selected, 
         the softmax fit of the same data is timed beside it
 temperature  learned temperature, 40 truths for each of the activations sigmoid, tanh, gelu and none, with 2 and 3
         experts, 1 and 2 features and 4,000 rows
+GATE    a name from smoe.gates.GATES: 10 truths with 3 experts, 1 and 2 features and 3,000 rows
 """
 
 import argparse
@@ -27,11 +28,15 @@ from joblib import Parallel, delayed
 
 from smoe import MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import make_moe
-from smoe.gates import ActivationDenseToSparseGate, DenseToSparseGate, SoftmaxGate, TopKGate
+from smoe.gates import GATES, ActivationDenseToSparseGate, DenseToSparseGate, SoftmaxGate, TopKGate
+
+SETS = ("plain", "hard", "top-k", "temperature")
 
 
 def cases(name):
     """Return (n_experts, gate, n_features, n_rows, seed), every combination of sizes about equally often."""
+    if name in GATES:
+        return [(3, GATES[name](), 1 + i % 2, 3000, i) for i in range(10)]
     if name == "temperature":
         sizes = list(itertools.product((2, 3), (1, 2)))
         gates = [ActivationDenseToSparseGate(g) for g in ("sigmoid", "tanh", "gelu")] + [DenseToSparseGate()]
@@ -71,7 +76,7 @@ def words(gate):
 def main():
     """Fit every case and print the distance to the truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", nargs="?", default="plain", choices=("plain", "hard", "top-k", "temperature"))
+    parser.add_argument("set", nargs="?", default="plain", choices=(*SETS, *GATES))
     parser.add_argument("--first", type=int, default=0, help="added to every seed")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     args = parser.parse_args()

@@ -5,7 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Entry", "Field", "averaged", "check_part", "entries", "expand", "map_features", "n_features_of", "restrict"]
+__all__ = [
+    "Entry",
+    "Field",
+    "averaged",
+    "check_part",
+    "entries",
+    "expand",
+    "map_features",
+    "n_features_of",
+    "n_own_fixed",
+    "restrict",
+]
 
 _TINY = 1e-300
 
@@ -24,12 +35,15 @@ class Field(NamedTuple):
     attained : bool
         Whether a value may lie on the lower bound, as a maximum may: the model there is an ordinary one. An open bound
         is approached only, and an expert on one that is a floor has collapsed.
+    fixed : bool
+        Whether no fit ever estimates it, such as a place in a tree: derivatives by it are zero.
     """
 
     axes: tuple = ("expert",)
     lower: float = -math.inf
     upper: float = math.inf
     attained: bool = False
+    fixed: bool = False
 
     @property
     def shared(self):
@@ -42,11 +56,14 @@ class Field(NamedTuple):
         return math.isfinite(self.lower) or math.isfinite(self.upper)
 
     @property
+    def feature_axes(self):
+        """The array's axes along the features."""
+        return [axis + self.shared for axis, name in enumerate(self.axes) if name == "feature"]
+
+    @property
     def feature_axis(self):
-        """The array's axis along the features, or None."""
-        if "feature" not in self.axes:
-            return None
-        return self.axes.index("feature") + (self.shared and len(self.axes) > 0)
+        """The first of the array's axes along the features, or None."""
+        return next(iter(self.feature_axes), None)
 
     def moved(self, array):
         """Return a view with the features on the last axis; None for a field without features."""
@@ -172,7 +189,7 @@ def restrict(params, fields, columns):
 
 
 def map_features(params, fields, function):
-    """Return the parameters with a function applied to every array that has features, these on its last axis.
+    """Return the parameters with a function applied along every axis of features, this being the last.
 
     Parameters
     ----------
@@ -183,10 +200,9 @@ def map_features(params, fields, function):
     """
 
     def mapped(field, array):
-        view = field.moved(array)
-        if view is None:
-            return array
-        return np.ascontiguousarray(np.moveaxis(function(view), -1, field.feature_axis))
+        for axis in field.feature_axes:
+            array = np.ascontiguousarray(np.moveaxis(function(np.moveaxis(np.asarray(array), axis, -1)), -1, axis))
+        return array
 
     return _by_field(mapped, params, fields)
 
@@ -203,6 +219,18 @@ def n_features_of(params, fields):
         (fields[name].feature_axis, np.shape(array)) for name, array in params._asdict().items() if name in fields
     ]
     return next((shape[axis] for axis, shape in shapes if axis is not None and len(shape) > axis), 0)
+
+
+def n_own_fixed(params, fields):
+    """Return how many fixed entries each expert has of its own.
+
+    Parameters
+    ----------
+    params : named tuple of arrays
+    fields : dict of str to Field
+    """
+    own = [np.shape(getattr(params, name))[1:] for name, field in fields.items() if field.fixed and not field.shared]
+    return sum(math.prod(shape) for shape in own)
 
 
 def _by_field(function, params, fields):

@@ -189,7 +189,9 @@ class FittedMixture:
     def pinned(self):
         """Which entries the gate's convention pins to zero, in flat order; a temperature may be pinned elsewhere."""
         gate, expert = self.params
-        zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0)
+        fields = self.model.gate.fields
+        fixed = flatten(type(gate)(*(np.full(np.shape(a), fields[n].fixed) for n, a in gate._asdict().items()))) > 0
+        zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0) & ~fixed
         return np.concatenate([zero, np.zeros(flatten(expert).size, dtype=bool)])
 
     # Rows -------------------------------------------------------------------------------------------------------------
@@ -484,7 +486,14 @@ class FittedMixture:
         -------
         ndarray of shape (n_experts, n_gate_features)
             Log odds against the last expert; its row is zero.
+
+        Raises
+        ------
+        ValueError
+            A gate without slopes.
         """
+        if self.array("gate_coef") is None:
+            raise ValueError(f"{type(self.model.gate).__name__} has no slopes to standardise.")
         X = self.columns.check_rows(X)[0]
         return self.array("gate_coef") * np.array([X[:, j].std() for j in self.gate_columns])
 

@@ -9,7 +9,7 @@ from smoe._kernels.observed import expert_products
 from smoe._kernels.posterior import posterior, softmax
 from smoe.experts.base import Expert
 from smoe.gates.base import Gate
-from smoe.params import Chart, MoEParams, chart_of, coordinates, flatten, fold, unflatten
+from smoe.params import Chart, MoEParams, chart_of, coordinates, flatten, fold, n_experts_of, unflatten
 
 __all__ = ["Curvature", "MixtureOfExperts", "Statistics"]
 
@@ -85,6 +85,15 @@ class MixtureOfExperts(NamedTuple):
     def loglik(self, block, params):
         """Return the observed log-likelihood of the block."""
         return float(block.weight @ self.posterior(block, params)[2])
+
+    def loglik_without(self, block, params, lost):
+        """Return the log-likelihood of the block without one expert, nothing fitted again."""
+        scores = self.gate.scores_without(block.gate_Z, params.gate, lost)
+        others = self.expert.permute(params.expert, [i for i in range(n_experts_of(params)) if i != lost])
+        log_density = self.expert.log_prob(block.rows, others)
+        loglik = np.empty(scores.shape[1])
+        posterior(scores, log_density, np.empty_like(scores), np.empty_like(scores), loglik)
+        return float(block.weight @ loglik)
 
     def statistics(self, block, params, gate_information=True):
         """Do the E-step: return the log-likelihood here and the statistics of the next M-step."""

@@ -170,8 +170,8 @@ def swapped(model, params, lost, host, expert):
     out, place = params, lost
     if host != lost:
         kept = [i for i in range(n_experts_of(params)) if i != lost]
-        rest = MoEParams(model.gate.permute(params.gate, kept), model.expert.permute(params.expert, kept))
-        out, place = duplicated(model, rest, kept.index(host)), -1
+        out = MoEParams(model.gate.beside(params.gate, lost, host), model.expert.permute(params.expert, [*kept, host]))
+        place = -1
     fields = {name: np.array(field) for name, field in out.expert._asdict().items()}
     for name, value in expert._asdict().items():
         if not model.expert.fields[name].shared:

@@ -5,14 +5,20 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from smoe.chance import merit
 from smoe.fields import check_part
+from smoe.gates import SoftmaxGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
 from smoe.registry import resolve
-from smoe.rows import Block, Scaling
+from smoe.rows import Block, OneBlock, Scaling
+from smoe.solvers import EM
 from smoe.validation import check_number
 
-__all__ = ["STARTS", "Elemental", "FromParams", "KMeans", "RandomPartition", "Start", "Task"]
+__all__ = ["STARTS", "Elemental", "FromParams", "FromSoftmax", "KMeans", "RandomPartition", "Start", "Task"]
+
+_FLAT_CLIMB = 30  # EM iterations of a flat fit that experts are taken from
+_LEAST_LOAD = 1e-3  # rows: an expert without any begins with these
 
 
 class Task(NamedTuple):
@@ -132,6 +138,50 @@ class RandomPartition(Start):
         return _from_resp(task, resp)
 
 
+class FromSoftmax(Start):
+    """Experts begin as those of a short fit with a softmax gate, the best of a few.
+
+    What ``start="auto"`` means for gates whose own first steps cost more or lead astray: the trees, and those that are
+    not linear. In a tree, experts that share rows tend to begin on nearby leaves.
+
+    Parameters
+    ----------
+    n_flat : int, default=5
+        Elemental starts of the softmax gate for each proposal.
+
+    Examples
+    --------
+    >>> from smoe import MoERegressor
+    >>> from smoe.datasets import load_faithful
+    >>> X, y = load_faithful(return_X_y=True)
+    >>> model = MoERegressor(2, gate="gaussian", start="softmax", n_init=2, random_state=0).fit(X, y)
+    >>> len(model.starts_)
+    2
+    """
+
+    def __init__(self, n_flat=5):
+        self.n_flat = n_flat
+
+    def n_proposals(self, n_experts):
+        """Return twenty: each is the best of several."""
+        return 20
+
+    def propose(self, task, rng):
+        """Return the experts of the flat fit, and a flat gate with their loads."""
+        check_number(self.n_flat, "n_flat", 1, integer=True)
+        model, block = task.model._replace(gate=SoftmaxGate()), task.block
+        begins = [Elemental().propose(task._replace(model=model), rng) for _ in range(self.n_flat)]
+        rows, climb = OneBlock(block), EM(_FLAT_CLIMB, 0.0)
+        fits = [climb.short_run(model, rows, params) for params in begins]
+        params = max(fits, key=lambda fit: merit(model, rows, fit)).params
+        proba, resp, _ = model.posterior(block, params)
+        gate, load = task.model.gate, np.maximum(resp @ block.weight, _LEAST_LOAD)
+        overlap = (proba * block.weight) @ proba.T
+        overlap *= rng.exponential(size=overlap.shape)  # places of many kinds, mostly near the likeliest
+        flat = gate.gathered(gate.init_params(task.n_experts, len(block.gate_Z) - 1), overlap)
+        return MoEParams(gate.with_log_mass(flat, np.log(load / load.sum())), params.expert)
+
+
 class FromParams(Start):
     """Begin from given parameters in the user's units.
 
@@ -166,11 +216,18 @@ class FromParams(Start):
         return task.scaling.from_units(task.model, _checked(self.params, task))
 
 
-STARTS = {"auto": Elemental, "elemental": Elemental, "kmeans": KMeans, "random": RandomPartition}
+STARTS = {
+    "auto": Elemental,
+    "elemental": Elemental,
+    "kmeans": KMeans,
+    "random": RandomPartition,
+    "softmax": FromSoftmax,
+}
 
 
-def resolve_start(choice):
-    """Return a start of its own for a name, a `Start` or parameters in the user's units."""
+def resolve_start(choice, gate):
+    """Return a start for a name ("auto" is the gate's), an object or parameters in the user's units."""
+    choice = gate.default_start if isinstance(choice, str) and choice == "auto" else choice
     return resolve(FromParams(choice) if isinstance(choice, MoEParams) else choice, STARTS, Start, "start")
 
 

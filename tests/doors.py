@@ -78,6 +78,11 @@ def tree():
 
 
 @functools.cache
+def in_a_tree():
+    return quiet(smoe.MoERegressor(3, gate="tree", n_init=2, random_state=0).fit)(X, Y)
+
+
+@functools.cache
 def diagnosis():
     return fitted().diagnose(X, Y)
 
@@ -293,6 +298,7 @@ def pictures():
     found = diagnostics.calibration(classified(), X, CLASSES)
     yield "plot_calibration", closed(plots.plot_calibration), {"calibration": found}
     yield "plot_dendrogram", closed(plots.plot_dendrogram), {"tree": tree()}
+    yield "plot_tree", closed(plots.plot_tree), {"model": in_a_tree(), "X": X}, ("model", "X", "ax")
 
 
 GROUPS = [settings, methods_of_models, methods_of_distributions, functions, simulations, pictures]

@@ -50,6 +50,15 @@ def expert_of(name):
     return expert.bind(responses[expert.support.kind]) if expert.support.kind in responses else expert
 
 
+def estimable(params, fields):
+    """Which entries in flat order are not fixed: derivatives by the others are nobody's business."""
+    fixed = [
+        type(part)(*(np.full(np.shape(a), own[n].fixed) for n, a in part._asdict().items()))
+        for part, own in zip(params, fields, strict=True)
+    ]
+    return flatten(MoEParams(*fixed)) == 0
+
+
 def lower_of(family):
     """Fields that are bounded below, with their bound."""
     return {name: field.lower for name, field in family.fields.items() if np.isfinite(field.lower)}

@@ -71,8 +71,50 @@ def sigmoid_scores(x, params):
     return [(level + float(b)) / tau for level, b in zip(levels, params.intercept, strict=True)]
 
 
+def quadratic_scores(x, gate):
+    """Linear scores, and a coefficient for each product of two features."""
+    linear, d = linear_scores(x, gate), len(x)
+    return [
+        math.fsum([u, *(float(c[i, j]) * x[i] * x[j] for i in range(d) for j in range(d))])
+        for u, c in zip(linear, gate.curvature, strict=True)
+    ]
+
+
+def normalised_sigmoids(x, gate):
+    return [-log_sum_exp([0.0, -u]) for u in linear_scores(x, gate)]
+
+
+def laplace_scores(x, gate):
+    """Intercepts minus distances times the sharpness, with the default smoothing."""
+    squares = [[m * (v - w) ** 2 for m, v, w in zip(gate.metric[0], x, c, strict=True)] for c in gate.centre]
+    rho = [math.sqrt(math.fsum([*row, 0.1**2])) for row in squares]
+    return [b - float(gate.sharpness) * r for b, r in zip(gate.intercept, rho, strict=True)]
+
+
+def tree_scores(x, gate):
+    """Log probabilities of a balanced binary tree: at each node its left half against its right half."""
+    u, on_leaf = linear_scores(x, gate), sorted(range(len(gate.place)), key=lambda i: gate.place[i])
+    scores = [0.0] * len(u)
+
+    def descend(leaves, log_proba):
+        if len(leaves) == 1:
+            scores[leaves[0]] = log_proba
+            return
+        half = (len(leaves) + 1) // 2
+        odds = u[leaves[half - 1]]
+        descend(leaves[:half], log_proba - log_sum_exp([0.0, -odds]))
+        descend(leaves[half:], log_proba - log_sum_exp([0.0, odds]))
+
+    descend(on_leaf, 0.0)
+    return scores
+
+
 # Twins by the name of the class that they imitate.
 SCORES = {
+    "TreeGate": tree_scores,
+    "NormalisedSigmoidGate": normalised_sigmoids,
+    "LaplaceGate": laplace_scores,
+    "GaussianGate": quadratic_scores,  # with full covariances
     "SoftmaxGate": linear_scores,
     "DenseToSparseGate": tempered_scores,
     "ActivationDenseToSparseGate": sigmoid_scores,  # with its default activation
@@ -162,10 +204,11 @@ def entries(params, path=()):
         (*path, name, (k, *index))
         for k in range(n_experts)
         for name, a in arrays.items()
-        if a.ndim
+        if len(a.shape) and len(a) == n_experts
         for index in np.ndindex(a.shape[1:])
     ]
-    return own + [(*path, name, ()) for name, a in arrays.items() if not a.ndim]
+    shared = {name: a for name, a in arrays.items() if not a.ndim or len(a) != n_experts}
+    return own + [(*path, name, index) for name, a in shared.items() for index in np.ndindex(a.shape)]
 
 
 def value_at(params, place):

@@ -34,7 +34,7 @@ def make_moe(
     intercepts N(0, 9), expert slopes and intercepts N(0, 9) and noise standard deviations uniform on [0.3, 0.8]; it
     is drawn again until every expert has produced at least ``min_share`` of the rows. Gates with a temperature have
     slopes N(0, 16), intercepts N(0, 1) and, where it is learned, a temperature between 0.3 and 2, uniform on the log
-    scale.
+    scale; whatever else a gate has is N(0, 9), too.
 
     Parameters
     ----------
@@ -106,7 +106,10 @@ def _random_truth(model, k, d, rng):
         tau = np.exp(rng.uniform(np.log(0.3), np.log(2.0))) if model.gate.learns else gate.temperature
         gate = type(gate)(rng.normal(0, 4, (k, d)), rng.normal(0, 1, k), np.array(tau))
     else:
-        gate = type(gate)(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k))
+        fields = model.gate.fields
+        held = {name for name, field in fields.items() if field.fixed or field.bounded}
+        drawn = {n: rng.normal(0, 3, a.shape) for n, a in gate._asdict().items() if n not in held}
+        gate = gate._replace(**drawn)
     variance = rng.uniform(0.3, 0.8, k) ** 2
     expert = GaussianExpertParams(rng.normal(0, 3, (k, d)), rng.normal(0, 3, k), variance)
     return MoEParams(model.gate.canonical(gate), expert)

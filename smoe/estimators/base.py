@@ -283,7 +283,7 @@ class MixtureEstimator(BaseEstimator):
 
     def _resolved_start(self, model, n_gate_features, n_expert_features):
         """Return the start and the number of starts."""
-        start, previous = resolve_start(self.start), vars(self).get("fitted_")
+        start, previous = resolve_start(self.start, model.gate), vars(self).get("fitted_")
         if self.warm_start and previous is not None:
             if _alike(previous.params, model.init_params(self.n_experts, n_gate_features, n_expert_features)):
                 start = FromParams(previous.params)

@@ -4,14 +4,23 @@ from smoe.gates.activation_dense_to_sparse import ActivationDenseToSparseGate, T
 from smoe.gates.activations import ACTIVATIONS, Activation
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.gates.dense_to_sparse import DenseToSparseGate
+from smoe.gates.gaussian import GaussianGate, GaussianGateParams, SphericalGateParams
+from smoe.gates.laplace import LaplaceGate, LaplaceGateParams
+from smoe.gates.predictors import PredictorGate
+from smoe.gates.sigmoid import NormalisedSigmoidGate
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
+from smoe.gates.tree import TreeGate, TreeGateParams
 
 GATES = {
     "softmax": SoftmaxGate,
     "top_k": TopKGate,
     "dense_to_sparse": DenseToSparseGate,
     "activation_dense_to_sparse": ActivationDenseToSparseGate,
+    "tree": TreeGate,
+    "gaussian": GaussianGate,
+    "sigmoid": NormalisedSigmoidGate,
+    "laplace": LaplaceGate,
 }
 
 __all__ = [
@@ -21,10 +30,19 @@ __all__ = [
     "ActivationDenseToSparseGate",
     "DenseToSparseGate",
     "Gate",
+    "GaussianGate",
+    "GaussianGateParams",
+    "LaplaceGate",
+    "LaplaceGateParams",
     "LinearGate",
     "LinearGateParams",
+    "NormalisedSigmoidGate",
+    "PredictorGate",
     "RelaxedTopKGate",
     "SoftmaxGate",
+    "SphericalGateParams",
     "TemperatureGateParams",
     "TopKGate",
+    "TreeGate",
+    "TreeGateParams",
 ]

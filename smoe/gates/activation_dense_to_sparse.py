@@ -88,6 +88,11 @@ class ActivationDenseToSparseGate(Gate):
         return isinstance(self.temperature, str)
 
     @property
+    def log_linear(self):
+        """Whether there is no activation: a temperature is then not free."""
+        return self._activation.linear
+
+    @property
     def on_ray(self):
         """Whether the temperature is to be learned but is not identified."""
         return self.learns and self._activation.homogeneous

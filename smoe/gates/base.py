@@ -29,6 +29,8 @@ class Gate(BaseEstimator):
         What users must know about the estimates, added to ``status_``.
     default_solver : str
         Name of the solver that ``solver="auto"`` means.
+    default_start : str
+        Name of the start that ``start="auto"`` means.
     centred : bool
         Whether a shift of X can be undone by the parameters, so that fits may work on centred columns.
     constant_units : bool
@@ -40,6 +42,14 @@ class Gate(BaseEstimator):
     linear : bool
         Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
         columns. A gate that declares it leaves its slopes in ``coef`` to them.
+    log_linear : bool
+        Whether scores are linear in all free entries, so that their log-likelihood may have directions of recession.
+    nested : bool
+        Whether any probabilities of k experts are also some of k + 1.
+    names_limits : bool
+        Whether `diagnosis` tells by the parameters alone that they are on their way to a limit of the model.
+    exchangeable : bool
+        Whether experts have no places among the others: what is known of one can be compared with what is known of any.
     """
 
     fields = {}
@@ -49,8 +59,13 @@ class Gate(BaseEstimator):
     centred = True
     constant_units = True
     em_leads = True
+    default_start = "elemental"
     n_finished = 5
     linear = False
+    log_linear = False
+    nested = True
+    names_limits = False
+    exchangeable = True
 
     def check(self, n_experts):
         """Raise ValueError or TypeError for settings that make no sense with this many experts."""
@@ -102,7 +117,9 @@ class Gate(BaseEstimator):
 
     def free(self, params):
         """Return parameters-shaped booleans: False where the gate's convention pins an entry."""
-        return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
+        fixed = {name for name, field in self.fields.items() if field.fixed}
+        arrays = params._asdict().items()
+        return type(params)(**{name: np.full(np.shape(array), name not in fixed) for name, array in arrays})
 
     def natural_units(self, params):
         """Return parameters-shaped natural units, in which solvers and certificates measure steps."""
@@ -114,7 +131,8 @@ class Gate(BaseEstimator):
 
     def permute(self, params, order):
         """Return the parameters of relabelled experts: expert i of the result is expert ``order[i]``."""
-        return permute(params, order)
+        shared = {name: array for name, array in params._asdict().items() if self.fields[name].shared}
+        return permute(params, order)._replace(**shared)
 
     def log_mass(self, params):
         """Return the logarithms of the experts' weights where the features are zero, up to a constant, (n_experts,)."""
@@ -131,6 +149,15 @@ class Gate(BaseEstimator):
         log_mass[[i, -1]] -= np.log(2.0)
         return self.with_log_mass(out, log_mass)
 
+    def beside(self, params, lost, host):
+        """Return the parameters without one expert, and with one more, the last, that shares what another one has."""
+        kept = [i for i in range(n_rows(params)) if i != lost]
+        return self.duplicate(self.permute(params, kept), kept.index(host))
+
+    def scores_without(self, Z, params, lost):
+        """Return the scores of all other experts, among which the lost one's probabilities are divided."""
+        return np.delete(self.scores(Z, params), lost, axis=0)
+
     def merge(self, params, groups, load):
         """Return parameters with one expert per group: the load-weighted mean of its members, their masses added."""
         mass = self.log_mass(params)
@@ -142,6 +169,10 @@ class Gate(BaseEstimator):
         flat = self.init_params(len(share), n_features_of(params, self.fields))
         shared = {name: getattr(params, name) for name, field in self.fields.items() if field.shared}
         return self.with_log_mass(flat._replace(**shared), np.log(share))
+
+    def gathered(self, params, overlap):
+        """Return parameters in which experts that share most have places near each other, if they have places."""
+        return params
 
     def dense(self):
         """Return the smooth gate that stands for this one where its jumps are in the way: itself if it has none."""
@@ -167,6 +198,7 @@ class LinearGate(Gate):
     """What gates with scores b1_i'x + b0_i share; the last expert's row is pinned to zero."""
 
     fields = {"coef": Field(("expert", "feature")), "intercept": Field()}
+    log_linear = True
 
     def init_params(self, n_experts, n_features):
         """Return zero slopes and intercepts."""

@@ -132,6 +132,10 @@ class TopKGate(LinearGate):
         """Return the softmax gate."""
         return SoftmaxGate()
 
+    def scores_without(self, Z, params, lost):
+        """Return the scores of all other experts, of which as many are chosen as before."""
+        return self.scores(Z, self.permute(params, [i for i in range(len(params.intercept)) if i != lost]))
+
     def apart(self, params, i, rng):
         """Return parameters in which the slopes of expert i and of its copy, the last one, differ."""
         coef = params.coef.copy()

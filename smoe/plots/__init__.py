@@ -18,6 +18,7 @@ from smoe.plots.diagnostics import (
 from smoe.plots.fit import plot_fit
 from smoe.plots.rates import plot_rates
 from smoe.plots.selection import plot_dendrogram, plot_selection
+from smoe.plots.tree import plot_tree
 
 __all__ = [
     "plot_calibration",
@@ -32,5 +33,6 @@ __all__ = [
     "plot_residuals",
     "plot_rootogram",
     "plot_selection",
+    "plot_tree",
     "plt",
 ]

@@ -115,6 +115,11 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
     check_number(n_resamples, "n_resamples", 1, integer=True)
     seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
     smaller = _smaller(model, X, y, n_experts, sample_weight)
+    if not smaller.gate_.nested:
+        raise ValueError(
+            f"model: with {type(smaller.gate_).__name__} more experts do not contain fewer, and the difference of the "
+            "log-likelihoods is no test statistic; compare them by BIC or cross-validation (select_n_experts)."
+        )
     loglik_where_fitted(smaller.fitted_, "model", X, y, sample_weight)
     data = smaller.fitted_.blocks(X, y, sample_weight).source
     draw = responses(smaller.fitted_, np.asarray(data.X), data.y, data.weight)
@@ -181,7 +186,7 @@ def _is_fitted(model):
 def _fresh(smaller):
     """Return an estimator of one more expert that begins where estimators do."""
     larger = frozen(smaller, smaller.n_experts + 1)
-    if resolve_start(smaller.start).needs_rows:
+    if resolve_start(smaller.start, smaller.gate_).needs_rows:
         return larger
     return larger.set_params(start="auto", n_init="auto")
 

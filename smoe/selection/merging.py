@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from smoe.params import permute
+from smoe.params import MoEParams, permute
 from smoe.selection.pooling import loads, pooled_params
 from smoe.selection.working import at_params, working
 from smoe.validation import check_fitted, check_index
@@ -116,7 +116,8 @@ def drop_expert(model, i, X, y, sample_weight=None, *, refit=False):
     if model.n_experts == 1:
         raise ValueError("the model has one expert, which cannot be dropped.")
     work = working(model, X, y, sample_weight)
-    params = permute(model.params_, [k for k in range(model.n_experts) if k != i])
+    kept, (gate, expert) = [k for k in range(model.n_experts) if k != i], model.params_
+    params = MoEParams(model.gate_.permute(gate, kept), permute(expert, kept))
     return _reduced(model, work, params, X, y, sample_weight, refit)
 
 

@@ -42,6 +42,8 @@ def grown(fits, X, y, sample_weight, rng):
 
 def grow(fit, fresh, X, y, sample_weight, rng):
     """Return the best fit with as many experts as the fresh one: that itself, or grown from the smaller fit."""
+    if not fresh.gate_.nested:
+        return fresh
     while fit.n_experts < fresh.n_experts:
         last = fit.n_experts + 1 == fresh.n_experts
         starts = split_starts(fit, X, y, sample_weight, rng)

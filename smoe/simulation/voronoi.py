@@ -361,6 +361,10 @@ def _checked(fitted, true, gate):
     gate = resolve("softmax" if gate is None else gate, GATES, Gate, "gate")
     fitted, true = _checked_params(fitted, gate, "fitted"), _checked_params(true, gate, "true")
     gate.check(n_experts_of(true))
+    if not gate.nested or {*gate.fields} - {"coef", "intercept", "temperature"}:
+        raise ValueError(
+            f"gate: no Voronoi loss is known for {type(gate).__name__}; compare densities with density_error."
+        )
     if n_experts_of(true) == 1 and not _slopes_shift(gate):
         raise ValueError("true has one expert, whose gate is not identified; compare it as a softmax gate.")
     for side in MoEParams._fields:

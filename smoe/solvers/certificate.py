@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe.chance import Load, prices
-from smoe.params import flatten, permute
+from smoe.params import flatten
 from smoe.solvers.separation import Limit, diverging, newton_step, separating_experts, undecided_groups
 from smoe.validation import remark_on_response
 
@@ -143,7 +143,8 @@ def certify(model, blocks, fit, tol):
             shape = _curvature_reasons(model, blocks, fit, chart, stationary)
     separates = shape == [SEPARATES]
     flat = stationary and not few and not doubtful and (separates or shape == [_SINGULAR])
-    reasons = tuple(reasons + [Reason(words) if isinstance(words, str) else words for words in shape])
+    shape = [Reason(words) if isinstance(words, str) else words for words in shape]
+    reasons = (*reasons, *(one for one in shape if one not in reasons))
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
     status, total = _said(reasons) or fit.status + unseen, float(price.excess.sum())
     return Certificate(not reasons, status, degenerate, flat, separates, total, checked, reasons)
@@ -202,11 +203,9 @@ def _remark(blocks, params):
 
 def _checked(model, blocks, fit, load, price):
     """Return a `Checked` of every expert that is charged more than BIC charges."""
-    out, n_experts = [], len(load.rows)
-    before = fit.loglik
+    out, before = [], fit.loglik
     for k in np.flatnonzero(price.excess > 0):
-        others = permute(fit.params, [j for j in range(n_experts) if j != k])
-        loss = before - blocks.sum(model.loglik, others)
+        loss = before - blocks.sum(model.loglik_without, fit.params, int(k))
         out.append(Checked(int(k), float(load.rows[k]), blocks.n_distinct, float(loss), float(price.chance[k])))
     return tuple(out)
 
@@ -234,7 +233,8 @@ def _curvature_reasons(model, blocks, fit, chart, stationary):
         return [model.gate.diagnosis(params.gate) or SEPARATES]
     if stationary and (experts := separating_experts(model, blocks, chart, params, step)):
         return [Reason("expert ", experts, _SEPARATES_CLASSES)]
-    return [_SINGULAR] if singular else []
+    limit = model.gate.diagnosis(params.gate) if model.gate.names_limits else ""
+    return [limit] if limit else [_SINGULAR] if singular else []
 
 
 def _gate_grows(params, chart, step):

@@ -6,12 +6,11 @@ import numpy as np
 from scipy.linalg import block_diag, eigh, orth
 from scipy.sparse.csgraph import connected_components
 
-from smoe.params import copies, flatten, n_experts_of
+from smoe.params import flatten, n_experts_of
 
 __all__ = [
     "Limit",
     "diverging",
-    "has_linear_scores",
     "n_free_gate",
     "newton_step",
     "separating_experts",
@@ -38,17 +37,6 @@ def newton_step(information, gradient):
 def n_free_gate(chart, params):
     """Return how many of the free coordinates are the gate's; they come first."""
     return int(chart.free[: flatten(params.gate).size].sum())
-
-
-def has_linear_scores(chart, params):
-    """Whether the gate's free coordinates are all that experts but the last have of their own.
-
-    Scores are linear in these; an entry that all share, such as a temperature, multiplies them.
-    """
-    entries, counts = np.unique(own := copies(params.gate), return_counts=True)
-    shared = entries[counts > 1] if len(own) > 1 else entries[:0]
-    n_own = (len(own) - 1) * (own.shape[1] - len(shared))
-    return not chart.free[shared].any() and n_free_gate(chart, params) == n_own
 
 
 def undecided_groups(overlap):
@@ -121,7 +109,7 @@ def diverging(model, blocks, chart, limit):
     n_gate, every = n_free_gate(chart, limit.params), np.eye(chart.n_free)
     if len(set(limit.groups)) == n_experts_of(limit.params):
         return every[:, :n_gate]
-    if not has_linear_scores(chart, limit.params) or not n_gate:
+    if not model.gate.log_linear or not n_gate:
         return every[:, :0]
     here, left = blocks.sum(_gate_informations, limit, model)
     return every[:, :n_gate] @ _forgotten(here, left, chart, limit.params, slice(0, len(here)))

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 import naive
 import smoe.fused
 import smoe.rows.blocks
-from helpers import PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, lower_of, perturbed
+from helpers import PAIRS, SMOOTH_PAIRS, Problem, assert_close, assert_derivative, estimable, lower_of, perturbed
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of, permute, unflatten
 from smoe.rows import ArraySource, Blocks
@@ -39,10 +39,11 @@ def test_score_is_the_derivative_of_the_loglik_and_of_q(gate, expert):
     wanted = problem.twin.score(params, X, y, problem.weight, step=1e-4)
     statistics = model.statistics(problem.block, params)
     np.testing.assert_allclose(statistics.loglik, problem.loglik(params), rtol=1e-11)
-    assert_derivative(flatten(model.score(params, statistics, problem.blocks.total_weight)), wanted, 1e-7)
+    own = estimable(params, model.fields)
+    assert_derivative(flatten(model.score(params, statistics, problem.blocks.total_weight))[own], wanted[own], 1e-7)
     resp = problem.twin.resp(params, X, y)
     expected = naive.gradient(lambda p: problem.twin.q(p, resp, X, y, problem.weight), params, step=1e-4)
-    assert_derivative(expected, wanted, 1e-7)
+    assert_derivative(expected[own], wanted[own], 1e-7)
 
 
 @smooth_pairs
@@ -50,14 +51,19 @@ def test_score_is_the_derivative_of_the_loglik_and_of_q(gate, expert):
 def test_curvature_is_the_second_derivative(gate, expert, k, d):
     if k == 3 and expert not in ("gaussian", "poisson", "multinomial"):
         pytest.skip("naive second derivatives are slow; two experts have all there is")
+    if k == 3 and gate != "softmax":
+        d = 1
     problem = Problem(gate, expert, n=25, k=k, d=d, weighted=True)
     params = problem.near_truth()
     found = problem.model.curvature(problem.block, params)
     np.testing.assert_allclose(found.loglik, problem.loglik(params), rtol=1e-11)
     score = problem.twin.score(params, problem.X, problem.y, problem.weight, step=1e-4)
-    assert_derivative(flatten(found.score), score, 1e-7)
+    own = estimable(params, problem.model.fields)
+    assert_derivative(flatten(found.score)[own], score[own], 1e-7)
     hessian = problem.twin.hessian(params, problem.X, problem.y, problem.weight)
-    assert_derivative(found.information, -hessian, 5e-6)  # what second differences of logarithms are good for
+    assert_derivative(
+        found.information[np.ix_(own, own)], -hessian[np.ix_(own, own)], 5e-6
+    )  # what second differences of logarithms are good for
 
 
 @pairs

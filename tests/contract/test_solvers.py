@@ -176,6 +176,8 @@ def near_a_bound(model, params):
 
 @smooth
 def test_the_score_vanishes_at_convergence(gate, expert, solver):
+    if GATES[gate]().names_limits:
+        pytest.skip("few rows may prefer a limit of the gate")
     sizes = {**LEARNS, "seed": 2} if gate in LEARNING else {"n": 150, "seed": 1, "spread": 1.5}
     problem = Problem(gate, expert, k=2, d=1, weighted=True, **sizes)
     fit = solve(problem, solver, problem.truth, max_iter=5000)
@@ -190,6 +192,8 @@ def test_the_score_vanishes_at_convergence(gate, expert, solver):
 @pytest.mark.parametrize("gate, expert", [case[:2] for case in CASES if case[2] == "em" and case[0] in SMOOTH])
 @pytest.mark.parametrize("seed", range(3))
 def test_solvers_meet(gate, expert, seed):
+    if GATES[gate]().names_limits:
+        pytest.skip("few rows may prefer a limit of the gate")
     sizes = {**LEARNS, "seed": (1, 2, 3)[seed]} if gate in LEARNING else {"n": 300, "seed": (2, 4, 5)[seed]}
     problem = Problem(gate, expert, k=2, d=1, **sizes)  # regular maxima
     able = [case[2] for case in CASES if case[:2] == (gate, expert)]

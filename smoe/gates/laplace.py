@@ -1,0 +1,209 @@
+"""The Laplace gate: weights that fall with the distance from a centre."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from smoe.fields import Field
+from smoe.gates.base import Gate
+from smoe.validation import check_number
+
+__all__ = ["LaplaceGate", "LaplaceGateParams"]
+
+_FAR = 30.0  # standard deviations: centres beyond are on their way
+
+
+class LaplaceGateParams(NamedTuple):
+    """Centres ``centre`` (n_experts, n_features), ``intercept`` (n_experts,), and what all share.
+
+    The ``metric`` (1, n_features) is one over the variance of each column in the fit, and fixed; ``sharpness`` is a
+    number.
+    """
+
+    centre: np.ndarray
+    intercept: np.ndarray
+    metric: np.ndarray
+    sharpness: np.ndarray
+
+
+class LaplaceGate(Gate):
+    r"""Each expert has a centre, from which its weight falls exponentially with the distance.
+
+    .. math:: \pi_i(x) \propto \exp(\beta_{0i} - \lambda \rho_i), \qquad
+              \rho_i = \sqrt{\textstyle\sum_j D_j (x_j - w_{ij})^2 + \varepsilon^2}
+
+    Distances are in standard deviations of the columns: the metric D is fixed by the fit and reported with it, so that
+    the model does not depend on the units of X. Without the smoothing :math:`\varepsilon` the likelihood has a kink
+    wherever a centre meets a row.
+
+    Log odds between two experts change by at most twice the sharpness :math:`\lambda` per standard deviation, and with
+    one feature they are constant outside the centres. Not identified: one number added to all intercepts (the last one
+    is zero). Two limits have no maximum in the model, and ``status_`` says so: centres that run off, each in its
+    direction, leave linear scores whose slopes are :math:`\lambda` long; a sharpness of zero or equal centres are a
+    constant gate.
+
+    Parameters
+    ----------
+    sharpness : float or "learn", default="learn"
+        By how much weights fall, on the log scale, per standard deviation: a positive number, or "learn". One is the
+        gate of the reference, in these units.
+    smoothing : float, default=0.1
+        Epsilon, in standard deviations.
+
+    References
+    ----------
+    Han, X., Nguyen, H., Harris, C., Ho, N. and Saria, S. (2024). FuseMoE: mixture-of-experts transformers for
+    fleximodal fusion. NeurIPS.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from smoe.features import design
+    >>> from smoe.gates import LaplaceGate, LaplaceGateParams
+    >>> gate = LaplaceGate(smoothing=1e-6)
+    >>> params = LaplaceGateParams(np.array([[-1.0], [1.0]]), np.zeros(2), np.ones((1, 1)), np.array(1.0))
+    >>> gate.scores(design(np.array([[-3.0, 0.0, 1.0]])), params).round(3)
+    array([[-2., -1., -2.],
+           [-4., -1., -0.]])
+    """
+
+    fields = {
+        "centre": Field(("expert", "feature")),
+        "intercept": Field(),
+        "metric": Field(("feature",), lower=0.0, attained=True, fixed=True),
+        "sharpness": Field((), lower=0.0),
+    }
+    default_start = "softmax"
+    names_limits = True
+
+    def __init__(self, sharpness="learn", smoothing=0.1):
+        self.sharpness = sharpness
+        self.smoothing = smoothing
+
+    @property
+    def learns(self):
+        """Whether the sharpness is to be learned."""
+        return isinstance(self.sharpness, str)
+
+    def check(self, n_experts):
+        """Raise an error for a sharpness that is neither "learn" nor a positive number, or a smoothing that is none."""
+        if self.learns and self.sharpness != "learn":
+            raise ValueError(f"sharpness must be a positive number or 'learn', got {self.sharpness!r}.")
+        if not self.learns:
+            check_number(self.sharpness, "sharpness", 1e-6, high=1e6)
+        check_number(self.smoothing, "smoothing", 1e-6, high=1e6)
+
+    def diagnosis(self, params):
+        """Say when the centres are on their way to infinity."""
+        if np.abs(params.centre * np.sqrt(params.metric)).max(initial=0.0) > _FAR:
+            return "centres run off: the data prefer a limit in which only their directions are left"
+        return ""
+
+    def init_params(self, n_experts, n_features):
+        """Return centres at zero."""
+        sharpness = np.array(1.0 if self.learns else float(self.sharpness))
+        zeros = np.zeros((n_experts, n_features)), np.zeros(n_experts)
+        return LaplaceGateParams(*zeros, np.ones((1, n_features)), sharpness)
+
+    def _distances(self, Z, params):
+        """Distances (n_experts, m), and derivatives of the scores by centre and intercept, (n_experts, p, m)."""
+        out = np.ones((len(params.centre), *Z.shape))
+        out[:, :-1] = Z[:-1] - params.centre[:, :, None]
+        weighted = out[:, :-1] * params.metric[0][:, None]
+        rho = np.sqrt((out[:, :-1] * weighted).sum(axis=1) + self.smoothing**2)
+        out[:, :-1] = weighted * (params.sharpness / rho)[:, None]
+        return rho, out
+
+    def scores(self, Z, params):
+        """Return the intercepts minus the distances times the sharpness."""
+        return params.intercept[:, None] - params.sharpness * self._distances(Z, params)[0]
+
+    def pullback(self, Z, params, R):
+        """Return the derivative of the sum of R * scores."""
+        rho, slopes = self._distances(Z, params)
+        sums, lead = np.einsum("...km,kpm->...kp", R, slopes), R.shape[:-2]
+        shared = np.zeros((*lead, *params.metric.shape)), -np.einsum("...km,km->...", R, rho)
+        return LaplaceGateParams(sums[..., :-1], sums[..., -1], *shared)
+
+    def row_pullback(self, Z, params, R):
+        """Return the derivative of each row's sum of R * scores, (n_entries, m)."""
+        rho, slopes = self._distances(Z, params)
+        own = (R[:, None] * slopes).reshape(-1, Z.shape[1])
+        return np.concatenate([own, np.zeros((params.metric.size, Z.shape[1])), -(R * rho).sum(axis=0)[None]])
+
+    def information(self, Z, params, proba, weight, resp=None):
+        """Return the sum over rows of weight J'(diag p - p p')J, with J the derivative of the scores.
+
+        With ``resp`` the same of the responsibilities is subtracted, and the curvature of the scores times
+        (resp - p): minus the second derivative of the observed log-likelihood.
+        """
+        rho, slopes = self._distances(Z, params)
+        out = _covariance(slopes, rho, proba, weight)
+        if resp is not None:
+            out -= _covariance(slopes, rho, resp, weight)
+            out -= self._bend(params, rho, slopes, weight * (resp - proba))
+        place = len(out) - 1
+        return np.insert(
+            np.insert(out, [place] * params.metric.size, 0.0, axis=0), [place] * params.metric.size, 0.0, 1
+        )
+
+    def _bend(self, params, rho, slopes, R):
+        """The second derivative of the sum of R * scores."""
+        k, p, _ = slopes.shape
+        out, sharpness = np.zeros((k * p + 1, k * p + 1)), float(params.sharpness)
+        for i, (change, u) in enumerate(zip(R, slopes[:, :-1] / sharpness, strict=True)):
+            place, shrunk = slice(i * p, i * p + p - 1), change * sharpness / rho[i]
+            out[place, place] = (u * shrunk) @ u.T - np.diag(shrunk.sum() * params.metric[0])
+            out[place, -1] = out[-1, place] = u @ change
+        return out
+
+    def free(self, params):
+        """All centres, all intercepts but the last, and the sharpness if it is learned; nothing of a single expert."""
+        free = super().free(params)
+        free.intercept[-1] = False
+        free = free._replace(sharpness=np.array(self.learns))
+        return free if len(params.intercept) > 1 else type(free)(*(np.zeros_like(field) for field in free))
+
+    def canonical(self, params):
+        """Pin the last intercept to zero; a single expert has no gate."""
+        if len(params.centre) == 1:
+            return self.init_params(*params.centre.shape)._replace(metric=params.metric)
+        return params._replace(intercept=params.intercept - params.intercept[-1])
+
+    def _at_zero(self, params):
+        return params.sharpness * np.sqrt((params.metric * params.centre**2).sum(axis=1) + self.smoothing**2)
+
+    def log_mass(self, params):
+        """Return the scores where the features are zero."""
+        return params.intercept - self._at_zero(params)
+
+    def with_log_mass(self, params, log_mass):
+        """Return the parameters with other scores where the features are zero."""
+        return params._replace(intercept=log_mass + self._at_zero(params))
+
+    def breaks(self, params):
+        """Return the centres of one feature, and where the weights of two experts are equal between them."""
+        (i, j), centre = np.triu_indices(len(params.centre), 1), params.centre[:, 0]
+        shift = (params.intercept[i] - params.intercept[j]) / (params.sharpness * np.sqrt(params.metric[0, 0]))
+        return np.concatenate([centre, *(0.5 * (centre[i] + centre[j] + side * shift) for side in (-1.0, 1.0)), [0.0]])
+
+    def unscale(self, params, shift, scale):
+        """Move the centres, and carry the scale in the metric."""
+        return params._replace(centre=shift + scale * params.centre, metric=params.metric / scale**2)
+
+
+def _covariance(slopes, rho, proba, weight):
+    """J'(diag p - p p')J of centres and intercepts, and last of the sharpness, with -rho its derivatives."""
+    k, p, _ = slopes.shape
+    out = np.zeros((k * p + 1, k * p + 1))
+    mean = (proba * rho).sum(axis=0)
+    for i in range(k):
+        rows = slice(i * p, (i + 1) * p)
+        for j in range(i, k):
+            both = weight * ((proba[i] if i == j else 0.0) - proba[i] * proba[j])
+            columns = slice(j * p, (j + 1) * p)
+            out[rows, columns] = (slopes[i] * both) @ slopes[j].T
+            out[columns, rows] = out[rows, columns].T
+        out[rows, -1] = out[-1, rows] = slopes[i] @ (weight * proba[i] * (mean - rho[i]))
+    out[-1, -1] = weight @ ((proba * rho**2).sum(axis=0) - mean**2)
+    return out

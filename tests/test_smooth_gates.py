@@ -1,0 +1,158 @@
+"""Gates with curved borders, centres and saturating scores: the gates that they are equal to, and in the limit."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from scipy.stats import multivariate_normal
+from sklearn.preprocessing import PolynomialFeatures
+
+from contract import test_gates as battery
+from helpers import assert_close, quietly, random_gate
+from smoe import MoERegressor, SoftmaxMoERegressor
+from smoe.datasets import load_engel, load_ethanol, load_faithful, make_moe
+from smoe.features import design
+from smoe.gates import GATES, GaussianGate, LaplaceGate, LinearGateParams, NormalisedSigmoidGate, SoftmaxGate
+from smoe.starts import FromParams
+
+KINDS = ("full", "diag", "spherical", "tied")
+PROMISES = [
+    battery.test_pullback_is_the_derivative,
+    battery.test_pullback_takes_leading_axes,
+    battery.test_information_is_the_variance_of_the_scores,
+    battery.test_canonical_keeps_probabilities,
+    battery.test_canonical_params_differ_in_free_entries_only,
+    battery.test_free_pins_exactly_what_the_density_does_not_need,
+    battery.test_unscale_keeps_probabilities,
+]
+
+
+@pytest.mark.parametrize("test", PROMISES)
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_every_covariance_keeps_the_contract(kind, test, monkeypatch, rng):
+    monkeypatch.setitem(GATES, kind, lambda: GaussianGate(kind))
+    sizes = [3, 2] if "leading" not in test.__name__ else []
+    test(kind, *sizes, rng)
+
+
+def log_proba(gate, params, Z):
+    return log_softmax(gate.scores(Z, params), axis=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gaussians_give_the_same_probabilities(kind, rng):
+    gate, X = GaussianGate(kind), rng.normal(size=(2, 30))
+    params = random_gate(gate, 3, 2, rng)
+    weights, centres, covariances = gate.gaussians(params)
+    laws = [multivariate_normal(c, S) for c, S in zip(centres, covariances, strict=True)]
+    wanted = np.log(weights)[:, None] + [law.logpdf(X.T) for law in laws]
+    np.testing.assert_allclose(log_proba(gate, params, design(X)), log_softmax(wanted, axis=0), rtol=1e-8, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def island():
+    """Two features, one of them nearly a copy of the other, and rows whose expert has a place in the middle."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    X[:, 1] = X[:, 0] + 0.3 * X[:, 1]
+    inside = rng.random(400) < 1 / (1 + np.exp(4 * (X**2).sum(axis=1) - 3))
+    return X, np.where(inside, 3 + X[:, 0], -X[:, 1]) + 0.3 * rng.normal(size=400)
+
+
+@pytest.mark.parametrize("kind, degree", [("full", 2), ("tied", 1)])
+def test_a_gaussian_gate_is_a_softmax_gate_on_products(island, kind, degree):
+    X, y = island
+    model = MoERegressor(2, gate=GaussianGate(kind), random_state=0).fit(X, y)
+    terms = PolynomialFeatures(degree, include_bias=False).fit_transform(X)
+    softmax = SoftmaxMoERegressor(2, expert_features=[0, 1], random_state=0).fit(terms, y)
+    assert model.converged_ and softmax.converged_
+    assert model.loglik_ == pytest.approx(softmax.loglik_, abs=1e-6) and model.n_parameters_ == softmax.n_parameters_
+    found = [model.gate_coef_[0]]
+    if kind == "full":
+        found.append(model.gate_curvature_[0][np.triu_indices(2)])
+        assert np.isfinite(model.standard_errors_.gate.curvature[0][np.triu_indices(2)]).all()
+    np.testing.assert_allclose(np.concatenate(found), softmax.gate_coef_[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("gate", [GaussianGate("full"), GaussianGate("spherical"), LaplaceGate(), "sigmoid", "tree"])
+def test_fits_do_not_depend_on_units(island, gate):
+    X, y = island
+    first = quietly(MoERegressor(2, gate=gate, n_init=3, random_state=0).fit, X, y)
+    A, shift = np.diag([10.0, 0.2]), np.array([3.0, -50.0])
+    there = quietly(MoERegressor(2, gate=gate, n_init=3, random_state=0).fit, X @ A + shift, y)
+    assert there.loglik_ == pytest.approx(first.loglik_, abs=1e-5)
+    np.testing.assert_allclose(there.gate_proba(X @ A + shift), first.gate_proba(X), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("load", [load_engel, load_faithful, load_ethanol])
+def test_maxima_are_nested(load):
+    X, y = load(return_X_y=True)
+    constant = quietly(SoftmaxMoERegressor(2, gate_features=[], random_state=0).fit, X, y)
+    logliks = [constant.loglik_]
+    for gate in (GaussianGate("tied"), GaussianGate("diag"), GaussianGate("full")):
+        logliks.append(quietly(MoERegressor(2, gate=gate, random_state=0).fit, X, y).loglik_)
+    assert np.all(np.diff(logliks) > -1e-4)
+
+
+def test_small_sigmoids_are_a_softmax_gate(rng):
+    params, Z = random_gate(SoftmaxGate(), 3, 2, rng), design(rng.normal(size=(2, 30)))
+    small = params._replace(intercept=params.intercept - 20.0)
+    found = log_proba(NormalisedSigmoidGate(), small, Z)
+    np.testing.assert_allclose(found, log_proba(SoftmaxGate(), params, Z), atol=1e-6)
+
+
+def test_limits_are_named():
+    sigmoid = random_gate(NormalisedSigmoidGate(), 2, 1, np.random.default_rng(0))
+    vanishing = sigmoid._replace(intercept=np.array([-12.0, -11.0]))
+    laplace = LaplaceGate().init_params(2, 1)
+    running = laplace._replace(centre=np.array([[-80.0], [1.0]]))
+    assert "softmax gate" in NormalisedSigmoidGate().diagnosis(vanishing)
+    assert "centres run off" in LaplaceGate().diagnosis(running)
+    assert not NormalisedSigmoidGate().diagnosis(sigmoid) and not LaplaceGate().diagnosis(laplace)
+
+
+def test_sigmoids_that_vanish_are_not_certified():
+    """Data from a softmax gate: the level of the sigmoids has no maximum, and their limit is the softmax gate."""
+    moe = make_moe(400, random_state=4)
+    softmax = SoftmaxMoERegressor(2, random_state=0).fit(moe.data, moe.target)
+    begin = softmax.params_._replace(gate=LinearGateParams(softmax.gate_coef_, softmax.gate_intercept_ - 12.0))
+    model = quietly(MoERegressor(2, gate="sigmoid", start=FromParams(begin)).fit, moe.data, moe.target)
+    assert model.loglik_ == pytest.approx(softmax.loglik_, abs=1e-4)
+    assert not model.converged_ and "softmax gate" in model.status_
+
+
+def test_equal_centres_are_a_constant_gate(rng):
+    gate, Z = LaplaceGate(), design(rng.normal(size=(2, 30)))
+    params = random_gate(gate, 3, 2, rng)
+    params = params._replace(centre=np.tile(params.centre[0], (3, 1)))
+    wanted = log_softmax(params.intercept)[:, None] * np.ones(30)
+    np.testing.assert_allclose(log_proba(gate, params, Z), wanted, rtol=1e-12)
+
+
+def test_distances_do_not_depend_on_the_axes(rng):
+    gate, X = LaplaceGate(), rng.normal(size=(2, 30))
+    params = random_gate(gate, 3, 2, rng)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    turned = params._replace(centre=params.centre @ turn.T)
+    assert_close(gate.scores(design(turn @ X), turned), gate.scores(design(X), params), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "sigmoid", "laplace"])
+def test_what_a_gate_without_linear_scores_can_do(name, island):
+    X, y = island
+    model = quietly(MoERegressor(2, gate=name, n_init=3, random_state=0).fit, X, y)
+    assert name in str(model.gate_).lower() and np.isfinite(model.loglik_) and str(model.summary())
+    again = quietly(MoERegressor(2, gate=model.gate_, start=FromParams(model.params_)).fit, X, y)
+    assert again.loglik_ >= model.loglik_ - 1e-6
+
+
+@pytest.mark.parametrize(
+    "gate, words",
+    [
+        (GaussianGate("round"), "covariance"),
+        (LaplaceGate(sharpness=0.0), "sharpness"),
+        (LaplaceGate(smoothing=-1.0), "smoothing"),
+    ],
+)
+def test_settings_that_make_no_sense(gate, words):
+    with pytest.raises(ValueError, match=words):
+        gate.check(2)
