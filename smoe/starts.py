@@ -17,6 +17,7 @@ from smoe.validation import check_number
 
 __all__ = ["STARTS", "Elemental", "FromParams", "FromSoftmax", "KMeans", "RandomPartition", "Start", "Task"]
 
+_MOST_FLAT = 1000
 _FLAT_CLIMB = 30  # EM iterations of a flat fit that experts are taken from
 _LEAST_LOAD = 1e-3  # rows: an expert without any begins with these
 
@@ -168,7 +169,7 @@ class FromSoftmax(Start):
 
     def propose(self, task, rng):
         """Return the experts of the flat fit, and a flat gate with their loads."""
-        check_number(self.n_flat, "n_flat", 1, integer=True)
+        check_number(self.n_flat, "n_flat", 1, integer=True, high=_MOST_FLAT)
         model, block = task.model._replace(gate=SoftmaxGate()), task.block
         begins = [Elemental().propose(task._replace(model=model), rng) for _ in range(self.n_flat)]
         rows, climb = OneBlock(block), EM(_FLAT_CLIMB, 0.0)

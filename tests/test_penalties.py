@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 import naive
 from helpers import Problem, assert_derivative, quietly
-from smoe import MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+from smoe import MoEClassifier, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_engel, make_moe
 from smoe.gates import TopKGate
 from smoe.params import flatten, unflatten
@@ -136,6 +138,19 @@ def test_ridge_of_one_expert_is_ridge_regression():
     v = model.expert_variance_[0] / y.var()
     slope = (z @ t) / (235 + 0.1 * 235 * v)
     np.testing.assert_allclose(model.expert_coef_[0, 0], slope * y.std() / X.std(), rtol=1e-7)
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-6])
+def test_ridge_is_that_of_the_columns_however_collinear(apart):
+    """Against scikit-learn, whose objective it is: squares of slopes by standardised columns."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=300)
+    X = np.column_stack([first, first + apart * rng.normal(size=300), rng.normal(size=300)])
+    y = X.sum(axis=1) + rng.logistic(size=300) > 0
+    model = MoEClassifier(1, pull=0.0, penalty=Ridge(expert=1 / 300)).fit(X, y)
+    other = LogisticRegression(C=1.0, tol=1e-10).fit(StandardScaler().fit_transform(X), y)
+    np.testing.assert_allclose(-model.expert_coef_ * X.std(axis=0), other.coef_, atol=1e-4)
+    assert model.converged_
 
 
 def test_a_spike_is_no_maximum_under_the_prior():

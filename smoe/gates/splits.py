@@ -1,13 +1,30 @@
 """Shapes of trees: nodes, and the splits that they make of the leaves, counted from the left."""
 
+import numbers
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Node", "Splits", "balanced", "gathered", "in_words", "log_odds", "parsed", "sticks", "walk"]
+__all__ = [
+    "PATHS",
+    "SHAPES",
+    "Node",
+    "Splits",
+    "balanced",
+    "frozen",
+    "gathered",
+    "in_words",
+    "log_odds",
+    "parsed",
+    "sticks",
+    "walk",
+]
 
 _DEEPEST = 100
+_WIDEST = 1000  # branches of a node
+SHAPES = "'balanced', 'sticks', or nested tuples and whole numbers such as (2, (1, 3))"
+PATHS = "a tuple of paths, each a tuple of numbers of branches, such as ((), (0,))"
 
 
 class Splits(NamedTuple):
@@ -90,18 +107,35 @@ def parsed(shape, constant=(), path=()):
     return Node(tuple(parsed(child, constant, (*path, c)) for c, child in enumerate(children)), path in constant)
 
 
+def frozen(nested, name, words):
+    """Return nested tuples and ints, with tuples in place of lists such as a file may hold.
+
+    Raises
+    ------
+    TypeError
+        Something else is among them; ``words`` say what ``name`` must be.
+    """
+    if isinstance(nested, list | tuple):
+        return tuple(frozen(one, name, words) for one in nested)
+    if isinstance(nested, bool) or not isinstance(nested, numbers.Integral):
+        raise TypeError(f"{name} must be {words}, got {nested!r}.")
+    return int(nested)
+
+
 def _children(shape):
-    if isinstance(shape, int) and not isinstance(shape, bool) and shape >= 1:
+    if isinstance(shape, int) and 1 <= shape <= _WIDEST:
         return (1,) * shape if shape > 1 else ()
     if isinstance(shape, tuple | list) and len(shape) > 1:
         return tuple(shape)
     raise ValueError(
-        f"tree must be made of whole numbers (a node with as many experts; 1 is an expert) and tuples of at least two "
-        f"branches, got {shape!r}."
+        f"tree must be made of whole numbers (a node with as many experts, at most {_WIDEST}; 1 is an expert) and "
+        f"tuples of at least two branches, got {shape!r}."
     )
 
 
 def _check_paths(shape, constant):
+    if not isinstance(constant, tuple) or not all(isinstance(path, tuple) for path in constant):
+        raise TypeError(f"constant must be {PATHS}, got {constant!r}.")
     for path in constant:
         here = shape
         for branch in path:

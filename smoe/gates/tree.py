@@ -9,7 +9,7 @@ from smoe._kernels.trees import tree_bends, tree_log_shares, tree_scores, tree_s
 from smoe.fields import Field
 from smoe.gates.base import Gate, LinearGate
 from smoe.gates.predictors import PredictorGate
-from smoe.gates.splits import Node, balanced, gathered, in_words, parsed, sticks
+from smoe.gates.splits import PATHS, SHAPES, Node, balanced, frozen, gathered, in_words, parsed, sticks
 from smoe.params import n_rows, permute
 from smoe.validation import check_choice, check_number
 
@@ -107,8 +107,8 @@ class TreeGate(PredictorGate):
 
     def root(self, n_experts):
         """Return the tree with this many leaves, a `Node`."""
-        tree = self.tree if isinstance(self.tree, str) else _frozen(self.tree)
-        return _root(tree, self.branching, _frozen(self.constant), n_experts)
+        tree = self.tree if isinstance(self.tree, str) else frozen(self.tree, "tree", SHAPES)
+        return _root(tree, self.branching, frozen(self.constant, "constant", PATHS), n_experts)
 
     # Experts and leaves ----------------------------------------------------------------------------------------------
 
@@ -225,11 +225,6 @@ class TreeGate(PredictorGate):
 def _root(tree, branching, constant, n_experts):
     shapes = {"balanced": lambda: balanced(n_experts, branching), "sticks": lambda: sticks(n_experts)}
     return parsed(shapes[tree]() if isinstance(tree, str) else tree, constant)
-
-
-def _frozen(nested):
-    """Return tuples in place of lists, such as a file may hold."""
-    return tuple(map(_frozen, nested)) if isinstance(nested, list | tuple) else nested
 
 
 def _arranged(node: Node, experts, rows):

@@ -24,12 +24,16 @@ class Penalty(BaseEstimator):
     ----------
     words : str
         What it is called, in ``status_``.
+    equivariant : bool
+        Whether it is the same for all linear combinations of the columns that say the same. Else fits work on the
+        standardised columns themselves, however collinear.
     moves_estimates : bool
         Whether it moves them so far that standard errors would mean nothing; else they are those of the penalised
         log-likelihood.
     """
 
     words = "penalty"
+    equivariant = False
     moves_estimates = False
 
     def check(self, gate):

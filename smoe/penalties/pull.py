@@ -62,6 +62,8 @@ class Pull(Penalty):
     True
     """
 
+    equivariant = True
+
     def __init__(self, strength=1.0, classes=None):
         self.strength = strength
         self.classes = classes

@@ -16,12 +16,13 @@ class Ridge(Penalty):
 
     over all entries along features; intercepts and variances are free of it. The gate's slopes are those of its
     convention, the last expert's being zero: the penalty depends on which expert is last. A gate that separates the
-    data has a maximum under it.
+    data has a maximum under it. One normal expert is ridge regression, one logistic expert scikit-learn's
+    ``LogisticRegression(C)`` on standardised columns with 1 / (n C) as ``expert``.
 
     Parameters
     ----------
     gate, expert : float, default=0.0
-        The weights, per row and in working coordinates.
+        The weights, per row, of slopes by standardised columns (and response, where its family allows that).
 
     References
     ----------

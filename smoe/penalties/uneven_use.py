@@ -47,6 +47,7 @@ class UnevenUse(Penalty):
     """
 
     words = "penalty on uneven use"
+    equivariant = True
     moves_estimates = True
 
     def __init__(self, weight=1.0):

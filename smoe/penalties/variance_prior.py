@@ -39,6 +39,7 @@ class VariancePrior(Penalty):
     """
 
     words = "prior of the variances"
+    equivariant = True
 
     def __init__(self, a="auto"):
         self.a = a

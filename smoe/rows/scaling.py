@@ -151,8 +151,8 @@ def _view(source, columns, centred, linear, n_threads):
 def standardise(model, source: Source, gate_columns, expert_columns, n_threads: int = 1) -> Scaling:
     """Return the working coordinates of a fit of this model to the rows of a source.
 
-    Its gate says whether its columns may be shifted, gate and experts whether theirs may be replaced by linear
-    combinations, and the experts what may be done to y.
+    Its gate says whether its columns may be shifted, gate, experts and penalties whether columns may be replaced by
+    linear combinations, and the experts what may be done to y.
 
     Parameters
     ----------
@@ -168,7 +168,8 @@ def standardise(model, source: Source, gate_columns, expert_columns, n_threads: 
     ValueError
         A value is NaN or infinite, or the spread of y is not a number that float64 can square.
     """
-    centred, linear = model.gate.centred, (model.gate.linear, model.expert.linear)
+    free = all(penalty.equivariant for penalty in model.active_penalties)
+    centred, linear = model.gate.centred, (free and model.gate.linear, free and model.expert.linear)
     y_shift, y_scale = _units_of_response(model.expert.units, source, n_threads)
     expert = _view(source, expert_columns, True, linear[1], n_threads)
     same = centred and np.array_equal(gate_columns, expert_columns)
