@@ -91,6 +91,18 @@ def laplace_scores(x, gate):
     return [b - float(gate.sharpness) * r for b, r in zip(gate.intercept, rho, strict=True)]
 
 
+def ordered_scores(x, gate):
+    """Logs of differences of logistic functions at the ends of the intervals, place by place."""
+    eta = math.fsum([*(c * v for c, v in zip(gate.coef[0], x, strict=True)), float(gate.intercept)])
+    at_place = sorted(range(len(gate.place)), key=lambda i: gate.place[i])
+    scores, below, threshold = [0.0] * len(at_place), 0.0, 0.0
+    for place, expert in enumerate(at_place):
+        threshold += float(gate.gap[expert]) if 0 < place else 0.0
+        upto = 1.0 if place == len(at_place) - 1 else 1.0 / (1.0 + math.exp(eta - threshold))
+        scores[expert], below = math.log(upto - below), upto
+    return scores
+
+
 def tree_scores(x, gate):
     """Log probabilities of a balanced binary tree: at each node its left half against its right half."""
     u, on_leaf = linear_scores(x, gate), sorted(range(len(gate.place)), key=lambda i: gate.place[i])
@@ -112,6 +124,7 @@ def tree_scores(x, gate):
 # Twins by the name of the class that they imitate.
 SCORES = {
     "TreeGate": tree_scores,
+    "OrderedGate": ordered_scores,
     "NormalisedSigmoidGate": normalised_sigmoids,
     "LaplaceGate": laplace_scores,
     "GaussianGate": quadratic_scores,  # with full covariances
