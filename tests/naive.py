@@ -92,15 +92,16 @@ def laplace_scores(x, gate):
 
 
 def ordered_scores(x, gate):
-    """Logs of differences of logistic functions at the ends of the intervals, place by place."""
+    """Intervals of the logistic law: F(u) - F(v) is 2 sinh((u - v) / 2) over 2 cosh(u / 2) and 2 cosh(v / 2)."""
     eta = math.fsum([*(c * v for c, v in zip(gate.coef[0], x, strict=True)), float(gate.intercept)])
     at_place = sorted(range(len(gate.place)), key=lambda i: gate.place[i])
-    scores, below, threshold = [0.0] * len(at_place), 0.0, 0.0
-    for place, expert in enumerate(at_place):
-        threshold += float(gate.gap[expert]) if 0 < place else 0.0
-        upto = 1.0 if place == len(at_place) - 1 else 1.0 / (1.0 + math.exp(eta - threshold))
-        scores[expert], below = math.log(upto - below), upto
-    return scores
+    gaps = [float(gate.gap[expert]) for expert in at_place[1:-1]]
+    cuts = [math.fsum([*gaps[:n], -eta]) for n in range(len(at_place) - 1)]
+    ends = [-log_sum_exp([0.5 * c, -0.5 * c]) for c in cuts]
+    inner = [g / 2 + math.log(-math.expm1(-g)) + u + v for g, u, v in zip(gaps, ends[1:], ends, strict=False)]
+    outer = [0.5 * cuts[0] + ends[0], -0.5 * cuts[-1] + ends[-1]] if cuts else [0.0]
+    by_place = dict(zip(at_place, [outer[0], *inner, *outer[1:]], strict=True))
+    return [by_place[expert] for expert in range(len(at_place))]
 
 
 def tree_scores(x, gate):

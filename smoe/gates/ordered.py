@@ -212,7 +212,8 @@ class OrderedGate(Gate):
         first, last = (np.searchsorted(place, place, side) for side in ("left", "right"))
         low, high = (edges[place.astype(int)] for edges in self._intervals(params))
         step, nth = (high - low) / (last - first), np.arange(len(place)) - first
-        return self.with_thresholds(moved, 0.5 * ((low + (nth + 1) * step)[:-1] + (low + nth * step)[1:]))
+        between = 0.5 * ((low + (nth + 1) * step)[:-1] + (low + nth * step)[1:])
+        return self.canonical(self.with_thresholds(moved, between))
 
     def _intervals(self, params):
         """Return where the intervals begin and end, the outer ones not too far away."""
