@@ -54,7 +54,7 @@ class Ordinal(ClassFamily):
     >>> y = np.array(["low", "middle", "high"])[np.digitize(2 * x + rng.logistic(size=1000), [-1, 2])]
     >>> model = MoEClassifier(1, expert=Ordinal(["low", "middle", "high"])).fit(x[:, None], y)
     >>> model.params_.expert.coef.round(1), Ordinal.thresholds(model.params_.expert).round(1)
-    (array([[2.2]]), array([[-0.9,  2.1]]))
+    (array([[1.9]]), array([[-0.7,  2. ]]))
     """
 
     concave = True
