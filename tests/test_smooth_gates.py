@@ -21,7 +21,6 @@ from smoe.gates import (
     OrderedGateParams,
     SoftmaxGate,
 )
-from smoe.params import MoEParams
 from smoe.pool import duplicated
 from smoe.starts import FromParams
 
@@ -191,21 +190,6 @@ def test_a_lost_interval_goes_to_its_neighbours():
         left = gate.permute(params, [i for i in range(3) if i != lost])
         found = np.exp(gate.scores(design(x[None]), left))[upper]
         np.testing.assert_allclose(found, expit(x - threshold), rtol=1e-12)
-
-
-def test_an_interval_without_rows_is_not_certified():
-    """Three experts in the wrong order: the one between the others is nowhere wanted."""
-    rng = np.random.default_rng(0)
-    x = np.sort(rng.uniform(-1, 1, 300))
-    y = np.where(rng.random(300) < 1 / (1 + np.exp(-4 * x)), 3.0 + x, -x) + 0.2 * rng.normal(size=300)
-    one = SoftmaxMoERegressor(2, n_init=3, random_state=0).fit(x[:, None], y)
-    gate = OrderedGateParams(
-        np.array([1.0, 1e-3, 1.0]), np.arange(3.0), -one.gate_coef_[:1], np.array(-one.gate_intercept_[0])
-    )
-    expert = type(one.params_.expert)(*(field[[0, 1, 1]] for field in one.params_.expert))
-    expert = expert._replace(intercept=expert.intercept - np.array([0.0, 30.0, 0.0]))
-    model = quietly(MoERegressor(3, gate="ordered", start=FromParams(MoEParams(gate, expert))).fit, x[:, None], y)
-    assert not model.converged_ and np.isfinite(model.loglik_)
 
 
 def test_equal_centres_are_a_constant_gate(rng):
