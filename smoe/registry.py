@@ -2,6 +2,8 @@
 
 from sklearn.base import clone
 
+from smoe.texts import with_article
+
 __all__ = ["resolve"]
 
 
@@ -22,5 +24,4 @@ def resolve(choice, registry, base, argument):
     if isinstance(choice, base):
         return clone(choice)
     hint = f" Call the class: {argument}={choice.__name__}()." if isinstance(choice, type) else ""
-    article = "an" if base.__name__[0] in "AEIOU" else "a"
-    raise TypeError(f"{argument} must be a name or {article} {base.__name__} object, got {choice!r}.{hint}")
+    raise TypeError(f"{argument} must be a name or {with_article(base.__name__)} object, got {choice!r}.{hint}")

@@ -1,6 +1,6 @@
-"""Text from elsewhere, such as the names of columns, on its way to a terminal."""
+"""Words for messages and summaries."""
 
-__all__ = ["printable"]
+__all__ = ["printable", "with_article"]
 
 
 def printable(text, keep=""):
@@ -23,3 +23,15 @@ def printable(text, keep=""):
 
 def _escaped(character):
     return character.encode("unicode_escape", "surrogatepass").decode()
+
+
+def with_article(noun):
+    """Return "a" or "an" and the noun.
+
+    Examples
+    --------
+    >>> from smoe.texts import with_article
+    >>> with_article("OrderedGate")
+    'an OrderedGate'
+    """
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"

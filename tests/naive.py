@@ -91,6 +91,19 @@ def laplace_scores(x, gate):
     return [b - float(gate.sharpness) * r for b, r in zip(gate.intercept, rho, strict=True)]
 
 
+def ordered_scores(x, gate):
+    """Intervals of the logistic law: F(u) - F(v) is 2 sinh((u - v) / 2) over 2 cosh(u / 2) and 2 cosh(v / 2)."""
+    eta = math.fsum([*(c * v for c, v in zip(gate.coef[0], x, strict=True)), float(gate.intercept)])
+    at_place = sorted(range(len(gate.place)), key=lambda i: gate.place[i])
+    gaps = [float(gate.gap[expert]) for expert in at_place[1:-1]]
+    cuts = [math.fsum([*gaps[:n], -eta]) for n in range(len(at_place) - 1)]
+    ends = [-log_sum_exp([0.5 * c, -0.5 * c]) for c in cuts]
+    inner = [g / 2 + math.log(-math.expm1(-g)) + u + v for g, u, v in zip(gaps, ends[1:], ends, strict=False)]
+    outer = [0.5 * cuts[0] + ends[0], -0.5 * cuts[-1] + ends[-1]] if cuts else [0.0]
+    by_place = dict(zip(at_place, [outer[0], *inner, *outer[1:]], strict=True))
+    return [by_place[expert] for expert in range(len(at_place))]
+
+
 def tree_scores(x, gate):
     """Log probabilities of a balanced binary tree: at each node its left half against its right half."""
     u, on_leaf = linear_scores(x, gate), sorted(range(len(gate.place)), key=lambda i: gate.place[i])
@@ -112,6 +125,7 @@ def tree_scores(x, gate):
 # Twins by the name of the class that they imitate.
 SCORES = {
     "TreeGate": tree_scores,
+    "OrderedGate": ordered_scores,
     "NormalisedSigmoidGate": normalised_sigmoids,
     "LaplaceGate": laplace_scores,
     "GaussianGate": quadratic_scores,  # with full covariances

@@ -1,17 +1,27 @@
-"""Gates with curved borders, centres and saturating scores: the gates that they are equal to, and in the limit."""
+"""Gates with curved borders, centres, saturating scores, levels: the gates that they are equal to, and in the limit."""
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 from scipy.stats import multivariate_normal
 from sklearn.preprocessing import PolynomialFeatures
 
 from contract import test_gates as battery
-from helpers import assert_close, quietly, random_gate
+from helpers import Problem, assert_close, quietly, random_gate
 from smoe import MoERegressor, SoftmaxMoERegressor
 from smoe.datasets import load_engel, load_ethanol, load_faithful, make_moe
 from smoe.features import design
-from smoe.gates import GATES, GaussianGate, LaplaceGate, LinearGateParams, NormalisedSigmoidGate, SoftmaxGate
+from smoe.gates import (
+    GATES,
+    GaussianGate,
+    LaplaceGate,
+    LinearGateParams,
+    NormalisedSigmoidGate,
+    OrderedGate,
+    OrderedGateParams,
+    SoftmaxGate,
+)
+from smoe.pool import duplicated
 from smoe.starts import FromParams
 
 KINDS = ("full", "diag", "spherical", "tied")
@@ -73,7 +83,9 @@ def test_a_gaussian_gate_is_a_softmax_gate_on_products(island, kind, degree):
     np.testing.assert_allclose(np.concatenate(found), softmax.gate_coef_[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("gate", [GaussianGate("full"), GaussianGate("spherical"), LaplaceGate(), "sigmoid", "tree"])
+@pytest.mark.parametrize(
+    "gate", [GaussianGate("full"), GaussianGate("spherical"), LaplaceGate(), "sigmoid", "tree", "ordered"]
+)
 def test_fits_do_not_depend_on_units(island, gate):
     X, y = island
     first = quietly(MoERegressor(2, gate=gate, n_init=3, random_state=0).fit, X, y)
@@ -108,6 +120,10 @@ def test_limits_are_named():
     assert "softmax gate" in NormalisedSigmoidGate().diagnosis(vanishing)
     assert "centres run off" in LaplaceGate().diagnosis(running)
     assert not NormalisedSigmoidGate().diagnosis(sigmoid) and not LaplaceGate().diagnosis(laplace)
+    ordered = OrderedGateParams(np.ones(4), np.array([3.0, 1.0, 0.0, 2.0]), np.array([[2.0]]), np.array(0.0))
+    assert not OrderedGate().diagnosis(ordered) and not OrderedGate().diagnosis(OrderedGate().init_params(1, 1))
+    for gap, words in [(1e-6, "expert 3 vanishes"), (100.0, "expert 3 grows")]:
+        assert words in OrderedGate().diagnosis(ordered._replace(gap=np.array([1.0, 1.0, 1.0, gap])))
 
 
 def test_sigmoids_that_vanish_are_not_certified():
@@ -118,6 +134,62 @@ def test_sigmoids_that_vanish_are_not_certified():
     model = quietly(MoERegressor(2, gate="sigmoid", start=FromParams(begin)).fit, moe.data, moe.target)
     assert model.loglik_ == pytest.approx(softmax.loglik_, abs=1e-4)
     assert not model.converged_ and "softmax gate" in model.status_
+
+
+@pytest.mark.parametrize("load", [load_engel, load_faithful])
+def test_two_levels_are_a_softmax_gate(load):
+    X, y = load(return_X_y=True)
+    model = MoERegressor(2, gate="ordered", n_init=3, random_state=0).fit(X, y)
+    softmax = SoftmaxMoERegressor(2, n_init=3, random_state=0).fit(X, y)
+    assert model.converged_ and model.n_parameters_ == softmax.n_parameters_
+    assert model.loglik_ == pytest.approx(softmax.loglik_, abs=1e-8)
+    np.testing.assert_allclose(model.gate_coef_, -softmax.gate_coef_[:1], rtol=1e-5)
+    np.testing.assert_allclose(model.gate_intercept_, -softmax.gate_intercept_[0], rtol=1e-5)
+    errors, wanted = (m.standard_errors_.gate.coef[0] for m in (model, softmax))
+    np.testing.assert_allclose(errors, wanted, rtol=1e-5)
+
+
+def test_levels_from_the_other_end_are_the_same(rng):
+    gate, Z = OrderedGate(), design(rng.normal(size=(2, 30)))
+    params = random_gate(gate, 4, 2, rng)
+    params = params._replace(place=np.array([1.0, 0.0, 3.0, 2.0]))
+    turned = gate.with_thresholds(
+        params._replace(coef=-params.coef, place=3.0 - params.place), -gate.thresholds(params)[::-1]
+    )
+    np.testing.assert_allclose(log_proba(gate, turned, Z), log_proba(gate, params, Z), rtol=1e-10)
+    assert_close(gate.canonical(turned), gate.canonical(params), rtol=1e-12)
+
+
+def test_thin_intervals_far_away_are_exact():
+    """pi is F(1 - F) gap for a thin interval: here e^-600 or less."""
+    params = OrderedGateParams(np.array([1.0, 1e-12, 1.0]), np.arange(3.0), np.array([[1.0]]), np.array(0.0))
+    found = OrderedGate().scores(design(np.array([[-600.0, 600.0]])), params)[1]
+    np.testing.assert_allclose(found, np.log(1e-12) - 600.0, rtol=1e-14)
+
+
+@pytest.mark.parametrize("expert", range(3))
+def test_copies_divide_an_interval(expert, rng):
+    problem = Problem("ordered", "gaussian", k=3, d=2)
+    truth, wanted = problem.truth, problem.model.loglik(problem.block, problem.truth)
+    more = duplicated(problem.model, duplicated(problem.model, truth, expert), expert)
+    np.testing.assert_allclose(problem.model.loglik(problem.block, more), wanted, rtol=1e-12)
+    at_once = problem.model.gate.permute(truth.gate, [0, 1, 2, expert, expert])
+    proba = np.exp(problem.model.gate.scores(problem.block.gate_Z, at_once))
+    before = np.exp(problem.model.gate.scores(problem.block.gate_Z, truth.gate))
+    np.testing.assert_allclose(proba[[expert, 3, 4]].sum(axis=0), before[expert], rtol=1e-12)
+    gaps = np.diff(problem.model.gate.thresholds(at_once))
+    assert np.all(gaps > 0)
+
+
+def test_a_lost_interval_goes_to_its_neighbours():
+    gate = OrderedGate()
+    params = OrderedGateParams(np.array([2.0, 1.0, 1.0]), np.array([1.0, 2.0, 0.0]), np.ones((1, 1)), np.array(0.5))
+    np.testing.assert_allclose(gate.thresholds(params), [-0.5, 1.5])
+    x = np.linspace(-3.0, 3.0, 9)
+    for lost, upper, threshold in [(0, 0, 0.5), (1, 0, -0.5), (2, 1, 1.5)]:
+        left = gate.permute(params, [i for i in range(3) if i != lost])
+        found = np.exp(gate.scores(design(x[None]), left))[upper]
+        np.testing.assert_allclose(found, expit(x - threshold), rtol=1e-12)
 
 
 def test_equal_centres_are_a_constant_gate(rng):
@@ -136,7 +208,7 @@ def test_distances_do_not_depend_on_the_axes(rng):
     assert_close(gate.scores(design(turn @ X), turned), gate.scores(design(X), params), rtol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["gaussian", "sigmoid", "laplace"])
+@pytest.mark.parametrize("name", ["gaussian", "sigmoid", "laplace", "ordered"])
 def test_what_a_gate_without_linear_scores_can_do(name, island):
     X, y = island
     model = quietly(MoERegressor(2, gate=name, n_init=3, random_state=0).fit, X, y)

@@ -3,15 +3,15 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, log_expit, logit
+from scipy.special import expit, logit
 
+from smoe import cumulative
 from smoe.families.base import LinearParams
 from smoe.families.multinomial import ClassFamily, codes
 from smoe.fields import Field
 
 __all__ = ["GapParams", "Ordinal"]
 
-_SMALLEST = 1e-100  # of a gap: its square does not underflow
 _SPARE = 1e-3  # of a class that no row has, for starts
 
 
@@ -54,7 +54,7 @@ class Ordinal(ClassFamily):
     >>> y = np.array(["low", "middle", "high"])[np.digitize(2 * x + rng.logistic(size=1000), [-1, 2])]
     >>> model = MoEClassifier(1, expert=Ordinal(["low", "middle", "high"])).fit(x[:, None], y)
     >>> model.params_.expert.coef.round(1), Ordinal.thresholds(model.params_.expert).round(1)
-    (array([[2.2]]), array([[-0.9,  2.1]]))
+    (array([[1.9]]), array([[-0.7,  2. ]]))
     """
 
     concave = True
@@ -103,27 +103,11 @@ class Ordinal(ClassFamily):
         return (logit(0.5 * (below[:-1] + below[1:])) - thresholds[0])[codes(rows.y)]
 
     def class_log_proba(self, eta, phi):
-        # F(u) - F(v) = F(u) F(-v) (1 - exp(v - u)) for thresholds u above v: nothing cancels.
-        apart = _apart(eta, phi)
-        out = np.concatenate([log_expit(apart), np.zeros((1, *eta.shape[1:]))])
-        out[1:] += log_expit(-apart)
-        for inner, gap in zip(out[1:-1], phi, strict=True):
-            inner += np.log(-np.expm1(-np.maximum(gap, _SMALLEST)))
-        return out
+        return cumulative.log_proba(_apart(eta, phi), phi)
 
     def jet(self, target, eta, phi):
-        proba = expit(_apart(eta, phi))
-        by_threshold = target[:-1] * (1.0 - proba) - target[1:] * proba
-        bend = (target[:-1] + target[1:]) * proba * (1.0 - proba)
-        # Thresholds minus predictor are sums of some of (eta, gaps).
-        parts = np.column_stack([-np.ones(len(proba)), np.tri(len(proba), k=0)[:, 1:]])
-        first = np.tensordot(parts.T, by_threshold, 1)
-        second = np.tensordot(parts[:, :, None] * parts[:, None, :], bend, (0, 0))
-        for j, gap in enumerate(phi, 1):
-            shrunk = -np.expm1(-np.maximum(gap, _SMALLEST))
-            first[j] += target[j] * (1.0 - shrunk) / shrunk
-            second[j, j] += target[j] * (1.0 - shrunk) / shrunk**2
-        return first, second
+        cuts = _apart(eta, phi)
+        return cumulative.slopes(target, cuts, phi), cumulative.bends(target, cuts, phi)
 
 
 def _apart(eta, phi):
@@ -135,5 +119,4 @@ def _apart(eta, phi):
 def _log_odds(y, weight, n_classes):
     """Return the thresholds that give equal predictors the shares of the classes, none of them nothing."""
     total = np.bincount(codes(y), weight, n_classes) + weight.sum() * _SPARE
-    below = np.cumsum(total / total.sum())[:-1]
-    return np.log(below) - np.log1p(-below)
+    return cumulative.log_odds_below(np.log(total))

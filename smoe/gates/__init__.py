@@ -6,6 +6,7 @@ from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.gates.dense_to_sparse import DenseToSparseGate
 from smoe.gates.gaussian import GaussianGate, GaussianGateParams, SphericalGateParams
 from smoe.gates.laplace import LaplaceGate, LaplaceGateParams
+from smoe.gates.ordered import OrderedGate, OrderedGateParams
 from smoe.gates.predictors import PredictorGate
 from smoe.gates.sigmoid import NormalisedSigmoidGate
 from smoe.gates.softmax import SoftmaxGate
@@ -21,6 +22,7 @@ GATES = {
     "gaussian": GaussianGate,
     "sigmoid": NormalisedSigmoidGate,
     "laplace": LaplaceGate,
+    "ordered": OrderedGate,
 }
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "LinearGate",
     "LinearGateParams",
     "NormalisedSigmoidGate",
+    "OrderedGate",
+    "OrderedGateParams",
     "PredictorGate",
     "RelaxedTopKGate",
     "SoftmaxGate",

@@ -5,6 +5,8 @@ import numbers
 
 import numpy as np
 
+from smoe.texts import with_article
+
 __all__ = ["check_choice", "check_floats", "check_index", "check_level", "check_number"]
 
 
@@ -36,8 +38,7 @@ def _shortened(value):
 def check_index(value, argument, n, owner, what):
     """Return the number of one of n things as an int; the owner and what it has are for messages."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
-        article = "an" if what[0] in "aeiou" else "a"
-        raise TypeError(f"{argument} must be the number of {article} {what}, an integer; got {value!r}.")
+        raise TypeError(f"{argument} must be the number of {with_article(what)}, an integer; got {value!r}.")
     if not 0 <= value < n:
         raise ValueError(f"{argument}={value}: {owner} has {what}s 0 to {n - 1}.")
     return int(value)
