@@ -7,7 +7,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe.datasets import make_moe
-from smoe.estimators import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+from smoe.estimators import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+from smoe.gates import GaussianGate, LaplaceGate, NormalisedSigmoidGate, OrderedGate, TreeGate
 
 __all__ = ["warm_up"]
 
@@ -17,6 +18,11 @@ _ESTIMATORS = {
     "top-K gate": TopKMoERegressor(top_k=1, **_SETTINGS),
     "dense-to-sparse gate": DenseToSparseMoERegressor(**_SETTINGS),
     "dense-to-sparse gate with an activation": DenseToSparseMoERegressor(activation="tanh", **_SETTINGS),
+    "tree gate": MoERegressor(gate=TreeGate(), **_SETTINGS),
+    "Gaussian gate": MoERegressor(gate=GaussianGate(), **_SETTINGS),
+    "sigmoid gate": MoERegressor(gate=NormalisedSigmoidGate(), **_SETTINGS),
+    "Laplace gate": MoERegressor(gate=LaplaceGate(), **_SETTINGS),
+    "ordered gate": MoERegressor(gate=OrderedGate(), **_SETTINGS),
 }
 
 

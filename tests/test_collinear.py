@@ -213,7 +213,9 @@ def test_weights_count_rows_of_collinear_columns(years):
 
 
 @pytest.mark.parametrize("gate", [name for name in GATES if GATES[name]().linear])
-@pytest.mark.parametrize("expert", [n for n in EXPERTS if EXPERTS[n]().linear and n != "multinomial"])
+@pytest.mark.parametrize(
+    "expert", [n for n in EXPERTS if EXPERTS[n]().linear and EXPERTS[n]().support.kind != "classes"]
+)
 def test_units_there_and_back(plane, gate, expert):
     """The density is the same in the user's units and in rotated coordinates, and the way back undoes the way there."""
     rng = np.random.default_rng(10)
