@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 __all__ = [
-    "PATHS",
-    "SHAPES",
     "Node",
     "Splits",
     "balanced",
@@ -23,8 +21,6 @@ __all__ = [
 
 _DEEPEST = 100
 _WIDEST = 1000  # branches of a node
-SHAPES = "'balanced', 'sticks', or nested tuples and whole numbers such as (2, (1, 3))"
-PATHS = "a tuple of paths, each a tuple of numbers of branches, such as ((), (0,))"
 
 
 class Splits(NamedTuple):
@@ -107,18 +103,12 @@ def parsed(shape, constant=(), path=()):
     return Node(tuple(parsed(child, constant, (*path, c)) for c, child in enumerate(children)), path in constant)
 
 
-def frozen(nested, name, words):
-    """Return nested tuples and ints, with tuples in place of lists such as a file may hold.
-
-    Raises
-    ------
-    TypeError
-        Something else is among them; ``words`` say what ``name`` must be.
-    """
+def frozen(nested, name):
+    """Return nested tuples and ints, with tuples in place of lists such as a file may hold, or raise TypeError."""
     if isinstance(nested, list | tuple):
-        return tuple(frozen(one, name, words) for one in nested)
+        return tuple(frozen(one, name) for one in nested)
     if isinstance(nested, bool) or not isinstance(nested, numbers.Integral):
-        raise TypeError(f"{name} must be {words}, got {nested!r}.")
+        raise TypeError(f"{name} must be made of nested tuples and whole numbers, got {nested!r}.")
     return int(nested)
 
 
@@ -135,7 +125,9 @@ def _children(shape):
 
 def _check_paths(shape, constant):
     if not isinstance(constant, tuple) or not all(isinstance(path, tuple) for path in constant):
-        raise TypeError(f"constant must be {PATHS}, got {constant!r}.")
+        raise TypeError(
+            f"constant must be a tuple of paths, each a tuple of numbers of branches such as (0, 1), got {constant!r}."
+        )
     for path in constant:
         here = shape
         for branch in path:

@@ -9,7 +9,7 @@ from smoe._kernels.trees import tree_bends, tree_log_shares, tree_scores, tree_s
 from smoe.fields import Field
 from smoe.gates.base import Gate, LinearGate
 from smoe.gates.predictors import PredictorGate
-from smoe.gates.splits import PATHS, SHAPES, Node, balanced, frozen, gathered, in_words, parsed, sticks
+from smoe.gates.splits import Node, balanced, frozen, gathered, in_words, parsed, sticks
 from smoe.params import n_rows, permute
 from smoe.validation import check_choice, check_number
 
@@ -107,8 +107,8 @@ class TreeGate(PredictorGate):
 
     def root(self, n_experts):
         """Return the tree with this many leaves, a `Node`."""
-        tree = self.tree if isinstance(self.tree, str) else frozen(self.tree, "tree", SHAPES)
-        return _root(tree, self.branching, frozen(self.constant, "constant", PATHS), n_experts)
+        tree = self.tree if isinstance(self.tree, str) else frozen(self.tree, "tree")
+        return _root(tree, self.branching, frozen(self.constant, "constant"), n_experts)
 
     # Experts and leaves ----------------------------------------------------------------------------------------------
 
