@@ -94,17 +94,17 @@ def test_families_within_families_are_tested_on_their_boundary():
     """One parameter on a bound: half of chi-square with one degree of freedom; of two an upper bound."""
     X, y = load_biochemists(return_X_y=True)
     names = "poisson", "negative_binomial", "zero_inflated_negative_binomial"
-    poisson, more, zeros = (MoERegressor(1, expert=name).fit(X, y) for name in names)
+    poisson, more, zeros = (MoERegressor(1, expert=name, n_init=1).fit(X, y) for name in names)
     test = likelihood_ratio_test(poisson, more, X, y)
     assert test.statistic == pytest.approx(180.196, abs=1e-3) and test.df == 1
     assert test.p_value == pytest.approx(0.5 * chi2.sf(test.statistic, 1), rel=1e-12)
     test = likelihood_ratio_test(more, zeros, X, y)  # their share of zeros is zero
     assert abs(test.statistic) < 1e-6 and test.p_value == 1.0
-    other = MoERegressor(1, expert=NegativeBinomial(0.4)).fit(X, y)
+    other = MoERegressor(1, expert=NegativeBinomial(0.4), n_init=1).fit(X, y)
     with pytest.raises(ValueError, match="different experts: .*0.4"):
         likelihood_ratio_test(other, more, X, y)
     flat = np.arange(len(y)) % 3
-    level, both = (MoERegressor(1, expert=names[i]).fit(X, flat) for i in (1, 2))
+    level, both = (MoERegressor(1, expert=names[i], n_init=1).fit(X, flat) for i in (1, 2))
     with pytest.raises(ValueError, match="alpha of restricted is on its bound of 0"):
         likelihood_ratio_test(level, both, X, flat)
 
