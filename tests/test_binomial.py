@@ -96,6 +96,12 @@ def test_two_experts(name):
     np.testing.assert_allclose(model.score_samples(X, y), density, rtol=1e-10)
 
 
+def test_two_columns_of_successes_and_failures_are_told_what_to_do():
+    X, y = one_curve()
+    with pytest.raises(ValueError, match=r"two columns \(successes, failures\) pass the first, and add their sum to X"):
+        fit(1, X, np.column_stack([y, X.trials - y]))
+
+
 def test_answers_are_about_the_trials_of_their_rows():
     X, y = two_curves()
     model = fit(2, X, y)
