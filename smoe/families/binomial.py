@@ -123,7 +123,7 @@ class Binomial(Family):
         """Return the successes as floats; of two columns, successes and failures, say how they are given."""
         if getattr(y, "shape", ())[1:] == (2,):
             raise ValueError(
-                "y: Binomial takes the numbers of successes alone; of two columns (successes, failures) pass the first, "
+                "y: Binomial takes numbers of successes alone; of two columns (successes, failures) pass the first, "
                 "and add their sum to X as the column that trials_feature names: predictions need it, too."
             )
         return super().read(y)

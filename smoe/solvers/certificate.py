@@ -107,8 +107,9 @@ def certify(model, blocks, fit, tol):
     """Return the `Certificate` of a fit: score norm, curvature, collapse, emptiness and separation are looked at.
 
     The maximum is certified when the score norm per row is at most ``tol``, the observed information is positive
-    definite up to rounding, no variance, scale or dispersion sits on its floor, no expert is empty, an expert on few rows gains more than a
-    chance line, and the gate does not separate the data. Rows are distinct rows: repeated and weighted ones count once.
+    definite up to rounding, no variance, scale or dispersion sits on its floor, no expert is empty, one on few rows
+    gains more than a chance line, the gate does not separate the data, and no expert its classes or counts. Rows are
+    distinct rows: repeated and weighted ones count once.
 
     Parameters
     ----------
