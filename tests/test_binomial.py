@@ -96,11 +96,20 @@ def test_two_experts(name):
     np.testing.assert_allclose(model.score_samples(X, y), density, rtol=1e-10)
 
 
+def test_two_columns_of_successes_and_failures_are_told_what_to_do():
+    X, y = one_curve()
+    with pytest.raises(ValueError, match=r"two columns \(successes, failures\) pass the first, and add their sum to X"):
+        fit(1, X, np.column_stack([y, X.trials - y]))
+
+
 def test_answers_are_about_the_trials_of_their_rows():
     X, y = two_curves()
     model = fit(2, X, y)
     np.testing.assert_allclose(model.predict(X.assign(trials=24)), 2 * model.predict(X), rtol=1e-13)
     mixture = model.predict_distribution(X.assign(trials=3))
+    few = model.predict_distribution(X[:3].assign(trials=[1, 3, 30]))
+    for ends in (few.ppf(1.0), few.isf(0.0), few.interval(1 - 1e-15)[:, 1]):
+        np.testing.assert_array_equal(ends, [1, 3, 30])
     assert mixture.ppf(1 - 1e-9).max() == 3 and mixture.cdf(3.0).min() == 1.0 and mixture.pdf(4.0).max() == 0.0
     assert mixture.sample(random_state=0).max() <= 3
     assert draw_response(model.fitted_, X.assign(trials=2), np.random.default_rng(0)).max() <= 2

@@ -16,7 +16,7 @@ from smoe.experts import LinearExpert
 from smoe.families import Poisson
 from smoe.features import Rows
 from smoe.inference.replicates import draw_response
-from smoe.penalties import Pull
+from smoe.penalties import Pull, Ridge
 from smoe.solvers import EM
 
 
@@ -49,6 +49,21 @@ def test_known_maxima(state):
     X, y = load_insurance(as_frame=True, return_X_y=True)
     claims = MoERegressor(1, expert="poisson", expert_features=["age", "engine"], exposure_feature="holders").fit(X, y)
     assert claims.converged_ and claims.loglik_ == pytest.approx(-191.804191, abs=1e-6)
+
+
+@pytest.mark.parametrize("expert", ["poisson", "negative_binomial", "zero_inflated_poisson", "binomial"])
+def test_an_expert_that_is_sure_of_some_counts_is_named(expert):
+    """Predictors of the rows of a dummy run off; a ridge holds them, as one row that differs does."""
+    rng = np.random.default_rng(0)
+    X, sure = np.column_stack([rng.uniform(-1, 1, 90), np.arange(90) % 3 == 0]), float(expert == "binomial")
+    y = np.where(X[:, 1], sure, rng.integers(0, 2, 90) * (1.0 if sure else rng.poisson(4, 90)))
+    settings = {"expert": expert, "n_init": 1}
+    model = quietly(MoERegressor(1, **settings).fit, X, y)
+    assert not model.converged_ and model.standard_errors_ is None
+    assert model.status_.startswith("expert 0 is sure of some counts (zero, or all trials): its coefficients diverge")
+    assert MoERegressor(1, penalty=Ridge(expert=1e-3), **settings).fit(X, y).converged_
+    y[0] = 1.0 - sure
+    assert "is sure of" not in quietly(MoERegressor(1, **settings).fit, X, y).status_
 
 
 @pytest.mark.parametrize("factor", [1e6, 1e-6])

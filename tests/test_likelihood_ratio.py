@@ -11,8 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression
 
 from helpers import quietly
-from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
-from smoe.datasets import load_engel
+from smoe import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+from smoe.datasets import load_biochemists, load_engel
+from smoe.families import NegativeBinomial, StudentT
 from smoe.inference import likelihood_ratio_test
 from smoe.selection import n_experts_test
 from smoe.solvers import EM
@@ -66,6 +67,8 @@ def test_gate_columns_and_weights():
         (SoftmaxMoERegressor(1), SoftmaxMoERegressor(2), "restricted has 1 experts and full has 2: .*n_experts_test"),
         (SoftmaxMoERegressor(2), DenseToSparseMoERegressor(2), "different gates"),
         (SoftmaxMoERegressor(2, variance_floor=1e-6), SoftmaxMoERegressor(2), "different experts"),
+        (SoftmaxMoERegressor(2), MoERegressor(2, expert=StudentT(df=5.0)), "different experts"),
+        (SoftmaxMoERegressor(2, gate_features=[]), MoERegressor(2, expert="student_t"), "test one after the other"),
         (
             SoftmaxMoERegressor(2),
             SoftmaxMoERegressor(2, gate_features=[]),
@@ -85,6 +88,35 @@ def test_models_that_are_not_nested_are_refused(restricted, full, message):
         quietly(model.set_params(random_state=0, n_init=4).fit, X, y)
     with pytest.raises(ValueError, match=message):
         quietly(likelihood_ratio_test, restricted, full, X, y)
+
+
+def test_families_within_families_are_tested_on_their_boundary():
+    """One parameter on a bound: half of chi-square with one degree of freedom; of two an upper bound."""
+    X, y = load_biochemists(return_X_y=True)
+    names = "poisson", "negative_binomial", "zero_inflated_negative_binomial"
+    poisson, more, zeros = (MoERegressor(1, expert=name, n_init=1).fit(X, y) for name in names)
+    test = likelihood_ratio_test(poisson, more, X, y)
+    assert test.statistic == pytest.approx(180.196, abs=1e-3) and test.df == 1
+    assert test.p_value == pytest.approx(0.5 * chi2.sf(test.statistic, 1), rel=1e-12)
+    test = likelihood_ratio_test(more, zeros, X, y)  # their share of zeros is zero
+    assert abs(test.statistic) < 1e-6 and test.p_value == 1.0
+    other = MoERegressor(1, expert=NegativeBinomial(0.4), n_init=1).fit(X, y)
+    with pytest.raises(ValueError, match="different experts: .*0.4"):
+        likelihood_ratio_test(other, more, X, y)
+    flat = np.arange(len(y)) % 3
+    level, both = (MoERegressor(1, expert=names[i], n_init=1).fit(X, flat) for i in (1, 2))
+    with pytest.raises(ValueError, match="alpha of restricted is on its bound of 0"):
+        likelihood_ratio_test(level, both, X, flat)
+
+
+def test_one_bound_for_each_expert():
+    X, y = lines(120)
+    settings = {"random_state": 0, "n_init": 4}
+    normal = SoftmaxMoERegressor(2, **settings).fit(X, y)
+    for df, n in (("learn", 2), ("shared", 1)):
+        test = likelihood_ratio_test(normal, MoERegressor(2, expert=StudentT(df), **settings).fit(X, y), X, y)
+        tails = chi2.sf(test.statistic, n), chi2.sf(test.statistic, 1) if n == 2 else 0.0
+        assert test.df == n and test.p_value == pytest.approx(np.mean(tails), rel=1e-12)
 
 
 def test_a_full_fit_below_its_maximum_is_said():

@@ -217,7 +217,7 @@ def test_a_floor_is_not_blamed_on_censored_ties():
     x = np.linspace(-1, 1, 60)
     event = np.arange(60) % 3 == 0
     model = fit("weibull", 1, np.column_stack([x, event]), np.where(event, np.exp(x), 0.1), event_feature=1)
-    assert model.status_ == "variance at its floor (expert 0)"
+    assert model.status_ == "scale at its floor (expert 0)"
 
 
 @pytest.mark.parametrize(

@@ -76,14 +76,16 @@ def _finite_ends(components, edges):
 def integer_quantiles(components, q, upper=False):
     """Return the smallest whole numbers with mass at least q (m,) up to them, or with ``upper`` at most q above them.
 
-    A level of zero or one is reached at the ends of the support.
+    A level of zero or one is reached at the ends of the support, the upper one of which may be the row's own.
     """
-    low, high = components.support.low, components.support.high
     none, all_of_it = (q == 1, q == 0) if upper else (q == 0, q == 1)
-    out = np.where(none, low, high)
+    out = np.full(len(q), components.support.low)
     rows = np.flatnonzero(~none & ~all_of_it)
     if len(rows):
         out[rows] = _smallest(components.rows(rows), q[rows], upper)
+    if all_of_it.any():
+        ends = components.rows(all_of_it).edges(float(not upper), upper).max(axis=0)
+        out[all_of_it] = np.minimum(ends, components.support.high)
     return out
 
 

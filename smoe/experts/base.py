@@ -250,12 +250,16 @@ class Expert(BaseEstimator):
         """Return parameters-shaped natural units, in which solvers and certificates measure steps."""
         return type(params)(*(np.ones(np.shape(field)) for field in params))
 
+    @property
+    def floors(self):
+        """The floors by field: of variances, scales or dispersions that a collapse takes to zero."""
+        return {name: f.lower for name, f in self.fields.items() if f.lower > 0 and not f.attained}
+
     def at_bound(self, params):
         """Return which experts have a parameter on its floor: they have collapsed."""
-        floors = {name: f.lower for name, f in self.fields.items() if f.lower > 0 and not f.attained}
         n_experts = n_rows(params)
         out = np.zeros(n_experts, dtype=bool)
-        for name, floor in floors.items():
+        for name, floor in self.floors.items():
             field = np.atleast_1d(getattr(params, name))
             out |= (field <= floor * (1 + 1e-2)).reshape(len(field), -1).any(axis=1)
         return out

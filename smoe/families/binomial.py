@@ -119,6 +119,15 @@ class Binomial(Family):
     def check(self):
         check_choice(self.link_function, "Binomial: link_function", LINKS)
 
+    def read(self, y):
+        """Return the successes as floats; of two columns, successes and failures, say how they are given."""
+        if getattr(y, "shape", ())[1:] == (2,):
+            raise ValueError(
+                "y: Binomial takes numbers of successes alone; of two columns (successes, failures) pass the first, "
+                "and add their sum to X as the column that trials_feature names: predictions need it, too."
+            )
+        return super().read(y)
+
     @property
     def _link(self):
         return LINKS[self.link_function]

@@ -20,7 +20,11 @@ _TINY = 1e-6  # a step along which everything is linear
 LARGEST = 1000  # with more free parameters than this the curvature is not looked at
 
 SEPARATES = "gate separates the data: its coefficients diverge while the log-likelihood converges"
-_SEPARATES_CLASSES = " separates the classes: its coefficients diverge while the log-likelihood converges"
+_SEPARATES_RESPONSES = {  # by their kind
+    "classes": " separates the classes: its coefficients diverge while the log-likelihood converges",
+    "integers": " is sure of some counts (zero, or all trials): its coefficients diverge while the log-likelihood "
+    "converges",
+}
 _SINGULAR = "singular information: probably more experts than the data support"
 
 
@@ -103,8 +107,9 @@ def certify(model, blocks, fit, tol):
     """Return the `Certificate` of a fit: score norm, curvature, collapse, emptiness and separation are looked at.
 
     The maximum is certified when the score norm per row is at most ``tol``, the observed information is positive
-    definite up to rounding, no variance sits on its floor, no expert is empty, an expert on few rows gains more than a
-    chance line, and the gate does not separate the data. Rows are distinct rows: repeated and weighted ones count once.
+    definite up to rounding, no variance, scale or dispersion sits on its floor, no expert is empty, one on few rows
+    gains more than a chance line, the gate does not separate the data, and no expert its classes or counts. Rows are
+    distinct rows: repeated and weighted ones count once.
 
     Parameters
     ----------
@@ -179,7 +184,7 @@ def _degeneracies(model, blocks, params, load):
     if len(collapsed):
         remark = _remark(blocks, params) if model.expert.support.kind == "real" else ""
         then = f"): {remark}" if remark else ")"
-        reasons.append(Reason("variance at its floor (expert ", tuple(collapsed), then))
+        reasons.append(Reason(f"{' or '.join(model.expert.floors)} at its floor (expert ", tuple(collapsed), then))
     if len(empty):
         reasons.append(Reason("empty expert (expert ", tuple(empty), " is responsible for less than one row)"))
     return reasons
@@ -232,7 +237,7 @@ def _curvature_reasons(model, blocks, fit, chart, stationary):
     if grows or (stationary and _some_diverge(model, blocks, params, chart, step, singular)):
         return [model.gate.diagnosis(params.gate) or SEPARATES]
     if stationary and (experts := separating_experts(model, blocks, chart, params, step)):
-        return [Reason("expert ", experts, _SEPARATES_CLASSES)]
+        return [Reason("expert ", experts, _SEPARATES_RESPONSES[model.expert.support.kind])]
     limit = model.gate.diagnosis(params.gate) if model.gate.names_limits else ""
     return [limit] if limit else [_SINGULAR] if singular else []
 

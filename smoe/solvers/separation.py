@@ -1,4 +1,4 @@
-"""Directions along which the log-likelihood grows for ever: a gate separates some rows, or an expert its classes."""
+"""Directions along which the log-likelihood grows for ever: a gate separates some rows, or an expert its responses."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ _UNDECIDED = 0.05  # rows: what a gate that separates leaves undecided, by far
 _SATURATED = 1e-10  # a probability below it says nothing about the gate
 _SMALL = 1e-3  # one below this has saturated as well if a Newton step lowers it still
 _MOVED = 1e-2  # logits: steps along a direction that diverges are of about one, all others have vanished
-_SATURATED_CLASS, _FALLS = 1e-5, 0.1  # a probability of a class, and by how much its logarithm falls: it is vanishing
+_SATURATED_RESPONSE, _FALLS = 1e-5, 0.1  # a probability or variance, and by how much its logarithm falls: it vanishes
 _LONGEST = 1e3  # a step beyond says no more about a direction
 _NOTHING = 1e-13  # share of the information that is rounding
 
@@ -116,22 +116,31 @@ def diverging(model, blocks, chart, limit):
 
 
 def separating_experts(model, blocks, chart, params, step):
-    """Return the experts of classes whose coefficients diverge where the score vanishes.
+    """Return the experts of classes or counts whose coefficients diverge where the score vanishes.
 
-    On some row that is theirs the probability of some class is nearly zero, and the Newton step lowers it further.
+    On some row that is theirs the probability of some class, or the variance of the count, is nearly zero, and the
+    Newton step lowers it further.
     """
-    if model.expert.support.kind != "classes":
+    if model.expert.support.kind not in ("classes", "integers"):
         return ()
     step = step * min(1.0, _LONGEST / max(np.linalg.norm(step), _ROUNDING))
     moved = chart.unpack(chart.pack(params) + step)
 
     def visit(block, pair):
-        here, there = (model.expert.class_log_proba(block.rows, p.expert) for p in pair)
+        here, there = (_log_doubts(model.expert, block.rows, p.expert) for p in pair)
         theirs = model.posterior(block, pair[0])[1] > 0.5
-        falls = (here < np.log(_SATURATED_CLASS)) & (there < here - _FALLS)
+        falls = (here < np.log(_SATURATED_RESPONSE)) & (there < here - _FALLS)
         return (falls.any(axis=1) & theirs).sum(axis=1)
 
     return tuple(np.flatnonzero(blocks.sum(visit, (params, moved))).tolist())
+
+
+def _log_doubts(expert, rows, params):
+    """Return the logarithms of what vanishes where an expert is sure, (n_experts, n, m)."""
+    if expert.support.kind == "classes":
+        return expert.class_log_proba(rows, params)
+    with np.errstate(all="ignore"):  # a long step may end anywhere
+        return np.log(expert.variance(rows, params))[:, None]
 
 
 def without_rows(model, blocks, chart, limit):
