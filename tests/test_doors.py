@@ -123,7 +123,7 @@ MADE = "BootstrapResult Covariance DeltaMethod Dendrogram Diagnosis LikelihoodRa
 MADE += "SlopeHeuristic Summary WaldTest ConditionalMixture HighestDensityRegions DensityError Rate Record Store "
 MADE += "Calibration Certificate Fit Solver Start Task certify covariance plt "
 MADE += "Rootogram RealMixture IntegerMixture ClassMixture VectorMixture HighestDensityIntegers Table "
-MADE += "Elemental KMeans RandomPartition"  # by their names
+MADE += "Elemental FromSoftmax KMeans RandomPartition"  # by their names
 SHARED = "get_metadata_routing get_params set_params set_fit_request set_predict_request set_score_request"
 
 

@@ -7,12 +7,14 @@ import pandas as pd
 import polars as pl
 import pytest
 from matplotlib.colors import to_hex
+from sklearn.datasets import load_iris
 from sklearn.inspection import partial_dependence
 
 from families import Line, PoissonExpert, three_classes
 from helpers import quietly, wearing
-from smoe import SoftmaxMoERegressor
+from smoe import MoEClassifier, MoERegressor, SoftmaxMoERegressor
 from smoe.datasets import load_engel, load_ethanol, load_faithful, make_moe
+from smoe.gates import GATES
 from smoe.plots import plot_coefficients, plot_fit
 from smoe.plots._axes import expert_styles
 from smoe.plots._curves import _PLACES, curves
@@ -192,3 +194,21 @@ def test_coefficients_without_standard_errors_have_no_line():
     assert [label.get_text() for label in expert.get_yticklabels()] == ["E"]
     gate, expert = plot_coefficients(model).axes
     assert not gate.get_yticklabels() and len(expert.get_yticklabels()) == 2
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_coefficients_of_every_gate_are_drawn(gate):
+    X, y = load_faithful(return_X_y=True)
+    model = quietly(MoERegressor(3, gate=gate, n_init=1, max_iter=5, random_state=0).fit, X, y)
+    side, experts = quietly(plot_coefficients, model).axes
+    slopes = [e for e, fixed in zip(model.fitted_.entries(), model.fitted_.pinned, strict=True) if not fixed]
+    slopes = {entry.expert for entry in slopes if entry.part == "gate" and entry.field == "coef"}
+    assert len(side.get_legend_handles_labels()[1]) == len(slopes)
+    assert experts.get_legend_handles_labels()[1] == ["expert 0", "expert 1", "expert 2"]
+
+
+def test_coefficients_of_classes_have_a_row_each():
+    X, y = load_iris(return_X_y=True)
+    model = MoEClassifier(1).fit(X, y)
+    labels = [text.get_text() for text in plot_coefficients(model).axes[1].get_yticklabels()]
+    assert labels[:3] == ["x0 [0 vs 2]", "x1 [0 vs 2]", "x2 [0 vs 2]"] and len(labels) == 8

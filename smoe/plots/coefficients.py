@@ -15,8 +15,8 @@ _MARKERS = "osD^vP"
 def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covariance=None, axes=None):
     """Draw the slopes of gate and experts with their confidence intervals (a forest plot).
 
-    Each column of X has a row, each expert a mark in it. What has no standard error is a mark without a line; the last
-    expert of a gate is the reference and not drawn.
+    Each column of X has a row, of classes or responses one for each, and each expert a mark in it. What has no standard
+    error is a mark without a line; what is zero by the gate's convention, such as its last expert, is not drawn.
 
     Parameters
     ----------
@@ -55,40 +55,48 @@ def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covarianc
     scale = np.ones(len(names)) if X is None else fit.blocks(X).source.X.std(axis=0)
     scale_of_y = "y" if fit.model.expert.units in ("affine", "similar") else "linear predictor"
     per = "unit of x" if X is None else "standard deviation"
-    sides = (
-        ("gate", fit.gate_columns, fit.n_experts - 1, f"gate: log odds per {per}"),
-        ("expert", fit.expert_columns, fit.n_experts, f"experts: {scale_of_y} per {per}"),
-    )
+    sides = {"gate": fit.gate_columns, "expert": fit.expert_columns}
+    drawn = [_slopes(fit, names, side, columns, scale, found) for side, columns in sides.items()]
     if axes is None:
-        rows = max(len(columns) * max(n, 1) * len(_responses(fit, side)) for side, columns, n, _ in sides)
+        rows = max(len(labels) * max(len(series), 1) for labels, series in drawn)
         axes = plt.subplots(1, 2, figsize=(9, 1.8 + 0.22 * rows), layout="constrained")[1]
     axes = check_axes(axes, 2)
     styles = expert_styles(fit.n_experts)
-    for axis, (side, columns, n_experts, label) in zip(axes, sides, strict=True):
-        lines = [(j, names[j] + of) for of in _responses(fit, side) for j in columns]
-        entries = [[scale[j] * found[f"{side} {k}: {label}"] for j, label in lines] for k in range(n_experts)]
-        _forest(axis, entries, [label for _, label in lines], styles)
+    words = f"gate: log odds per {per}", f"experts: {scale_of_y} per {per}"
+    for axis, part, label in zip(axes, drawn, words, strict=True):
+        _forest(axis, *part, styles)
         axis.set_xlabel(label)
     legend_above(axes[1], ncols=min(fit.n_experts, 4), title=f"{100 * coverage:g} % confidence intervals")
     return axes[0].figure
 
 
-def _responses(fit, side):
-    """Return what slopes of the several responses of a family have after the name of their column."""
-    names = fit.model.expert.axis_labels.get("response", []) if side == "expert" else []
-    return [f" [{name}]" for name in names] or [""]
+def _slopes(fit, names, side, columns, scale, found):
+    """Return the rows' labels and, by expert (None for all), estimates and intervals (n_rows, 3) of what is not pinned.
+
+    Slopes are what fields called ``coef`` hold: other places of features, such as centres, have no scale of log odds.
+    """
+    entries = [
+        entry
+        for entry, pinned in zip(fit.entries(names), fit.pinned, strict=True)
+        if entry.part == side and entry.field == "coef" and not pinned
+    ]
+    labels = list(dict.fromkeys(entry.label for entry in entries))
+    series = {entry.expert: np.full((len(labels), 3), np.nan) for entry in entries}
+    for entry in entries:
+        series[entry.expert][labels.index(entry.label)] = scale[columns[entry.feature]] * found[entry.name]
+    return labels, series
 
 
-def _forest(axis, entries, names, styles):
-    """Draw entries (estimate, low, high) by expert and column, the first column on top."""
-    places, step = np.arange(len(names)), 0.7 / max(len(entries), 1)
+def _forest(axis, names, series, styles):
+    """Draw estimates and intervals by expert and row, the first row on top."""
+    places, step = np.arange(len(names)), 0.7 / max(len(series), 1)
     axis.axvline(0.0, color="0.6", lw=1, zorder=0)
-    for k, rows in enumerate(entries):
-        at = places + step * (k - 0.5 * (len(entries) - 1))
-        estimate, low, high = np.reshape(rows, (-1, 3)).T
-        colour = styles[k]["color"]
+    for i, (k, rows) in enumerate(series.items()):
+        at = places + step * (i - 0.5 * (len(series) - 1))
+        estimate, low, high = rows.T
+        colour, label = ("0.2", "all experts") if k is None else (styles[k]["color"], f"expert {k}")
         axis.hlines(at, low, high, color=colour, lw=2)
-        axis.plot(estimate, at, _MARKERS[k % len(_MARKERS)], color=colour, ms=6, label=f"expert {k}")
+        axis.plot(estimate, at, _MARKERS[i % len(_MARKERS)], color=colour, ms=6, label=label)
     axis.set_yticks(places, names)
     axis.set_ylim(len(names) - 0.4, -0.6)
     for place in places[:-1]:
