@@ -281,7 +281,8 @@ class FittedMixture:
             return self.predict_interval(X, coverage)
         distribution = self._distribution(X)
         mean = distribution.mean()
-        _warn_of_infinite(mean)
+        if self.model.expert.support.bounded:  # elsewhere it is x that is beyond float64
+            _warn_of_infinite(mean)
         if return_cov:
             return mean, distribution.cov()
         return (mean, distribution.std()) if return_std else mean

@@ -149,7 +149,7 @@ def test_ridge_is_that_of_the_columns_however_collinear(apart):
     y = X.sum(axis=1) + rng.logistic(size=300) > 0
     model = MoEClassifier(1, pull=0.0, penalty=Ridge(expert=1 / 300)).fit(X, y)
     other = LogisticRegression(C=1.0, tol=1e-10).fit(StandardScaler().fit_transform(X), y)
-    np.testing.assert_allclose(-model.expert_coef_ * X.std(axis=0), other.coef_, atol=1e-4)
+    np.testing.assert_allclose(-model.expert_coef_[0] * X.std(axis=0), other.coef_, atol=1e-4)
     assert model.converged_
 
 

@@ -220,6 +220,10 @@ class Expert(BaseEstimator):
         arrays = params._asdict().items()
         return type(params)(*(a if self.fields[name].shared else np.asarray(a)[order] for name, a in arrays))
 
+    def in_terms_of(self, fields, params):
+        """Return the parameters by name, as a family with these fields would call them."""
+        return params._asdict()
+
     def merge(self, params, groups, load):
         """Return parameters with one expert per group: the load-weighted mean of its members."""
         return averaged(params, self.fields, groups, load)

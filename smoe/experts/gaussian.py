@@ -117,6 +117,11 @@ class GaussianExpert(Expert):
         """Return variances as the parameters hold them, given equal ones if they are shared."""
         return np.asarray(variance[0]) if self._shared else variance
 
+    def in_terms_of(self, fields, params):
+        """Return the parameters by name, with a scale for families that have one in place of a variance."""
+        own = params._asdict()
+        return own | {"scale": np.sqrt(own.pop("variance"))} if "scale" in fields else own
+
     def chance_terms(self, n_features):
         """Return the number of slopes, and the intercept; None if the likelihood is bounded."""
         return None if self._shared else n_features + 1

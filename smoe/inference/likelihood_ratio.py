@@ -197,16 +197,13 @@ def _refuse_other_family(restricted, full, loglik_of, wanted):
 
 
 def _on_bounds(restricted, full):
-    """Return the parameters of full at the restricted fit, its additional ones on their bounds; None if there is none.
-
-    Normal experts have a variance where others have a scale.
-    """
-    own, fields, params = restricted.params.expert._asdict(), full.model.expert.fields, full.params.expert
-    if "scale" in fields and "variance" in own:
-        own["scale"] = np.sqrt(np.broadcast_to(own.pop("variance"), np.shape(params.scale)))
+    """Return the parameters of full at the restricted fit, additional ones on their bounds; None if there are none."""
+    fields, params = full.model.expert.fields, full.params.expert
+    own = restricted.model.expert.in_terms_of(fields, restricted.params.expert)
     extra = {name: np.full(np.shape(getattr(params, name)), fields[name].lower) for name in fields.keys() - own.keys()}
     if not extra or not own.keys() <= fields.keys() or not all(fields[name].attained for name in extra):
         return None
+    own = {name: np.broadcast_to(value, np.shape(getattr(params, name))) for name, value in own.items()}
     return full.params._replace(gate=restricted.params.gate, expert=type(params)(**own, **extra))
 
 

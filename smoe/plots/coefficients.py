@@ -73,12 +73,13 @@ def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covarianc
 def _slopes(fit, names, side, columns, scale, found):
     """Return the rows' labels and, by expert (None for all), estimates and intervals (n_rows, 3) of what is not pinned.
 
-    Slopes are what fields called ``coef`` hold: other places of features, such as centres, have no scale of log odds.
+    A gate that is not linear in its columns has none: centres, for instance, are not on the scale of log odds.
     """
+    linear = fit.model.gate.linear if side == "gate" else True
     entries = [
         entry
         for entry, pinned in zip(fit.entries(names), fit.pinned, strict=True)
-        if entry.part == side and entry.field == "coef" and not pinned
+        if linear and entry.part == side and entry.feature is not None and not pinned
     ]
     labels = list(dict.fromkeys(entry.label for entry in entries))
     series = {entry.expert: np.full((len(labels), 3), np.nan) for entry in entries}

@@ -115,6 +115,7 @@ class FreeTemperatureGate(DenseToSparseGate):
     """
 
     on_ray = False
+    log_linear = False  # the temperature is free
 
     def canonical(self, params):
         """Pin the last slope and intercept to zero; leave the temperature where it is."""

@@ -223,7 +223,7 @@ def test_one_expert_is_a_regression(gate, expert, solver):
     assert fit.converged
     model, block = problem.model, problem.block
     stats = model.expert.suffstats(Rows(block.expert_Z, block.y), fit.params.expert, problem.weight[None])
-    assert_close(fit.params.expert, model.expert.m_step(stats, fit.params.expert), rtol=1e-6, atol=1e-7)
+    assert_close(fit.params.expert, model.expert.m_step(stats, fit.params.expert), rtol=100 * tol, atol=10 * tol)
 
 
 class Without:
