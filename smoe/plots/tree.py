@@ -52,7 +52,7 @@ def plot_tree(model, X=None, names=None, ax=None):
     gate, params = fit.model.gate, fit.params.gate
     if not isinstance(gate, TreeGate):
         raise TypeError(f"model must have a TreeGate, got {gate!r}.")
-    (axis,) = [plt.subplots(layout="constrained")[1]] if ax is None else check_axes(ax, 1, "ax")
+    (axis,) = [plt.subplots(figsize=(max(6.4, 2.2 * fit.n_experts), 4.8))[1]] if ax is None else check_axes(ax, 1, "ax")
     names = [entry.label for entry in fit.entries(names) if entry.part == "gate" and entry.feature is not None]
     names = names[: len(fit.gate_columns)]
     rows = gate.rows(params)
