@@ -106,7 +106,7 @@ class TreeGate(PredictorGate):
             raise ValueError(f"tree={self.tree!r} has {root.n_leaves} leaves, but n_experts={n_experts}.")
 
     def root(self, n_experts):
-        """Return the tree with this many leaves, a `Node`."""
+        """Return the tree with this many leaves: nodes with their branches."""
         tree = self.tree if isinstance(self.tree, str) else frozen(self.tree, "tree")
         return _root(tree, self.branching, frozen(self.constant, "constant"), n_experts)
 
