@@ -103,7 +103,7 @@ class MultivariateGaussianExpert(Expert):
 
     .. math:: f_i(y|x) = N_q(y;\; A_i x + b_i,\; \Sigma_i)
 
-    The covariance matrices are chains of regressions, see `smoe.experts.covariances`: ``variance`` holds innovation
+    The covariance matrices are chains of regressions, see ``smoe.experts.covariances``: ``variance`` holds innovation
     variances, each response given those before it, and ``regression`` the coefficients. ``params.covariance``, and
     ``expert_covariance_`` of an estimator, are the matrices themselves. They are maximum-likelihood estimates: sums of
     squares and products over total responsibility, not over degrees of freedom.

@@ -22,7 +22,7 @@ class LocationScale(Family):
     have mass one; else :math:`S_\epsilon(w)` is one. A row whose event was not seen (``rows.event`` is zero) has the
     survival function S in place of f.
 
-    A family names ``noise``, one of `smoe.families.noise`, and ``g``, one of `smoe.families.transforms`.
+    A family names ``noise``, one of ``smoe.families.noise``, and ``g``, one of ``smoe.families.transforms``.
 
     Parameters
     ----------

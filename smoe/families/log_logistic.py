@@ -44,4 +44,4 @@ class LogLogistic(LocationScale):
     (array([[1.9]]), array([0.5]))
     """
 
-    noise, g = Logistic, Log()
+    noise, g = Logistic(), Log()

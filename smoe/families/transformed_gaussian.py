@@ -59,7 +59,7 @@ class TransformedGaussian(LocationScale):
     True
     """
 
-    noise = Normal
+    noise = Normal()
 
     def __init__(self, transform="log", floor=1e-4):
         self.transform = transform

@@ -46,4 +46,4 @@ class Weibull(LocationScale):
     (array([[2.]]), array([0.5]))
     """
 
-    noise, g = ExtremeValue, Log()
+    noise, g = ExtremeValue(), Log()
