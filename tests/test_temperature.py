@@ -265,7 +265,7 @@ def test_the_truth_is_reached(name, seed):
     gate = ActivationDenseToSparseGate(name)
     data = make_moe(1500, 1, 2, gate=gate, random_state=seed)
     model = quietly(
-        DenseToSparseMoERegressor(2, activation=name, random_state=0, n_init=10).fit, data.data, data.target
+        DenseToSparseMoERegressor(2, activation=name, random_state=0, n_init=5).fit, data.data, data.target
     )
     assert model.loglik_ >= data.loglik
     np.testing.assert_allclose(model.loglik(data.data, data.target), model.loglik_, rtol=1e-10)
