@@ -15,6 +15,7 @@ __all__ = [
     "map_features",
     "n_features_of",
     "n_own_fixed",
+    "relabelled",
     "restrict",
 ]
 
@@ -174,6 +175,21 @@ def averaged(params, fields, groups, load):
         share = np.maximum(load[list(group)], _TINY)
         row[list(group)] = share / share.sum()
     return _by_field(lambda field, array: array if field.shared else np.tensordot(member, array, 1), params, fields)
+
+
+def relabelled(params, fields, order):
+    """Return parameters whose expert i is expert ``order[i]``; some may be left out or repeated, what all share stays.
+
+    With one expert shapes alone do not tell its own arrays from shared ones, and fields do.
+
+    Parameters
+    ----------
+    params : named tuple of arrays
+    fields : dict of str to Field
+    order : sequence of int
+    """
+    order = np.asarray(order, dtype=int)
+    return _by_field(lambda field, array: array if field.shared else np.asarray(array)[order], params, fields)
 
 
 def restrict(params, fields, columns):

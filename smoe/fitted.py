@@ -10,6 +10,7 @@ from joblib import effective_n_jobs
 from smoe.distribution import ConditionalMixture
 from smoe.features import Roles
 from smoe.fields import entries
+from smoe.gates import Gate
 from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of
@@ -189,9 +190,8 @@ class FittedMixture:
     def pinned(self):
         """Which entries the gate's convention pins to zero, in flat order; a temperature may be pinned elsewhere."""
         gate, expert = self.params
-        fields = self.model.gate.fields
-        fixed = flatten(type(gate)(*(np.full(np.shape(a), fields[n].fixed) for n, a in gate._asdict().items()))) > 0
-        zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0) & ~fixed
+        estimated = flatten(Gate.free(self.model.gate, gate)) > 0  # all but fixed fields
+        zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0) & estimated
         return np.concatenate([zero, np.zeros(flatten(expert).size, dtype=bool)])
 
     # Rows -------------------------------------------------------------------------------------------------------------
@@ -280,12 +280,12 @@ class FittedMixture:
         if coverage is not None:
             return self.predict_interval(X, coverage)
         distribution = self._distribution(X)
-        mean = distribution.mean()
+        mean, std = distribution.mean_and_std() if return_std else (distribution.mean(), None)
         if self.model.expert.support.bounded:  # elsewhere it is x that is beyond float64
             _warn_of_infinite(mean)
         if return_cov:
             return mean, distribution.cov()
-        return (mean, distribution.std()) if return_std else mean
+        return (mean, std) if return_std else mean
 
     def predict_given(self, X, values):
         """Return the mean of the other responses, given x and some of the responses.

@@ -264,9 +264,7 @@ def test_a_fixed_temperature_rescales_the_coefficients(temperature, moe):
 def test_the_truth_is_reached(name, seed):
     gate = ActivationDenseToSparseGate(name)
     data = make_moe(1500, 1, 2, gate=gate, random_state=seed)
-    model = quietly(
-        DenseToSparseMoERegressor(2, activation=name, random_state=0, n_init=5).fit, data.data, data.target
-    )
+    model = quietly(DenseToSparseMoERegressor(2, activation=name, random_state=0, n_init=5).fit, data.data, data.target)
     assert model.loglik_ >= data.loglik
     np.testing.assert_allclose(model.loglik(data.data, data.target), model.loglik_, rtol=1e-10)
     assert model.n_parameters_ == 2 + 1 + 1 + 2 * 3

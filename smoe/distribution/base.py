@@ -94,7 +94,11 @@ class ConditionalMixture:
 
     def std(self):
         """Return the standard deviations, (n_samples,)."""
-        return self._blocks.map(self._model.mean_and_std, self._params)[1]
+        return self.mean_and_std()[1]
+
+    def mean_and_std(self):
+        """Return both, in one pass over the rows."""
+        return tuple(self._blocks.map(self._model.mean_and_std, self._params))
 
     def cov(self):
         """Return the variances as covariance matrices of one response, (n_samples, 1, 1)."""

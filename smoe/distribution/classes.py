@@ -57,6 +57,10 @@ class ClassMixture(ConditionalMixture, kind="classes"):
         proba = self.proba()
         return np.sqrt(proba * (1.0 - proba))
 
+    def mean_and_std(self):
+        """Return both."""
+        return self.mean(), self.std()
+
     def entropy(self):
         r"""Return the entropies :math:`-\sum_c P(c) \log P(c)` in nats, (n_samples,)."""
         log_proba = self.log_proba()

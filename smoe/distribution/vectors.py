@@ -38,6 +38,10 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         """Return the standard deviations of the coordinates, (n_samples, q)."""
         return np.sqrt(np.diagonal(self.cov(), axis1=1, axis2=2))
 
+    def mean_and_std(self):
+        """Return both."""
+        return self.mean(), self.std()
+
     def logpdf(self, y):
         """Return the natural logarithms of the densities at y, (n_samples, q) or (q,) for every row: (n_samples,)."""
         y = self._vectors(y)

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from smoe.families.base import Support
-from smoe.fields import averaged
+from smoe.fields import averaged, relabelled
 from smoe.params import fold, n_rows
 from smoe.validation import check_response
 
@@ -212,13 +212,8 @@ class Expert(BaseEstimator):
         return type(params)(*(np.ones(np.shape(field), dtype=bool) for field in params))
 
     def permute(self, params, order):
-        """Relabel the experts; some may be left out or repeated, and what all share stays.
-
-        With one expert shapes alone do not tell its own arrays from shared ones, and fields do.
-        """
-        order = np.asarray(order, dtype=int)
-        arrays = params._asdict().items()
-        return type(params)(*(a if self.fields[name].shared else np.asarray(a)[order] for name, a in arrays))
+        """Relabel the experts; some may be left out or repeated, and what all share stays."""
+        return relabelled(params, self.fields, order)
 
     def in_terms_of(self, fields, params):
         """Return the parameters by name, as a family with these fields would call them."""

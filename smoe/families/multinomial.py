@@ -6,7 +6,7 @@ from smoe.families.base import Family, Support
 from smoe.features import Rows
 from smoe.validation import codes_of, find_classes
 
-__all__ = ["ClassFamily", "Multinomial", "codes", "hits"]
+__all__ = ["ClassFamily", "Multinomial", "codes"]
 
 
 class ClassFamily(Family):
@@ -75,7 +75,7 @@ class ClassFamily(Family):
         return tuple(sum(t * p for t, p in zip(target, side, strict=True)) for side in zip(*parts, strict=True))
 
     def derivatives(self, rows, eta, phi):
-        return self.jet(hits(rows.y, self.n_classes)[:, None], eta, phi)
+        return self.jet(_hits(rows.y, self.n_classes)[:, None], eta, phi)
 
     def expected(self, eta, phi, shares):
         """Return the mean log probability of classes in these shares and its derivatives, as ``derivatives`` does."""
@@ -142,7 +142,7 @@ class Multinomial(ClassFamily):
 
     def link(self, rows):
         """Return Bohning's first step from equal probabilities: its regression is that of these numbers."""
-        hit = hits(rows.y, self.n_classes)
+        hit = _hits(rows.y, self.n_classes)
         return 2.0 * (hit[:-1] - hit[-1])
 
     def information(self, rows, eta, phi, second):
@@ -167,6 +167,6 @@ def codes(y):
     return np.asarray(y).astype(np.intp)
 
 
-def hits(y, n_classes):
+def _hits(y, n_classes):
     """Return which class each row has, (n_classes, m)."""
     return (np.arange(n_classes)[:, None] == y).astype(float)

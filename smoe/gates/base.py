@@ -7,8 +7,8 @@ from sklearn.base import BaseEstimator
 
 from smoe._kernels.designs import predictors
 from smoe._kernels.moments import covariance_weights, spread_pairs, weighted_grams
-from smoe.fields import Field, averaged, n_features_of
-from smoe.params import flatten, n_rows, permute
+from smoe.fields import Field, averaged, n_features_of, relabelled
+from smoe.params import flatten, n_rows
 
 __all__ = ["Gate", "LinearGate", "LinearGateParams"]
 
@@ -131,8 +131,7 @@ class Gate(BaseEstimator):
 
     def permute(self, params, order):
         """Return the parameters of relabelled experts: expert i of the result is expert ``order[i]``."""
-        shared = {name: array for name, array in params._asdict().items() if self.fields[name].shared}
-        return permute(params, order)._replace(**shared)
+        return relabelled(params, self.fields, order)
 
     def log_mass(self, params):
         """Return the logarithms of the experts' weights where the features are zero, up to a constant, (n_experts,)."""
