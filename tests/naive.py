@@ -8,7 +8,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 
 def softmax(values):
@@ -40,7 +39,10 @@ def gaussian_means(x, expert):
 
 def gaussian_log_density(y, x, expert):
     """log N(y; a_i'x + b_i, v_i), expert by expert."""
-    return norm.logpdf(y, gaussian_means(x, expert), np.sqrt(expert.variance)).tolist()
+    return [
+        -0.5 * ((y - mean) ** 2 / variance + math.log(2.0 * math.pi * variance))
+        for mean, variance in zip(gaussian_means(x, expert), np.asarray(expert.variance).tolist(), strict=True)
+    ]
 
 
 def vector_log_density(y, x, expert):

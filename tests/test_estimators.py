@@ -39,7 +39,7 @@ def test_scikit_learn_checks(estimator, check):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
-    [MoERegressor(expert=name, n_init=2, max_iter=20) for name in ("gamma", "student_t", "multivariate_gaussian")]
+    [MoERegressor(expert=name, n_init=1, max_iter=20) for name in ("gamma", "student_t", "multivariate_gaussian")]
 )
 def test_scikit_learn_checks_of_families(estimator, check):
     """Of positive responses, which its tags say, of real and of several ones; checks have no whole numbers."""

@@ -57,7 +57,7 @@ class Pull(Penalty):
     >>> from smoe.datasets import load_engel
     >>> from smoe.penalties import Pull
     >>> X, y = load_engel(return_X_y=True)
-    >>> model = SoftmaxMoERegressor(3, penalty=Pull(), random_state=0).fit(X, y)
+    >>> model = SoftmaxMoERegressor(3, penalty=Pull(), n_init=5, random_state=0).fit(X, y)
     >>> bool(abs(model.gate_coef_).max() < 1.0)
     True
     """

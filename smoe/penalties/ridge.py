@@ -34,7 +34,7 @@ class Ridge(Penalty):
     >>> from smoe.datasets import load_engel
     >>> from smoe.penalties import Ridge
     >>> X, y = load_engel(return_X_y=True)
-    >>> model = SoftmaxMoERegressor(2, penalty=Ridge(gate=0.01), random_state=0).fit(X, y)
+    >>> model = SoftmaxMoERegressor(2, penalty=Ridge(gate=0.01), n_init=5, random_state=0).fit(X, y)
     >>> model.converged_
     True
     """

@@ -41,7 +41,7 @@ class UnevenUse(Penalty):
     >>> from smoe.datasets import load_engel
     >>> from smoe.penalties import UnevenUse
     >>> X, y = load_engel(return_X_y=True)
-    >>> model = SoftmaxMoERegressor(2, penalty=UnevenUse(0.1), random_state=0).fit(X, y)
+    >>> model = SoftmaxMoERegressor(2, penalty=UnevenUse(0.1), n_init=5, random_state=0).fit(X, y)
     >>> model.converged_
     True
     """
