@@ -38,6 +38,9 @@ class Field(NamedTuple):
         is approached only, and an expert on one that is a floor has collapsed.
     fixed : bool
         Whether no fit ever estimates it, such as a place in a tree: derivatives by it are zero.
+    gauge : str or None
+        The axis along which only differences count: of experts, the last of which is zero, or of predictors, beside
+        which there is one more of zeros. Penalties that treat all alike look at deviations from their mean.
     """
 
     axes: tuple = ("expert",)
@@ -45,6 +48,7 @@ class Field(NamedTuple):
     upper: float = math.inf
     attained: bool = False
     fixed: bool = False
+    gauge: str | None = None
 
     @property
     def shared(self):
@@ -65,6 +69,17 @@ class Field(NamedTuple):
     def feature_axis(self):
         """The first of the array's axes along the features, or None."""
         return next(iter(self.feature_axes), None)
+
+    def along_gauge(self, array):
+        """Return an array with the axis of the gauge first, the others flat behind it."""
+        axis = self.axes.index(self.gauge) + self.shared
+        return np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+
+    def centring(self, n):
+        """Return the matrix (n, n) whose quadratic form is the sum of squares about the mean along the gauge."""
+        if self.gauge is None:
+            return np.eye(n)
+        return np.eye(n) - 1.0 / (n + (self.gauge != "expert"))
 
     def moved(self, array):
         """Return a view with the features on the last axis; None for a field without features."""

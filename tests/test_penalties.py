@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from sklearn.datasets import load_diabetes, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -80,7 +81,7 @@ def test_formulas():
     proba = np.array([naive.softmax(naive.linear_scores(x, gate)) for x in problem.X])
     importance = problem.weight @ proba
     wanted = {
-        Ridge(0.3, 0.2): n / 2 * (0.3 * (gate.coef**2).sum() + 0.2 * (expert.coef**2).sum()),
+        Ridge(0.3, 0.2): n / 2 * (0.3 * len(gate.coef) * gate.coef.var(axis=0).sum() + 0.2 * (expert.coef**2).sum()),
         VariancePrior(): n**-0.5 * (1 / expert.variance + np.log(expert.variance)).sum(),
         Pull(2.0): -2.0 * 3 / n * problem.weight @ np.log(proba).mean(axis=1),
         UnevenUse(0.7): 0.7 * n * importance.var() / importance.mean() ** 2,
@@ -138,6 +139,26 @@ def test_ridge_of_one_expert_is_ridge_regression():
     v = model.expert_variance_[0] / y.var()
     slope = (z @ t) / (235 + 0.1 * 235 * v)
     np.testing.assert_allclose(model.expert_coef_[0, 0], slope * y.std() / X.std(), rtol=1e-7)
+
+
+def test_ridge_of_classes_is_multinomial_ridge_regression():
+    X, y = load_wine(return_X_y=True)
+    model = MoEClassifier(1, pull=0.0, penalty=Ridge(expert=1 / len(y))).fit(X, y)
+    other = LogisticRegression(C=1.0, tol=1e-10, max_iter=5000).fit(StandardScaler().fit_transform(X), y)
+    np.testing.assert_allclose(model.expert_coef_[0] * X.std(axis=0), other.coef_[:2] - other.coef_[2], atol=1e-5)
+
+
+def test_ridge_does_not_depend_on_which_expert_is_last():
+    """The best value known, of which the slopes of both experts' scores add up to zero."""
+    X, y = load_diabetes(return_X_y=True)
+    y = y / 100
+    penalty = Ridge(gate=0.02, expert=0.02 * y.var())
+    model = SoftmaxMoERegressor(2, penalty=penalty, n_init=10, random_state=0).fit(X, y)
+    assert model.loglik_ == pytest.approx(-296.94995865, abs=1e-5)
+    slopes = (model.gate_coef_ - model.gate_coef_.mean(axis=0)) * X.std(axis=0)
+    experts = model.expert_coef_ * X.std(axis=0)
+    value = -model.loglik_ / len(y) + 0.01 * ((slopes**2).sum() + (experts**2).sum())
+    assert value == pytest.approx(0.6808083240, abs=1e-8)
 
 
 @pytest.mark.parametrize("apart", [1e-3, 1e-6])

@@ -149,8 +149,20 @@ def test_exact_maxima(covariance, df, loglik):
     np.testing.assert_allclose(model.loglik_, loglik, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["EEV", "VEV"])
+def test_axes_are_those_of_the_angles(name, rng):
+    expert = MultivariateGaussianExpert(name, responses=["a", "b"])
+    params = perturbed(expert.init_params(K, D), lower_of(expert), rng)
+    values = np.ravel(params.variance) if name == "EEV" else [params.shape[0, 0], 1 / params.shape[0, 0]]
+    for k, angle in enumerate(params.angle[:, 0]):
+        size = 1.0 if name == "EEV" else params.variance[k]
+        axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        np.testing.assert_allclose(params.covariance[k] @ axes, axes * values * size, rtol=1e-12)
+
+
 def test_nested_models_are_ordered():
     chains = ("EII", "EEI", "EEE", "VEE", "VVV"), ("EEI", "VEI", "VVI", "VVV"), ("EEI", "EVI", "EVV", "VVV")
+    chains += (("EEE", "EEV", "VEV", "VVV"), ("VEE", "VEV"))
     fits = {name: fitted(name, **NOTHING) for chain in chains for name in chain}
     assert all(fit.converged_ for fit in fits.values())
     for chain in chains:
@@ -200,8 +212,9 @@ def test_linear_maps_and_units_of_responses(data, model):
     np.testing.assert_allclose(other.expert_covariance_, turn @ model.expert_covariance_ @ turn.T, rtol=1e-5)
     scaled, diag = fitted("diag", X, Y * [1e3, 1e-3]), fitted("diag", X, Y)
     np.testing.assert_allclose(scaled.loglik_, diag.loglik_, atol=1e-7)
-    moved, sphere = fitted("EII", X, 7.0 * Y), fitted("EII", X, Y)
-    np.testing.assert_allclose(moved.loglik_, sphere.loglik_ - 2 * len(X) * np.log(7.0), atol=1e-7)
+    for name in ("EII", "VEV"):
+        moved, first = fitted(name, X, 7.0 * Y), fitted(name, X, Y)
+        np.testing.assert_allclose(moved.loglik_, first.loglik_ - 2 * len(X) * np.log(7.0), atol=1e-7)
 
 
 def test_order_and_repetition_of_rows(data, model):

@@ -14,16 +14,22 @@ import numpy as np
 
 from smoe._kernels.covariances import chain, equal_shapes
 
-__all__ = ["COVARIANCES", "contrasts", "estimate", "letters_of", "n_pairs"]
+__all__ = ["COVARIANCES", "by_axes", "contrasts", "estimate", "letters_of", "n_pairs"]
 
 _WORDS = {"full": "VVV", "diag": "VVI", "spherical": "VII", "tied": "EEE"}
-_LETTERS = ("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVV", "VVV")
-COVARIANCES = (*_WORDS, *_LETTERS)
+_CHAINS = ("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVV", "VVV")
+_AXES = ("EEV", "VEV")
+COVARIANCES = (*_WORDS, *_CHAINS, *_AXES)
 
 
 def letters_of(covariance):
     """Return the letters of volume, shape and orientation that a name stands for."""
     return _WORDS.get(covariance, covariance)
+
+
+def by_axes(letters):
+    """Whether matrices of the model are not chains, but have eigenvalues and axes: see ``smoe.experts.axes``."""
+    return letters in _AXES
 
 
 def n_pairs(q):

@@ -117,7 +117,8 @@ class LinearExpert(Expert):
     def fields(self):
         """Slopes and intercepts of the predictors, and the family's own parameters."""
         axes = self.family.axes
-        lines = {"coef": Field(("expert", *axes, "feature")), "intercept": Field(("expert", *axes))}
+        coef = Field(("expert", *axes, "feature"), gauge=self.family.gauge)
+        lines = {"coef": coef, "intercept": Field(("expert", *axes))}
         return {**lines, **self.family.fields}
 
     @property

@@ -8,8 +8,9 @@ from smoe._kernels.covariances import unit_lower
 from smoe._kernels.designs import predictors
 from smoe._kernels.moments import weighted_grams
 from smoe._kernels.regression import least_squares
+from smoe.experts.axes import chain_jet, chain_of_axes, estimate_axes, planes
 from smoe.experts.base import Expert, Support
-from smoe.experts.covariances import COVARIANCES, contrasts, estimate, letters_of, n_pairs
+from smoe.experts.covariances import COVARIANCES, by_axes, contrasts, estimate, letters_of, n_pairs
 from smoe.experts.gaussian import RANK_TOL, GaussianExpert
 from smoe.families.base import tight_scale
 from smoe.fields import Field
@@ -36,12 +37,16 @@ class MultivariateGaussianParams(NamedTuple):
     intercept : array of shape (n_experts, q)
     variance : array of shape (n_experts or 1, q), (n_experts,) or ()
         Innovation variances: of each response given those before it. One number per expert (or for all) is the volume,
-        the q-th root of the determinant; of spherical matrices that is the variance.
+        the q-th root of the determinant; of spherical matrices that is the variance. Of models with axes of their own
+        (EEV, VEV) these are eigenvalues.
     shape : array of shape (n_experts or 1, q - 1 or 0)
-        Innovation variances of all responses but the last over the volume, where volumes and shapes are modelled apart.
+        All innovation variances, or eigenvalues, but the last over the volume, where these are modelled apart.
     regression : array of shape (n_experts or 1, n_pairs or 0)
         Coefficients of the residual of each response on the residuals of those before it: of 1 on 0, of 2 on 0, of 2 on
         1, ...
+    angle : array of shape (n_experts or 1, n_pairs or 0)
+        Of models with axes of their own, in radians: the axes of the responses are turned in the plane of 0 and 1, of 0
+        and 2, ..., of 1 and 2, ...
     """
 
     coef: np.ndarray
@@ -49,6 +54,7 @@ class MultivariateGaussianParams(NamedTuple):
     variance: np.ndarray
     shape: np.ndarray
     regression: np.ndarray
+    angle: np.ndarray
 
     @property
     def covariance(self):
@@ -89,13 +95,40 @@ def _contrasts(params):
     return contrasts(letters, params.intercept.shape[1])
 
 
+def _has_axes(params):
+    return params.angle.shape[1] > 0
+
+
+def _spread(params):
+    """Return innovation variances, or eigenvalues, (n_experts, q)."""
+    own = _own(params)
+    return own if own.shape[1] == len(A := _contrasts(params)) == 1 else np.clip(np.exp(np.log(own) @ A.T), *_RANGE)
+
+
 def chain_of(params):
     """Return innovation variances (n_experts, q), and T (n_experts, q, q), which makes innovations of residuals."""
     k, q = params.intercept.shape
-    variances = _own(params)
-    if np.ndim(params.variance) < 2:
-        variances = np.clip(np.exp(np.log(variances) @ _contrasts(params).T), *_RANGE)
-    return variances, unit_lower(_per_expert(params.regression, k), q)
+    if _has_axes(params):
+        return chain_of_axes(_spread(params), _per_expert(params.angle, k))
+    return _spread(params), unit_lower(_per_expert(params.regression, k), q)
+
+
+def _jet(params, variances, T):
+    """Return the derivatives of (log d, all regressions) by the model's own covariance parameters, first and second."""
+    k, q = params.intercept.shape
+    psi, A = _own(params), _contrasts(params)
+    n_logs, n_slopes = psi.shape[1], max(params.regression.shape[1], params.angle.shape[1])
+    first = np.zeros((k, q + n_pairs(q), n_logs + n_slopes))
+    first[:, :q, :n_logs] = A / psi[:, None]
+    first[:, q : q + n_slopes, n_logs:] = np.eye(n_slopes)
+    bend = np.zeros((*first.shape, first.shape[-1]))
+    logs = np.arange(n_logs)
+    bend[:, :q, logs, logs] = -A / psi[:, None] ** 2
+    if not _has_axes(params):
+        return first, bend
+    by_axes, twice = chain_jet(_spread(params), _per_expert(params.angle, k), variances, T)
+    bend = np.einsum("kca,kaij->kcij", by_axes, bend) + np.einsum("kcab,kai,kbj->kcij", twice, first, first)
+    return by_axes @ first, bend
 
 
 class MultivariateGaussianExpert(Expert):
@@ -118,7 +151,7 @@ class MultivariateGaussianExpert(Expert):
     covariance : str, default="full"
         Model of the covariance matrices. "full" (VVV), "diag" (VVI), "spherical" (VII) are each expert's own, "tied"
         (EEE) is full and the same for all. Three letters say whether volume, shape and orientation are equal (E), vary
-        (V), or are those of the unit matrix (I): EII, VII, EEI, VEI, EVI, VVI, EEE, VEE, EVV, VVV.
+        (V), or are those of the unit matrix (I): EII, VII, EEI, VEI, EVI, VVI, EEE, VEE, EVV, VVV, EEV, VEV.
     variance_floor : float, default=1e-8
         Smallest innovation variance, as a share of the variance of the response; of spherical models as a share of the
         mean variance of the responses.
@@ -128,12 +161,14 @@ class MultivariateGaussianExpert(Expert):
 
     Notes
     -----
-    Shape and orientation here are those of the chain: "VEE" has proportional matrices, "EVV" equal determinants, as in
-    mclust. Models whose axes or eigenvalues alone are equal (EEV, VEV, EVE, VVE) do not follow changes of units of
-    single responses, and are not offered.
+    Shape and orientation are those of the chain: "VEE" has proportional matrices, "EVV" equal determinants, as in
+    mclust. "EEV" and "VEV" have eigenvalues, or their ratios, that are equal, and axes of each expert's own: ``angle``
+    holds how they are turned. Where two eigenvalues are equal, their axes are not identified. Models whose axes alone
+    are equal (EVE, VVE) are not offered.
 
-    All models but the spherical ones follow changes of units of each response; those without I follow linear maps of y,
-    too: the maxima, not the numbers in ``variance`` and ``regression``, which depend on the order of the responses.
+    EEV, VEV and the spherical models follow changes of units of all responses together, the others of each; VVV, EEE,
+    VEE and EVV follow linear maps of y, too: the maxima, not the numbers in ``variance`` and ``regression``, which
+    depend on the order of the responses.
 
     References
     ----------
@@ -186,7 +221,7 @@ class MultivariateGaussianExpert(Expert):
     @property
     def units(self):
         """Each response may be shifted and scaled, or with equal variances all by the same factor."""
-        return "similar" if self.letters[1] == "I" else "affine"
+        return "similar" if self.letters[1] == "I" or by_axes(self.letters) else "affine"
 
     @property
     def n_responses(self):
@@ -200,21 +235,27 @@ class MultivariateGaussianExpert(Expert):
         """Slopes and intercepts, innovation variances with their floor, and the regressions between responses."""
         volume, shape, orientation = self.letters
         first = {"E": (), "V": ("expert",), "I": ()}
-        several, ratios = (("response",), "I") if volume == shape else ((), shape)
+        apart = by_axes(self.letters)
+        several, ratios = (("axis" if apart else "response",), "I") if volume == shape else ((), shape)
+        turned = Field((*first[orientation], "plane" if apart else "pair"))
         return {
             "coef": Field(("expert", "response", "feature")),
             "intercept": Field(("expert", "response")),
             "variance": Field((*first[volume], *several), lower=self.variance_floor),
             "shape": Field((*first[ratios], "ratio"), lower=0.0),
-            "regression": Field((*first[orientation], "pair")),
+            "regression": Field(("pair",)) if apart else turned,
+            "angle": turned if apart else Field(("plane",)),
         }
 
     @property
     def axis_labels(self):
-        """Names of the responses, and of pairs of them."""
+        """Names of the responses, of their axes, and of pairs of them."""
         names = list(self.responses)
+        axes = [f"axis {j}" for j in range(len(names))]
         pairs = [f"{names[j]} on {names[i]}" for j in range(len(names)) for i in range(j)]
-        return {"response": names, "ratio": names[:-1], "pair": pairs}
+        turned = [f"{names[i]} to {names[j]}" for i, j in planes(len(names))]
+        ratios = (axes if by_axes(self.letters) else names)[:-1]
+        return {"response": names, "axis": axes, "ratio": ratios, "pair": pairs, "plane": turned}
 
     def bind(self, y):
         """Return the experts that know the names of the responses; for a flat y `GaussianExpert`."""
@@ -248,7 +289,10 @@ class MultivariateGaussianExpert(Expert):
         return self._made(*lines, np.ones((n_experts, q)), np.zeros((n_experts, n_pairs(q))))
 
     def _made(self, coef, intercept, variances, slopes):
-        """Return parameters from innovation variances (n_experts, q) and regressions, as far as the model has them."""
+        """Return parameters from innovation variances (n_experts, q) and regressions, or eigenvalues and angles.
+
+        They are taken as far as the model has them.
+        """
         volume, shape, orientation = self.letters
         k, q = intercept.shape
         rows = {"E": 1, "V": k, "I": 1}
@@ -263,8 +307,10 @@ class MultivariateGaussianExpert(Expert):
         variance = np.array(variance[: rows[volume]])
         variance = variance if variance.ndim > 1 or volume == "V" else variance[0]
         slopes = slopes if orientation != "I" else slopes[:, :0]
-        shared = (np.array(field[: rows[letter]]) for field, letter in ((ratio, shape), (slopes, orientation)))
-        return MultivariateGaussianParams(coef, intercept, np.asarray(variance), *shared)
+        ratio, slopes = (np.array(field[: rows[letter]]) for field, letter in ((ratio, shape), (slopes, orientation)))
+        none = np.zeros((1, 0))
+        turned = (none, slopes) if by_axes(self.letters) else (slopes, none)
+        return MultivariateGaussianParams(coef, intercept, np.asarray(variance), ratio, *turned)
 
     def from_elements(self, rows, weight, elements):
         """Return the planes through few rows each; variances are robust ones over the closest 1/n_experts of y."""
@@ -291,11 +337,12 @@ class MultivariateGaussianExpert(Expert):
             variance=np.ones(np.shape(params.variance)),
             shape=np.ones(params.shape.shape),
             regression=slopes[: len(params.regression), : params.regression.shape[1]],
+            angle=np.ones(params.angle.shape),
         )
 
     def at_bound(self, params):
-        """Return which experts have a singular covariance matrix: an innovation variance on its floor."""
-        variances, _ = chain_of(params)
+        """Return which experts have a singular matrix: an innovation variance, or eigenvalue, on its floor."""
+        variances = _spread(params)
         if np.shape(params.shape)[1]:  # at equal volumes one response may vanish while another grows
             variances = np.minimum(variances, variances / np.exp(np.log(variances).mean(axis=1, keepdims=True)))
         return (variances <= self.variance_floor * (1 + 1e-2)).any(axis=1)
@@ -315,6 +362,7 @@ class MultivariateGaussianExpert(Expert):
             np.asarray(params.variance * (y_scale**2 if np.ndim(params.variance) == 2 else volume)),
             params.shape * ratio,
             params.regression * (y_scale[row] / y_scale[column])[: params.regression.shape[1]],
+            params.angle,
         )
 
     # Densities --------------------------------------------------------------------------------------------------------
@@ -385,11 +433,16 @@ class MultivariateGaussianExpert(Expert):
         """
         coef, intercept = self._lines(stats, params)
         moved = params._replace(coef=coef, intercept=intercept)
+        scatter = _residual_moments(stats, moved)[1]
+        return self._made(coef, intercept, *self._covariances(scatter, stats.weight, params))
+
+    def _covariances(self, scatter, weight, params):
+        if by_axes(self.letters):
+            before = _spread(params), params.angle
+            return estimate_axes(self.letters[0], scatter, weight, before, self.variance_floor)
         variances, T = chain_of(params)
         row, column = np.tril_indices(T.shape[1], -1)
-        before = variances, -T[:, row, column]
-        scatter = _residual_moments(stats, moved)[1]
-        return self._made(coef, intercept, *estimate(self.letters, scatter, stats.weight, before, self.variance_floor))
+        return estimate(self.letters, scatter, weight, (variances, -T[:, row, column]), self.variance_floor)
 
     def _lines(self, stats, params):
         """Return slopes and intercepts, response by response."""
@@ -414,22 +467,14 @@ class MultivariateGaussianExpert(Expert):
         slope = np.swapaxes(T, 1, 2) @ (steps / variances[..., None])
         lines = (slope[:, :, None] * rows.Z[:-1]).reshape(k, -1, m)
         logs = 0.5 * (steps**2 / variances[..., None] - 1.0)
-        psi, A = _own(params), _contrasts(params)
-        own = np.einsum("ja,kjm->kam", A, logs) / psi[..., None]
         row, column = np.tril_indices(q, -1)
-        slopes = (steps[:, row] * apart[:, column] / variances[:, row, None])[:, : params.regression.shape[1]]
-        return np.concatenate([lines, slope, own, slopes], axis=1)
+        slopes = steps[:, row] * apart[:, column] / variances[:, row, None]
+        own = np.swapaxes(_jet(params, variances, T)[0], 1, 2) @ np.concatenate([logs, slopes], axis=1)
+        return np.concatenate([lines, slope, own], axis=1)
 
     def curvature(self, rows, params, resp, stats):
         """Return the sum over rows of resp times -d2 log f_i, (n_experts, n_own, n_own)."""
         return _curvature(stats, params)
-
-
-def _places(params):
-    """Return where each response's line (q, n_terms), and then variances and regressions, are among an expert's own."""
-    _, q, d = params.coef.shape
-    lines = np.column_stack([np.arange(q * d).reshape(q, d), q * d + np.arange(q)])
-    return lines, np.arange(lines.size, copies(params).shape[1])
 
 
 def _residual_moments(stats, params):
@@ -441,18 +486,23 @@ def _residual_moments(stats, params):
     return pull, 0.5 * (square + np.swapaxes(square, 1, 2))
 
 
+def _places(params):
+    """Return where each response's line (q, n_terms), and then covariance parameters, are among an expert's own."""
+    _, q, d = params.coef.shape
+    lines = np.column_stack([np.arange(q * d).reshape(q, d), q * d + np.arange(q)])
+    return lines, np.arange(lines.size, copies(params).shape[1])
+
+
 class _At(NamedTuple):
     """Moments of residuals at some parameters, and what derivatives are made of."""
 
     variances: np.ndarray  # d, (n_experts, q)
     T: np.ndarray
-    psi: np.ndarray  # own parameters of the variances, (n_experts, n)
-    A: np.ndarray  # their logarithms make those of d, (q, n)
     pull: np.ndarray  # sums of w e z'
     square: np.ndarray  # sums of w e e'
     scatter: np.ndarray  # sums of w T e e'
     squares: np.ndarray  # sums of w (T e)^2 / d, (n_experts, q)
-    logs: np.ndarray  # slopes by log d, (n_experts, q)
+    slope: np.ndarray  # the gradient by log d and all regressions, (n_experts, q + n_pairs)
 
 
 def _at(stats, params):
@@ -460,9 +510,10 @@ def _at(stats, params):
     pull, square = _residual_moments(stats, params)
     scatter = T @ square
     squares = np.einsum("kij,kij->ki", scatter, T) / variances
-    logs = 0.5 * (squares - stats.weight[:, None])
-    A = _contrasts(params)
-    return _At(variances, T, _own(params), A, pull, square, scatter, squares, logs)
+    row, column = np.tril_indices(T.shape[1], -1)
+    steps = scatter[:, row, column] / variances[:, row]
+    slope = np.concatenate([0.5 * (squares - stats.weight[:, None]), steps], axis=1)
+    return _At(variances, T, pull, square, scatter, squares, slope)
 
 
 def _gradient(stats, params):
@@ -470,49 +521,51 @@ def _gradient(stats, params):
     at = _at(stats, params)
     k, q, d = params.coef.shape
     lines = np.swapaxes(at.T, 1, 2) @ (at.T @ at.pull / at.variances[..., None])
-    row, column = np.tril_indices(q, -1)
-    slopes = (at.scatter[:, row, column] / at.variances[:, row])[:, : params.regression.shape[1]]
-    return np.concatenate([lines[..., :-1].reshape(k, q * d), lines[..., -1], at.logs @ at.A / at.psi, slopes], axis=1)
+    own = np.einsum("kc,kcn->kn", at.slope, _jet(params, at.variances, at.T)[0])
+    return np.concatenate([lines[..., :-1].reshape(k, q * d), lines[..., -1], own], axis=1)
 
 
 def _curvature(stats, params):
     """Return minus the second derivatives, (n_experts, n_own, n_own).
 
     With u = T e, a line's slope is T' (u / d) z', that of log d_j (u_j^2 / d_j - 1) / 2, that of a regression
-    u_j e_l / d_j.
+    u_j e_l / d_j; the chain rule leads from there to the model's own parameters.
     """
     at = _at(stats, params)
-    k, n = at.psi.shape
-    lines, rest = _places(params)
-    logs, slopes, lines = rest[:n], rest[n:], lines.ravel()
-    scaled, by_log = at.T / at.variances[..., None], at.A / at.psi[:, None]
-    out = np.zeros((k, rest[-1] + 1, rest[-1] + 1))
+    lines, own = _places(params)
+    lines, k = lines.ravel(), len(at.T)
+    out = np.zeros((k, own[-1] + 1, own[-1] + 1))
+    scaled = at.T / at.variances[..., None]
     out[:, lines[:, None], lines] = np.einsum("kja,kjb,kst->kasbt", at.T, scaled, stats.gram).reshape(k, lines.size, -1)
-    across = np.einsum("kja,kjt,kjn->katn", scaled, at.T @ at.pull, by_log)
-    _put(out, lines, logs, across.reshape(k, -1, n))
-    bends = np.einsum("kja,kjb,kj->kab", by_log, by_log, 0.5 * at.squares)
-    bends[:, np.arange(n), np.arange(n)] += at.logs @ at.A / at.psi**2
-    out[:, logs[:, None], logs] = bends
-    if len(slopes):
-        _put_slopes(out, at, lines, logs, slopes, by_log)
+    first, second = _jet(params, at.variances, at.T)
+    across = _lines_by_chain(at, scaled).reshape(k, lines.size, -1) @ first
+    out[:, lines[:, None], own] = across
+    out[:, own[:, None], lines] = np.swapaxes(across, 1, 2)
+    bend = np.swapaxes(first, 1, 2) @ _by_chain(at) @ first
+    out[:, own[:, None], own] = bend - np.einsum("kc,kcij->kij", at.slope, second)
     return out
 
 
-def _put_slopes(out, at, lines, logs, slopes, by_log):
-    """Write what concerns the regressions of responses on earlier ones."""
-    k, q = at.variances.shape
+def _lines_by_chain(at, scaled):
+    """Return minus the derivatives of the lines' gradient by log d and all regressions, (n_experts, q, n_terms, .)."""
+    q = at.variances.shape[1]
     row, column = np.tril_indices(q, -1)
     precision = 1.0 / at.variances[:, row]
-    across = np.einsum("kna,knt,kn->katn", at.T[:, row], at.pull[:, column], precision)
-    across += np.einsum("na,knt,kn->katn", np.eye(q)[column], (at.T @ at.pull)[:, row], precision)
-    _put(out, lines, slopes, across.reshape(k, -1, len(slopes)))
-    steps = at.scatter[:, row, column] * precision
-    _put(out, logs, slopes, np.swapaxes(steps[..., None] * by_log[:, row], 1, 2))
-    same = (row[:, None] == row) * precision[..., None]
-    out[:, slopes[:, None], slopes] = same * at.square[:, column[:, None], column]
+    steps = at.T @ at.pull
+    logs = np.einsum("kja,kjt->katj", scaled, steps)
+    slopes = np.einsum("kna,knt,kn->katn", at.T[:, row], at.pull[:, column], precision)
+    slopes += np.einsum("na,knt,kn->katn", np.eye(q)[column], steps[:, row], precision)
+    return np.concatenate([logs, slopes], axis=-1)
 
 
-def _put(out, rows, columns, values):
-    """Write a block, and its mirror image."""
-    out[:, rows[:, None], columns] = values
-    out[:, columns[:, None], rows] = np.swapaxes(values, 1, 2)
+def _by_chain(at):
+    """Return minus the second derivatives by log d and all regressions."""
+    k, q = at.variances.shape
+    row, column = np.tril_indices(q, -1)
+    out = np.zeros((k, q + len(row), q + len(row)))
+    logs, slopes = np.arange(q), np.arange(q, q + len(row))
+    out[:, logs, logs] = 0.5 * at.squares
+    out[:, row, slopes] = out[:, slopes, row] = at.slope[:, q:]
+    same = (row[:, None] == row) / at.variances[:, row][..., None]
+    out[:, q:, q:] = same * at.square[:, column[:, None], column]
+    return out

@@ -129,6 +129,8 @@ class Family(BaseEstimator):
         Named tuple of ``coef``, ``intercept`` and its own parameters, in this order.
     axes : tuple of str
         Axes of ``coef`` and ``intercept`` besides those of experts and features: ("predictor",) if there are several.
+    gauge : str or None
+        The axis of predictors along which only differences count, where one more is zero, as of classes.
     classes : array-like or None
         Labels of the codes that it sees in place of classes.
     axis_labels : dict of str to list of str
@@ -148,6 +150,7 @@ class Family(BaseEstimator):
     largest = 300.0
     fields = {}
     Params = LinearParams
+    gauge = None
     classes = None
     concave = False
     axis_labels = {}

@@ -130,6 +130,11 @@ class Multinomial(ClassFamily):
         return self.n_classes - 1
 
     @property
+    def gauge(self):
+        """Which class is last has no meaning; two classes have one logistic regression."""
+        return "predictor" if self.n_classes > 2 else None
+
+    @property
     def axis_labels(self):
         """What the predictors are called."""
         *others, base = map(str, self.labels.tolist())

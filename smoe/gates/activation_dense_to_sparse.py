@@ -67,7 +67,7 @@ class ActivationDenseToSparseGate(Gate):
            [ 0.,  0.]])
     """
 
-    fields = {**LinearGate.fields, "temperature": Field((), lower=0.0)}
+    fields = {"coef": Field(("expert", "feature")), "intercept": Field(), "temperature": Field((), lower=0.0)}
     centred = False
     constant_units = False
     em_leads = False

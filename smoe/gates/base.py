@@ -196,7 +196,7 @@ class LinearGateParams(NamedTuple):
 class LinearGate(Gate):
     """What gates with scores b1_i'x + b0_i share; the last expert's row is pinned to zero."""
 
-    fields = {"coef": Field(("expert", "feature")), "intercept": Field()}
+    fields = {"coef": Field(("expert", "feature"), gauge="expert"), "intercept": Field()}
     log_linear = True
 
     def init_params(self, n_experts, n_features):

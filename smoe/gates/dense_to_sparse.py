@@ -39,6 +39,7 @@ class DenseToSparseGate(ActivationDenseToSparseGate):
            [0.]]), intercept=array([0.5, 0. ]), temperature=array(1.))
     """
 
+    fields = {**ActivationDenseToSparseGate.fields, "coef": LinearGate.fields["coef"]}
     centred = True
     _activation = ACTIVATIONS["identity"]
 

@@ -86,8 +86,8 @@ class GaussianGate(LinearGate):
     def fields(self):
         """What each array of the parameters is."""
         quadratic = {
-            "full": {"curvature": Field(("expert", "feature", "feature"))},
-            "diag": {"curvature": Field(("expert", "feature"))},
+            "full": {"curvature": Field(("expert", "feature", "feature"), gauge="expert")},
+            "diag": {"curvature": Field(("expert", "feature"), gauge="expert")},
             "spherical": {"curvature": Field(), "metric": Field(("feature",), 0.0, attained=True, fixed=True)},
         }
         return {**LinearGate.fields, **quadratic.get(self.covariance, {})}

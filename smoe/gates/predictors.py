@@ -5,7 +5,7 @@ import numpy as np
 from smoe._kernels.designs import predictors
 from smoe._kernels.moments import weighted_grams
 from smoe._kernels.predictor_gates import pair_covariances, pulled, spread_blocks
-from smoe.fields import n_own_fixed
+from smoe.fields import Field, n_own_fixed
 from smoe.gates.base import LinearGate
 from smoe.params import n_rows
 
@@ -19,6 +19,7 @@ class PredictorGate(LinearGate):
     (`slopes`, `bends`); the chain rule is here. Fields of its own beside slopes and intercepts are fixed.
     """
 
+    fields = {"coef": Field(("expert", "feature")), "intercept": Field()}
     log_linear = False
     nested = False
     default_start = "softmax"

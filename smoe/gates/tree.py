@@ -7,7 +7,7 @@ import numpy as np
 
 from smoe._kernels.trees import tree_bends, tree_log_shares, tree_scores, tree_slopes
 from smoe.fields import Field
-from smoe.gates.base import Gate, LinearGate
+from smoe.gates.base import Gate
 from smoe.gates.predictors import PredictorGate
 from smoe.gates.splits import Node, balanced, frozen, gathered, in_words, parsed, sticks
 from smoe.params import n_rows, permute
@@ -82,7 +82,7 @@ class TreeGate(PredictorGate):
       2 against 3: 0
     """
 
-    fields = {**LinearGate.fields, "place": Field(fixed=True)}
+    fields = {**PredictorGate.fields, "place": Field(fixed=True)}
     exchangeable = False
     linear = True
 

@@ -1,8 +1,10 @@
 """Squares of slopes."""
 
+from functools import lru_cache
+
 import numpy as np
 
-from smoe.params import MoEParams, flatten
+from smoe.params import MoEParams, flatten, unflatten
 from smoe.penalties.base import Penalty
 from smoe.validation import check_number
 
@@ -14,10 +16,11 @@ class Ridge(Penalty):
 
     .. math:: P = \frac{n}{2} \Big(\alpha_g \sum |\beta_1|^2 + \alpha_e \sum |a|^2\Big)
 
-    over all entries along features; intercepts and variances are free of it. The gate's slopes are those of its
-    convention, the last expert's being zero: the penalty depends on which expert is last. A gate that separates the
-    data has a maximum under it. One normal expert is ridge regression, one logistic expert scikit-learn's
-    ``LogisticRegression(C)`` on standardised columns with 1 / (n C) as ``expert``.
+    over all entries along features; intercepts and variances are free of it. Where only differences between experts (or
+    classes) count, slopes are taken as deviations from their mean over experts (or classes), whichever is last; the
+    shift that makes the sum of squares least. A gate that separates the data has a maximum under it. One normal expert
+    is ridge regression, one expert of classes scikit-learn's ``LogisticRegression(C)`` on standardised columns with
+    1 / (n C) as ``expert``.
 
     Parameters
     ----------
@@ -49,22 +52,39 @@ class Ridge(Penalty):
         check_number(self.gate, "Ridge: gate", 0.0)
         check_number(self.expert, "Ridge: expert", 0.0)
 
-    def _weights(self, model, params, n):
-        """The weight of each entry, shaped like the parameters."""
-        parts = zip(params, model.fields, (self.gate, self.expert), strict=True)
-        return MoEParams(*(_along_features(part, fields, n * alpha) for part, fields, alpha in parts))
-
     def value(self, model, params, sums, n):
-        return 0.5 * float(flatten(self._weights(model, params, n)) @ flatten(params) ** 2)
+        flat = flatten(params)
+        return 0.5 * float(flat @ self.curvature(model, params, sums, n) @ flat)
 
     def gradient(self, model, params, sums, n):
-        pairs = zip(self._weights(model, params, n), params, strict=True)
-        return MoEParams(*(type(p)(*(w * f for w, f in zip(weights, p, strict=True))) for weights, p in pairs))
+        return unflatten(self.curvature(model, params, sums, n) @ flatten(params), params)
 
     def curvature(self, model, params, sums, n):
-        return np.diag(flatten(self._weights(model, params, n)))
+        parts = (
+            (type(part), tuple(map(np.shape, part)), tuple(fields[name] for name in part._fields))
+            for part, fields in zip(params, model.fields, strict=True)
+        )
+        return _curvature(tuple(parts), (n * self.gate, n * self.expert))
 
 
-def _along_features(part, fields, alpha):
-    chosen = {name: 0.0 if fields[name].feature_axis is None else alpha for name in part._fields}
-    return type(part)(*(np.full(np.shape(field), chosen[name]) for name, field in part._asdict().items()))
+@lru_cache(maxsize=8)
+def _curvature(parts, weights):
+    """Return the second derivative in flat order. It depends on no values: iterations have it again and again."""
+    blank = MoEParams(*(kind(*map(np.zeros, shapes)) for kind, shapes, _ in parts))
+    out = np.zeros(2 * [flatten(blank).size])
+    places = unflatten(np.arange(len(out)), blank)
+    for part, (_, _, fields), weight in zip(places, parts, weights, strict=True):
+        for place, field in zip(part, fields, strict=True):
+            if field.feature_axis is not None:
+                _put(out, place.astype(int), field, weight)
+    out.flags.writeable = False
+    return out
+
+
+def _put(out, place, field, weight):
+    """Write the weight of squares of deviations from the mean along the gauge, if there is one."""
+    along = place.reshape(1, -1) if field.gauge is None else field.along_gauge(place)
+    bend = weight * field.centring(len(along))
+    for i, row in enumerate(along):
+        for j, column in enumerate(along):
+            out[row, column] = bend[i, j]
