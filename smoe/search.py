@@ -16,7 +16,7 @@ __all__ = ["Agreement", "StartRecord", "agreement", "n_sharing", "search"]
 _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
 _SWAPPED = 2000  # so many rows are the sample itself; with more, what swaps gain on a sample is chance
-_SCREENING = 30  # EM iterations of each start
+_RUNGS = 8, 8, 14  # EM iterations of all starts, of the better half of these, and of the better half of those
 _FINISHED = 5  # starts that are taken to the end
 _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts in one basin
 _SHARED = 50_000  # with fewer rows, threads take one start each
@@ -155,19 +155,22 @@ class _Search:
         return done
 
     def _screen(self, proposals):
-        """Do a short run of every start, and take a second look at the better part if the solver has one."""
-        look = getattr(self.solver, "screen", EM(_SCREENING, 0.0).short_run)
-        self.screened = self._each(lambda params: look(self.model, self.sample, params), proposals, _SCREENED)
-        self._sort()
-        if hasattr(self.solver, "rescreen"):
-            second = {i: self.screened[i].params for i in self.rank[: max(_FINISHED, len(self.rank) // 4)]}
-            again = self.solver.rescreen
-            self.screened.update(self._each(lambda params: again(self.model, self.sample, params), second, _SCREENED))
-            self._sort()
+        """Look at every start, and longer at the better ones: by short runs of EM, unless the solver has its own way."""
+        if hasattr(self.solver, "screen"):
+            self._look(self.solver.screen, proposals)
+            self._look(self.solver.rescreen, self._better(proposals, max(_FINISHED, len(proposals) // 4)))
+        else:
+            for n_iter in _RUNGS:
+                self._look(EM(n_iter, 0.0).short_run, proposals)
+                proposals = self._better(proposals, max(2 * _FINISHED, len(proposals) // 2))
         self._tell(f"{len(self.screened)} starts screened on {len(self.sample)} rows", self._seen(self.rank[0]))
 
-    def _sort(self):
+    def _look(self, run, proposals):
+        self.screened |= self._each(lambda params: run(self.model, self.sample, params), proposals, _SCREENED)
         self.rank = _ranked(self.model, self.sample, self.screened)
+
+    def _better(self, proposals, n):
+        return {i: self.screened[i].params for i in [i for i in self.rank if i in proposals][:n]}
 
     def _seen(self, i):
         """The log-likelihood of a screened start, extrapolated from the sample."""
