@@ -1,5 +1,6 @@
 # Times flexmix inside R, after it is loaded and warm. Called by peers.py:
 #   Rscript flexmix.R DATA.csv iterate FEW MANY     seconds of FEW and of MANY iterations from the posteriors p1, p2
+#   Rscript flexmix.R DATA.csv counts FEW MANY      the same with Poisson experts
 #   Rscript flexmix.R DATA.csv default ENOUGH       seconds and log-likelihood of up to five fits with defaults, one
 #                                                   after the other until they took ENOUGH seconds
 suppressMessages(library(flexmix))
@@ -9,7 +10,10 @@ data <- read.csv(arguments[1])
 start <- as.matrix(data[c("p1", "p2")])
 colnames(start) <- NULL
 
-fit <- function(rows, ...) flexmix(y ~ x, data = rows, k = 2, concomitant = FLXPmultinom(~x), ...)
+family <- if (arguments[2] == "counts") "poisson" else "gaussian"
+fit <- function(rows, ...) {
+  flexmix(y ~ x, data = rows, k = 2, concomitant = FLXPmultinom(~x), model = FLXMRglm(family = family), ...)
+}
 
 # A tolerance of zero is never undercut; no component is dropped.
 iterate <- function(n) {
@@ -19,7 +23,7 @@ iterate <- function(n) {
 elapsed <- function(expression) system.time(expression)[["elapsed"]]
 
 invisible(fit(head(data, 500), cluster = start[seq_len(min(500, nrow(data))), ]))
-if (arguments[2] == "iterate") {
+if (arguments[2] != "default") {
   cat(elapsed(iterate(as.integer(arguments[3]))), elapsed(iterate(as.integer(arguments[4]))), "\n")
 } else {
   total <- 0

@@ -218,26 +218,33 @@ class Flexmix(Peer):
         return None if found else "R with flexmix is not installed"
 
     def per_iteration(self, problem):
+        return self._slope("iterate", posterior(problem.X, problem.y, problem.start), problem)
+
+    def per_iteration_of_counts(self, problem, resp):
+        """The same with Poisson experts."""
+        return self._slope("counts", resp, problem)
+
+    def _slope(self, what, resp, problem):
         few, many = self.counts
-        first, second = self._run(problem, "iterate", few, many)
+        first, second = self._run(problem.X, problem.y, resp, what, few, many)
         return (second - first) / (many - few)
 
     def warm_up(self):
         """R warms up by itself."""
 
     def default_fits(self, problem):
-        yield from np.reshape(self._run(problem, "default", _ENOUGH), (-1, 2)).tolist()
-
-    def _run(self, problem, *arguments):
         resp = posterior(problem.X, problem.y, problem.start)
+        yield from np.reshape(self._run(problem.X, problem.y, resp, "default", _ENOUGH), (-1, 2)).tolist()
+
+    def _run(self, X, y, resp, *arguments):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "data.csv"
-            rows = np.column_stack([problem.X, problem.y, resp])
+            rows = np.column_stack([X, y, resp])
             np.savetxt(path, rows, fmt="%.17g", delimiter=",", header="x,y,p1,p2", comments="")
             command = ["Rscript", _SCRIPT, path, *map(str, arguments)]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         return [float(word) for word in printed.split()]
 
 
-SMOE = Smoe()
-PEERS = {peer.name: peer for peer in (SMOE, Cgmm(), JointGaussian(), StepMix(), NumpyEM(), Flexmix())}
+SMOE, FLEXMIX = Smoe(), Flexmix()
+PEERS = {peer.name: peer for peer in (SMOE, Cgmm(), JointGaussian(), StepMix(), NumpyEM(), FLEXMIX)}

@@ -13,9 +13,14 @@ import warnings
 
 import numpy as np
 from numpy_em import numpy_em
-from peers import PEERS, SMOE
-from speed_common import Result, two_experts, working
+from peers import FLEXMIX, PEERS, SMOE
+from speed_common import Problem, Result, seconds, two_experts, working
 
+from smoe.experts import LinearExpert
+from smoe.families import Poisson
+from smoe.gates import SoftmaxGate
+from smoe.mixture import MixtureOfExperts
+from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.solvers import EM
 
 _ALLOWANCE = 10.0  # seconds on top of the limit, for what a process does beside the fit (R starts, files are read)
@@ -37,6 +42,32 @@ def iteration(options):
         if peer is not SMOE:
             yield Result(f"{peer.name} / smoe", ratio, "", f">= {peer.bar}" if peer.bar else "")
     yield Result("smoe and numpy EM, largest difference", _difference(problem), "nats", note="log-likelihood, 20 steps")
+    if not FLEXMIX.missing():
+        yield from _of_counts(rounds)
+
+
+def _of_counts(rounds):
+    """An EM iteration of two Poisson experts beside flexmix's, from one start."""
+    rng, n = np.random.default_rng(0), 10_000
+    X = rng.uniform(-1, 1, (n, 1))
+    first = rng.random(n) < 1 / (1 + np.exp(-2 * X[:, 0]))
+    y = rng.poisson(np.exp(np.where(first, 1.5 + X[:, 0], 0.5 - X[:, 0]))).astype(float)
+    above = np.where(y > np.median(y), 0.8, 0.2)
+    column, model = np.arange(1), MixtureOfExperts(SoftmaxGate(), LinearExpert(Poisson()))
+    blocks = Blocks(model, ArraySource(X, y), Scaling.identity(column, column))
+    begin = model.init_params(2, 1, 1)
+    begin = begin._replace(expert=begin.expert._replace(intercept=np.array([1.5, 0.5])))
+
+    def ours():
+        few, many = (seconds(EM(n_iter, 0.0).solve, model, blocks, begin) for n_iter in (50, 150))
+        return (many - few) / 100
+
+    ours()  # compiles
+    problem, resp = Problem(X, y, None, None, None), np.column_stack([above, 1 - above])
+    costs = np.array([[ours(), FLEXMIX.per_iteration_of_counts(problem, resp)] for _ in range(rounds)])
+    for name, cost in zip(("smoe", "flexmix"), np.median(costs, axis=0), strict=True):
+        yield Result(f"{name}, one iteration with Poisson experts, n=10,000", cost * 1e3, "ms")
+    yield Result("flexmix / smoe, Poisson experts", np.median(costs[:, 1] / costs[:, 0]), "", ">= 50")
 
 
 def _counts(peer):
