@@ -17,7 +17,7 @@ from smoe.params import MoEParams, flatten, n_experts_of
 from smoe.profile import profile
 from smoe.rows import ArraySource, Blocks, Scaling, standardise
 from smoe.solvers import Certificate, Solver
-from smoe.validation import MISSING, Columns, check_floats, check_groups, check_n_jobs, check_weights
+from smoe.validation import FLOATS, MISSING, Columns, check_floats, check_groups, check_n_jobs, check_weights
 
 __all__ = ["ExpertLoad", "FittedMixture"]
 
@@ -48,12 +48,16 @@ class Rows(Blocks):
 
     def _checked(self, found):
         lost = isinstance(found, float | np.ndarray) and np.isnan(found).any()
-        if lost and np.abs(self.source.X).max(initial=0.0) > _HUGE:
+        if lost and self._is_huge():
             raise ValueError(
                 "X has values so large that the gate's scores or the experts' means leave the range of float64; look "
                 "for wrong units, or for codes of missing values."
             )
         return found
+
+    def _is_huge(self):
+        reads = (self.source.read(rows) for rows in self.slices)
+        return any(np.abs(raw.X[raw.rows]).max(initial=0.0) > _HUGE for raw in reads)
 
 
 def _warn_of_infinite(mean):
@@ -201,7 +205,7 @@ class FittedMixture:
 
         With ``copy`` later changes of X do not matter to them.
         """
-        X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy)
+        X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy, dtype=FLOATS)
         weight = None if y is None else check_weights(sample_weight, len(y))
         self.roles.check(X, self.columns.named(), events=y is not None)
         if y is not None:

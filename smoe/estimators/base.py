@@ -27,6 +27,7 @@ from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
 from smoe.threads import driving
 from smoe.validation import (
+    FLOATS,
     Columns,
     check_experts,
     check_generator,
@@ -227,7 +228,7 @@ class MixtureEstimator(BaseEstimator):
 
     def _validated(self, X, y, sample_weight, expert):
         """Return X, y and weights without rows of weight zero."""
-        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2)
+        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2, dtype=FLOATS)
         weight = self._weights(check_weights(sample_weight, len(y)), y, expert)
         used = weight > 0
         if not used.all():

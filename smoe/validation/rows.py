@@ -8,10 +8,10 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
-from smoe.validation.response import check_response
+from smoe.validation.response import FLOATS, check_response, refuse_not_finite
 from smoe.validation.scalars import check_number, refuse_masked
 
-__all__ = ["MISSING", "Columns", "check_groups", "check_rows", "check_weights", "may_count_rows"]
+__all__ = ["FLOATS", "MISSING", "Columns", "check_groups", "check_rows", "check_weights", "may_count_rows"]
 
 MISSING = object()  # a response that is not wanted; None is one that was forgotten
 _LARGEST_TOTAL = 1e303  # of weights: times a log density it is still a float64
@@ -30,7 +30,7 @@ def check_rows(estimator, X, y=MISSING, read=check_response, **settings):
     read : callable
         Makes floats of y, and refuses what is none.
     **settings
-        Of ``sklearn.utils.validation.validate_data``.
+        Of ``sklearn.utils.validation.validate_data``. With ``dtype=FLOATS`` float32 stays what it is.
 
     Raises
     ------
@@ -88,15 +88,17 @@ class Columns:
 
 
 def _validated(estimator, X, *y, **settings):
-    """Let scikit-learn look at X; say whose fault it is where NumPy fails to make numbers of it."""
+    """Let scikit-learn look at X; say whose fault it is where NumPy fails to make numbers of it, and which are none."""
     try:
-        return validate_data(estimator, X, *y, dtype=np.float64, **settings)
+        found = validate_data(estimator, X, *y, ensure_all_finite=False, **{"dtype": np.float64, **settings})
     except (TypeError, ValueError, OverflowError) as error:
         plain = type(error) in (TypeError, ValueError, OverflowError) and not issparse(X)
         if plain and (why := _no_numbers(X)):
             kind = TypeError if type(error) is TypeError else ValueError
             raise kind(f"X must be an array of numbers, (n_samples, n_features): {why}.") from None
         raise
+    refuse_not_finite(found[0] if y else found, "X")
+    return found
 
 
 def _no_numbers(values):
