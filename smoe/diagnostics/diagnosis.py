@@ -111,7 +111,7 @@ class Diagnosis:
         return "\n".join([title, "=" * len(title), *(f"{a:<11}  {b}" for a, b in facts), "", *table, "", *found])
 
 
-def diagnose(model, X, y, random_state=None, *, sample_weight=None):
+def diagnose(model, X, y=None, random_state=None, *, sample_weight=None):
     r"""Check a fit: residuals, PIT values, the use of the experts, the certificate, the agreement of the starts.
 
     .. math:: u_n = \sum_k \hat\pi_k(x_n) \hat F_k(y_n | x_n), \qquad r_n = \Phi^{-1}(u_n)

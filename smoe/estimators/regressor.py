@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 from sklearn.base import RegressorMixin
 
+from smoe import criteria
 from smoe.estimators.base import MixtureEstimator, of_fit
 from smoe.experts import EXPERTS, Expert
 from smoe.families import Family
@@ -14,8 +15,10 @@ from smoe.gates import Gate
 from smoe.inference import estimates
 from smoe.params import MoEParams
 from smoe.penalties import Penalty
+from smoe.rows import Source
 from smoe.solvers import Solver
 from smoe.starts import Start
+from smoe.validation import fit_of, refuse_beside_source
 
 __all__ = ["MoERegressor"]
 
@@ -195,11 +198,27 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     warm_start: bool = False
 
     predict = of_fit(FittedMixture.predict)
+    predict_to = of_fit(FittedMixture.predict_to)
     predict_given = of_fit(FittedMixture.predict_given)
     predict_quantiles = of_fit(FittedMixture.predict_quantiles)
     predict_interval = of_fit(FittedMixture.predict_interval)
     expert_predict = of_fit(FittedMixture.expert_predict)
     mean_interval = of_fit(estimates.mean_interval)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return the share of the variance of y that the means explain, R squared; of several responses the mean of it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or smoe.rows.Source
+            A source brings one response and weights with it.
+        y : array-like of shape (n_samples,) or (n_samples, q)
+        sample_weight : array-like of shape (n_samples,), default=None
+        """
+        if not isinstance(X, Source):
+            return super().score(X, y, sample_weight)
+        refuse_beside_source(y, sample_weight)
+        return criteria.r2(fit_of(self), X)
 
     def _resolved_expert(self, y):
         expert = super()._resolved_expert(y)

@@ -54,7 +54,7 @@ class Units(NamedTuple):
         return np.where(self.key[at] == key, self.unit[at], self.other)
 
 
-def distinct(blocks, most=_SORTED, kept=_KEPT):
+def distinct(blocks, most=_SORTED, kept=_KEPT, heavy=_HEAVY):
     """Return the `Distinct` rows in an order of their own, or a part of them if there are very many.
 
     Parameters
@@ -64,8 +64,10 @@ def distinct(blocks, most=_SORTED, kept=_KEPT):
         Rows up to this number are put in order in one pass, with one number and the weight of each in memory.
     kept : int
         Of more rows, so many distinct ones are kept in one pass, or two if some rows are heavy.
+    heavy : float
+        Share of all weight from which a row is kept for sure.
     """
-    return _sorted(blocks) if len(blocks) <= most else _sketched(blocks, kept)
+    return _sorted(blocks) if len(blocks) <= most else _sketched(blocks, kept, heavy * blocks.total_weight)
 
 
 def drawn(found, size, rng):
@@ -154,28 +156,33 @@ def _buckets(number):
     return (number & last).astype(np.int64), (number >> np.uint64(16) & last).astype(np.int64)
 
 
+def _columns(block):
+    """Return number, key, place, count and weight of the rows of a block."""
+    key, *weight = _projection(block, None)
+    weight = weight[0] if weight else np.ones(len(key))
+    return _mixed(key), key, np.arange(len(key)) + block.place.start, np.ones(len(key)), weight
+
+
 def _sketch(block, kept):
     """Return the table of a block, and the weight in each bucket, (2, n_buckets)."""
-    key, *weight = _projection(block, None)
-    weight, number = weight[0] if weight else np.ones(len(key)), _mixed(key)
-    table = _Table([(number, key, np.arange(len(key)) + block.place.start, np.ones(len(key)), weight)], kept)
-    return table, np.array([np.bincount(bucket, weight, _BUCKETS) for bucket in _buckets(number)])
+    columns = _columns(block)
+    sums = [np.bincount(bucket, columns[-1], _BUCKETS) for bucket in _buckets(columns[0])]
+    return _Table([columns], kept), np.array(sums)
 
 
 def _heavy(block, full, kept):
     """Return the table of the rows that lie in full buckets both times."""
-    (part,) = _sketch(block, kept)[0].parts
-    first, second = _buckets(part[0])
-    return _Table([_some(part, full[0, first] & full[1, second])], kept)
+    columns = _columns(block)
+    first, second = _buckets(columns[0])
+    return _Table([_some(columns, full[0, first] & full[1, second])], kept)
 
 
-def _sketched(blocks, kept):
+def _sketched(blocks, kept, heavy):
     table, weight = blocks.sum(lambda block, _: _sketch(block, kept), None)
     found = _by_key(table.joined())
     if table.limit is None:
         return _complete(*found)
-    full = weight >= _HEAVY * blocks.total_weight
-    return _drawn_from(blocks, found, _heavy_rows(blocks, full, kept))
+    return _drawn_from(blocks, found, _heavy_rows(blocks, weight >= heavy, kept, heavy))
 
 
 def _by_key(found):
@@ -189,12 +196,12 @@ def _complete(key, row, count, weight):
     return Distinct(row, weight, len(row), unit)
 
 
-def _heavy_rows(blocks, full, kept):
+def _heavy_rows(blocks, full, kept, heavy):
     """Return key, row, count and weight of the rows that have a large share of all weight, exactly."""
     if not full.any(axis=1).all():
         return (np.zeros(0),) * 4
     found = _by_key(blocks.sum(lambda block, _: _heavy(block, full, kept), None).joined())
-    return _some(found, found[-1] >= _HEAVY * blocks.total_weight)
+    return _some(found, found[-1] >= heavy)
 
 
 def _drawn_from(blocks, found, heavy):

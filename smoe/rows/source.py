@@ -55,11 +55,17 @@ class Source:
         Number of columns of X.
     total_weight : float
         Sum of the weights.
+    names : list of str or None
+        What the columns of X are called, if they have names.
+    response : str, list of str or None
+        The same of y.
     """
 
     n_rows: int
     n_features: int
     total_weight: float
+    names: list[str] | None = None
+    response: str | list[str] | None = None
 
     def read(self, rows: slice) -> Raw:
         """Return the rows of one slice."""
@@ -73,6 +79,10 @@ class Source:
         """Return all rows in memory, for what cannot go block by block."""
         parts = [self.take(np.arange(rows.start, rows.stop))[:3] for rows in self.cuts(_MANY)]
         return Raw(*(None if side[0] is None else np.concatenate(side) for side in zip(*parts, strict=True)))
+
+    def labels(self) -> np.ndarray | None:
+        """Return the label of each row's group, (n_rows,), if it has one."""
+        return None
 
     def where(self, row: int) -> str:
         """Say in words where a row is, for messages."""
