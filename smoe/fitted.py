@@ -16,7 +16,8 @@ from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of
 from smoe.profile import profile
-from smoe.rows import ArraySource, Blocks, Scaling, Source, standardise, survey
+from smoe.rows import ArraySource, Blocks, DaskRows, Scaling, Source, standardise, survey
+from smoe.rows.dask import is_dask, mapped
 from smoe.solvers import Certificate, Solver
 from smoe.validation import (
     FLOATS,
@@ -216,6 +217,12 @@ class FittedMixture:
 
         With ``copy`` later changes of X do not matter to them.
         """
+        if is_dask(X):
+            X, y, sample_weight = (
+                DaskRows(X, None if y is MISSING else y, sample_weight),
+                MISSING if y is MISSING else None,
+                None,
+            )
         if isinstance(X, Source):
             return self._blocks_of_source(X, y, sample_weight)
         X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy, dtype=FLOATS)
@@ -307,6 +314,8 @@ class FittedMixture:
             return self.predict_quantiles(X, quantiles)
         if coverage is not None:
             return self.predict_interval(X, coverage)
+        if is_dask(X) and not asked:
+            return mapped(X, self.predict)
         distribution = self._distribution(X)
         mean, std = distribution.mean_and_std() if return_std else (distribution.mean(), None)
         if self.model.expert.support.bounded:  # elsewhere it is x that is beyond float64

@@ -22,7 +22,8 @@ from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.rows import ArraySource, Blocks, Source, Survey, standardise, survey
+from smoe.rows import ArraySource, Blocks, DaskRows, Source, Survey, standardise, survey
+from smoe.rows.dask import is_dask
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
@@ -195,6 +196,8 @@ class MixtureEstimator(BaseEstimator):
 
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
+        if is_dask(X):
+            X, y, sample_weight = DaskRows(X, y, sample_weight), None, None
         if isinstance(X, Source):
             return self._fit_source(X, y, sample_weight)
         original, response = X, _name_of(y)

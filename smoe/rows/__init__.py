@@ -1,6 +1,7 @@
 """Rows: where they are, how they are visited, and the coordinates in which fits see them."""
 
 from smoe.rows.blocks import Block, Blocks, OneBlock
+from smoe.rows.dask import DaskRows
 from smoe.rows.parquet import ParquetRows
 from smoe.rows.scaling import Scaling, View, standardise
 from smoe.rows.source import ArraySource, Raw, Source
@@ -10,6 +11,7 @@ __all__ = [
     "ArraySource",
     "Block",
     "Blocks",
+    "DaskRows",
     "OneBlock",
     "ParquetRows",
     "Raw",

@@ -170,6 +170,13 @@ class Blocks:
     def __len__(self):
         return self.source.n_rows
 
+    def __getstate__(self):
+        """Leave behind what a task elsewhere does not need: transformed rows, and which rows stand for all."""
+        state = vars(self) | {"_cache": None}
+        if "_distinct" in state:
+            state["_distinct"] = state["_distinct"]._replace(rows=None, weight=None)
+        return state
+
     def shared_by(self, n_threads):
         """Return the same rows, to be visited by this many threads."""
         out = copy.copy(self)
@@ -224,10 +231,7 @@ class Blocks:
         if len(self.slices) == 1:
             return several(self.slices)
         groups = [self.slices[i : i + _GROUP] for i in range(0, len(self.slices), _GROUP)]
-        total = None
-        for part in self.source.run(several, groups, self.n_threads):
-            total = part if total is None else tree_sum([total, part])
-        return total
+        return self.source.reduce(several, groups, self.n_threads)
 
     def each(self, visit, params, *args):
         """Do one pass: yield ``visit(block, params, *args)`` block by block, in the order of the rows."""

@@ -129,9 +129,8 @@ def _singles(Z, _share):
 
 def are_single(source, plain):
     """Return which columns were rounded to float32: numbers of up to 24 bits that use them all, and no integers."""
-    raw = source.read(source.cuts(_BLOCK)[0])
-    low, high = raw.rows.start, raw.rows.stop
-    single, _, _ = _singles(plain.design(raw.X, low, min(low + _GLANCE, high)), None)
+    few = min(_GLANCE, source.n_rows)
+    single, _, _ = _singles(plain.design(source.take(np.arange(few)).X, 0, few), None)
     if not single.any():
         return single
     part = plain._replace(columns=plain.columns[single], shift=plain.shift[single], scale=plain.scale[single])

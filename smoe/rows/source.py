@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from smoe.params import tree_sum
 from smoe.threads import spread
 
 __all__ = ["ArraySource", "Raw", "Source"]
@@ -95,6 +96,13 @@ class Source:
     def run(self, task: Callable[[Part], Found], parts: Sequence[Part], n_threads: int = 1) -> Iterable[Found]:
         """Yield task(part) in the order of the parts, slices or lists of them; here, with as many threads."""
         return spread(task, parts, n_threads)
+
+    def reduce(self, task: Callable[[list], Found], parts: Sequence[list], n_threads: int = 1) -> Found:
+        """Return the sum of task(part) over the parts, lists of slices."""
+        total = None
+        for found in self.run(task, parts, n_threads):
+            total = found if total is None else tree_sum([total, found])
+        return total
 
 
 class ArraySource(Source):
