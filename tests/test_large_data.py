@@ -3,6 +3,9 @@
 import os
 import pickle
 
+import dask.array as da
+import dask.dataframe as dd
+import distributed
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +18,7 @@ from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert
 from smoe.gates import SoftmaxGate
 from smoe.mixture import MixtureOfExperts
-from smoe.rows import ArraySource, Blocks, ParquetRows, Scaling
+from smoe.rows import ArraySource, Blocks, DaskRows, ParquetRows, Scaling
 from smoe.rows.sample import distinct, drawn
 
 moe = make_moe(3_000, 2, 2, random_state=3)
@@ -326,4 +329,79 @@ def test_what_sources_are_not_for(source, from_files, folder):
         (lambda: MoERegressor(4_000).fit(source), ValueError, "n_experts=4000 is larger"),
     ]:
         with pytest.raises(error, match=words):
+            call()
+
+
+# dask ----------------------------------------------------------------------------------------------------------------
+
+
+def collections(kind, n):
+    """X, y and weights in so many partitions."""
+    if kind == "array":
+        size = -(-len(Y) // n)
+        return da.from_array(X, chunks=(size, 1)), da.from_array(Y, chunks=size), da.from_array(WEIGHT, chunks=size)
+    frame = dd.from_pandas(pd.DataFrame(X, columns=["a", "b"]).assign(y=Y, w=WEIGHT), npartitions=n)
+    return frame[["a", "b"]], frame["y"], frame["w"]
+
+
+def check_dask(kind, n, fitted):
+    data = collections(kind, n)
+    model = MoERegressor(2, random_state=0, n_init=5).fit(*data)
+    np.testing.assert_allclose(model.loglik_, fitted.loglik_, rtol=1e-12)
+    assert model.status_ == fitted.status_
+    assert_close(model.standard_errors_, fitted.standard_errors_, rtol=1e-6, atol=1e-9)
+    mean = model.predict(data[0])
+    assert type(mean).__module__.startswith("dask") and mean.dtype == float
+    np.testing.assert_allclose(mean.compute(), fitted.predict(X), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(model.loglik(*data), model.loglik_, rtol=1e-12)
+    return model, data
+
+
+@pytest.mark.parametrize("kind, n", [("array", 1), ("array", 16), ("frame", 2)])
+def test_a_fit_of_dask_collections_is_that_of_arrays(kind, n, fitted):
+    model, (X_far, y_far, _) = check_dask(kind, n, fitted)
+    np.testing.assert_allclose(model.score_samples(X_far, y_far), fitted.score_samples(X, Y), rtol=1e-6, atol=1e-6)
+    assert model.fitted_.response == (None if kind == "array" else "y")
+    if kind == "frame":
+        assert list(model.predict(X_far).compute().index) == list(range(len(Y)))
+        few = X_far[X_far.a > 0]  # partitions of unknown length
+        np.testing.assert_array_equal(model.predict(few).compute(), model.predict(X_far).compute()[X[:, 0] > 0])
+
+
+def test_a_fit_on_a_cluster_is_that_of_arrays(fitted):
+    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster):
+        model, (X_far, y_far, w_far) = check_dask("frame", 5, fitted)
+        source = DaskRows(X_far, y_far, w_far)
+        np.testing.assert_array_equal(source.take([2_999, 3, 1_700]).X, X[[2_999, 3, 1_700]])
+        np.testing.assert_array_equal(source.read(source.cuts(0)[1]).y, Y[source.cuts(0)[1]])
+        there = X_far.a > 0
+        part = MoERegressor(2, random_state=0, n_init=5).fit(X_far[there], y_far[there])
+    here = X[:, 0] > 0
+    wanted = MoERegressor(2, random_state=0, n_init=5).fit(X[here], Y[here])
+    np.testing.assert_allclose(part.loglik_, wanted.loglik_, rtol=1e-12)
+
+
+def test_what_travels_to_a_worker_has_no_rows(rng):
+    source = DaskRows(*collections("array", 3))
+    state = vars(pickle.loads(pickle.dumps(source)))
+    assert state["_parts"] is None and state["n_rows"] == len(Y)
+    blocks = blocks_of(X, Y)
+    assert blocks.n_distinct == len(Y) and blocks.sum(lambda block, _: len(block), None) == len(Y)
+    state = blocks.__getstate__()
+    assert state["_cache"] is None and state["_distinct"].rows is None
+    assert len(blocks.shared_by(2).representative_rows(5, rng)[0]) == 5
+
+
+def test_dask_collections_that_are_refused(fitted):
+    X_far, y_far, w_far = collections("array", 3)
+    for call, error, words in [
+        (lambda: MoERegressor(2).fit(X_far, da.from_array(Y, chunks=1_500)), ValueError, "3 and 2 partitions"),
+        (lambda: MoERegressor(2).fit(X_far, da.from_array(Y, chunks=(900, 1_100, 1_000))), ValueError, "1000 and 900"),
+        (lambda: MoERegressor(2).fit(X_far, Y), TypeError, "must all be dask collections, got ndarray"),
+        (lambda: MoERegressor(2).fit(X_far, y_far, -w_far), ValueError, "weight is not positive in row 0"),
+        (lambda: MoERegressor(2).fit(X_far), ValueError, "has no response"),
+        (lambda: MoERegressor(2).fit(da.log(X_far), y_far), ValueError, "column 'x.' is missing, NaN or infinite"),
+    ]:
+        with pytest.raises(error, match=words), np.errstate(all="ignore"):
             call()

@@ -52,7 +52,7 @@ class DaskRows(Source):
         n = len(sides[0])
         parts = [dask.delayed(_raw)(*(None if side is None else side[i] for side in sides)) for i in range(n)]
         self._client = _client()
-        self._parts = parts if self._client is None else self._client.compute(parts)
+        self._parts = dask.optimize(*parts) if self._client is None else self._client.compute(parts)
         shapes = self._shapes()
         self._ends = np.cumsum([rows[0] for rows, _, _ in shapes])
         for rows, _, _ in shapes:
@@ -135,7 +135,8 @@ class DaskRows(Source):
 
         parts = [self._parts[i] for i in numbers]
         if self._client is None:
-            return [function(part, a) for part, a in zip(dask.compute(*parts), arguments, strict=True)]
+            whole = dask.compute(*parts, scheduler="synchronous", optimize_graph=False)
+            return [function(part, a) for part, a in zip(whole, arguments, strict=True)]
         return self._client.gather(self._client.map(function, parts, arguments, pure=False))
 
     def _shapes(self):
