@@ -218,11 +218,8 @@ class FittedMixture:
         With ``copy`` later changes of X do not matter to them.
         """
         if is_dask(X):
-            X, y, sample_weight = (
-                DaskRows(X, None if y is MISSING else y, sample_weight),
-                MISSING if y is MISSING else None,
-                None,
-            )
+            far = DaskRows(X, None if y is MISSING else y, sample_weight)
+            return self._blocks_of_source(far, MISSING if y is MISSING else None, None)
         if isinstance(X, Source):
             return self._blocks_of_source(X, y, sample_weight)
         X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy, dtype=FLOATS)

@@ -189,7 +189,8 @@ class MixtureEstimator(BaseEstimator):
             The weights cannot be numbers of rows: they differ, are not whole numbers, and add up to more than four
             times the number of rows, or to less than a quarter.
         """
-        with _all_or_nothing(self):
+        with all_or_nothing(self):
+            vars(self).pop("online_", None)
             scaling, n_rows = self._fit(X, y, sample_weight)
         _warn(self.fitted_, scaling, n_rows, getattr(self, "class_weight", None) is None)
         return self
@@ -200,16 +201,20 @@ class MixtureEstimator(BaseEstimator):
             X, y, sample_weight = DaskRows(X, y, sample_weight), None, None
         if isinstance(X, Source):
             return self._fit_source(X, y, sample_weight)
-        original, response = X, _name_of(y)
+        original, response = X, name_of(y)
         expert = self._resolved_expert(y)
         X, y, weight = self._validated(X, y, sample_weight, expert)
+
+        return self._fit_arrays(X, y, weight, expert, original, response)
+
+    def _fit_arrays(self, X, y, weight, expert, original, response):
+        """Fit rows in memory, all of positive weight."""
 
         def seen(roles, names):
             roles.check(X, names)
             expert.check_response(y, trials := roles.trials_of(X), event := roles.event_of(X))
-            return Survey(
-                event is None or bool(event.any()), 1 if trials is None else trials.max(), may_count_rows(weight)
-            )
+            most = 1 if trials is None else trials.max()
+            return Survey(event is None or bool(event.any()), most, may_count_rows(weight))
 
         return self._fit_rows(ArraySource(X, y, weight), expert, original, response, y, weight, seen)
 
@@ -358,7 +363,7 @@ def _alike(params, wanted):
 
 
 @contextmanager
-def _all_or_nothing(estimator):
+def all_or_nothing(estimator):
     """Leave an estimator as it was if its fit fails: what it has learnt of new data would not belong to its old fit."""
     before = dict(vars(estimator))
     try:
@@ -369,7 +374,7 @@ def _all_or_nothing(estimator):
         raise
 
 
-def _name_of(y):
+def name_of(y):
     """Name of a response that has one: a series, or a frame; of several columns their names."""
     columns = getattr(y, "columns", None)
     names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)

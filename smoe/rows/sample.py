@@ -128,7 +128,7 @@ class _Table:
     def joined(self):
         """Return number, key, row, count and weight of the distinct rows that are kept, by number."""
         number, key, row, count, weight = map(np.concatenate, zip(*self.parts, strict=True))
-        order = np.argsort(number, kind="stable")
+        order = np.argsort(number)
         first = np.flatnonzero(np.concatenate([[True], np.diff(number[order]) != 0]))
         if len(first) > self.kept:
             order, first = order[: first[self.kept]], first[: self.kept]

@@ -86,7 +86,7 @@ def refuse_not_finite(values, name):
         if len(wrong):
             row, *column = wrong[0]
             what = "NaN" if np.isnan(values[low + row][tuple(column)]) else "infinity"
-            place = f"row {low + row}" + f", column {column[0]}" * (values.shape[1:] not in ((), (1,)))
+            place = f"row {low + row}" + (f", column {column[0]}" if values[:1].size > 1 else "")
             raise ValueError(f"Input {name} contains {what} in {place}: fill it, or leave the row out.")
 
 
