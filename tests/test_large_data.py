@@ -191,6 +191,16 @@ def test_a_fit_of_files_is_that_of_arrays(source, from_files, fitted):
     assert again.loglik_ == from_files.loglik_
 
 
+def test_threads_do_not_matter(source):
+    columns = np.arange(2)
+    blocks = Blocks(MixtureOfExperts(SoftmaxGate(), GaussianExpert()), source, Scaling.identity(columns, columns))
+    params = blocks.model.init_params(2, 2, 2)
+    one, four = (blocks.shared_by(n).sum(blocks.model.statistics, params) for n in (1, 4))
+    assert_close(four, one, rtol=0, atol=0)
+    found = blocks.shared_by(4).map(lambda block, _: block.y, None)
+    np.testing.assert_array_equal(found, Y)
+
+
 @pytest.mark.parametrize("ends", [(3_000,), (1_500, 3_000), tuple(range(200, 3_000, 187)) + (3_000,)])
 def test_partitions_do_not_matter(ends, tmp_path, fitted):
     model = MoERegressor(2, random_state=0).fit(ParquetRows(write(tmp_path, ends=ends), "y", ["a", "b"], "w"))

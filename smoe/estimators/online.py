@@ -10,7 +10,7 @@ from smoe.solvers.online import OnlineEM, begin
 __all__ = ["FirstRows", "first_rows", "reported"]
 
 _FIRST = 2000  # rows that are fitted as a whole, and then left
-_GROWTH = 1.5  # of the first rows, between fits of them
+_GROWTH = 2.0  # of the first rows, between fits of them
 
 _STATUS = "online steps (partial_fit) have no certificate: MoERegressor(start=model.params_).fit(X, y) finishes them"
 

@@ -154,9 +154,9 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     Experts are ordered by the mean response of the rows that they are responsible for, smallest first; the order does
     not depend on the start. Constant columns and columns that are linear combinations of earlier ones, up to rounding,
     get coefficient zero, with a warning; nearly collinear ones are fitted in uncorrelated combinations of them. Weights
-    count rows: weight 2 is the row twice. Computations use float64; X is neither changed nor, if it is a float64 array
-    that is contiguous by rows or by columns, copied. Beyond X and y a fit needs a few dozen megabytes, however many
-    rows there are.
+    count rows: weight 2 is the row twice. Computations use float64; X is neither changed nor, if it is an array or a
+    memory map of float64 or float32, copied. Beyond X and y a fit needs a few dozen megabytes, however many rows there
+    are. Rows in files and on clusters: `smoe.rows.ParquetRows`, dask collections.
 
     References
     ----------
