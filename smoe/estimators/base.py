@@ -126,6 +126,8 @@ class MixtureEstimator(BaseEstimator):
         """Return an array of the parameters: ``gate_coef_``, ``expert_intercept_``, ... for every field there is."""
         fit = vars(self).get("fitted_")
         found = fit.array(name.rstrip("_")) if fit is not None and name.endswith("_") else None
+        if found is None and not name.endswith("_"):
+            return object.__getattribute__(self, name)  # raises again, a method that is not for these settings in words
         if found is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return found

@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
 
 from smoe import criteria
 from smoe.estimators.base import MixtureEstimator, all_or_nothing, name_of, of_fit
@@ -25,6 +26,15 @@ from smoe.validation import check_rows, check_weights, fit_of, refuse_beside_sou
 __all__ = ["MoERegressor"]
 
 _Columns = None | int | str | slice | list | Callable
+
+
+def _has_online_step(self):
+    """Raise AttributeError where ``partial_fit`` is not for the settings of an estimator."""
+    try:
+        refuse_offline(self._resolved_model(self._resolved_expert(None), None, None))
+    except (TypeError, ValueError) as error:
+        raise AttributeError(str(error)) from None
+    return True
 
 
 @dataclass(eq=False, repr=False)
@@ -207,6 +217,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     expert_predict = of_fit(FittedMixture.expert_predict)
     mean_interval = of_fit(estimates.mean_interval)
 
+    @available_if(_has_online_step)
     def partial_fit(self, X, y, sample_weight=None):
         """Go on with more rows, which are not kept: online EM.
 
@@ -232,9 +243,10 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
 
         Raises
         ------
+        AttributeError
+            Experts without an exact M-step, penalties, gates that are not smooth: ``partial_fit`` is not there.
         ValueError
-            Experts without an exact M-step, penalties, gates that are not smooth; columns that are constant, or linear
-            combinations of others, in the first rows.
+            Columns that are constant, or linear combinations of others, in the first rows.
 
         References
         ----------
@@ -263,8 +275,6 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         X, y = check_rows(self, X, y, expert.read, reset=before is None, ensure_min_samples=1)
         if sample_weight is not None and np.size(sample_weight) and not np.any(sample_weight):
             return
-        if before is None:
-            refuse_offline(self._resolved_model(expert, y, None))
         used = (weight := np.array(check_weights(sample_weight, len(y)))) > 0
         X, y, weight = X[used], y[used], weight[used]
         state = FirstRows(X, y, weight) if before is None else before.taken(X, y, weight)
