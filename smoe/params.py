@@ -214,7 +214,13 @@ def tree_sum(parts):
 
 
 def tree_scale(part, factor):
-    """Multiply named tuples field by field; ``None`` stays ``None``."""
+    """Multiply named tuples field by field; ``None`` stays ``None``.
+
+    Parameters
+    ----------
+    part : named tuple, array or None
+    factor : float
+    """
     if part is None:
         return None
     if isinstance(part, tuple):
