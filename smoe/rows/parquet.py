@@ -69,9 +69,9 @@ class ParquetRows(Source):
     >>> from smoe import MoERegressor
     >>> from smoe.datasets import load_faithful
     >>> from smoe.rows import ParquetRows
-    >>> frame = load_faithful().frame
+    >>> X, y = load_faithful(return_X_y=True)
     >>> with TemporaryDirectory() as folder:
-    ...     pq.write_table(pa.table(dict(frame)), f"{folder}/faithful.parquet")
+    ...     pq.write_table(pa.table({"eruptions": y, "waiting": X[:, 0]}), f"{folder}/faithful.parquet")
     ...     source = ParquetRows(folder, y="eruptions")
     ...     model = MoERegressor(2, random_state=0).fit(source)
     >>> source.names, model.converged_, round(model.loglik_, 4)
