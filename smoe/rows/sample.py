@@ -65,7 +65,7 @@ def distinct(blocks, most=_SORTED, kept=_KEPT, heavy=_HEAVY):
     kept : int
         Of more rows, so many distinct ones are kept in one pass, or two if some rows are heavy.
     heavy : float
-        Share of all weight from which a row is kept for sure.
+        Share of all weight from which a row is kept for sure; more than one over ``kept``.
     """
     return _sorted(blocks) if len(blocks) <= most else _sketched(blocks, kept, heavy * blocks.total_weight)
 
