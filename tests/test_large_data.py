@@ -379,7 +379,7 @@ def test_a_fit_of_dask_collections_is_that_of_arrays(kind, n, fitted):
 
 
 def test_a_fit_on_a_cluster_is_that_of_arrays(fitted):
-    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster):
         model, (X_far, y_far, w_far) = check_dask("frame", 5, fitted)
         source = DaskRows(X_far, y_far, w_far)
