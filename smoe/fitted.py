@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
+from numpy.lib.format import open_memmap
 
 from smoe.distribution import ConditionalMixture
 from smoe.features import Roles
@@ -15,9 +16,20 @@ from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of
 from smoe.profile import profile
-from smoe.rows import ArraySource, Blocks, Scaling, standardise
+from smoe.rows import ArraySource, Blocks, DaskRows, Scaling, Source, standardise, survey
+from smoe.rows.dask import is_dask, mapped
 from smoe.solvers import Certificate, Solver
-from smoe.validation import MISSING, Columns, check_floats, check_groups, check_n_jobs, check_weights
+from smoe.validation import (
+    FLOATS,
+    MISSING,
+    Columns,
+    check_floats,
+    check_groups,
+    check_n_jobs,
+    check_path,
+    check_weights,
+    refuse_beside_source,
+)
 
 __all__ = ["ExpertLoad", "FittedMixture"]
 
@@ -48,12 +60,16 @@ class Rows(Blocks):
 
     def _checked(self, found):
         lost = isinstance(found, float | np.ndarray) and np.isnan(found).any()
-        if lost and np.abs(self.source.X).max(initial=0.0) > _HUGE:
+        if lost and self._is_huge():
             raise ValueError(
                 "X has values so large that the gate's scores or the experts' means leave the range of float64; look "
                 "for wrong units, or for codes of missing values."
             )
         return found
+
+    def _is_huge(self):
+        reads = (self.source.read(rows) for rows in self.slices)
+        return any(np.abs(raw.X[raw.rows]).max(initial=0.0) > _HUGE for raw in reads)
 
 
 def _warn_of_infinite(mean):
@@ -201,7 +217,12 @@ class FittedMixture:
 
         With ``copy`` later changes of X do not matter to them.
         """
-        X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy)
+        if is_dask(X):
+            far = DaskRows(X, None if y is MISSING else y, sample_weight)
+            return self._blocks_of_source(far, MISSING if y is MISSING else None, None)
+        if isinstance(X, Source):
+            return self._blocks_of_source(X, y, sample_weight)
+        X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy, dtype=FLOATS)
         weight = None if y is None else check_weights(sample_weight, len(y))
         self.roles.check(X, self.columns.named(), events=y is not None)
         if y is not None:
@@ -210,8 +231,20 @@ class FittedMixture:
 
     def blocks_of(self, X, y=None, weight=None):
         """Return rows with a ``weight`` each, or None, as blocks; y is what ``model.expert.read`` returns, or None."""
+        return self._visited(ArraySource(X, y, weight))
+
+    def _blocks_of_source(self, source, y, sample_weight):
+        refuse_beside_source(y, sample_weight)
+        self.columns.check_source(source)
+        if y is not MISSING and source.take(np.arange(1)).y is None:
+            raise ValueError(f"this {type(source).__name__} has no response: name it when you make it, y=...")
+        blocks = self._visited(source)
+        survey(source, self.model.expert, self.roles, self.columns.named(), y is not MISSING, blocks.n_threads)
+        return blocks
+
+    def _visited(self, source):
         scaling = Scaling.identity(self.gate_columns, self.expert_columns)
-        blocks = Rows(self.model, ArraySource(X, y, weight), scaling, self.roles)
+        blocks = Rows(self.model, source, scaling, self.roles)
         return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))
 
     def working_blocks(self, X, y, sample_weight=None, groups=None):
@@ -221,12 +254,11 @@ class FittedMixture:
         """
         source = self.blocks(X, y, sample_weight).source
         codes = None if groups is None else check_groups(groups, source.n_rows)
-        X, y, weight, used = source.X, source.y, source.weight, source.weight > 0
-        if not used.all():
-            X, y, weight, codes = X[used], y[used], weight[used], None if codes is None else codes[used]
+        if isinstance(source, ArraySource) and not (used := source.weight > 0).all():
+            codes = None if codes is None else codes[used]
+            source = ArraySource(source.X[used], source.y[used], source.weight[used])
         if codes is not None and codes.min() == codes.max():
             raise ValueError("groups: all rows are in one group; a clustered covariance needs many.")
-        source = ArraySource(X, y, weight)
         scaling = standardise(self.model, source, self.gate_columns, self.expert_columns)
         return Blocks(self.model, source, scaling, self.roles), codes
 
@@ -279,6 +311,8 @@ class FittedMixture:
             return self.predict_quantiles(X, quantiles)
         if coverage is not None:
             return self.predict_interval(X, coverage)
+        if is_dask(X) and not asked:
+            return mapped(X, self.predict)
         distribution = self._distribution(X)
         mean, std = distribution.mean_and_std() if return_std else (distribution.mean(), None)
         if self.model.expert.support.bounded:  # elsewhere it is x that is beyond float64
@@ -286,6 +320,32 @@ class FittedMixture:
         if return_cov:
             return mean, distribution.cov()
         return (mean, std) if return_std else mean
+
+    def predict_to(self, path, X):
+        """Write the means of y given x into a file, block by block, for rows whose predictions memory cannot hold.
+
+        Parameters
+        ----------
+        path : str or path
+            A file in NumPy's format, which ``np.load(path, mmap_mode="r")`` maps: float64, (n_samples,) or
+            (n_samples, q), in the order of the rows.
+        X : smoe.rows.Source or array-like of shape (n_samples, n_features)
+
+        Raises
+        ------
+        ValueError
+            Experts of classes, which have no means.
+        """
+        check_path(path)
+        if self.model.expert.support.kind == "classes":
+            raise ValueError("predict_to writes means, which classes have none of.")
+        out, blocks, low = None, self.blocks(X), 0
+        for part in blocks.each(self.model.mean, self.params):
+            if out is None:
+                out = open_memmap(path, "w+", np.float64, (len(blocks), *part.shape[:-1]))
+            out[low : low + part.shape[-1]] = part.T
+            low += part.shape[-1]
+        out.flush()
 
     def predict_given(self, X, values):
         """Return the mean of the other responses, given x and some of the responses.
@@ -408,7 +468,7 @@ class FittedMixture:
         """Return the gate's probability of each expert, (n_samples, n_experts)."""
         return self.blocks(X).map(self.model.gate_proba, self.params).T
 
-    def responsibilities(self, X, y):
+    def responsibilities(self, X, y=None):
         """Return the probability of each expert given x and y, (n_samples, n_experts)."""
         return self.blocks(X, y).map(self.model.responsibilities, self.params).T
 
@@ -439,11 +499,15 @@ class FittedMixture:
             the experts whose probabilities add up to less than one row (rows of equal X count each: they may differ
             in y).
         """
+
+        def use(block, params):
+            proba = self.model.gate_proba(block, params)
+            first = np.bincount(proba.argmax(axis=0), minlength=len(proba))
+            return np.array([first, (proba > 0).sum(axis=1), proba.sum(axis=1)])
+
         blocks = self.blocks(X)
-        proba = blocks.map(self.model.gate_proba, self.params)
-        first = np.bincount(proba.argmax(axis=0), minlength=len(proba)) / len(blocks)
-        dead = np.flatnonzero(proba.sum(axis=1) < 1.0)
-        return ExpertLoad(first, (proba > 0).mean(axis=1), proba.mean(axis=1), dead)
+        total = blocks.sum(use, self.params)
+        return ExpertLoad(*total / len(blocks), np.flatnonzero(total[2] < 1.0))
 
     def expert_profile(self, X, y=None, names=None):
         """Return who lives where: the share of each expert, and means and spreads of the columns inside it.
@@ -508,7 +572,7 @@ class FittedMixture:
             ``pipeline[-1].score_samples(pipeline[:-1].transform(X), y)``. How sharp predictions are is for
             ``predict_distribution`` to say, by ``std()`` or ``interval``.
         """
-        if y is None:
+        if y is None and not isinstance(X, Source):
             raise ValueError(
                 "y is None: score_samples(X, y) is the log density of y given x. Pipelines pass no y: call it on the "
                 "last step, pipeline[-1].score_samples(pipeline[:-1].transform(X), y). For how sharp predictions are "

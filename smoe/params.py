@@ -23,6 +23,7 @@ __all__ = [
     "n_experts_of",
     "n_rows",
     "permute",
+    "tree_scale",
     "tree_sum",
     "unflatten",
 ]
@@ -210,6 +211,22 @@ def tree_sum(parts):
     if isinstance(first, tuple):
         return type(first)(*(tree_sum(fields) for fields in zip(*parts, strict=True)))
     return sum(parts[1:], first)
+
+
+def tree_scale(part, factor):
+    """Multiply named tuples field by field; ``None`` stays ``None``.
+
+    Parameters
+    ----------
+    part : named tuple, array or None
+    factor : float
+    """
+    if part is None:
+        return None
+    if isinstance(part, tuple):
+        fields = [tree_scale(field, factor) for field in part]
+        return tuple(fields) if type(part) is tuple else type(part)(*fields)
+    return factor * part
 
 
 class Chart:

@@ -81,7 +81,7 @@ def calibration(model, X, y, n_bins=None):
     fit = check_mixture(model)
     if (kind := fit.model.expert.support.kind) != "classes":
         raise ValueError(f"calibration is of classes; this family's responses are {kind}.")
-    codes = fit.blocks(X, y).source.y
+    codes = fit.blocks(X, y).source.whole().y
     if n_bins is not None:
         check_number(n_bins, "n_bins", 1, integer=True, high=len(codes))
     return calibrated(fit.predict_proba(X), codes, fit.model.expert.classes, n_bins)

@@ -15,6 +15,8 @@ from smoe.validation import check_generator, check_mixture
 
 __all__ = ["Diagnosis", "diagnose"]
 
+_MOST = 1_000_000  # rows that are looked at
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis:
@@ -60,6 +62,8 @@ class Diagnosis:
         expert), ``chance`` (what few rows of one line gain by chance) and ``passed``.
     distinct : ndarray of shape (n_experts,)
         Distinct rows that each expert is responsible for: equal ones count once.
+    n_rows : int
+        How many rows there were. Of more than a million rows a million are drawn, and all else here is about these.
     """
 
     residuals: np.ndarray
@@ -81,6 +85,7 @@ class Diagnosis:
     problems: list
     checked: tuple = ()
     distinct: np.ndarray | None = None
+    n_rows: int = 0
 
     def __repr__(self):
         return f"Diagnosis({len(self.pit)} rows, {len(self.load)} experts, {len(self.problems)} problems)"
@@ -97,7 +102,8 @@ class Diagnosis:
             ("entropy", f"{self.entropy:.3g} (0: every row has its expert, 1: none has)"),
         ]
         facts[2:2] = [("few rows", f"expert {one.expert}: {one}") for one in self.checked]
-        title = f"Diagnosis of {len(self.load)} experts on {len(self.pit)} rows"
+        of = f" drawn from {self.n_rows}" * (self.n_rows > _MOST)
+        title = f"Diagnosis of {len(self.load)} experts on {len(self.pit)} rows{of}"
         table = [f"{'expert':<11}{'rows':>12}{'gate mass':>12}{'first choice':>14}"]
         columns = zip(self.load, self.mass, self.first, strict=True)
         table += [f"  {k:<9}{rows:>12.1f}{mass:>12.3f}{first:>14.3f}" for k, (rows, mass, first) in enumerate(columns)]
@@ -105,7 +111,7 @@ class Diagnosis:
         return "\n".join([title, "=" * len(title), *(f"{a:<11}  {b}" for a, b in facts), "", *table, "", *found])
 
 
-def diagnose(model, X, y, random_state=None, *, sample_weight=None):
+def diagnose(model, X, y=None, random_state=None, *, sample_weight=None):
     r"""Check a fit: residuals, PIT values, the use of the experts, the certificate, the agreement of the starts.
 
     .. math:: u_n = \sum_k \hat\pi_k(x_n) \hat F_k(y_n | x_n), \qquad r_n = \Phi^{-1}(u_n)
@@ -169,7 +175,8 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
     no problem found
     """
     fit, rng = check_mixture(model), check_generator(random_state)
-    blocks, mixture, params = _used(fit, fit.blocks(X, y, sample_weight)), fit.model, fit.params
+    rows = fit.blocks(X, y, sample_weight)
+    blocks, mixture, params = _looked_at(fit, rows.source, rng), fit.model, fit.params
     distribution = ConditionalMixture(mixture, params, blocks)
     event = fit.roles.event_of(blocks.source.X)
     pit, residuals = quantile_residuals(distribution, blocks.source.y, rng, event)
@@ -193,6 +200,7 @@ def diagnose(model, X, y, random_state=None, *, sample_weight=None):
         status=fit.status,
         problems=[],
         checked=fit.certificate.checked,
+        n_rows=len(rows),
     )
     found.problems.extend(problems_of(fit, found, blocks.source.X, blocks.source.y))
     return found
@@ -205,11 +213,13 @@ def _fitted(distribution):
     return mean if np.isfinite(mean).all() else distribution.median()
 
 
-def _used(fit, blocks):
-    """Return the rows of positive weight."""
-    source = blocks.source
-    used = source.weight > 0
-    return blocks if used.all() else fit.blocks_of(source.X[used], source.y[used], source.weight[used])
+def _looked_at(fit, source, rng):
+    """Return the rows of positive weight, or of very many rows some."""
+    some = source.n_rows > _MOST
+    raw = source.take(np.sort(rng.choice(source.n_rows, _MOST, replace=False))) if some else source.whole()
+    X, y, weight = raw[:3]
+    used = slice(None) if weight is None or (weight > 0).all() else weight > 0
+    return fit.blocks_of(X[used], y[used], None if weight is None else weight[used])
 
 
 def _use(model, blocks, params):

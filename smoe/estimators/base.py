@@ -5,6 +5,7 @@ import warnings
 from contextlib import contextmanager
 from functools import wraps
 from operator import attrgetter
+from types import SimpleNamespace
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -21,12 +22,14 @@ from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.rows import ArraySource, Blocks, standardise
+from smoe.rows import ArraySource, Blocks, DaskRows, Source, Survey, standardise, survey
+from smoe.rows.dask import is_dask
 from smoe.search import n_sharing, search
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
 from smoe.threads import driving
 from smoe.validation import (
+    FLOATS,
     Columns,
     check_experts,
     check_generator,
@@ -36,7 +39,9 @@ from smoe.validation import (
     check_rows,
     check_weights,
     fit_of,
+    learn_columns,
     may_count_rows,
+    refuse_beside_source,
 )
 
 __all__ = ["MixtureEstimator"]
@@ -121,11 +126,13 @@ class MixtureEstimator(BaseEstimator):
         """Return an array of the parameters: ``gate_coef_``, ``expert_intercept_``, ... for every field there is."""
         fit = vars(self).get("fitted_")
         found = fit.array(name.rstrip("_")) if fit is not None and name.endswith("_") else None
+        if found is None and not name.endswith("_"):
+            return object.__getattribute__(self, name)  # raises again, a method that is not for these settings in words
         if found is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return found
 
-    def diagnose(self, X, y, random_state=None, *, sample_weight=None):
+    def diagnose(self, X, y=None, random_state=None, *, sample_weight=None):
         """Return residuals, PIT values and what they, the experts and the starts say about the fit.
 
         See `smoe.diagnostics.diagnose`.
@@ -152,12 +159,13 @@ class MixtureEstimator(BaseEstimator):
         check_nested(self, params)
         return super().set_params(**params)
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Fit by maximum likelihood.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or smoe.rows.Source
+            Sources, such as `smoe.rows.ParquetRows`, bring y and weights with them.
         y : array-like of shape (n_samples,) or (n_samples, q)
             Several responses need a family for them, such as ``expert="multivariate_gaussian"``.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -183,16 +191,54 @@ class MixtureEstimator(BaseEstimator):
             The weights cannot be numbers of rows: they differ, are not whole numbers, and add up to more than four
             times the number of rows, or to less than a quarter.
         """
-        with _all_or_nothing(self):
+        with all_or_nothing(self):
+            vars(self).pop("online_", None)
             scaling, n_rows = self._fit(X, y, sample_weight)
         _warn(self.fitted_, scaling, n_rows, getattr(self, "class_weight", None) is None)
         return self
 
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
-        original, response = X, _name_of(y)
+        if is_dask(X):
+            X, y, sample_weight = DaskRows(X, y, sample_weight), None, None
+        if isinstance(X, Source):
+            return self._fit_source(X, y, sample_weight)
+        original, response = X, name_of(y)
         expert = self._resolved_expert(y)
         X, y, weight = self._validated(X, y, sample_weight, expert)
+
+        return self._fit_arrays(X, y, weight, expert, original, response)
+
+    def _fit_arrays(self, X, y, weight, expert, original, response):
+        """Fit rows in memory, all of positive weight."""
+
+        def seen(roles, names):
+            roles.check(X, names)
+            expert.check_response(y, trials := roles.trials_of(X), event := roles.event_of(X))
+            most = 1 if trials is None else trials.max()
+            return Survey(event is None or bool(event.any()), most, may_count_rows(weight))
+
+        return self._fit_rows(ArraySource(X, y, weight), expert, original, response, y, weight, seen)
+
+    def _fit_source(self, source, y, sample_weight):
+        """Fit rows that are somewhere else."""
+        refuse_beside_source(y, sample_weight)
+        if self.response_kind == "classes":
+            raise TypeError(f"{type(self).__name__} takes arrays, not yet sources: {type(source).__name__} is one.")
+        expert = self._resolved_expert(responses_of(source))
+        check_experts(self.n_experts, source.n_rows)
+        learn_columns(self, source)
+
+        def seen(roles, names):
+            if self.verbose:
+                print(f"{source.n_rows} rows, features: {', '.join(names)}", flush=True)
+            return survey(source, expert, roles, names, n_threads=n_sharing(source.n_rows, self.n_jobs))
+
+        response = source.response if isinstance(source.response, str | None) else ", ".join(source.response)
+        return self._fit_rows(source, expert, source, response, None, None, seen)
+
+    def _fit_rows(self, source, expert, original, response, y, weight, seen):
+        """Resolve settings, look at the rows by ``seen(roles, names)``, and climb."""
         columns = Columns.of(self)
         roles, chosen = self._chosen(original, columns)
         model = self._resolved_model(expert, y, weight)
@@ -202,14 +248,16 @@ class MixtureEstimator(BaseEstimator):
         if self.time_limit is not None:
             check_number(self.time_limit, "time_limit", 0.0)
         start = self._resolved_start(model, *map(len, chosen.values()))
-        roles.check(X, columns.named())
         _refuse_offsets(expert, roles)
-        expert.check_response(y, trials := roles.trials_of(X), event := roles.event_of(X))
-        _refuse_no_event(event)
-        _warn_of_few_trials(expert, trials, self.n_experts, chosen["gate_columns"])
+        found = seen(roles, columns.named())
+        if not found.event:
+            raise ValueError(
+                f"event_feature: no event, all {source.n_rows} rows are censored (0); a fit needs events (1)."
+            )
+        _warn_of_few_trials(expert, int(found.trials), self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
-        known |= {"counts_rows": may_count_rows(weight), **chosen}
-        return self._climb(model, ArraySource(X, y, weight), roles, start, known), len(X)
+        known |= {"counts_rows": found.counts_rows, **chosen}
+        return self._climb(model, source, roles, start, known), source.n_rows
 
     @driving
     def _climb(self, model, source, roles, start, known):
@@ -227,7 +275,7 @@ class MixtureEstimator(BaseEstimator):
 
     def _validated(self, X, y, sample_weight, expert):
         """Return X, y and weights without rows of weight zero."""
-        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2)
+        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2, dtype=FLOATS)
         weight = self._weights(check_weights(sample_weight, len(y)), y, expert)
         used = weight > 0
         if not used.all():
@@ -294,6 +342,15 @@ class MixtureEstimator(BaseEstimator):
         return start, self.n_init
 
 
+def responses_of(source):
+    """Return what tells a family of the responses of a source: their number and names."""
+    if source.response is None:
+        if source.take(np.arange(1)).y is None:
+            raise ValueError(f"this {type(source).__name__} has no response: name it when you make it, y=...")
+        return source.take(np.arange(1)).y
+    return np.zeros(0) if isinstance(source.response, str) else SimpleNamespace(columns=source.response)
+
+
 def rows_of(estimator, X, y):
     """Return X and y as a fit of the estimator would see them, and its experts, which know the response."""
     expert = estimator._resolved_expert(y)
@@ -308,7 +365,7 @@ def _alike(params, wanted):
 
 
 @contextmanager
-def _all_or_nothing(estimator):
+def all_or_nothing(estimator):
     """Leave an estimator as it was if its fit fails: what it has learnt of new data would not belong to its old fit."""
     before = dict(vars(estimator))
     try:
@@ -319,7 +376,7 @@ def _all_or_nothing(estimator):
         raise
 
 
-def _name_of(y):
+def name_of(y):
     """Name of a response that has one: a series, or a frame; of several columns their names."""
     columns = getattr(y, "columns", None)
     names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)
@@ -333,21 +390,15 @@ def _refuse_offsets(expert, roles):
         raise ValueError(f"{given[0]}: {expert.name} has no link, and takes no offset; subtract it from y.")
 
 
-def _refuse_no_event(event):
-    """Raise ValueError where all rows are censored: times then have no upper bound."""
-    if event is not None and not event.any():
-        raise ValueError(f"event_feature: no event, all {len(event)} rows are censored (0); a fit needs events (1).")
-
-
-def _warn_of_few_trials(expert, trials, n_experts, gate_columns):
+def _warn_of_few_trials(expert, most, n_experts, gate_columns):
     """Warn of a mixture of binomial distributions whose parts no number of rows can tell apart at one x."""
-    most, needed = 1 if trials is None else int(trials.max()), 2 * n_experts - 1
+    needed = 2 * n_experts - 1
     if expert.takes_trials and not len(gate_columns) and most < needed:
         message = (
             f"at most {most} trials per row and a gate without covariates: {n_experts} binomial experts can be told "
             f"apart at one x only with {needed} trials or more; here the shapes of their curves alone tell them apart"
         )
-        warnings.warn(message, ConvergenceWarning, stacklevel=4)
+        warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
 
 def _warn(fit, scaling, n_rows, users):

@@ -5,8 +5,11 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
 
-from smoe.estimators.base import MixtureEstimator, of_fit
+from smoe import criteria
+from smoe.estimators.base import MixtureEstimator, all_or_nothing, name_of, of_fit
+from smoe.estimators.online import FirstRows, first_rows, reported
 from smoe.experts import EXPERTS, Expert
 from smoe.families import Family
 from smoe.fitted import FittedMixture
@@ -14,12 +17,24 @@ from smoe.gates import Gate
 from smoe.inference import estimates
 from smoe.params import MoEParams
 from smoe.penalties import Penalty
+from smoe.rows import Source
 from smoe.solvers import Solver
+from smoe.solvers.online import refuse_offline
 from smoe.starts import Start
+from smoe.validation import check_rows, check_weights, fit_of, refuse_beside_source
 
 __all__ = ["MoERegressor"]
 
 _Columns = None | int | str | slice | list | Callable
+
+
+def _has_online_step(self):
+    """Raise AttributeError where ``partial_fit`` is not for the settings of an estimator."""
+    try:
+        refuse_offline(self._resolved_model(self._resolved_expert(None), None, None))
+    except (TypeError, ValueError) as error:
+        raise AttributeError(str(error)) from None
+    return True
 
 
 @dataclass(eq=False, repr=False)
@@ -149,9 +164,9 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     Experts are ordered by the mean response of the rows that they are responsible for, smallest first; the order does
     not depend on the start. Constant columns and columns that are linear combinations of earlier ones, up to rounding,
     get coefficient zero, with a warning; nearly collinear ones are fitted in uncorrelated combinations of them. Weights
-    count rows: weight 2 is the row twice. Computations use float64; X is neither changed nor, if it is a float64 array
-    that is contiguous by rows or by columns, copied. Beyond X and y a fit needs a few dozen megabytes, however many
-    rows there are.
+    count rows: weight 2 is the row twice. Computations use float64; X is neither changed nor, if it is an array or a
+    memory map of float64 or float32, copied. Beyond X and y a fit needs a few dozen megabytes, however many rows there
+    are. Rows in files and on clusters: `smoe.rows.ParquetRows`, dask collections.
 
     References
     ----------
@@ -195,11 +210,95 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     warm_start: bool = False
 
     predict = of_fit(FittedMixture.predict)
+    predict_to = of_fit(FittedMixture.predict_to)
     predict_given = of_fit(FittedMixture.predict_given)
     predict_quantiles = of_fit(FittedMixture.predict_quantiles)
     predict_interval = of_fit(FittedMixture.predict_interval)
     expert_predict = of_fit(FittedMixture.expert_predict)
     mean_interval = of_fit(estimates.mean_interval)
+
+    @available_if(_has_online_step)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Go on with more rows, which are not kept: online EM.
+
+        The first 2,000 rows are kept and fitted as a whole, as ``fit`` does. From then on there is one step for every
+        thousand rows, of length (t + 2) ** -0.6 the t-th, and ``params_`` are an average along the way (see
+        ``smoe.solvers.online``). Rows that are less than a thousand wait. Coordinates are those of the first rows.
+
+        Rows must come in random order: of data that are sorted, online EM forgets what came first.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, q)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, which count rows. A call whose weights are all zero changes nothing.
+
+        Returns
+        -------
+        self
+            There is no certificate, ``status_`` says so, and there are no standard errors: for both pass ``params_`` as
+            the ``start`` of a ``fit``. ``loglik_`` adds up the log density of each batch before its step, of the first
+            rows after their fit; ``icl_`` is NaN. The state is in ``online_``; ``fit`` forgets it.
+
+        Raises
+        ------
+        AttributeError
+            Experts without an exact M-step, penalties, gates that are not smooth: ``partial_fit`` is not there.
+        ValueError
+            Columns that are constant, or linear combinations of others, in the first rows.
+
+        References
+        ----------
+        Cappe, O. and Moulines, E. (2009). On-line expectation-maximization algorithm for latent data models. Journal of
+        the Royal Statistical Society B 71, 593-613.
+
+        Examples
+        --------
+        >>> from smoe import MoERegressor
+        >>> from smoe.datasets import make_moe
+        >>> moe = make_moe(20_000, random_state=0)
+        >>> online = MoERegressor(2, random_state=0)
+        >>> for low in range(0, 20_000, 500):
+        ...     online = online.partial_fit(moe.data[low : low + 500], moe.target[low : low + 500])
+        >>> fit = MoERegressor(2, start=online.params_).fit(moe.data, moe.target)
+        >>> online.n_samples_, fit.converged_, round((fit.loglik_ - online.loglik(moe.data, moe.target)) / 20_000, 2)
+        (20000.0, True, 0.0)
+        """
+        with all_or_nothing(self):
+            self._advance(X, y, sample_weight)
+        return self
+
+    def _advance(self, X, y, sample_weight):
+        """Take more rows into the state, and report it."""
+        before, expert, response = vars(self).get("online_"), self._resolved_expert(y), name_of(y)
+        X, y = check_rows(self, X, y, expert.read, reset=before is None, ensure_min_samples=1)
+        if sample_weight is not None and np.size(sample_weight) and not np.any(sample_weight):
+            return
+        used = (weight := np.array(check_weights(sample_weight, len(y)))) > 0
+        X, y, weight = X[used], y[used], weight[used]
+        state = FirstRows(X, y, weight) if before is None else before.taken(X, y, weight)
+        if isinstance(state, FirstRows) and state.due(self.n_experts):
+            scaling, _ = self._fit_arrays(state.X, state.y, state.weight, expert, state.X, response)
+            state = first_rows(state, self.fitted_, scaling)
+        self.online_ = state
+        if "fitted_" in vars(self) and getattr(before, "n_steps", -1) != getattr(state, "n_steps", 0):
+            self.fitted_ = reported(self.fitted_, state)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return the share of the variance of y that the means explain, R squared; of several responses the mean of it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or smoe.rows.Source
+            A source brings one response and weights with it.
+        y : array-like of shape (n_samples,) or (n_samples, q)
+        sample_weight : array-like of shape (n_samples,), default=None
+        """
+        if not isinstance(X, Source):
+            return super().score(X, y, sample_weight)
+        refuse_beside_source(y, sample_weight)
+        return criteria.r2(fit_of(self), X)
 
     def _resolved_expert(self, y):
         expert = super()._resolved_expert(y)

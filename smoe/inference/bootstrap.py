@@ -112,7 +112,7 @@ def bootstrap(
     seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
     loglik_where_fitted(fit, "model", X, y, sample_weight)
     data = fit.blocks(X, y, sample_weight).source
-    X, y, weight = np.asarray(data.X), data.y, data.weight
+    (X, y, *_), weight = data.whole(), data.weight
     draw = _draw(fit, X, y, weight, kind, _group_labels(groups, kind, len(y)))
     if not fit.converged:
         message = f"bootstrap of a fit that is not a certified maximum: {fit.status}"

@@ -12,6 +12,7 @@ from smoe.inference.covariance import KINDS, WEIGHTS, Covariance
 from smoe.inference.covariance import covariance as covariance_from_rows
 from smoe.inference.summary import Summary, coefficient_table
 from smoe.params import MoEParams, flatten, unflatten
+from smoe.rows import Source
 from smoe.search import agreement
 from smoe.texts import printable, with_article
 from smoe.validation import check_level
@@ -103,6 +104,8 @@ def covariance(
     array([[0.037],
            [0.121]])
     """
+    if isinstance(X, Source) and groups is None and kind == "cluster":
+        groups = X.labels()
     _check_kind(kind, X, y, groups)
     _check_weights_kind(kind, weights, correction)
     _warn_uncertified(fit)
@@ -397,7 +400,8 @@ def _warn_uncertified(fit, stacklevel=4):
 def _check_kind(kind, X, y, groups):
     if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
-    if (X is None) != (y is None) or (X is None and kind != "observed"):
+    alone = X is not None and y is None and not isinstance(X, Source)
+    if alone or (X is None and (y is not None or kind != "observed")):
         raise ValueError(f"kind={kind!r} needs both X and y of the fit, which estimators do not keep.")
     if (groups is not None) != (kind == "cluster"):
         raise ValueError(f"groups are for kind='cluster', which needs them; got kind={kind!r}, groups={groups!r}.")

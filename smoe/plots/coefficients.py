@@ -52,7 +52,7 @@ def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covarianc
     names = fit.columns.named(names)
     table = summary(fit, names, coverage=coverage, covariance=covariance)
     found = dict(zip(table.names, table.table[:, [0, 4, 5]], strict=True))
-    scale = np.ones(len(names)) if X is None else fit.blocks(X).source.X.std(axis=0)
+    scale = np.ones(len(names)) if X is None else fit.blocks(X).source.whole().X.std(axis=0)
     scale_of_y = "y" if fit.model.expert.units in ("affine", "similar") else "linear predictor"
     per = "unit of x" if X is None else "standard deviation"
     sides = {"gate": fit.gate_columns, "expert": fit.expert_columns}

@@ -1,7 +1,24 @@
 """Rows: where they are, how they are visited, and the coordinates in which fits see them."""
 
 from smoe.rows.blocks import Block, Blocks, OneBlock
+from smoe.rows.dask import DaskRows
+from smoe.rows.parquet import ParquetRows
 from smoe.rows.scaling import Scaling, View, standardise
 from smoe.rows.source import ArraySource, Raw, Source
+from smoe.rows.survey import Survey, survey
 
-__all__ = ["ArraySource", "Block", "Blocks", "OneBlock", "Raw", "Scaling", "Source", "View", "standardise"]
+__all__ = [
+    "ArraySource",
+    "Block",
+    "Blocks",
+    "DaskRows",
+    "OneBlock",
+    "ParquetRows",
+    "Raw",
+    "Scaling",
+    "Source",
+    "Survey",
+    "View",
+    "standardise",
+    "survey",
+]

@@ -1,6 +1,5 @@
 """How rows are cut up and visited. Everything that a pass returns adds up over blocks."""
 
-import copy
 from functools import cached_property
 
 import numpy as np
@@ -110,10 +109,20 @@ class Block:
         return _frozen(X.reshape(-1, order=order)), *steps, _frozen(y), _frozen(weight if self.weighted else _ONE)
 
     def pieces(self, size):
-        """Yield the block in pieces of at most this many rows."""
+        """Yield the block in pieces of at most this many rows; itself if it is no larger."""
+        if len(self) <= size:
+            yield self
+            return
         for low in range(self.low, self.high, size):
             raw = self.raw._replace(low=low, high=min(low + size, self.high))
-            yield Block(raw, self.scaling, self.roles)
+            yield Block(raw, self.scaling, self.roles, self._place(low - self.low, raw.high - self.low))
+
+    def _place(self, low, high):
+        """Return where the rows from low to high of the block are in the source."""
+        if not isinstance(self.place, slice):
+            return None if self.place is None else self.place[low:high]
+        start = self.place.start or 0
+        return slice(start + low, start + high)
 
 
 def _frozen(values):
@@ -147,7 +156,8 @@ class Blocks:
         self.total_weight = source.total_weight
         width = len(scaling.gate.columns) + len(scaling.expert.columns) + 4
         most = _LONG if fused.pairs(model) else _SHORT
-        self.slices = source.cuts(int(np.clip(_NUMBERS // width, _FEWEST, most)))
+        self.size = int(np.clip(_NUMBERS // width, _FEWEST, most))
+        self.slices = source.cuts(self.size)
         self._cache = {} if source.n_rows * width <= _CACHED else None
 
     @classmethod
@@ -159,9 +169,17 @@ class Blocks:
     def __len__(self):
         return self.source.n_rows
 
+    def __getstate__(self):
+        """Leave behind what a task elsewhere does not need: transformed rows, and which rows stand for all."""
+        state = vars(self) | {"_cache": None}
+        if "_distinct" in state:
+            state["_distinct"] = state["_distinct"]._replace(rows=None, weight=None)
+        return state
+
     def shared_by(self, n_threads):
         """Return the same rows, to be visited by this many threads."""
-        out = copy.copy(self)
+        out = object.__new__(type(self))
+        vars(out).update(vars(self))
         out.n_threads = n_threads
         return out
 
@@ -207,35 +225,35 @@ class Blocks:
     def sum(self, visit, params, *args):
         """Do one pass: add up ``visit(block, params, *args)`` over the blocks, in an order that is always the same."""
 
-        def one(rows):
-            return visit(self._block(rows), params, *args)
-
         def several(slices):
-            return tree_sum([one(rows) for rows in slices])
+            return tree_sum([part for rows in slices for part in self._visited(rows, visit, params, *args)])
 
         if len(self.slices) == 1:
-            return one(self.slices[0])
+            return several(self.slices)
         groups = [self.slices[i : i + _GROUP] for i in range(0, len(self.slices), _GROUP)]
-        total = None
-        for part in self.source.run(several, groups, self.n_threads):
-            total = part if total is None else tree_sum([total, part])
-        return total
+        return self.source.reduce(several, groups, self.n_threads)
 
     def each(self, visit, params, *args):
-        """Do one pass: yield ``visit(block, params, *args)`` block by block."""
+        """Do one pass: yield ``visit(block, params, *args)`` block by block, in the order of the rows."""
 
         def one(rows):
-            return visit(self._block(rows), params, *args)
+            return self._visited(rows, visit, params, *args)
 
-        return self.source.run(one, self.slices, self.n_threads)
+        for parts in self.source.run(one, self.slices, self.n_threads):
+            yield from parts
+
+    def _visited(self, rows, visit, params, *args):
+        """Visit the rows of one slice, which may be more than a block should have."""
+        return [visit(block, params, *args) for block in self._block(rows).pieces(self.size)]
 
     @driving
     def map(self, visit, params, *args):
         """Visit every block and join the arrays (..., m) along the rows."""
-        out = None
-        for rows, part in zip(self.slices, self.each(visit, params, *args), strict=True):
+        out, low = None, 0
+        for part in self.each(visit, params, *args):
             out = np.empty((*part.shape[:-1], len(self)), dtype=part.dtype) if out is None else out
-            out[..., rows] = part
+            out[..., low : low + part.shape[-1]] = part
+            low += part.shape[-1]
         return out
 
     def representatives(self, size, rng):
@@ -260,8 +278,7 @@ class Blocks:
 
     def unit_of(self, block):
         """Return what each row of a block counts in distinct rows: one over the number of rows equal to it."""
-        unit = self._distinct.unit
-        return np.broadcast_to(1.0, len(block)) if unit is None else unit[block.place]
+        return self._distinct.unit_of(block)
 
     @cached_property
     def _distinct(self):

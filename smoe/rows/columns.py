@@ -32,6 +32,10 @@ class Response(Source):
         """Return few rows by their indices."""
         return _response(self.source.take(rows))
 
+    def where(self, row):
+        """Say where a row is."""
+        return self.source.where(row)
+
     def cuts(self, size):
         """Return the slices of the source."""
         return self.source.cuts(size)
@@ -109,7 +113,8 @@ def _first_not_finite(source, plain):
         if len(wrong):
             of_y, column = isinstance(source, Response), f"column {plain.columns[wrong[0, 1]]} of "
             what = "y" if of_y and source.n_features == 1 else column + ("y" if of_y else "X")
-            return f"{what} is NaN or infinite in row {rows.start + wrong[0, 0]}: fill it, or leave the row out."
+            place = source.where(rows.start + wrong[0, 0])
+            return f"{what} is NaN or infinite in {place}: fill it, or leave the row out."
     return "X or y holds NaN or infinity."
 
 
@@ -124,9 +129,8 @@ def _singles(Z, _share):
 
 def are_single(source, plain):
     """Return which columns were rounded to float32: numbers of up to 24 bits that use them all, and no integers."""
-    raw = source.read(source.cuts(_BLOCK)[0])
-    low, high = raw.rows.start, raw.rows.stop
-    single, _, _ = _singles(plain.design(raw.X, low, min(low + _GLANCE, high)), None)
+    few = min(_GLANCE, source.n_rows)
+    single, _, _ = _singles(plain.design(source.take(np.arange(few)).X, 0, few), None)
     if not single.any():
         return single
     part = plain._replace(columns=plain.columns[single], shift=plain.shift[single], scale=plain.scale[single])

@@ -5,10 +5,12 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from smoe.params import tree_sum
 from smoe.threads import spread
 
 __all__ = ["ArraySource", "Raw", "Source"]
 
+_MANY = 2**18  # rows
 Part, Found = TypeVar("Part"), TypeVar("Found")
 
 
@@ -54,11 +56,17 @@ class Source:
         Number of columns of X.
     total_weight : float
         Sum of the weights.
+    names : list of str or None
+        What the columns of X are called, if they have names.
+    response : str, list of str or None
+        The same of y.
     """
 
     n_rows: int
     n_features: int
     total_weight: float
+    names: list[str] | None = None
+    response: str | list[str] | None = None
 
     def read(self, rows: slice) -> Raw:
         """Return the rows of one slice."""
@@ -68,6 +76,19 @@ class Source:
         """Return few rows by their indices, in any order."""
         raise TypeError(f"{type(self).__name__} must implement take.")
 
+    def whole(self) -> Raw:
+        """Return all rows in memory, for what cannot go block by block."""
+        parts = [self.take(np.arange(rows.start, rows.stop))[:3] for rows in self.cuts(_MANY)]
+        return Raw(*(None if side[0] is None else np.concatenate(side) for side in zip(*parts, strict=True)))
+
+    def labels(self) -> np.ndarray | None:
+        """Return the label of each row's group, (n_rows,), if it has one."""
+        return None
+
+    def where(self, row: int) -> str:
+        """Say in words where a row is, for messages."""
+        return f"row {row}"
+
     def cuts(self, size: int) -> list[slice]:
         """Return slices of about this many rows that follow one another, the same ones at each call."""
         return [slice(low, min(low + size, self.n_rows)) for low in range(0, self.n_rows, size)]
@@ -76,14 +97,23 @@ class Source:
         """Yield task(part) in the order of the parts, slices or lists of them; here, with as many threads."""
         return spread(task, parts, n_threads)
 
+    def reduce(self, task: Callable[[list], Found], parts: Sequence[list], n_threads: int = 1) -> Found:
+        """Return the sum of task(part) over the parts, lists of slices."""
+        total = None
+        for found in self.run(task, parts, n_threads):
+            total = found if total is None else tree_sum([total, found])
+        return total
+
 
 class ArraySource(Source):
     """Rows in arrays, or in memory maps.
 
+    Arrays of float64 whose numbers lie side by side are seen as they are; of others (float32, every second column) each
+    block is copied when it is visited. So a memory map is never in memory as a whole.
+
     Parameters
     ----------
     X : array of shape (n_samples, n_features)
-        It is copied only if it is not float64, or if its numbers do not lie side by side.
     y : array of shape (n_samples,) or (n_samples, q), or None
         None when only the gate and the experts' means are wanted.
     weight : array of shape (n_samples,) or None
@@ -101,11 +131,10 @@ class ArraySource(Source):
     """
 
     def __init__(self, X, y=None, weight=None):
-        X = np.asarray(X, dtype=float)
-        self.X = X if X.flags.c_contiguous or X.flags.f_contiguous else np.ascontiguousarray(X)
-        self.y = None if y is None else np.ascontiguousarray(y, dtype=float)
+        self.X, self.y = _as_numbers(X), None if y is None else _as_numbers(y)
         self._weight = None if weight is None or _is_one(weight) else np.ascontiguousarray(weight, dtype=float)
-        self.n_rows, self.n_features = X.shape
+        self._plain = _is_plain(self.X) and (y is None or self.y.dtype == float and self.y.flags.c_contiguous)
+        self.n_rows, self.n_features = self.X.shape
         self.total_weight = float(self.weight.sum())
 
     @property
@@ -114,13 +143,32 @@ class ArraySource(Source):
         return np.broadcast_to(1.0, self.n_rows) if self._weight is None else self._weight
 
     def read(self, rows):
-        """Return the rows of one slice, without copies."""
-        low, high, _ = rows.indices(self.n_rows)
-        return Raw(self.X, self.y, self._weight, low, high)
+        """Return the rows of one slice, without copies where that is possible."""
+        if self._plain:
+            low, high, _ = rows.indices(self.n_rows)
+            return Raw(self.X, self.y, self._weight, low, high)
+        return self.take(rows)
+
+    def whole(self):
+        """Return all rows, without copies where that is possible."""
+        return self.read(slice(None))
 
     def take(self, rows):
-        """Return copies of rows."""
-        return Raw(self.X[rows], *(None if a is None else a[rows] for a in (self.y, self._weight)))
+        """Return rows, as float64."""
+        y, weight = (None if a is None else np.array(a[rows], dtype=float, order="C") for a in (self.y, self._weight))
+        X = np.array(self.X[rows], dtype=float, order="K")
+        return Raw(X if _is_plain(X) else np.ascontiguousarray(X), y, weight)
+
+
+def _as_numbers(values):
+    """Return an array of floats of any width, without a copy if it is one already."""
+    values = np.asarray(values)
+    return values if values.dtype in (np.float32, np.float64) else values.astype(float)
+
+
+def _is_plain(X):
+    """Whether kernels can read the numbers where they are."""
+    return X.dtype == float and (X.flags.c_contiguous or X.flags.f_contiguous)
 
 
 def _is_one(weight):

@@ -15,10 +15,21 @@ from smoe.validation.objects import (
 from smoe.validation.params import check_params
 from smoe.validation.randomness import check_generator, check_seed, own_generator
 from smoe.validation.response import check_response, check_responses, names_of_responses, remark_on_response
-from smoe.validation.rows import MISSING, Columns, check_groups, check_rows, check_weights, may_count_rows
+from smoe.validation.rows import (
+    FLOATS,
+    MISSING,
+    Columns,
+    check_groups,
+    check_rows,
+    check_weights,
+    learn_columns,
+    may_count_rows,
+    refuse_beside_source,
+)
 from smoe.validation.scalars import check_choice, check_floats, check_index, check_level, check_number
 
 __all__ = [
+    "FLOATS",
     "MISSING",
     "Columns",
     "check_callable",
@@ -46,8 +57,10 @@ __all__ = [
     "codes_of",
     "find_classes",
     "fit_of",
+    "learn_columns",
     "may_count_rows",
     "names_of_responses",
     "own_generator",
+    "refuse_beside_source",
     "remark_on_response",
 ]

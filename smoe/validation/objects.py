@@ -46,7 +46,7 @@ def check_callable(value, argument, what):
 
 def fit_of(estimator):
     """Return what an estimator's fit has left, to be visited by as many threads as the estimator says now."""
-    check_is_fitted(estimator)
+    check_is_fitted(estimator, "fitted_")
     fit = estimator.fitted_
     return fit if fit.n_jobs == estimator.n_jobs else replace(fit, n_jobs=estimator.n_jobs)
 
@@ -68,7 +68,7 @@ def check_fitted(model, argument="model"):
             hint = "; of a pipeline pass the last step, pipeline[-1], and X as that sees it, pipeline[:-1].transform(X)"
         kind = type(model).__name__
         raise TypeError(f"{argument} must be a fitted estimator such as MoERegressor, got {kind}{hint}.")
-    check_is_fitted(model)
+    check_is_fitted(model, "fitted_")
     if model.n_experts != (fitted := model.fitted_.n_experts):
         raise ValueError(
             f"{argument} was fitted with {fitted} experts, and n_experts={model.n_experts} set since: fit again."

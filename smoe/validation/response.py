@@ -5,7 +5,17 @@ from sklearn.utils.validation import check_array, column_or_1d
 
 from smoe.validation.scalars import refuse_masked
 
-__all__ = ["check_response", "check_responses", "names_of_responses", "remark_on_response"]
+__all__ = [
+    "FLOATS",
+    "check_response",
+    "check_responses",
+    "names_of_responses",
+    "refuse_not_finite",
+    "remark_on_response",
+]
+
+FLOATS = [np.float64, np.float32]  # what is not copied
+_BLOCK = 2**16  # numbers that are looked at in one go
 
 _FAMILY = "Gaussian experts are for continuous responses"
 _OTHERS = "for counts there is expert='poisson', for 0 and 1 expert='binomial', for classes MoEClassifier"
@@ -16,7 +26,7 @@ _FEWEST, _SHARE, _RATIO = 5, 0.02, 2.0  # rows, share of them, and times the nex
 
 
 def check_response(y):
-    """Return the response (n_samples,) as floats.
+    """Return the response (n_samples,) as floats; float32 stays what it is.
 
     It is made numbers first and looked at then: None and pandas' NA are missing values, as NaN is.
 
@@ -26,9 +36,7 @@ def check_response(y):
         More than one column, values that are missing or infinite, or no numbers: strings, booleans, dates, categories.
     """
     refuse_masked(y, "y")
-    y = check_array(
-        _as_numbers(y), dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y"
-    )
+    y = _floats(y)
     if y.ndim == 0 or y.ndim > 1 and y.shape[1:] != (1,):
         raise ValueError(
             f"one response is modelled: y must have shape (n_samples,), got {y.shape}; several at once are for "
@@ -53,9 +61,7 @@ def check_responses(y, names):
     """
     refuse_masked(y, "y")
     given, q = getattr(y, "columns", None), len(names)
-    values = check_array(
-        _as_numbers(y), dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y"
-    )
+    values = _floats(y)
     values = values[:, None] if values.ndim == 1 and q == 1 else values
     if values.ndim != 2 or values.shape[1] != q:
         raise ValueError(f"y must have shape (n_samples, {q}), one column for each of {names}, got {values.shape}.")
@@ -63,6 +69,25 @@ def check_responses(y, names):
     if given != list(names) and sorted(given) == sorted(names):
         raise ValueError(f"y must have its columns in the order of the fit, {names}, got {given}.")
     return np.ascontiguousarray(values)
+
+
+def _floats(y):
+    y = check_array(
+        _as_numbers(y), dtype=FLOATS, ensure_2d=False, allow_nd=True, ensure_min_samples=0, ensure_all_finite=False
+    )
+    refuse_not_finite(y, "y")
+    return y
+
+
+def refuse_not_finite(values, name):
+    """Raise ValueError if a number is NaN or infinite; say in which row the first one is."""
+    for low in range(0, len(values) if values.ndim else 0, step := max(1, _BLOCK // max(values[:1].size, 1))):
+        wrong = np.argwhere(~np.isfinite(values[low : low + step]))
+        if len(wrong):
+            row, *column = wrong[0]
+            what = "NaN" if np.isnan(values[low + row][tuple(column)]) else "infinity"
+            place = f"row {low + row}" + (f", column {column[0]}" if values[:1].size > 1 else "")
+            raise ValueError(f"Input {name} contains {what} in {place}: fill it, or leave the row out.")
 
 
 def names_of_responses(y):

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
-from smoe.validation.response import check_response
+from smoe.validation.response import FLOATS, check_response, refuse_not_finite
 from smoe.validation.scalars import check_number, refuse_masked
 
-__all__ = ["MISSING", "Columns", "check_groups", "check_rows", "check_weights", "may_count_rows"]
+__all__ = ["FLOATS", "MISSING", "Columns", "check_groups", "check_rows", "check_weights", "may_count_rows"]
 
 MISSING = object()  # a response that is not wanted; None is one that was forgotten
 _LARGEST_TOTAL = 1e303  # of weights: times a log density it is still a float64
@@ -30,13 +30,17 @@ def check_rows(estimator, X, y=MISSING, read=check_response, **settings):
     read : callable
         Makes floats of y, and refuses what is none.
     **settings
-        Of ``sklearn.utils.validation.validate_data``.
+        Of ``sklearn.utils.validation.validate_data``. With ``dtype=FLOATS`` float32 stays what it is.
 
     Raises
     ------
     ValueError
         What makes no sense as X or y; the message names it.
     """
+    if hasattr(X, "cuts"):
+        raise TypeError(
+            f"X is a {type(X).__name__}: this needs arrays; X.whole() has the rows as such, X, y and weight."
+        )
     refuse_masked(X, "X")
     _refuse_repeated_names(X)
     if y is MISSING:
@@ -45,6 +49,21 @@ def check_rows(estimator, X, y=MISSING, read=check_response, **settings):
         raise ValueError("y is None: pass the response, one number for each row of X.")
     y = None if y is None else read(y)  # scikit-learn has words of its own for a fit without y
     return _validated(estimator, X, y, multi_output=np.ndim(y) > 1, **settings)
+
+
+def learn_columns(estimator, source):
+    """Let an estimator know the number and the names of the columns of a source."""
+    vars(estimator).pop("feature_names_in_", None)
+    estimator.n_features_in_ = source.n_features
+    if source.names is not None:
+        estimator.feature_names_in_ = np.array(source.names, dtype=object)
+
+
+def refuse_beside_source(y, sample_weight):
+    """Raise ValueError for a response or weights beside a source."""
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None and value is not MISSING:
+            raise ValueError(f"{name}: a source brings its own; name the column when you make the source.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +97,15 @@ class Columns:
             like.feature_names_in_ = self.names
         return check_rows(like, X, y, reset=False, **settings)
 
+    def check_source(self, source):
+        """Raise ValueError unless the rows of a source have these columns, in this order."""
+        names = None if self.names is None or source.names is None else list(self.names)
+        if source.n_features != self.count or names not in (None, source.names):
+            wanted = f"{self.count} columns" if self.names is None else list(self.names)
+            raise ValueError(
+                f"the fit has {wanted}, this {type(source).__name__} has {source.names or source.n_features}."
+            )
+
     def named(self, names=None):
         """Return these names for the columns, or those of the data, or x0, x1, ..."""
         if names is None:
@@ -88,15 +116,17 @@ class Columns:
 
 
 def _validated(estimator, X, *y, **settings):
-    """Let scikit-learn look at X; say whose fault it is where NumPy fails to make numbers of it."""
+    """Let scikit-learn look at X; say whose fault it is where NumPy fails to make numbers of it, and which are none."""
     try:
-        return validate_data(estimator, X, *y, dtype=np.float64, **settings)
+        found = validate_data(estimator, X, *y, ensure_all_finite=False, **{"dtype": np.float64, **settings})
     except (TypeError, ValueError, OverflowError) as error:
         plain = type(error) in (TypeError, ValueError, OverflowError) and not issparse(X)
         if plain and (why := _no_numbers(X)):
             kind = TypeError if type(error) is TypeError else ValueError
             raise kind(f"X must be an array of numbers, (n_samples, n_features): {why}.") from None
         raise
+    refuse_not_finite(found[0] if y else found, "X")
+    return found
 
 
 def _no_numbers(values):
@@ -157,9 +187,14 @@ def may_count_rows(weight):
     Standard errors of weights that do neither are wrong by a factor of two or more. Equal weights are left alone.
     """
     n, first = len(weight), weight[0]
-    if not weight.strides[0] or n / _FAR <= weight.sum() <= n * _FAR or np.all(weight == first):
+    if not weight.strides[0] or near_number(weight.sum(), n) or np.all(weight == first):
         return True
     return bool(np.all(weight == np.round(weight)))
+
+
+def near_number(total, n_rows):
+    """Whether weights of this total may add up to the number of rows, more or less."""
+    return n_rows / _FAR <= total <= n_rows * _FAR
 
 
 def check_groups(groups, n_samples):

@@ -1,0 +1,417 @@
+"""Rows in memory maps, in Parquet files and in dask collections give the fit of arrays, and errors say where."""
+
+import os
+import pickle
+
+import dask.array as da
+import dask.dataframe as dd
+import distributed
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from helpers import assert_close, quietly
+from smoe import MoEClassifier, MoERegressor
+from smoe.datasets import make_moe
+from smoe.experts import GaussianExpert
+from smoe.gates import SoftmaxGate
+from smoe.mixture import MixtureOfExperts
+from smoe.rows import ArraySource, Blocks, DaskRows, ParquetRows, Scaling
+from smoe.rows.sample import distinct, drawn
+
+moe = make_moe(3_000, 2, 2, random_state=3)
+X, Y = moe.data, moe.target
+WEIGHT = np.random.default_rng(0).integers(1, 4, len(Y)).astype(float)
+GROUPS = np.char.add("g", (np.arange(len(Y)) // 20).astype(str))
+COLUMNS = {"y": Y, "a": X[:, 0], "b": X[:, 1], "w": WEIGHT, "g": GROUPS}
+
+
+def write(folder, columns=COLUMNS, ends=(1_300, 1_301, 3_000), row_group_size=400):
+    start = 0
+    for i, stop in enumerate(ends):
+        part = pa.table({name: values[start:stop] for name, values in columns.items()})
+        pq.write_table(part, folder / f"{i}.parquet", row_group_size=row_group_size)
+        start = stop
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("parquet"))
+
+
+@pytest.fixture(scope="module")
+def source(folder):
+    return ParquetRows(folder, y="y", features=["a", "b"], weight="w", groups="g")
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return MoERegressor(2, random_state=0).fit(X, Y, WEIGHT)
+
+
+@pytest.fixture(scope="module")
+def from_files(source):
+    return MoERegressor(2, random_state=0).fit(source)
+
+
+# The sample ----------------------------------------------------------------------------------------------------------
+
+
+def blocks_of(X, y, weight=None, size=700):
+    class Cut(ArraySource):
+        def cuts(self, _):
+            return super().cuts(size)
+
+    columns = np.arange(X.shape[1])
+    model = MixtureOfExperts(SoftmaxGate(), GaussianExpert())
+    return Blocks(model, Cut(X, y, weight), Scaling.identity(columns, columns))
+
+
+def rows_with_ties(rng):
+    """Few rows of large weight, others that are there up to three times, and their numbers."""
+    values = rng.normal(size=(2_000, 2))
+    count = rng.integers(1, 4, 2_000)
+    count[:3] = 400
+    which = rng.permutation(np.repeat(np.arange(2_000), count))
+    return values, count, which
+
+
+@pytest.mark.parametrize("kept", [300, 5_000])
+def test_the_sketch_does_not_depend_on_order_or_cuts_and_weights_are_repetitions(kept, rng):
+    values, count, which = rows_with_ties(rng)
+    data = [
+        (values[which], None, 700),
+        (values[which], None, 10_000),
+        (values[which[::-1]], None, 333),
+        (values, count.astype(float), 100),
+    ]
+    samples = []
+    for rows, weight, size in data:
+        found = distinct(blocks_of(rows[:, :1], rows[:, 1], weight, size), 0, kept, 0.05)
+        samples.append((rows[found.rows], found.weight))
+        chosen, _ = drawn(found, 50, np.random.default_rng(0))
+        samples[-1] += (rows[chosen],)
+    for other in samples[1:]:
+        for one, first in zip(other, samples[0], strict=True):
+            np.testing.assert_allclose(one, first, rtol=1e-12)
+    rows, weight, _ = samples[0]
+    own = (values[:, None, 0] == rows[:, 0]).argmax(axis=0)
+    exact = weight == count[own]
+    assert exact.all() if kept == 5_000 else set(own[exact]) >= {0, 1, 2}  # heavy ones are there for sure, as they are
+    np.testing.assert_allclose(weight.sum(), count.sum())
+    assert len(rows) == 2_000 if kept == 5_000 else 300 <= len(rows) <= 303
+
+
+@pytest.mark.parametrize("kept", [300, 5_000])
+def test_the_sketch_counts_distinct_rows(kept, rng):
+    values, count, which = rows_with_ties(rng)
+    blocks = blocks_of(values[which, :1], values[which, 1])
+    found = distinct(blocks, 0, kept, 0.05)
+    block = blocks.take(slice(0, 900))
+    unit = found.unit_of(block)
+    exact = 1.0 / count[which[:900]]
+    if kept == 5_000:
+        assert found.n_rows == 2_000
+        np.testing.assert_array_equal(unit, exact)
+    else:
+        assert abs(found.n_rows - 2_000) < 200
+        np.testing.assert_array_equal(unit[which[:900] < 3], 1 / 400)
+        light = unit[which[:900] >= 3]
+        assert np.ptp(light) == 0 and abs(light[0] - 0.5) < 0.1
+
+
+def test_sketched_rows_without_ties_count_one_each(rng):
+    blocks = blocks_of(rng.normal(size=(3_000, 1)), rng.normal(size=3_000))
+    found = distinct(blocks, 0, 500, 0.05)
+    assert (found.n_rows, len(found.rows), found.unit) == (3_000, 500, None)
+
+
+# Memory maps ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_float32_is_widened_block_by_block(order, tmp_path, monkeypatch):
+    single = np.array(X, dtype=np.float32, order=order), Y.astype(np.float32)
+    mapped = []
+    for i, values in enumerate(single):
+        mapped.append(np.memmap(tmp_path / str(i), np.float32, "w+", shape=values.shape, order=order))
+        mapped[-1][:] = values
+    source = ArraySource(*mapped)
+    assert np.shares_memory(source.X, mapped[0]) and np.shares_memory(source.y, mapped[1])
+    raw = source.read(slice(5, 9))
+    assert raw.X.dtype == raw.y.dtype == float and raw.X.base is None
+    model = MoERegressor(2, random_state=0).fit(*mapped)
+    wanted = MoERegressor(2, random_state=0).fit(*(values.astype(float) for values in single))
+    assert_close(model.params_, wanted.params_, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(model.loglik_, wanted.loglik_, rtol=1e-12)
+    np.testing.assert_allclose(model.predict(mapped[0]), wanted.predict(single[0].astype(float)), rtol=1e-12)
+    np.testing.assert_allclose(model.loglik(*mapped), model.loglik_, rtol=1e-9)
+
+
+def test_every_second_column_is_not_copied_as_a_whole():
+    wide = np.repeat(X, 2, axis=1)
+    source = ArraySource(wide[:, ::2])
+    assert np.shares_memory(source.X, wide)
+    np.testing.assert_array_equal(source.read(slice(3, 8)).X, X[3:8])
+
+
+# Parquet -------------------------------------------------------------------------------------------------------------
+
+
+def test_columns_blocks_and_rows(source):
+    assert (source.names, source.n_rows, source.n_features) == (["a", "b"], 3_000, 2)
+    assert source.total_weight == WEIGHT.sum() and source.response == "y"
+    for size, longest in [(100, 400), (900, 899)]:
+        cuts = source.cuts(size)
+        assert [cut.start for cut in cuts[1:]] == [cut.stop for cut in cuts[:-1]] and cuts[-1].stop == 3_000
+        assert max(cut.stop - cut.start for cut in cuts) == longest
+        X_again = np.concatenate([source.read(cut).X for cut in cuts])
+        np.testing.assert_array_equal(X_again, X)
+    rows = np.random.default_rng(1).permutation(3_000)[:40]
+    raw = source.take(rows)
+    np.testing.assert_array_equal(raw.X, X[rows])
+    np.testing.assert_array_equal([raw.y, raw.weight], [Y[rows], WEIGHT[rows]])
+    assert list(source.labels()) == list(GROUPS)
+    assert source.where(1_300).startswith("row 0 of ") and source.where(1_300).endswith("1.parquet")
+    np.testing.assert_array_equal(source.whole().y, Y)
+
+
+def test_a_fit_of_files_is_that_of_arrays(source, from_files, fitted):
+    assert from_files.converged_ and from_files.status_ == fitted.status_
+    np.testing.assert_allclose(from_files.loglik_, fitted.loglik_, rtol=1e-12)
+    assert_close(from_files.params_, fitted.params_, rtol=1e-8, atol=1e-8)
+    assert_close(from_files.standard_errors_, fitted.standard_errors_, rtol=1e-7, atol=1e-9)
+    assert list(from_files.feature_names_in_) == ["a", "b"] and from_files.n_samples_ == WEIGHT.sum()
+    assert from_files.summary().to_frame() is not None
+    again = MoERegressor(2, random_state=0, n_jobs=2).fit(pickle.loads(pickle.dumps(source)))
+    assert_close(again.params_, from_files.params_, rtol=0, atol=0)
+    assert again.loglik_ == from_files.loglik_
+
+
+def test_threads_do_not_matter(source):
+    columns = np.arange(2)
+    blocks = Blocks(MixtureOfExperts(SoftmaxGate(), GaussianExpert()), source, Scaling.identity(columns, columns))
+    params = blocks.model.init_params(2, 2, 2)
+    one, four = (blocks.shared_by(n).sum(blocks.model.statistics, params) for n in (1, 4))
+    assert_close(four, one, rtol=0, atol=0)
+    found = blocks.shared_by(4).map(lambda block, _: block.y, None)
+    np.testing.assert_array_equal(found, Y)
+
+
+@pytest.mark.parametrize("ends", [(3_000,), (1_500, 3_000), tuple(range(200, 3_000, 187)) + (3_000,)])
+def test_partitions_do_not_matter(ends, tmp_path, fitted):
+    model = MoERegressor(2, random_state=0).fit(ParquetRows(write(tmp_path, ends=ends), "y", ["a", "b"], "w"))
+    np.testing.assert_allclose(model.loglik_, fitted.loglik_, rtol=1e-12)
+    assert model.status_ == fitted.status_
+
+
+def test_what_a_fit_answers_about_files(source, from_files, tmp_path):
+    model = from_files
+    for method in ("loglik", "bic", "icl", "score"):
+        wanted = getattr(model, method)(pd.DataFrame(X, columns=["a", "b"]), Y, WEIGHT)
+        np.testing.assert_allclose(getattr(model, method)(source), wanted, rtol=1e-10)
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    for method in ("predict", "predict_interval", "gate_proba", "expert_load"):
+        assert_close(getattr(model, method)(source), getattr(model, method)(frame), rtol=1e-10, atol=1e-12)
+    for method in ("score_samples", "responsibilities"):
+        assert_close(getattr(model, method)(source), getattr(model, method)(frame, Y), rtol=1e-10, atol=1e-12)
+    model.predict_to(tmp_path / "mean.npy", source)
+    np.testing.assert_array_equal(np.load(tmp_path / "mean.npy", mmap_mode="r"), model.predict(source))
+    np.testing.assert_array_equal(model.predict_distribution(source)[7:9].mean(), model.predict(source)[7:9])
+    for kind in ("observed", "sandwich", "cluster"):
+        groups = {"groups": GROUPS} if kind == "cluster" else {}
+        wanted = model.covariance(kind, frame, Y, sample_weight=WEIGHT, **groups).matrix
+        np.testing.assert_allclose(model.covariance(kind, source).matrix, wanted, rtol=1e-7, atol=1e-10)
+    found, wanted = model.diagnose(source), model.diagnose(frame, Y, sample_weight=WEIGHT)
+    np.testing.assert_allclose(found.residuals, wanted.residuals, atol=1e-9)
+
+
+def test_diagnosis_of_very_many_rows_is_of_some(source, from_files, monkeypatch):
+    monkeypatch.setattr("smoe.diagnostics.diagnosis._MOST", 1_000)
+    found = from_files.diagnose(source, random_state=0)
+    assert len(found.pit) == 1_000 and "on 1000 rows drawn from 3000" in str(found)
+
+
+def test_whole_numbers_and_an_index_of_pandas(tmp_path):
+    """Columns may be whole in one file and not in the next; what pandas stores beside them is no feature."""
+    frame = pd.DataFrame({"y": Y, "z": np.round(X[:, 0]), "x": X[:, 1]})
+    frame[:1_000].astype({"z": "int64"}).to_parquet(tmp_path / "0.parquet", index=False)
+    (frame[1_000:] + [0, 0.5, 0])[["x", "z", "y"]].to_parquet(tmp_path / "1.parquet")
+    source = ParquetRows(tmp_path, "y")
+    assert source.names == ["z", "x"]
+    np.testing.assert_array_equal(source.whole().X[998:1_002, 0], (frame.z + 0.5 * (frame.index >= 1_000))[998:1_002])
+    frame[frame.x > 0].to_parquet(tmp_path / "i.parquet")
+    assert ParquetRows(tmp_path / "i.parquet", "y").names == ["z", "x"]
+
+
+def test_several_responses_in_files(tmp_path):
+    second = Y + np.random.default_rng(0).normal(size=len(Y))
+    write(tmp_path, {"a": X[:, 0], "u": Y, "v": second})
+    settings = {"expert": "multivariate_gaussian", "random_state": 0, "n_init": 3}
+    model = quietly(MoERegressor(2, **settings).fit, ParquetRows(tmp_path, ["u", "v"]))
+    wanted = quietly(MoERegressor(2, **settings).fit, X[:, :1], np.column_stack([Y, second]))
+    np.testing.assert_allclose(model.loglik_, wanted.loglik_, rtol=1e-10)
+    assert model.expert_.responses == ["u", "v"]
+    model.predict_to(tmp_path / "p", ParquetRows(tmp_path, features=["a"]))
+    assert np.load(tmp_path / "p").shape == (3_000, 2)
+
+
+@pytest.mark.parametrize(
+    "changed, arguments, words",
+    [
+        ({}, {"y": "z"}, r"0.parquet has no column 'z'; its columns are \['y', 'a', 'b', 'w', 'g'\]"),
+        ({}, {"y": "y", "features": ["a", "y"]}, "column 'y' is named twice"),
+        ({}, {"y": "y"}, "column 'g' of .*0.parquet is string, not of numbers"),
+        ({"a": pa.nulls(3_000)}, {"y": "y"}, "column 'a' of .*0.parquet has missing values only"),
+        ({name: values[:0] for name, values in COLUMNS.items()}, {"y": "y", "groups": "g"}, "has no rows"),
+    ],
+)
+def test_files_that_are_refused(changed, arguments, words, tmp_path):
+    write(tmp_path, COLUMNS | changed)
+    with pytest.raises(ValueError, match=words):
+        ParquetRows(tmp_path, **arguments)
+
+
+def test_paths_that_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no"):
+        ParquetRows(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no file in .* ends in .parquet"):
+        ParquetRows(tmp_path)
+    (tmp_path / "text.parquet").write_text("a,b")
+    with pytest.raises(ValueError, match="text.parquet is no Parquet file"):
+        ParquetRows(tmp_path)
+    (tmp_path / "text.parquet").unlink()
+    with pytest.raises(TypeError, match="features must be a list of names"):
+        ParquetRows(write(tmp_path), features="a")
+
+
+def test_files_of_other_columns(tmp_path):
+    write(tmp_path, {"y": Y[:10], "a": X[:10, 0]}, ends=(10,))
+    pq.write_table(pa.table({"y": Y[:10], "a": Y[:10], "c": Y[:10]}), tmp_path / "9.parquet")
+    with pytest.raises(ValueError, match=r"9.parquet has columns that the first file has not: \['c'\]"):
+        ParquetRows(tmp_path, "y")
+    assert ParquetRows(tmp_path, "y", ["a"]).n_rows == 20
+    pq.write_table(pa.table({"y": Y[:10]}), tmp_path / "9.parquet")
+    with pytest.raises(ValueError, match="9.parquet has no column 'a'"):
+        ParquetRows(tmp_path, "y")
+
+
+@pytest.mark.parametrize(
+    "column, value, words",
+    [
+        ("a", np.nan, "column 'a' is missing, NaN or infinite in row 200 of .*2.parquet"),
+        ("y", np.inf, "y is missing, NaN or infinite in row 200 of .*2.parquet"),
+        ("w", 0.0, "the weight is not positive in row 200 of .*2.parquet"),
+        ("y", -1.0, "in the rows from row 0 of .*2.parquet on: y: Poisson takes"),
+    ],
+)
+def test_rows_that_are_refused(column, value, words, tmp_path):
+    counts = COLUMNS | {"y": np.abs(np.round(Y))}
+    bad = counts[column].copy()
+    bad[1_501] = value
+    source = ParquetRows(write(tmp_path, counts | {column: bad}), "y", ["a", "b"], "w")
+    with pytest.raises(ValueError, match=words):
+        MoERegressor(2, expert="poisson").fit(source)
+
+
+def test_a_file_that_changes_stops_the_fit(tmp_path):
+    source = ParquetRows(write(tmp_path), "y", ["a", "b"])
+    os.utime(tmp_path / "2.parquet", ns=(1, 1))
+    with pytest.raises(ValueError, match="2.parquet has changed, or gone"):
+        MoERegressor(2).fit(source)
+    (tmp_path / "2.parquet").unlink()
+    with pytest.raises(ValueError, match="2.parquet has changed, or gone"):
+        source.take([2_000])
+
+
+def test_what_sources_are_not_for(source, from_files, folder):
+    for call, error, words in [
+        (lambda: MoERegressor(2).fit(source, Y), ValueError, "y: a source brings its own"),
+        (lambda: MoERegressor(2).fit(source, None, WEIGHT), ValueError, "sample_weight: a source brings its own"),
+        (lambda: MoERegressor(2).fit(ParquetRows(folder, features=["a"])), ValueError, "has no response: name it"),
+        (lambda: from_files.loglik(ParquetRows(folder, features=["a", "b"])), ValueError, "has no response: name it"),
+        (lambda: from_files.predict(ParquetRows(folder, features=["b", "a"])), ValueError, "the fit has"),
+        (lambda: from_files.expert_profile(source), TypeError, "this needs arrays"),
+        (lambda: MoEClassifier(2).fit(source), TypeError, "takes arrays, not yet sources"),
+        (lambda: MoERegressor(4_000).fit(source), ValueError, "n_experts=4000 is larger"),
+    ]:
+        with pytest.raises(error, match=words):
+            call()
+
+
+# dask ----------------------------------------------------------------------------------------------------------------
+
+
+def collections(kind, n):
+    """X, y and weights in so many partitions."""
+    if kind == "array":
+        size = -(-len(Y) // n)
+        return da.from_array(X, chunks=(size, 1)), da.from_array(Y, chunks=size), da.from_array(WEIGHT, chunks=size)
+    frame = dd.from_pandas(pd.DataFrame(X, columns=["a", "b"]).assign(y=Y, w=WEIGHT), npartitions=n)
+    return frame[["a", "b"]], frame["y"], frame["w"]
+
+
+def check_dask(kind, n, fitted):
+    data = collections(kind, n)
+    model = MoERegressor(2, random_state=0, n_init=5).fit(*data)
+    np.testing.assert_allclose(model.loglik_, fitted.loglik_, rtol=1e-12)
+    assert model.status_ == fitted.status_
+    assert_close(model.standard_errors_, fitted.standard_errors_, rtol=1e-6, atol=1e-9)
+    mean = model.predict(data[0])
+    assert type(mean).__module__.startswith("dask") and mean.dtype == float
+    np.testing.assert_allclose(mean.compute(), fitted.predict(X), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(model.loglik(*data), model.loglik_, rtol=1e-12)
+    return model, data
+
+
+@pytest.mark.parametrize("kind, n", [("array", 1), ("array", 16), ("frame", 2)])
+def test_a_fit_of_dask_collections_is_that_of_arrays(kind, n, fitted):
+    model, (X_far, y_far, _) = check_dask(kind, n, fitted)
+    np.testing.assert_allclose(model.score_samples(X_far, y_far), fitted.score_samples(X, Y), rtol=1e-6, atol=1e-6)
+    assert model.fitted_.response == (None if kind == "array" else "y")
+    if kind == "frame":
+        assert list(model.predict(X_far).compute().index) == list(range(len(Y)))
+        few = X_far[X_far.a > 0]  # partitions of unknown length
+        np.testing.assert_array_equal(model.predict(few).compute(), model.predict(X_far).compute()[X[:, 0] > 0])
+
+
+def test_a_fit_on_a_cluster_is_that_of_arrays(fitted):
+    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster):
+        model, (X_far, y_far, w_far) = check_dask("frame", 5, fitted)
+        source = DaskRows(X_far, y_far, w_far)
+        np.testing.assert_array_equal(source.take([2_999, 3, 1_700]).X, X[[2_999, 3, 1_700]])
+        np.testing.assert_array_equal(source.read(source.cuts(0)[1]).y, Y[source.cuts(0)[1]])
+        there = X_far.a > 0
+        part = MoERegressor(2, random_state=0, n_init=5).fit(X_far[there], y_far[there])
+    here = X[:, 0] > 0
+    wanted = MoERegressor(2, random_state=0, n_init=5).fit(X[here], Y[here])
+    np.testing.assert_allclose(part.loglik_, wanted.loglik_, rtol=1e-12)
+
+
+def test_what_travels_to_a_worker_has_no_rows(rng):
+    source = DaskRows(*collections("array", 3))
+    state = vars(pickle.loads(pickle.dumps(source)))
+    assert state["_parts"] is None and state["n_rows"] == len(Y)
+    blocks = blocks_of(X, Y)
+    assert blocks.n_distinct == len(Y) and blocks.sum(lambda block, _: len(block), None) == len(Y)
+    state = blocks.__getstate__()
+    assert state["_cache"] is None and state["_distinct"].rows is None
+    assert len(blocks.shared_by(2).representative_rows(5, rng)[0]) == 5
+
+
+def test_dask_collections_that_are_refused(fitted):
+    X_far, y_far, w_far = collections("array", 3)
+    for call, error, words in [
+        (lambda: MoERegressor(2).fit(X_far, da.from_array(Y, chunks=1_500)), ValueError, "3 and 2 partitions"),
+        (lambda: MoERegressor(2).fit(X_far, da.from_array(Y, chunks=(900, 1_100, 1_000))), ValueError, "1000 and 900"),
+        (lambda: MoERegressor(2).fit(X_far, Y), TypeError, "must all be dask collections, got ndarray"),
+        (lambda: MoERegressor(2).fit(X_far, y_far, -w_far), ValueError, "weight is not positive in row 0"),
+        (lambda: MoERegressor(2).fit(X_far), ValueError, "has no response"),
+        (lambda: MoERegressor(2).fit(da.log(X_far), y_far), ValueError, "column 'x.' is missing, NaN or infinite"),
+    ]:
+        with pytest.raises(error, match=words), np.errstate(all="ignore"):
+            call()
