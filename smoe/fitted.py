@@ -439,9 +439,8 @@ class FittedMixture:
             the experts whose probabilities add up to less than one row (rows of equal X count each: they may differ
             in y).
         """
-        blocks = self.blocks(X)
-        proba = blocks.map(self.model.gate_proba, self.params)
-        first = np.bincount(proba.argmax(axis=0), minlength=len(proba)) / len(blocks)
+        proba = self.gate_proba(X).T
+        first = np.bincount(proba.argmax(axis=0), minlength=len(proba)) / proba.shape[1]
         dead = np.flatnonzero(proba.sum(axis=1) < 1.0)
         return ExpertLoad(first, (proba > 0).mean(axis=1), proba.mean(axis=1), dead)
 

@@ -39,7 +39,7 @@ from smoe.validation import (
     may_count_rows,
 )
 
-__all__ = ["MixtureEstimator"]
+__all__ = ["MixtureEstimator", "from_fit", "name_of", "of_fit"]
 
 
 def of_fit(function):
@@ -190,7 +190,7 @@ class MixtureEstimator(BaseEstimator):
 
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
-        original, response = X, _name_of(y)
+        original, response = X, name_of(y)
         expert = self._resolved_expert(y)
         X, y, weight = self._validated(X, y, sample_weight, expert)
         columns = Columns.of(self)
@@ -225,9 +225,9 @@ class MixtureEstimator(BaseEstimator):
         self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
         return scaling
 
-    def _validated(self, X, y, sample_weight, expert):
+    def _validated(self, X, y, sample_weight, expert, **settings):
         """Return X, y and weights without rows of weight zero."""
-        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2)
+        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2, **settings)
         weight = self._weights(check_weights(sample_weight, len(y)), y, expert)
         used = weight > 0
         if not used.all():
@@ -319,7 +319,7 @@ def _all_or_nothing(estimator):
         raise
 
 
-def _name_of(y):
+def name_of(y):
     """Name of a response that has one: a series, or a frame; of several columns their names."""
     columns = getattr(y, "columns", None)
     names = [getattr(y, "name", None)] if columns is None or callable(columns) else list(columns)

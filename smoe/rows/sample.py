@@ -8,6 +8,7 @@ __all__ = ["Distinct", "distinct", "drawn"]
 
 _SORTED = 2**20  # rows that are put in order; of more, as many are drawn first
 _PART = 2**16
+_MISSING = np.pi  # stands for missing values
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number whose multiples spread over all 64 bits
 
 
@@ -62,7 +63,7 @@ def _keys(blocks):
 
 def _projection(block, _params):
     """One number per row, equal for equal rows because sums run column by column, and the weight if there is one."""
-    key, *others = np.array(block.y, ndmin=2)
+    key, *others = np.nan_to_num(np.array(block.y, ndmin=2), nan=_MISSING)
     extra = [*others, *(column for column in (block.offset, block.trials, block.event) if column is not None)]
     for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1], *extra]):
         key += np.sqrt(2.0 + j) * column
