@@ -17,6 +17,7 @@ from smoe.params import MoEParams, flatten, n_experts_of
 from smoe.profile import profile
 from smoe.rows import ArraySource, Blocks, Scaling, standardise
 from smoe.solvers import Certificate, Solver
+from smoe.texts import with_article
 from smoe.validation import MISSING, Columns, check_floats, check_groups, check_n_jobs, check_weights
 
 __all__ = ["ExpertLoad", "FittedMixture"]
@@ -113,6 +114,8 @@ class FittedMixture:
         Number of threads that share rows.
     """
 
+    density = "y given x"  # whose logarithm the log-likelihood adds up
+
     model: MixtureOfExperts
     params: MoEParams
     loglik: float
@@ -144,6 +147,12 @@ class FittedMixture:
     def n_experts(self):
         """Number of experts."""
         return n_experts_of(self.params)
+
+    @property
+    def title(self):
+        """What summaries call it."""
+        name = self.model.expert.name + "s" * (self.n_experts > 1)
+        return f"{self.n_experts} {name} behind {with_article(type(self.model.gate).__name__)}"
 
     @property
     def converged(self):

@@ -1,14 +1,13 @@
 """What a joint fit of x and y leaves, as a value: the law of both, of x, and of y given what is known of x."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, wraps
 
 import numpy as np
 from scipy.special import log_softmax, softmax
 
 from smoe._kernels.covariances import chain
-from smoe.experts import GaussianExpertParams, MultivariateGaussianExpert, MultivariateGaussianParams
-from smoe.experts.gaussian import GaussianExpert
+from smoe.experts import GaussianExpert, GaussianExpertParams, MultivariateGaussianParams
 from smoe.experts.observed import patterns
 from smoe.features import Rows
 from smoe.fitted import FittedMixture
@@ -61,8 +60,15 @@ class FittedJointMixture(FittedMixture):
         Log-likelihood of x alone under ``params``.
     """
 
+    density = "x and y"
+
     flat: bool = True
     loglik_x: float = 0.0
+
+    @property
+    def title(self):
+        """What summaries call it."""
+        return f"Joint law of x and y: {self.n_experts} Gaussian expert{'s' * (self.n_experts > 1)}"
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
@@ -103,10 +109,9 @@ class FittedJointMixture(FittedMixture):
         params = MoEParams(gate_params, self._experts(observed))
         n_free, n_gate = model.chart(params).n_free, model.gate_chart(params.gate).n_free
         size, none = flatten(params).size, np.zeros((0, 0))
-        of_y = FittedMixture(
-            **{name: value for name, value in vars(self).items() if name in FittedMixture.__dataclass_fields__}
-            | {"model": model, "params": params, "gate_columns": chosen, "expert_columns": chosen},
-        )
+        shared = {field.name: getattr(self, field.name) for field in fields(FittedMixture)}
+        own = {"model": model, "params": params, "gate_columns": chosen, "expert_columns": chosen}
+        of_y = FittedMixture(**shared | own)
         unknown = Covariance("observed", of_y.entries(), _JOINT, params, np.zeros((size, 0)), none, none, none)
         loglik = self.loglik - self.loglik_x
         return replace(
@@ -116,6 +121,7 @@ class FittedJointMixture(FittedMixture):
             n_parameters=n_free,
             n_active_parameters=n_free,
             certificate=self.certificate.noted(_JOINT),
+            starts=[one._replace(loglik=one.loglik - self.loglik_x) for one in self.starts],
             covariance=unknown,
         )
 

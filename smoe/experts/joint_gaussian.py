@@ -75,7 +75,9 @@ class JointGaussianParams(NamedTuple):
         across = self.coef @ inner
         outer = across @ np.swapaxes(self.coef, 1, 2) + between
         mean = np.einsum("kqd,kd->kq", self.coef, self.centre) + self.intercept
-        return np.concatenate([mean, self.centre], axis=1), np.block([[outer, across], [np.swapaxes(across, 1, 2), inner]])
+        return np.concatenate([mean, self.centre], axis=1), np.block(
+            [[outer, across], [np.swapaxes(across, 1, 2), inner]]
+        )
 
 
 class JointGaussianStats(NamedTuple):
@@ -115,6 +117,7 @@ class JointGaussianExpert(Expert):
 
     support = Support(kind="vectors")
     takes_missing = True
+    concave = True
 
     def __init__(self, covariance="full", variance_floor=1e-8, features=(), responses=()):
         self.covariance = covariance

@@ -55,12 +55,14 @@ class GaussianGate(LinearGate):
     for pictures.
 
     Borders between experts are quadrics. The fit to x and y together, a mixture model of x whose centres and
-    covariances are estimated, is another estimator.
+    covariances are estimated, is another estimator, `smoe.JointGaussianMoERegressor`.
 
     Parameters
     ----------
     covariance : {"full", "diag", "spherical", "tied"}, default="full"
         What the covariances are. "spherical" is meant for columns divided by their standard deviations.
+    fit : {"conditional"}, default="conditional"
+        What is maximised: the likelihood of y given x. That of x and y together, "joint", is refused here.
 
     References
     ----------
@@ -79,8 +81,9 @@ class GaussianGate(LinearGate):
            [ 0.,  0.,  0.]])
     """
 
-    def __init__(self, covariance="full"):
+    def __init__(self, covariance="full", fit="conditional"):
         self.covariance = covariance
+        self.fit = fit
 
     @property
     def fields(self):
@@ -103,8 +106,14 @@ class GaussianGate(LinearGate):
         return "elemental" if self.covariance == "tied" else "softmax"
 
     def check(self, n_experts):
-        """Raise ValueError for an unknown kind of covariance."""
+        """Raise ValueError for an unknown kind of covariance, or a fit that another estimator makes."""
         check_choice(self.covariance, "covariance", _KINDS)
+        if self.fit == "joint":
+            raise ValueError(
+                "fit='joint': centres and covariances are estimated together with a law of x by "
+                f"JointGaussianMoERegressor(n_experts={n_experts}, covariance={self.covariance!r})."
+            )
+        check_choice(self.fit, "fit", ("conditional",))
 
     def init_params(self, n_experts, n_features):
         """Return zeros."""

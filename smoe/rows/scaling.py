@@ -92,9 +92,11 @@ class Scaling(NamedTuple):
         user = self.to_units(model, params)
         return user._replace(gate=model.gate.canonical(user.gate))
 
-    def loglik_offset(self, total_weight):
-        """Return what the log-likelihood of densities of this weight exceeds that in the user's units by."""
-        return total_weight * float(np.log(self.y_scale).sum())
+    def loglik_offset(self, weight):
+        """Return what the log-likelihood of densities of this weight, or of those of each response, exceeds that in
+        the user's units by.
+        """
+        return float(np.sum(weight * np.log(self.y_scale)))
 
     def from_units(self, model, params):
         """Return parameters in working coordinates from parameters in the user's units."""
