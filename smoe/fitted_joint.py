@@ -4,15 +4,12 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property, wraps
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
-from smoe._kernels.covariances import chain
-from smoe.experts import GaussianExpert, GaussianExpertParams, MultivariateGaussianParams
 from smoe.experts.observed import patterns
 from smoe.features import Rows
 from smoe.fitted import FittedMixture
-from smoe.gates import GaussianGate, GaussianGateParams
-from smoe.gates.base import LinearGateParams
+from smoe.gates import GaussianGate
 from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
@@ -39,7 +36,7 @@ def _given_x_and_y(function):
     @wraps(function)
     def method(self, X, y=None):
         if y is not None:
-            X, y = self._read(X, y)
+            y = self._read(X, y)[1]
         return self._by_pattern(X, lambda fit, some, rows: function(fit, some, None if y is None else y[rows]))
 
     return method
@@ -54,15 +51,12 @@ class FittedJointMixture(FittedMixture):
 
     Attributes
     ----------
-    flat : bool
-        Whether y is one response, given as a flat array.
     loglik_x : float
         Log-likelihood of x alone under ``params``.
     """
 
     density = "x and y"
 
-    flat: bool = True
     loglik_x: float = 0.0
 
     @property
@@ -82,19 +76,14 @@ class FittedJointMixture(FittedMixture):
 
     def _read(self, X, y=MISSING):
         """Return X and y as floats; X may hold NaN."""
-        return self.columns.check_rows(X, y, read=self._expert_of_y.read, ensure_all_finite="allow-nan")
-
-    @property
-    def _expert_of_y(self):
-        of_y = self.model.expert.of_y
-        return GaussianExpert(of_y.variance_floor) if self.flat else of_y
+        return self.columns.check_rows(X, y, read=self.model.expert.expert_of_y.read, ensure_all_finite="allow-nan")
 
     # The laws ---------------------------------------------------------------------------------------------------------
 
     @property
     def proportions(self):
         """The experts' shares, (n_experts,)."""
-        return softmax(self.params.gate.intercept)
+        return softmax(self.model.gate.scores(np.ones((1, 1)), self.params.gate)[:, 0])
 
     @cached_property
     def conditional(self):
@@ -103,11 +92,13 @@ class FittedJointMixture(FittedMixture):
 
     def given(self, observed):
         """Return the law of y given some features (a mask): a `FittedMixture` with a Gaussian gate."""
-        chosen = np.flatnonzero(observed)
-        gate, gate_params = self._gate(observed)
-        model = MixtureOfExperts(gate, self._expert_of_y)
-        params = MoEParams(gate_params, self._experts(observed))
-        n_free, n_gate = model.chart(params).n_free, model.gate_chart(params.gate).n_free
+        chosen, joint = np.flatnonzero(observed), self.model.expert
+        gate = GaussianGate(joint.kind_of_x if len(chosen) else "tied")
+        place = joint.place(self.params.expert, observed)
+        experts = joint.given(self.params.expert, observed)
+        params = MoEParams(gate.from_gaussians(self.proportions, *place), experts)
+        model = MixtureOfExperts(gate, joint.expert_of_y)
+        n_free = model.chart(params).n_free
         size, none = flatten(params).size, np.zeros((0, 0))
         shared = {field.name: getattr(self, field.name) for field in fields(FittedMixture)}
         own = {"model": model, "params": params, "gate_columns": chosen, "expert_columns": chosen}
@@ -124,43 +115,6 @@ class FittedJointMixture(FittedMixture):
             starts=[one._replace(loglik=one.loglik - self.loglik_x) for one in self.starts],
             covariance=unknown,
         )
-
-    def _gate(self, observed):
-        """Return the gate that says to which expert the observed features belong, and its parameters."""
-        joint, expert = self.params.expert, self.model.expert
-        centre = joint.centre[:, observed]
-        precision = np.linalg.inv(joint.of_x.covariance[:, observed][:, :, observed])
-        coef = np.einsum("kij,kj->ki", precision, centre)
-        logdet = np.linalg.slogdet(precision)[1]
-        intercept = log_softmax(self.params.gate.intercept) + 0.5 * (logdet - (coef * centre).sum(axis=1))
-        linear = LinearGateParams(coef, intercept)
-        letters = expert.of_x.letters
-        if "V" not in letters or not observed.any():
-            gate = GaussianGate("tied")
-            return gate, gate.canonical(linear)
-        if letters[2] == "I":
-            curvature, gate = -0.5 * np.diagonal(precision, axis1=1, axis2=2), GaussianGate("diag")
-        else:
-            below = np.triu(precision, 1)
-            curvature, gate = -0.5 * precision * np.eye(centre.shape[1]) - below, GaussianGate("full")
-        return gate, gate.canonical(GaussianGateParams(*linear, curvature))
-
-    def _experts(self, observed):
-        """Return the experts of y given the observed features."""
-        joint = self.params.expert
-        q = joint.intercept.shape[1]
-        if observed.all():
-            own = joint.of_y
-        else:
-            mean, covariance = joint.law()
-            known = q + np.flatnonzero(observed)
-            inner, across = covariance[:, known[:, None], known], covariance[:, :q][:, :, known]
-            coef = np.swapaxes(np.linalg.solve(inner, np.swapaxes(across, 1, 2)), 1, 2)
-            intercept = mean[:, :q] - np.einsum("kqd,kd->kq", coef, mean[:, known])
-            left = covariance[:, :q, :q] - coef @ np.swapaxes(across, 1, 2)
-            variance, slopes = chain(np.ascontiguousarray(left), np.finfo(float).tiny)
-            own = MultivariateGaussianParams(coef, intercept, variance, np.ones((1, 0)), slopes)
-        return GaussianExpertParams(own.coef[:, 0], own.intercept[:, 0], own.variance[:, 0]) if self.flat else own
 
     def array(self, name):
         """Return the array of the parameters of y given x with this ``name``, such as "expert_coef", or None."""
@@ -197,12 +151,12 @@ class FittedJointMixture(FittedMixture):
     score_samples = _given_x_and_y(FittedMixture.score_samples)
 
     @wraps(FittedMixture.sample)
-    def sample(self, X, random_state=None):
+    def sample(self, X, random_state=None):  # noqa: D102
         rng = check_generator(random_state)
         return self._by_pattern(X, lambda fit, some, _: fit.sample(some, rng))
 
     @wraps(FittedMixture.predict_given)
-    def predict_given(self, X, values):
+    def predict_given(self, X, values):  # noqa: D102
         def ask(fit, some, rows):
             own = {k: v if np.ndim(v) == 0 else np.asarray(v)[rows] for k, v in dict(values).items()}
             return fit.predict_given(some, own)
@@ -210,13 +164,13 @@ class FittedJointMixture(FittedMixture):
         return self._by_pattern(X, ask)
 
     @wraps(FittedMixture.predict_distribution)
-    def predict_distribution(self, X):
+    def predict_distribution(self, X):  # noqa: D102
         X = self._read(X)[0]
         groups = patterns(X.T)
         if len(groups) > 1:
             raise ValueError(
-                f"X: rows lack values in {len(groups)} different sets of columns, and have distributions of different "
-                "kinds; ask for the rows of one set at a time. predict, predict_interval and predict_quantiles take all."
+                f"X: rows lack values in {len(groups)} different sets of columns, whose distributions differ in kind; "
+                "ask for the rows of one set at a time. predict, predict_interval and predict_quantiles take all rows."
             )
         return self._unnamed(self.given(groups[0][1])).predict_distribution(np.nan_to_num(X))
 
@@ -257,5 +211,5 @@ class FittedJointMixture(FittedMixture):
         label = rng.choice(self.n_experts, size=n_samples, p=self.proportions)
         columns = self.model.expert.sample(Rows(np.ones((1, n_samples))), label, self.params.expert, rng)
         q = len(self.model.expert.responses)
-        y = columns[0] if self.flat else columns[:q].T
+        y = columns[0] if self.model.expert.flat else columns[:q].T
         return np.ascontiguousarray(columns[q:].T), np.ascontiguousarray(y), label

@@ -20,7 +20,6 @@ from smoe.validation import Columns, check_n_jobs, check_number, may_count_rows
 
 __all__ = ["JointGaussianMoERegressor"]
 
-_STARTS = 20  # of normal laws, which see x and y: half of what lines need
 _NO_COLUMNS = np.zeros(0, dtype=int)
 
 
@@ -57,7 +56,7 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
     start : str, Start or MoEParams, default="auto"
         Where fits begin: a name from ``smoe.starts.STARTS``, an object, or ``params_`` of another joint fit.
     n_init : int or "auto", default="auto"
-        Number of starts that are screened; "auto" is 20, or one for one expert.
+        Number of starts that are screened; "auto" is 20 per expert and at least 40, or one for one expert.
     max_iter : int or None, default=None
         Largest number of iterations of a solver given by name; None leaves it to the solver.
     tol : float, default=1e-8
@@ -195,7 +194,8 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
         columns = Columns.of(self)
         _refuse_unseen(X, columns.named())
         names = getattr(of_y, "responses", [response or "y"])
-        expert = JointGaussianExpert(self.covariance, self.variance_floor, tuple(columns.named()), tuple(names))
+        names = tuple(columns.named()), tuple(names)
+        expert = JointGaussianExpert(self.covariance, self.variance_floor, *names, flat=y.ndim == 1)
         expert.check()
         model = MixtureOfExperts(SoftmaxGate(), expert)
         solver = self._resolved_solver(model.gate)
@@ -206,15 +206,11 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
         start = self._resolved_start(model, 0, 0)
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": may_count_rows(weight), "gate_columns": _NO_COLUMNS, "expert_columns": _NO_COLUMNS}
-        known |= {"kind": FittedJointMixture, "flat": y.ndim == 1}
+        known |= {"kind": FittedJointMixture}
         scaling = self._climb(model, ArraySource(X, np.column_stack([y, X]), weight), Roles(), start, known)
         loglik_x = float(weight @ self.fitted_.score_samples_x(X))
         self.fitted_ = replace(self.fitted_, loglik_x=loglik_x)
         return scaling, len(X)
-
-    def _resolved_start(self, model, n_gate_features, n_expert_features):
-        start, n_init = super()._resolved_start(model, n_gate_features, n_expert_features)
-        return start, n_init if self.n_init != "auto" else min(n_init, _STARTS)
 
     def __sklearn_tags__(self):
         """Say that X may hold NaN, and y several columns."""

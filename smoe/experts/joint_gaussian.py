@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoe._kernels.covariances import chain
 from smoe._kernels.moments import weighted_grams
 from smoe.experts.base import Expert, Support
+from smoe.experts.gaussian import GaussianExpert, GaussianExpertParams
 from smoe.experts.multivariate_gaussian import (
     MultivariateGaussianExpert,
     MultivariateGaussianParams,
@@ -13,7 +15,7 @@ from smoe.experts.multivariate_gaussian import (
 )
 from smoe.experts.observed import completed, observed_log_prob, patterns
 from smoe.features import Rows
-from smoe.params import copies, flatten
+from smoe.params import copies
 
 __all__ = ["JointGaussianExpert", "JointGaussianParams"]
 
@@ -105,6 +107,8 @@ class JointGaussianExpert(Expert):
         Smallest innovation variance, as a share of the variance of its column.
     features, responses : tuple of str
         Their names.
+    flat : bool, default=False
+        Whether y is one response, in a flat array.
 
     References
     ----------
@@ -119,11 +123,12 @@ class JointGaussianExpert(Expert):
     takes_missing = True
     concave = True
 
-    def __init__(self, covariance="full", variance_floor=1e-8, features=(), responses=()):
+    def __init__(self, covariance="full", variance_floor=1e-8, features=(), responses=(), flat=False):
         self.covariance = covariance
         self.variance_floor = variance_floor
         self.features = features
         self.responses = responses
+        self.flat = flat
 
     # What it is -------------------------------------------------------------------------------------------------------
 
@@ -136,6 +141,17 @@ class JointGaussianExpert(Expert):
     def of_y(self):
         """The experts of y given x."""
         return MultivariateGaussianExpert("full", self.variance_floor, list(self.responses))
+
+    @property
+    def expert_of_y(self):
+        """The same as users know them: plain `GaussianExpert` if y is flat."""
+        return GaussianExpert(self.variance_floor) if self.flat else self.of_y
+
+    @property
+    def kind_of_x(self):
+        """What a Gaussian gate calls the covariance matrices of x."""
+        letters = self.of_x.letters
+        return "tied" if "V" not in letters else "diag" if letters[2] == "I" else "full"
 
     def check(self):
         """Refuse unknown models and a floor that is no positive number."""
@@ -230,14 +246,15 @@ class JointGaussianExpert(Expert):
 
     def log_prob(self, rows, params):
         """Return the log densities of what is observed, (n_experts, m)."""
-        out = np.empty((len(params.centre), rows.y.shape[1]))
+        out, law = np.empty((len(params.centre), rows.y.shape[1])), None
         for here, pattern in patterns(rows.y):
             some = rows.y[:, here]
             if pattern.all():
                 x, y = self._parts_of(some)
                 out[:, here] = self.of_x.log_prob(x, params.of_x) + self.of_y.log_prob(y, params.of_y)
             else:
-                out[:, here] = observed_log_prob(some, pattern, *params.law())
+                law = law or params.law()
+                out[:, here] = observed_log_prob(some, pattern, *law)
         return out
 
     def sample(self, rows, label, params, rng):
@@ -246,18 +263,39 @@ class JointGaussianExpert(Expert):
         y = self.of_y.sample(Rows(np.concatenate([x, np.ones((1, len(label)))])), label, params.of_y, rng)
         return np.concatenate([y, x])
 
+    def place(self, params, observed):
+        """Return the means and covariance matrices of some features (a mask)."""
+        return params.centre[:, observed], params.of_x.covariance[:, observed][:, :, observed]
+
+    def given(self, params, observed):
+        """Return the parameters of ``expert_of_y`` given some features (a mask)."""
+        own = params.of_y if observed.all() else self._regressed(params, observed)
+        return GaussianExpertParams(own.coef[:, 0], own.intercept[:, 0], own.variance[:, 0]) if self.flat else own
+
+    def _regressed(self, params, observed):
+        q = len(self.responses)
+        mean, covariance = params.law()
+        known = q + np.flatnonzero(observed)
+        inner, across = covariance[:, known[:, None], known], covariance[:, :q][:, :, known]
+        coef = np.swapaxes(np.linalg.solve(inner, np.swapaxes(across, 1, 2)), 1, 2)
+        intercept = mean[:, :q] - np.einsum("kqd,kd->kq", coef, mean[:, known])
+        left = covariance[:, :q, :q] - coef @ np.swapaxes(across, 1, 2)
+        variance, slopes = chain(np.ascontiguousarray(left), np.finfo(float).tiny)
+        return MultivariateGaussianParams(coef, intercept, variance, np.ones((1, 0)), slopes)
+
     # Fits -------------------------------------------------------------------------------------------------------------
 
     def suffstats(self, rows, params, resp):
         """Return the moments of (y, x, 1) that are expected given what is observed, weighted by resp."""
-        size = len(rows.y) + 1
+        size, law = len(rows.y) + 1, None
         total = np.zeros((len(resp), size, size))
         for here, pattern in patterns(rows.y):
             own = np.ascontiguousarray(resp[:, here])
             if pattern.all():
                 total += weighted_grams(own, _with_ones(rows.y[:, here]))
                 continue
-            filled, spread = completed(rows.y[:, here], pattern, *params.law())
+            law = law or params.law()
+            filled, spread = completed(rows.y[:, here], pattern, *law)
             for k, columns in enumerate(filled):
                 total[k] += weighted_grams(own[k : k + 1], _with_ones(columns))[0]
             total[:, :-1, :-1] += own.sum(axis=1)[:, None, None] * spread
@@ -324,7 +362,8 @@ class JointGaussianExpert(Expert):
 
     def _score_of_moments(self, moments, one):
         """Return what second moments (p, p) about the filled values add to the score of one expert."""
-        return flatten(self.score(JointGaussianStats(np.pad(moments, (0, 1))[None]), one))
+        score = self.score(JointGaussianStats(np.pad(moments, (0, 1))[None]), one)
+        return np.concatenate([np.ravel(field) for field in score])
 
     def _lost_information(self, columns, spread, weight, one):
         """Return the weighted sum of the covariances of the scores of all values, given those that are observed.
@@ -334,7 +373,7 @@ class JointGaussianExpert(Expert):
         e_b half of that of its.
         """
         axes = _root(spread)
-        total = np.zeros((len(flatten(one)),) * 2)
+        total = np.zeros((sum(map(np.size, one)),) * 2)
         for axis in axes:
             up, down = (self._complete_row_scores(columns + sign * axis[:, None], one)[0] for sign in (1.0, -1.0))
             slope = 0.5 * (up - down)

@@ -216,6 +216,34 @@ class GaussianGate(LinearGate):
         roots = [x.real for gap in gaps for poly in (gap, np.polyder(gap)) for x in np.roots(poly) if x.imag == 0]
         return np.append(roots, 0.0)
 
+    def from_gaussians(self, weights, centres, covariances):
+        r"""Return the parameters of the gate that such a mixture of normal laws of x is: what undoes `gaussians`.
+
+        Parameters
+        ----------
+        weights : array of shape (n_experts,)
+        centres : array of shape (n_experts, n_features)
+        covariances : array of shape (n_experts, n_features, n_features)
+            Of this gate's kind; "spherical" ones are taken in the units that they are given in.
+
+        Returns
+        -------
+        GaussianGateParams, SphericalGateParams or LinearGateParams
+        """
+        precision = np.linalg.inv(covariances)
+        coef = np.einsum("kij,kj->ki", precision, centres)
+        logdet = np.linalg.slogdet(precision)[1]
+        linear = coef, np.log(weights) + 0.5 * (logdet - (coef * centres).sum(axis=1))
+        if self.covariance == "tied":
+            return self.canonical(LinearGateParams(*linear))
+        squares = -0.5 * np.diagonal(precision, axis1=1, axis2=2)
+        if self.covariance == "full":
+            curvature = -np.triu(precision, 1) + squares[:, :, None] * np.eye(coef.shape[1])
+            return self.canonical(GaussianGateParams(*linear, curvature))
+        if self.covariance == "diag":
+            return self.canonical(GaussianGateParams(*linear, squares))
+        return self.canonical(SphericalGateParams(*linear, squares[:, 0], np.ones((1, coef.shape[1]))))
+
     def gaussians(self, params):
         r"""Return weights, centres and covariances that give these probabilities, one choice of many.
 

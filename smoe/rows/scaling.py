@@ -93,8 +93,9 @@ class Scaling(NamedTuple):
         return user._replace(gate=model.gate.canonical(user.gate))
 
     def loglik_offset(self, weight):
-        """Return what the log-likelihood of densities of this weight, or of those of each response, exceeds that in
-        the user's units by.
+        """Return by how much a log-likelihood is larger than in the user's units, from the weight of the densities.
+
+        That is one number, or one for each response.
         """
         return float(np.sum(weight * np.log(self.y_scale)))
 
