@@ -53,24 +53,23 @@ def law(model):
     return out
 
 
+def log_normal(z, there, mean, cov):
+    """Log density of some coordinates; of none it is zero."""
+    return multivariate_normal(mean[there], cov[np.ix_(there, there)]).logpdf(z[there]) if len(there) else 0.0
+
+
 def naive_log_density(model, Z):
     """Log densities of what is there of (x, y), row by row."""
     out = []
     for z in Z:
         there = np.flatnonzero(~np.isnan(z))
-        terms = [
-            np.log(alpha) + multivariate_normal(mean[there], cov[np.ix_(there, there)]).logpdf(z[there])
-            for alpha, mean, cov in law(model)
-        ]
-        out.append(logsumexp(terms))
+        out.append(logsumexp([np.log(alpha) + log_normal(z, there, mean, cov) for alpha, mean, cov in law(model)]))
     return np.array(out)
 
 
-def slopes(f, at, h=1e-3):
-    """Differences of five points by each coordinate, (n, ...)."""
-    return np.array(
-        [(8 * (f(at + e) - f(at - e)) - (f(at + 2 * e) - f(at - 2 * e))) / (12 * h) for e in h * np.eye(len(at))]
-    )
+def slopes(f, at, h=1e-5):
+    """Differences by each coordinate, (n, ...)."""
+    return np.array([(f(at + e) - f(at - e)) / (2 * h) for e in h * np.eye(len(at))])
 
 
 def naive_mean(model, X, q):
@@ -81,8 +80,7 @@ def naive_mean(model, X, q):
         logs, means = [], []
         for alpha, mean, cov in law(model):
             inner = cov[np.ix_(there, there)]
-            known = multivariate_normal(mean[there], inner).logpdf(x[there]) if len(there) else 0.0
-            logs.append(np.log(alpha) + known)
+            logs.append(np.log(alpha) + log_normal(x, there, mean, cov))
             means.append(mean[d:] + cov[d:, there] @ np.linalg.solve(inner, x[there] - mean[there]))
         out.append(np.exp(logs - logsumexp(logs)) @ np.array(means))
     return np.array(out)[:, 0] if q == 1 else np.array(out)
@@ -111,8 +109,7 @@ def test_densities_and_predictions_are_those_of_what_is_observed(kind, q):
     assert model.converged_
     joint, of_x, unknown = model.score_samples_joint(X, y), model.score_samples_x(X), np.full((len(X), q), np.nan)
     np.testing.assert_allclose(joint, naive_log_density(model, np.c_[X, y]), rtol=1e-9)
-    np.testing.assert_allclose(of_x[1:], naive_log_density(model, np.c_[X, unknown])[1:], rtol=1e-9)
-    assert of_x[0] == pytest.approx(0.0, abs=1e-12)
+    np.testing.assert_allclose(of_x, naive_log_density(model, np.c_[X, unknown]), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(model.score_samples(X, y), joint - of_x, atol=1e-8)
     np.testing.assert_allclose(model.predict(X), naive_mean(model, X, q), rtol=1e-8)
     assert model.loglik_ == pytest.approx(joint.sum(), abs=1e-8)
@@ -120,12 +117,12 @@ def test_densities_and_predictions_are_those_of_what_is_observed(kind, q):
     assert model.loglik_x_ == pytest.approx(of_x.sum(), abs=1e-8)
     low, high = np.moveaxis(model.predict_interval(X, 0.9), -1, 0)
     assert np.all(low < high)
-    assert np.mean((low < y) & (y < high)) > 0.8
+    assert np.mean((low < y) & (y < high)) == pytest.approx(0.9, abs=0.08)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_derivatives_of_the_observed_likelihood(kind):
-    X, Y = rows(n=24, q=2, missing=0.3)
+    X, Y = rows(n=9, q=2, missing=0.3)
     rng = np.random.default_rng(1)
     expert = JointGaussianExpert(kind, features=("a", "b"), responses=("u", "v"))
     model = MixtureOfExperts(SoftmaxGate(), expert)
@@ -144,7 +141,7 @@ def test_derivatives_of_the_observed_likelihood(kind):
     np.testing.assert_allclose(
         flatten(found.score), slopes(lambda p: model.loglik(block, at(p)), flatten(params)), 1e-7
     )
-    np.testing.assert_allclose(found.information, -slopes(score, flatten(params)), rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(found.information, -slopes(score, flatten(params)), rtol=1e-6, atol=1e-6)
 
 
 def test_one_law_with_missing_values_is_what_a_naive_em_finds():
@@ -186,7 +183,8 @@ def test_rows_of_no_weight_do_not_matter_and_em_climbs():
 def test_units_of_x_and_y_do_not_matter(kind):
     X, y = rows()
     a, s = np.array([5.0, -1e3]), np.array([1e3, 0.02])
-    one, other = fitted(X, y, covariance=kind), fitted(a + s * X, 7.0 - 10.0 * y, covariance=kind)
+    settings = {"covariance": kind, "start": "elemental", "n_init": 5}
+    one, other = fitted(X, y, **settings), fitted(a + s * X, 7.0 - 10.0 * y, **settings)
     shift = np.log(s) @ (~np.isnan(X)).sum(axis=0) + len(y) * np.log(10.0)
     assert other.loglik_ == pytest.approx(one.loglik_ - shift, abs=1e-6)
     np.testing.assert_allclose(other.centres_[::-1], a + s * one.centres_, rtol=1e-6)
