@@ -2,8 +2,8 @@
 Missing values of x: a joint fit
 ================================
 
-A Gaussian gate can be fitted to y given x, or to x and y together. The joint fit learns where each expert lives, so that
-it says what is an outlier in x, and predicts where values of x are missing.
+A Gaussian gate can be fitted to y given x, or to x and y together. The joint fit learns where each expert lives: it
+says what is an outlier in x, and predicts where values of x are missing.
 """
 
 import matplotlib.pyplot as plt

@@ -106,7 +106,7 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
     conditional_ : FittedMixture
         The law of y given all of x. ``MoERegressor(gate=GaussianGate(...), start=conditional_.params)`` goes on from it
         to the maximum of the likelihood of y given x.
-    fitted_ : FittedJointMixture
+    fitted_ : smoe.fitted_joint.FittedJointMixture
         All that the fit leaves, as one value.
     starts_, n_iter_, trace_, score_norm_ :
         As of `MoERegressor`.
