@@ -21,7 +21,7 @@ y = np.where(group, 6.0 - X[:, 0], 1.0 + X[:, 1]) + 0.4 * rng.normal(size=n)
 # %%
 # Three of ten values of each column get lost. Rows with a gap stay in the fit, with what they have.
 holes = np.where(rng.random(X.shape) < 0.3, np.nan, X)
-model = JointGaussianMoERegressor(2, n_init=10, random_state=0).fit(holes, y)
+model = JointGaussianMoERegressor(2, start="kmeans", n_init=1, random_state=0).fit(holes, y)
 print(model.status_)
 print(model.expert_coef_.round(2), model.proportions_.round(2))
 

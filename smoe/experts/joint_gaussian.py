@@ -378,10 +378,10 @@ class JointGaussianExpert(Expert):
             up, down = (self._complete_row_scores(columns + sign * axis[:, None], one)[0] for sign in (1.0, -1.0))
             slope = 0.5 * (up - down)
             total += (slope * weight) @ slope.T
-        for a in axes:
-            for b in axes:
+        for i, a in enumerate(axes):
+            for j, b in enumerate(axes[: i + 1]):
                 bend = self._score_of_moments(np.outer(a, b) + np.outer(b, a), one)
-                total += 0.5 * weight.sum() * np.outer(bend, bend)
+                total += (0.5 if i == j else 1.0) * weight.sum() * np.outer(bend, bend)
         return total
 
 
