@@ -373,11 +373,12 @@ class JointGaussianExpert(Expert):
         e_b half of that of its.
         """
         axes = _root(spread)
-        total = np.zeros((sum(map(np.size, one)),) * 2)
-        for axis in axes:
-            up, down = (self._complete_row_scores(columns + sign * axis[:, None], one)[0] for sign in (1.0, -1.0))
-            slope = 0.5 * (up - down)
-            total += (slope * weight) @ slope.T
+        if not len(axes):  # what is missing follows from what is there
+            return 0.0
+        moved = np.concatenate([columns + side[:, None] for side in (*axes, *-axes)], axis=1)
+        up, down = np.split(self._complete_row_scores(moved, one)[0], 2, axis=1)
+        slopes = 0.5 * (up - down)
+        total = (slopes * np.tile(weight, len(axes))) @ slopes.T
         for i, a in enumerate(axes):
             for j, b in enumerate(axes[: i + 1]):
                 bend = self._score_of_moments(np.outer(a, b) + np.outer(b, a), one)
@@ -392,5 +393,5 @@ def _with_ones(columns):
 def _root(spread):
     """Return vectors (n, p) whose outer products add up to a covariance matrix."""
     values, vectors = np.linalg.eigh(spread)
-    used = values > np.finfo(float).eps * values[-1]
+    used = values > np.finfo(float).eps * max(values[-1], 0.0)
     return (vectors[:, used] * np.sqrt(values[used])).T
