@@ -20,6 +20,7 @@ from smoe.validation import Columns, check_n_jobs, check_number, may_count_rows
 
 __all__ = ["JointGaussianMoERegressor"]
 
+_SMALLEST = 1e-12  # floor with which covariance matrices of x can still be inverted
 _NO_COLUMNS = np.zeros(0, dtype=int)
 
 
@@ -62,8 +63,8 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
     tol : float, default=1e-8
         Largest score norm per row, in standardised units, of a converged fit, for a solver given by name.
     variance_floor : float, default=1e-8
-        Smallest variance of an expert, in x and in y, as a share of the variance of the column. The likelihood is
-        unbounded without one: a law may shrink onto few rows, or onto one value of a column. A fit that ends on the
+        Smallest variance of an expert, in x and in y, as a share of the variance of the column, at least 1e-12. The
+        likelihood is unbounded without one: a law may shrink onto few rows, or onto one value of a column. A fit that ends on the
         floor is not converged and names expert and column.
     random_state : int, Generator, RandomState or None, default=None
         Draws the starts.
@@ -188,7 +189,7 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
         response = name_of(y)
-        check_number(self.variance_floor, "variance_floor", np.finfo(float).tiny, high=1e6)
+        check_number(self.variance_floor, "variance_floor", _SMALLEST, high=1e6)
         of_y = MultivariateGaussianExpert("full", self.variance_floor).bind(y)
         X, y, weight = self._validated(X, y, sample_weight, of_y, ensure_all_finite="allow-nan")
         columns = Columns.of(self)
