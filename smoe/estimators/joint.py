@@ -64,8 +64,8 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
         Largest score norm per row, in standardised units, of a converged fit, for a solver given by name.
     variance_floor : float, default=1e-8
         Smallest variance of an expert, in x and in y, as a share of the variance of the column, at least 1e-12. The
-        likelihood is unbounded without one: a law may shrink onto few rows, or onto one value of a column. A fit that ends on the
-        floor is not converged and names expert and column.
+        likelihood is unbounded without one: a law may shrink onto few rows, or onto one value of a column. A fit that
+        ends on the floor is not converged and names expert and column.
     random_state : int, Generator, RandomState or None, default=None
         Draws the starts.
     n_jobs : int or None, default=None
