@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smoe.estimators import (
         DenseToSparseMoERegressor,
+        JointGaussianMoERegressor,
         MoEClassifier,
         MoERegressor,
         SoftmaxMoERegressor,
@@ -26,6 +27,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 _MODULES = {
     "DenseToSparseMoERegressor": "smoe.estimators",
+    "JointGaussianMoERegressor": "smoe.estimators",
     "MoEClassifier": "smoe.estimators",
     "MoEClassifierSelect": "smoe.selection",
     "MoERegressor": "smoe.estimators",
@@ -36,6 +38,7 @@ _MODULES = {
 
 __all__ = [
     "DenseToSparseMoERegressor",
+    "JointGaussianMoERegressor",
     "MoEClassifier",
     "MoEClassifierSelect",
     "MoERegressor",

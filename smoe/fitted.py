@@ -19,6 +19,7 @@ from smoe.profile import profile
 from smoe.rows import ArraySource, Blocks, DaskRows, Scaling, Source, standardise, survey
 from smoe.rows.dask import is_dask, mapped
 from smoe.solvers import Certificate, Solver
+from smoe.texts import with_article
 from smoe.validation import (
     FLOATS,
     MISSING,
@@ -129,6 +130,8 @@ class FittedMixture:
         Number of threads that share rows.
     """
 
+    density = "y given x"  # whose logarithm the log-likelihood adds up
+
     model: MixtureOfExperts
     params: MoEParams
     loglik: float
@@ -160,6 +163,12 @@ class FittedMixture:
     def n_experts(self):
         """Number of experts."""
         return n_experts_of(self.params)
+
+    @property
+    def title(self):
+        """What summaries call it."""
+        name = self.model.expert.name + "s" * (self.n_experts > 1)
+        return f"{self.n_experts} {name} behind {with_article(type(self.model.gate).__name__)}"
 
     @property
     def converged(self):
@@ -499,15 +508,10 @@ class FittedMixture:
             the experts whose probabilities add up to less than one row (rows of equal X count each: they may differ
             in y).
         """
-
-        def use(block, params):
-            proba = self.model.gate_proba(block, params)
-            first = np.bincount(proba.argmax(axis=0), minlength=len(proba))
-            return np.array([first, (proba > 0).sum(axis=1), proba.sum(axis=1)])
-
         blocks = self.blocks(X)
-        total = blocks.sum(use, self.params)
-        return ExpertLoad(*total / len(blocks), np.flatnonzero(total[2] < 1.0))
+        return load_of(
+            blocks.sum(lambda block, params: used(self.model.gate_proba(block, params)), self.params), blocks
+        )
 
     def expert_profile(self, X, y=None, names=None):
         """Return who lives where: the share of each expert, and means and spreads of the columns inside it.
@@ -583,3 +587,13 @@ class FittedMixture:
     def sample(self, X, random_state=None):
         """Draw one response for each row of X, (n_samples,) or (n_samples, q)."""
         return self._distribution(X).sample(random_state=random_state)
+
+
+def used(proba):
+    """Return how often each expert comes first and is used at all, and its total, from probabilities (k, m)."""
+    first = np.bincount(proba.argmax(axis=0), minlength=len(proba))
+    return np.array([first, (proba > 0).sum(axis=1), proba.sum(axis=1)])
+
+
+def load_of(total, rows):
+    return ExpertLoad(*total / len(rows), np.flatnonzero(total[2] < 1.0))

@@ -155,7 +155,7 @@ class _Search:
         return done
 
     def _screen(self, proposals):
-        """Look at every start, and longer at the better ones: by short runs of EM, unless the solver has its own way."""
+        """Look at every start, and longer at the better ones, by short runs of EM or in the solver's own way."""
         if hasattr(self.solver, "screen"):
             self._look(self.solver.screen, proposals)
             self._look(self.solver.rescreen, self._better(proposals, max(_FINISHED, len(proposals) // 4)))

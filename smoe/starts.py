@@ -113,7 +113,7 @@ class KMeans(Start):
         from sklearn.cluster import KMeans  # a slow import that other starts can do without
 
         block = task.block
-        rows = np.concatenate([block.gate_Z, block.expert_Z, np.atleast_2d(block.y)]).T
+        rows = np.concatenate([block.gate_Z, block.expert_Z, np.nan_to_num(np.atleast_2d(block.y))]).T
         n_clusters = min(task.n_experts, len(rows))
         seed = int(rng.integers(2**31))
         label = KMeans(n_clusters, n_init=1, random_state=seed).fit(rows, sample_weight=block.weight).labels_
@@ -237,6 +237,8 @@ def element(block, n_neighbors, rng, per_term=1):
     n_terms, m = block.expert_Z.shape
     n_rows = per_term * n_terms
     features = block.gate_Z if block.gate_Z is block.expert_Z else np.concatenate([block.gate_Z, block.expert_Z])
+    if len(features) == 1:  # no columns: neighbours are those of like responses
+        features = np.nan_to_num(np.atleast_2d(block.y))
     centre = _draw(block.weight, rng)
     away = ((features - features[:, [centre]]) ** 2).sum(axis=0)
     # Equal distances must not be told apart by rounding: in single precision they are ties, which row order breaks.

@@ -17,7 +17,7 @@ LAYERS = [
     {"fused"},
     {"mixture"},
     {"rows", "chance", "starts", "solvers", "pool", "second_look", "search"},
-    {"criteria", "inference", "distribution", "diagnostics", "fitted", "profile"},
+    {"criteria", "inference", "distribution", "diagnostics", "fitted", "fitted_joint", "profile"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},
     {"plots", "warm_up"},

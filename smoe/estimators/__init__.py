@@ -2,11 +2,13 @@
 
 from smoe.estimators.base import MixtureEstimator
 from smoe.estimators.classifier import MoEClassifier
+from smoe.estimators.joint import JointGaussianMoERegressor
 from smoe.estimators.named import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.estimators.regressor import MoERegressor
 
 __all__ = [
     "DenseToSparseMoERegressor",
+    "JointGaussianMoERegressor",
     "MixtureEstimator",
     "MoEClassifier",
     "MoERegressor",

@@ -44,7 +44,7 @@ from smoe.validation import (
     refuse_beside_source,
 )
 
-__all__ = ["MixtureEstimator"]
+__all__ = ["MixtureEstimator", "from_fit", "name_of", "of_fit"]
 
 
 def of_fit(function):
@@ -273,9 +273,9 @@ class MixtureEstimator(BaseEstimator):
         self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
         return scaling
 
-    def _validated(self, X, y, sample_weight, expert):
+    def _validated(self, X, y, sample_weight, expert, **settings):
         """Return X, y and weights without rows of weight zero."""
-        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2, dtype=FLOATS)
+        X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2, dtype=FLOATS, **settings)
         weight = self._weights(check_weights(sample_weight, len(y)), y, expert)
         used = weight > 0
         if not used.all():

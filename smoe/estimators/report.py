@@ -15,7 +15,7 @@ __all__ = ["fitted_mixture"]
 _ALIKE = 1e-6  # difference per row of log-likelihoods in working and in the user's units that is rounding
 
 
-def fitted_mixture(blocks, fit, certificate, **known):
+def fitted_mixture(blocks, fit, certificate, kind=FittedMixture, **known):
     """Return the `FittedMixture` of the best end of a search; ``known`` are fields that need no work."""
     model, total = blocks.model, blocks.total_weight
     offset = blocks.loglik_offset
@@ -26,7 +26,7 @@ def fitted_mixture(blocks, fit, certificate, **known):
     if not abs(loglik + offset - fit.loglik) <= _ALIKE * total:
         certificate = certificate.lost(loglik, fit.loglik - offset)
         fit = fit._replace(loglik=loglik + offset)
-    found = FittedMixture(
+    found = kind(
         model=model,
         params=user,
         loglik=float(fit.loglik - offset),

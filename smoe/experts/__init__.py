@@ -4,6 +4,7 @@ from functools import partial
 
 from smoe.experts.base import Expert, Support
 from smoe.experts.gaussian import GaussianExpert, GaussianExpertParams
+from smoe.experts.joint_gaussian import JointGaussianExpert, JointGaussianParams
 from smoe.experts.linear import LinearExpert
 from smoe.experts.multivariate_gaussian import MultivariateGaussianExpert, MultivariateGaussianParams
 from smoe.families import FAMILIES, Family
@@ -31,6 +32,8 @@ __all__ = [
     "Expert",
     "GaussianExpert",
     "GaussianExpertParams",
+    "JointGaussianExpert",
+    "JointGaussianParams",
     "LinearExpert",
     "MultivariateGaussianExpert",
     "MultivariateGaussianParams",

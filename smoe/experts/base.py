@@ -68,6 +68,10 @@ class Expert(BaseEstimator):
     linear : bool
         Whether x enters through ``coef @ x`` alone, so that fits may work on linear combinations of nearly collinear
         columns.
+    similar : slice
+        With units "similar" the responses that share a scale; others have their own.
+    takes_missing : bool
+        Whether responses may be missing, NaN, and are integrated out.
     takes_trials : bool
         Whether y counts successes in ``rows.trials`` trials.
     takes_events : bool
@@ -108,6 +112,8 @@ class Expert(BaseEstimator):
     axis_labels = {}
     rows_per_term = 1
     exact_m_step = True
+    similar = slice(None)
+    takes_missing = False
     takes_trials = False
     takes_events = False
 
@@ -262,3 +268,7 @@ class Expert(BaseEstimator):
             field = np.atleast_1d(getattr(params, name))
             out |= (field <= floor * (1 + 1e-2)).reshape(len(field), -1).any(axis=1)
         return out
+
+    def remark_on_floor(self, params):
+        """Say in words which responses have lost their variance, or nothing."""
+        return ""

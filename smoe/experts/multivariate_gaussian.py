@@ -15,6 +15,7 @@ from smoe.experts.gaussian import RANK_TOL, GaussianExpert
 from smoe.families.base import tight_scale
 from smoe.fields import Field
 from smoe.params import copies, fold, unflatten
+from smoe.texts import printable
 from smoe.validation import check_choice, check_number, check_responses, names_of_responses
 
 __all__ = ["MultivariateGaussianExpert", "MultivariateGaussianParams"]
@@ -342,10 +343,21 @@ class MultivariateGaussianExpert(Expert):
 
     def at_bound(self, params):
         """Return which experts have a singular matrix: an innovation variance, or eigenvalue, on its floor."""
+        return self._lost(params).any(axis=1)
+
+    def _lost(self, params):
+        """Return which innovation variances, or eigenvalues, are on their floor, (n_experts, q)."""
         variances = _spread(params)
         if np.shape(params.shape)[1]:  # at equal volumes one response may vanish while another grows
             variances = np.minimum(variances, variances / np.exp(np.log(variances).mean(axis=1, keepdims=True)))
-        return (variances <= self.variance_floor * (1 + 1e-2)).any(axis=1)
+        return variances <= self.variance_floor * (1 + 1e-2)
+
+    def remark_on_floor(self, params):
+        """Say in words which responses have lost their variance given those before them (or axes), or nothing."""
+        lost = self._lost(params).any(axis=0)
+        labels = self.axis_labels["axis" if by_axes(self.letters) else "response"]
+        names = [name for name, gone in zip(labels, lost, strict=True) if gone]
+        return f"none is left of {', '.join(map(printable, names))}" if names else ""
 
     def unscale(self, params, shift, scale, y_shift, y_scale):
         """Return parameters for (x, y) from those for ((x - shift) / scale, (y - y_shift) / y_scale)."""

@@ -55,12 +55,14 @@ class GaussianGate(LinearGate):
     for pictures.
 
     Borders between experts are quadrics. The fit to x and y together, a mixture model of x whose centres and
-    covariances are estimated, is another estimator.
+    covariances are estimated, is another estimator, `smoe.JointGaussianMoERegressor`.
 
     Parameters
     ----------
     covariance : {"full", "diag", "spherical", "tied"}, default="full"
         What the covariances are. "spherical" is meant for columns divided by their standard deviations.
+    fit : {"conditional"}, default="conditional"
+        What is maximised: the likelihood of y given x. That of x and y together, "joint", is refused here.
 
     References
     ----------
@@ -79,8 +81,9 @@ class GaussianGate(LinearGate):
            [ 0.,  0.,  0.]])
     """
 
-    def __init__(self, covariance="full"):
+    def __init__(self, covariance="full", fit="conditional"):
         self.covariance = covariance
+        self.fit = fit
 
     @property
     def fields(self):
@@ -103,8 +106,14 @@ class GaussianGate(LinearGate):
         return "elemental" if self.covariance == "tied" else "softmax"
 
     def check(self, n_experts):
-        """Raise ValueError for an unknown kind of covariance."""
+        """Raise ValueError for an unknown kind of covariance, or a fit that another estimator makes."""
         check_choice(self.covariance, "covariance", _KINDS)
+        if self.fit == "joint":
+            raise ValueError(
+                "fit='joint': centres and covariances are estimated together with a law of x by "
+                f"JointGaussianMoERegressor(n_experts={n_experts}, covariance={self.covariance!r})."
+            )
+        check_choice(self.fit, "fit", ("conditional",))
 
     def init_params(self, n_experts, n_features):
         """Return zeros."""
@@ -206,6 +215,34 @@ class GaussianGate(LinearGate):
         gaps = np.column_stack([bend, terms])[i] - np.column_stack([bend, terms])[j]
         roots = [x.real for gap in gaps for poly in (gap, np.polyder(gap)) for x in np.roots(poly) if x.imag == 0]
         return np.append(roots, 0.0)
+
+    def from_gaussians(self, weights, centres, covariances):
+        r"""Return the parameters of the gate that such a mixture of normal laws of x is: what undoes `gaussians`.
+
+        Parameters
+        ----------
+        weights : array of shape (n_experts,)
+        centres : array of shape (n_experts, n_features)
+        covariances : array of shape (n_experts, n_features, n_features)
+            Of this gate's kind; "spherical" ones are taken in the units that they are given in.
+
+        Returns
+        -------
+        GaussianGateParams, SphericalGateParams or LinearGateParams
+        """
+        precision = np.linalg.inv(covariances)
+        coef = np.einsum("kij,kj->ki", precision, centres)
+        logdet = np.linalg.slogdet(precision)[1]
+        linear = coef, np.log(weights) + 0.5 * (logdet - (coef * centres).sum(axis=1))
+        if self.covariance == "tied":
+            return self.canonical(LinearGateParams(*linear))
+        squares = -0.5 * np.diagonal(precision, axis1=1, axis2=2)
+        if self.covariance == "full":
+            curvature = -np.triu(precision, 1) + squares[:, :, None] * np.eye(coef.shape[1])
+            return self.canonical(GaussianGateParams(*linear, curvature))
+        if self.covariance == "diag":
+            return self.canonical(GaussianGateParams(*linear, squares))
+        return self.canonical(SphericalGateParams(*linear, squares[:, 0], np.ones((1, coef.shape[1]))))
 
     def gaussians(self, params):
         r"""Return weights, centres and covariances that give these probabilities, one choice of many.

@@ -14,7 +14,7 @@ from smoe.inference.summary import Summary, coefficient_table
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.rows import Source
 from smoe.search import agreement
-from smoe.texts import printable, with_article
+from smoe.texts import printable
 from smoe.validation import check_level
 
 __all__ = ["conf_int", "covariance", "delta_method", "mean_interval", "summary", "wald_test"]
@@ -339,11 +339,9 @@ def summary(fit, names=None, *, coverage=0.95, covariance=None):
     """
     coverage = check_level(coverage, "coverage")
     table, label, reason = _coefficients(fit, coverage, covariance)
-    k = fit.n_experts
-    title = f"{k} {fit.model.expert.name}{'s' if k > 1 else ''} behind {with_article(type(fit.model.gate).__name__)}"
     notes = "; ".join(filter(None, [reason, "" if fit.counts_rows else _NO_COUNTS]))
     named = fit.covariance.entries if names is None else fit.entries(names)
-    return Summary(title, _facts(fit, label), named, table, coverage, notes, fit.pinned)
+    return Summary(fit.title, _facts(fit, label), named, table, coverage, notes, fit.pinned)
 
 
 def _coefficients(fit, coverage, source):

@@ -154,6 +154,10 @@ def compare_fits(models, labels=None):
     if not isinstance(models, list | tuple) or not models:
         raise TypeError(f"models must be a list of fitted models, got {models!r}.")
     fits = [check_mixture(model, f"models[{i}]") for i, model in enumerate(models)]
+    if len(densities := sorted({fit.density for fit in fits})) > 1:
+        raise ValueError(
+            f"models: log-likelihoods of {' and of '.join(densities)} do not compare; of a joint fit pass conditional_."
+        )
     labels = [f"({i + 1})" for i in range(len(fits))] if labels is None else labels
     if not isinstance(labels, list | tuple) or len(labels) != len(fits):
         raise ValueError(f"labels must be a list of one per model, {len(fits)}, got {labels!r}.")

@@ -196,9 +196,11 @@ class Blocks:
     def loglik_offset(self):
         """What the log-likelihood of these rows in working coordinates exceeds that in the user's units by.
 
-        Densities have a unit, the survival functions of censored rows have none.
+        Densities have a unit, the survival functions of censored rows have none, and what is missing has no density.
         """
         seen = self.total_weight
+        if self.model.expert.takes_missing:
+            seen = self.sum(lambda block, _: ~np.isnan(block.y) @ block.weight, None)
         if self.roles.event is not None:
             seen = self.sum(lambda block, _: float(block.weight @ block.event), None)
         return self.scaling.loglik_offset(seen)

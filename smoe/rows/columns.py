@@ -8,7 +8,7 @@ import numpy as np
 from smoe._kernels.moments import weighted_grams
 from smoe.rows.source import Source
 
-__all__ = ["Response", "are_single", "gram", "mean_and_scale"]
+__all__ = ["Response", "are_single", "gram", "mean_and_scale", "observed_mean_and_scale"]
 
 _BLOCK = 16384
 _SHARED = 12  # columns from which threads gain: with fewer they wait for one another (measured)
@@ -103,6 +103,28 @@ def mean_and_scale(source, plain, centred=True, n_threads=1):
         constant, mean = largest == 0, np.zeros(len(mean))
     own = np.where(constant, 1.0, sd)
     return unit * mean, unit * sd, constant, moments / np.outer(own, own), size / own
+
+
+def observed_mean_and_scale(source):
+    """Return the same first three of columns some of whose values are missing (NaN): weighted means and so on."""
+
+    def totals(function):
+        """Add up function(values, weights), zero where they are missing, over the blocks."""
+        found = 0.0
+        for rows in source.cuts(_BLOCK):
+            raw = source.read(rows)
+            X, weight = raw.X[raw.rows], 1.0 if raw.weight is None else raw.weight[raw.rows, None]
+            there = ~np.isnan(X)
+            found = found + function(np.where(there, X, 0.0), there * weight)
+        return found
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        weight, size = totals(lambda X, w: np.array([w.sum(axis=0), (np.abs(X) * w).sum(axis=0)]))
+        unit = np.where(size > 0, size / weight, 1.0)
+        mean = totals(lambda X, w: (X / unit * w).sum(axis=0)) / weight
+        mean += totals(lambda X, w: ((X / unit - mean) * w).sum(axis=0)) / weight
+        sd = np.sqrt(totals(lambda X, w: ((X / unit - mean) ** 2 * w).sum(axis=0)) / weight)
+    return unit * mean, unit * sd, sd <= _CONSTANT * np.hypot(mean, sd)
 
 
 def _first_not_finite(source, plain):

@@ -17,6 +17,7 @@ _BUCKETS = 2**16  # sums of weight over rows whose numbers end alike: where they
 _HEAVY = 2.0**-12  # share of all weight from which a row is kept for sure
 _MIX = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)  # of MurmurHash3, so is the number of bits
 _BITS = np.uint64(33)
+_MISSING = np.pi  # stands for missing values
 
 
 class Distinct(NamedTuple):
@@ -83,7 +84,7 @@ def drawn(found, size, rng):
 
 def _projection(block, _params):
     """One number per row, equal for equal rows because sums run column by column, and the weight if there is one."""
-    key, *others = np.array(block.y, ndmin=2)
+    key, *others = np.nan_to_num(np.array(block.y, ndmin=2), nan=_MISSING)
     extra = [*others, *(column for column in (block.offset, block.trials, block.event) if column is not None)]
     for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1], *extra]):
         key += np.sqrt(2.0 + j) * column

@@ -11,7 +11,7 @@ from scipy.linalg import solve_triangular
 from smoe._kernels.designs import rotate, standard_rows
 from smoe.fields import expand, map_features, restrict
 from smoe.params import MoEParams
-from smoe.rows.columns import Response, are_single, gram, mean_and_scale
+from smoe.rows.columns import Response, are_single, gram, mean_and_scale, observed_mean_and_scale
 from smoe.rows.rotation import is_well_conditioned, triangular
 from smoe.rows.source import Source
 from smoe.threads import driving
@@ -92,9 +92,12 @@ class Scaling(NamedTuple):
         user = self.to_units(model, params)
         return user._replace(gate=model.gate.canonical(user.gate))
 
-    def loglik_offset(self, total_weight):
-        """Return what the log-likelihood of densities of this weight exceeds that in the user's units by."""
-        return total_weight * float(np.log(self.y_scale).sum())
+    def loglik_offset(self, weight):
+        """Return by how much a log-likelihood is larger than in the user's units, from the weight of the densities.
+
+        That is one number, or one for each response.
+        """
+        return float(np.sum(weight * np.log(self.y_scale)))
 
     def from_units(self, model, params):
         """Return parameters in working coordinates from parameters in the user's units."""
@@ -170,7 +173,7 @@ def standardise(model, source: Source, gate_columns, expert_columns, n_threads: 
     """
     free = all(penalty.equivariant for penalty in model.active_penalties)
     centred, linear = model.gate.centred, (free and model.gate.linear, free and model.expert.linear)
-    y_shift, y_scale = _units_of_response(model.expert.units, source, n_threads)
+    y_shift, y_scale = _units_of_response(model.expert, source, n_threads)
     expert = _view(source, expert_columns, True, linear[1], n_threads)
     same = centred and np.array_equal(gate_columns, expert_columns)
     if same and linear[0] == linear[1]:
@@ -179,20 +182,24 @@ def standardise(model, source: Source, gate_columns, expert_columns, n_threads: 
     return Scaling(expert if same and gate.rotation is expert.rotation else gate, expert, y_shift, y_scale)
 
 
-def _units_of_response(units, source, n_threads):
+def _units_of_response(expert, source, n_threads):
     """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone.
 
     Of several responses each has its own; those that must keep one scale share the root mean square of theirs.
     """
+    units = expert.units
     if units == "none":
         return 0.0, 1.0
     response = Response(source)
     plain = _plain_view(np.arange(response.n_features))
-    shift, scale, constant, *_ = mean_and_scale(response, plain, n_threads=n_threads)
+    if expert.takes_missing:
+        shift, scale, constant = observed_mean_and_scale(response)
+    else:
+        shift, scale, constant, *_ = mean_and_scale(response, plain, n_threads=n_threads)
     if units == "positive":
         return 0.0, shift[0]
     if units == "similar":
-        scale, constant = _common(scale), np.broadcast_to(constant.all(), constant.shape)
+        scale[expert.similar], constant[expert.similar] = _common(scale[expert.similar]), constant[expert.similar].all()
     scale = np.where(constant, np.maximum(np.abs(shift), 1.0) * 1e-8, scale)  # variances end on the floor and say so
     _refuse_extremes(scale)
     several = source.take(np.arange(1)).y.ndim > 1

@@ -182,7 +182,8 @@ def _degeneracies(model, blocks, params, load):
     collapsed = np.flatnonzero(model.expert.at_bound(params.expert))
     empty = np.flatnonzero(load.rows < 1.0)
     if len(collapsed):
-        remark = _remark(blocks, params) if model.expert.support.kind == "real" else ""
+        of_y = _remark(blocks, params) if model.expert.support.kind == "real" else ""
+        remark = of_y or model.expert.remark_on_floor(params.expert)
         then = f"): {remark}" if remark else ")"
         reasons.append(Reason(f"{' or '.join(model.expert.floors)} at its floor (expert ", tuple(collapsed), then))
     if len(empty):

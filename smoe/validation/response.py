@@ -79,10 +79,10 @@ def _floats(y):
     return y
 
 
-def refuse_not_finite(values, name):
-    """Raise ValueError if a number is NaN or infinite; say in which row the first one is."""
+def refuse_not_finite(values, name, wrong_if=lambda numbers: ~np.isfinite(numbers)):
+    """Raise ValueError if a number is NaN or infinite (or what else is wrong); say in which row the first one is."""
     for low in range(0, len(values) if values.ndim else 0, step := max(1, _BLOCK // max(values[:1].size, 1))):
-        wrong = np.argwhere(~np.isfinite(values[low : low + step]))
+        wrong = np.argwhere(wrong_if(values[low : low + step]))
         if len(wrong):
             row, *column = wrong[0]
             what = "NaN" if np.isnan(values[low + row][tuple(column)]) else "infinity"

@@ -30,7 +30,8 @@ def check_rows(estimator, X, y=MISSING, read=check_response, **settings):
     read : callable
         Makes floats of y, and refuses what is none.
     **settings
-        Of ``sklearn.utils.validation.validate_data``. With ``dtype=FLOATS`` float32 stays what it is.
+        Of ``sklearn.utils.validation.validate_data``. With ``dtype=FLOATS`` float32 stays what it is, with
+        ``missing=True`` X may hold NaN.
 
     Raises
     ------
@@ -115,7 +116,7 @@ class Columns:
         return [str(name) for name in names]
 
 
-def _validated(estimator, X, *y, **settings):
+def _validated(estimator, X, *y, missing=False, **settings):
     """Let scikit-learn look at X; say whose fault it is where NumPy fails to make numbers of it, and which are none."""
     try:
         found = validate_data(estimator, X, *y, ensure_all_finite=False, **{"dtype": np.float64, **settings})
@@ -125,7 +126,7 @@ def _validated(estimator, X, *y, **settings):
             kind = TypeError if type(error) is TypeError else ValueError
             raise kind(f"X must be an array of numbers, (n_samples, n_features): {why}.") from None
         raise
-    refuse_not_finite(found[0] if y else found, "X")
+    refuse_not_finite(found[0] if y else found, "X", *([np.isinf] if missing else []))
     return found
 
 
