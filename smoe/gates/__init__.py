@@ -3,10 +3,12 @@
 from smoe.gates.activation_dense_to_sparse import ActivationDenseToSparseGate, TemperatureGateParams
 from smoe.gates.activations import ACTIVATIONS, Activation
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
+from smoe.gates.conditional_poisson import ConditionalPoissonTopKGate
 from smoe.gates.dense_to_sparse import DenseToSparseGate
 from smoe.gates.gaussian import GaussianGate, GaussianGateParams, SphericalGateParams
 from smoe.gates.laplace import LaplaceGate, LaplaceGateParams
 from smoe.gates.ordered import OrderedGate, OrderedGateParams
+from smoe.gates.plackett_luce import PlackettLuceTopKGate
 from smoe.gates.predictors import PredictorGate
 from smoe.gates.sigmoid import NormalisedSigmoidGate
 from smoe.gates.softmax import SoftmaxGate
@@ -23,6 +25,8 @@ GATES = {
     "sigmoid": NormalisedSigmoidGate,
     "laplace": LaplaceGate,
     "ordered": OrderedGate,
+    "conditional_poisson": ConditionalPoissonTopKGate,
+    "plackett_luce": PlackettLuceTopKGate,
 }
 
 __all__ = [
@@ -30,6 +34,7 @@ __all__ = [
     "GATES",
     "Activation",
     "ActivationDenseToSparseGate",
+    "ConditionalPoissonTopKGate",
     "DenseToSparseGate",
     "Gate",
     "GaussianGate",
@@ -41,6 +46,7 @@ __all__ = [
     "NormalisedSigmoidGate",
     "OrderedGate",
     "OrderedGateParams",
+    "PlackettLuceTopKGate",
     "PredictorGate",
     "RelaxedTopKGate",
     "SoftmaxGate",
