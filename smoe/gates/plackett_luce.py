@@ -1,7 +1,5 @@
 """The noisy top-K gate whose noise is Gumbel's."""
 
-import numpy as np
-
 from smoe._kernels.plackett_luce import averaged_weights
 from smoe.gates.random_top_k import RandomTopKGate
 from smoe.validation import check_number
