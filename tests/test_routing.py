@@ -5,8 +5,9 @@ import pytest
 from scipy.special import softmax
 
 import naive
-from helpers import quietly, random_gate
+from helpers import assert_derivative, quietly, random_gate
 from smoe import MoERegressor
+from smoe._kernels.top_p import keep_mass, mass_line, mass_loglik, others_breaks
 from smoe.datasets import make_moe
 from smoe.features import design
 from smoe.gates import (
@@ -14,7 +15,9 @@ from smoe.gates import (
     PlackettLuceTopKGate,
     SoftmaxGate,
     TopKGate,
+    TopPGate,
 )
+from smoe.params import flatten
 
 
 def proba(gate, params, Z):
@@ -85,9 +88,90 @@ def test_a_smooth_router_is_fitted(gate):
         (ConditionalPoissonTopKGate(4), 3, "top_k=4 is larger"),
         (ConditionalPoissonTopKGate(2, -0.5), 3, "sharpness must be a number of at least 0"),
         (PlackettLuceTopKGate(2, 0.0), 3, "temperature must be a number of at least"),
-        (PlackettLuceTopKGate(2), 11, "n_experts=11 is more than 10; use ConditionalPoissonTopKGate"),
+        (TopPGate(0.0), 3, "p must be a number of at least"),
+        (PlackettLuceTopKGate(2), 11, "n_experts=11 is more than 10, .*; use ConditionalPoissonTopKGate"),
     ],
 )
 def test_settings_that_make_no_sense(gate, n_experts, words):
     with pytest.raises(ValueError, match=words):
         gate.check(n_experts)
+
+
+@pytest.mark.parametrize("p", [1.0, 0.2, 0.15])
+def test_top_p_at_the_ends(five, p):
+    params, Z = five
+    wanted = SoftmaxGate() if p == 1.0 else TopKGate(1)
+    np.testing.assert_array_equal(proba(TopPGate(p), params, Z), proba(wanted, params, Z))
+
+
+def test_top_p_is_the_smallest_set(five):
+    params, Z = five
+    for dense, found in zip(proba(SoftmaxGate(), params, Z).T, proba(TopPGate(0.7), params, Z).T, strict=True):
+        inside = found > 0
+        assert dense[inside].sum() >= 0.7 > dense[inside].sum() - dense[inside].min()
+        assert dense[inside].min() > dense[~inside].max(initial=0.0)
+        np.testing.assert_allclose(found[inside], dense[inside] / dense[inside].sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5, 0.95])
+def test_break_points_of_mass(five, p):
+    """Between two levels of the score of an expert the set does not change, across each it does."""
+    params, Z = five
+    scores, k = SoftmaxGate().scores(Z, params), 5
+    levels, states = np.empty((12, 100)), np.empty((13, 100), np.int64)
+    counts, gate, joint = np.empty(100, np.int64), np.empty((k, 100)), np.empty((k, 100))
+    others_breaks(scores, np.zeros((k, 100)), 2, p, levels, states, counts, gate, joint)
+    for row in range(100):
+        own = levels[: counts[row], row]
+        assert np.all(np.diff(own) > 0)
+        cuts = np.concatenate([[own[0] - 5.0], own, [own[-1] + 5.0]])
+        for low, high, state in zip(cuts[:-1], cuts[1:], states[: len(own) + 1, row], strict=True):
+            moved = np.repeat(scores[:, [row]], 2, axis=1)
+            moved[2] = [0.999 * low + 0.001 * high, 0.001 * low + 0.999 * high]
+            inside = np.isfinite(keep_mass(moved, p))
+            assert np.all(inside[2] == (state >= k)) and np.all(inside.sum(axis=0) == state % k + (state >= k))
+    assert (counts.max() > 1) == (p > 0.2)
+
+
+@pytest.mark.parametrize("p", [0.2, 0.6, 0.9])
+@pytest.mark.parametrize("i", [0, 4])
+def test_the_likelihood_along_a_line_of_mass(five, p, i, rng):
+    """What the sweep adds up at a t is exact for t = 0 in small pieces: compare after each piece's expansion point."""
+    params, Z = five
+    scores, k, m = SoftmaxGate().scores(Z, params), 5, 100
+    log_density, weight, u = rng.normal(size=(k, m)), rng.uniform(0.5, 2.0, m), rng.normal(size=m)
+    u[:3] = 0.0
+    levels, states = np.empty((12, m)), np.empty((13, m), np.int64)
+    counts, gate, joint = np.empty(m, np.int64), np.empty((k, m)), np.empty((k, m))
+    at, terms = np.empty((12, m)), np.zeros((3, 12, m))
+    others_breaks(scores, log_density, i, p, levels, states, counts, gate, joint)
+    c = np.array(mass_line(scores[i], log_density[i], weight, u, levels, states, counts, gate, joint, at, terms))
+
+    def along(t):
+        passed = at <= t
+        return (c + (np.where(passed, np.sign(u), 0.0) * terms).sum(axis=(1, 2))) @ [1.0, t, t * t]
+
+    def exact(t):
+        moved = scores.copy()
+        moved[i] += t * u
+        return mass_loglik(moved, log_density, weight, p)
+
+    assert along(0.0) == pytest.approx(exact(0.0), rel=1e-12)
+    h = 1e-4 if np.abs(at).min() > 2e-4 else 0.5 * np.abs(at).min()
+    slopes = [(f(h) - f(-h)) / (2 * h) for f in (along, exact)]
+    assert slopes[0] == pytest.approx(slopes[1], rel=1e-6, abs=1e-6)
+    last = np.abs(at[np.isfinite(at)]).max() + 1.0
+    far = [-last, last]
+    assert [along(t) for t in far] == pytest.approx([exact(t) for t in far], rel=1e-9)
+
+
+def test_relaxed_top_p(five, rng):
+    params, Z = five
+    gate = TopPGate(0.7)
+    np.testing.assert_allclose(proba(gate.relaxed(1e9), params, Z), proba(SoftmaxGate(), params, Z), rtol=1e-6)
+    np.testing.assert_allclose(proba(gate.relaxed(1e-9), params, Z), proba(gate, params, Z), atol=1e-9)
+    R = rng.normal(size=(5, 100))
+    for width in (1.0, 0.1):
+        relaxed = gate.relaxed(width)
+        wanted = naive.gradient(lambda at, g=relaxed: (R * g.scores(Z, at)).sum(), params)
+        assert_derivative(flatten(relaxed.pullback(Z, params, R)), wanted, 1e-7)

@@ -59,7 +59,7 @@ def log_inclusion(u, n):
 
 @kernel
 def inclusion_slopes(u, n):
-    """Return the derivative of each of them, the second axis, by each log odds, the first: (n_experts, n_experts, m)."""
+    """Return their derivatives, the second axis, by the log odds, the first: (n_experts, n_experts, m)."""
     k, m = u.shape
     forward, backward = np.empty((k + 1, n + 1)), np.empty(n + 1)
     out, own, rest = np.empty((k, k, m)), np.empty(k), np.empty(k)
@@ -85,16 +85,16 @@ def _add_covariance(scale, v, n, forward, backward, own, rest, out):
         if held > -np.inf:
             _include(v, n - 1, forward, backward, rest)
         v[j] = held
-        for l in range(j, len(v)):
+        for h in range(j, len(v)):
             if held > -np.inf:
-                joint = own[j] if l == j else own[j] + rest[l]
-                out[pair] += scale * (math.exp(joint) - math.exp(own[j] + own[l]))
+                joint = own[j] if h == j else own[j] + rest[h]
+                out[pair] += scale * (math.exp(joint) - math.exp(own[j] + own[h]))
             pair += 1
 
 
 @kernel
 def inclusion_bends(u, n, R):
-    """Return the second derivatives of the sum of R * log inclusion by pairs j <= l of log odds, (n_pairs, m)."""
+    """Return the second derivatives of the sum of R * log inclusion by pairs j <= h of log odds, (n_pairs, m)."""
     k, m = u.shape
     forward, backward = np.empty((k + 1, n + 1)), np.empty(n + 1)
     out, own, rest, row = np.empty((k * (k + 1) // 2, m)), np.empty(k), np.empty(k), np.empty(k * (k + 1) // 2)

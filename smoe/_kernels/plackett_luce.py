@@ -28,6 +28,12 @@ def _sums(u, out):
 
 
 @kernel
+def _add(scale, values, out):
+    for j in range(len(out)):
+        out[j] += scale * values[j]
+
+
+@kernel
 def _add_shares(scale, u, sums, A, slope):
     """Add scale times the shares of A's elements in its sum."""
     for j in range(len(slope)):
@@ -37,21 +43,23 @@ def _add_shares(scale, u, sums, A, slope):
 
 @kernel
 def _add_spread(scale, u, sums, A, bend):
-    """Add scale times diag(share) - share share' of A's elements."""
-    for j in range(len(bend)):
-        if (A >> j) & 1:
-            share = math.exp(u[j] - sums[A])
-            bend[j, j] += scale * share
-            for l in range(len(bend)):
-                if (A >> l) & 1:
-                    bend[j, l] -= scale * share * math.exp(u[l] - sums[A])
+    """Add scale times diag(share) - share share' of A's elements, by pairs j <= h."""
+    pair = 0
+    for j in range(len(u)):
+        for h in range(j, len(u)):
+            if (A >> j) & (A >> h) & 1:
+                share = math.exp(u[j] - sums[A])
+                bend[pair] += scale * share * ((1.0 if j == h else 0.0) - math.exp(u[h] - sums[A]))
+            pair += 1
 
 
 @kernel
 def _add_square(scale, slope, mean, bend):
-    for j in range(len(bend)):
-        for l in range(len(bend)):
-            bend[j, l] += scale * (slope[j] - mean[j]) * (slope[l] - mean[l])
+    pair = 0
+    for j in range(len(mean)):
+        for h in range(j, len(mean)):
+            bend[pair] += scale * (slope[j] - mean[j]) * (slope[h] - mean[h])
+            pair += 1
 
 
 @kernel
@@ -68,8 +76,7 @@ def _chances(u, sums, sizes, n, chance, slope, bend):
             if (A >> i) & 1:
                 before = A ^ (1 << i)
                 chance[A] = log_add(chance[A], chance[before] + u[i] - sums[every ^ before])
-        mean[:] = 0.0
-        slope[A], bend[A] = 0.0, 0.0
+        mean[:], bend[A] = 0.0, 0.0
         for turn in range(min(len(one), 1) + min(bend.shape[1], 1)):  # slopes first, then bends
             for i in range(k):
                 if not (A >> i) & 1:
@@ -80,9 +87,9 @@ def _chances(u, sums, sizes, n, chance, slope, bend):
                 one[i] += 1.0
                 _add_shares(-1.0, u, sums, every ^ before, one)
                 if turn == 0:
-                    mean += w * one
+                    _add(w, one, mean)
                 else:
-                    bend[A] += w * bend[before]
+                    _add(w, bend[before], bend[A])
                     _add_spread(-w, u, sums, every ^ before, bend[A])
                     _add_square(w, one, mean, bend[A])
         slope[A] = mean
@@ -101,13 +108,14 @@ def _average(s, inner, sizes, n, tau, chance, slope, bend, i, mean, spread):
             if sizes[A] != n or not (A >> i) & 1:
                 continue
             w = math.exp(chance[A] - inner[A] - total)
-            one[:] = slope[A] / tau
-            one[i] += 1.0
+            one[:] = 0.0
+            one[i] = 1.0
+            _add(1.0 / tau, slope[A], one)
             _add_shares(-1.0, s, inner, A, one)
             if turn == 0:
-                mean += w * one
+                _add(w, one, mean)
             else:
-                spread += w / tau / tau * bend[A]
+                _add(w / tau / tau, bend[A], spread)
                 _add_spread(-w, s, inner, A, spread)
                 _add_square(w, one, mean, spread)
     return total + s[i]
@@ -115,30 +123,29 @@ def _average(s, inner, sizes, n, tau, chance, slope, bend, i, mean, spread):
 
 @kernel
 def averaged_weights(scores, n, tau, R, order):
-    """Return the log weights (n_experts, m), with order 1 also their derivatives by the scores, the first axis, and
-    with order 2 the second derivatives of the sum of R * log weights by pairs j <= l of scores, (n_pairs, m).
+    """Return the log weights (n_experts, m) and their derivatives.
+
+    With order 1 or more their slopes by the scores, the first axis, (n_experts, n_experts, m); with order 2 the second
+    derivatives of the sum of R * log weights by pairs j <= h of scores, (n_pairs, m).
     """
     k, m = scores.shape
-    ones, twos = k * (order > 0), k * (order > 1)
-    value, slopes = np.empty((k, m)), np.zeros((ones, k, m))
-    bends = np.zeros((twos * (k + 1) // 2, m))
+    ones, twos = k * (order > 0), k * (k + 1) // 2 * (order > 1)
+    value, slopes, bends = np.empty((k, m)), np.zeros((ones, k, m)), np.zeros((twos, m))
     sums, inner, chance = np.empty(1 << k), np.empty(1 << k), np.empty(1 << k)
-    slope, bend = np.empty((1 << k, ones)), np.empty((1 << k, twos, twos))
-    mean, spread, sizes = np.empty(ones), np.empty((twos, twos)), np.zeros(1 << k, np.int64)
+    slope, bend, sizes = np.empty((1 << k, ones)), np.empty((1 << k, twos)), np.zeros(1 << k, np.int64)
+    u, s, mean, spread = np.empty(k), np.empty(k), np.empty(ones), np.empty(twos)
     for A in range(1, 1 << k):
         sizes[A] = sizes[A >> 1] + (A & 1)
     for r in range(m):
-        s = scores[:, r].copy()
-        u = s / tau
+        for i in range(k):
+            s[i], u[i] = scores[i, r], scores[i, r] / tau
         _sums(u, sums)
         _sums(s, inner)
         _chances(u, sums, sizes, n, chance, slope, bend)
         for i in range(k):
             value[i, r] = _average(s, inner, sizes, n, tau, chance, slope, bend, i, mean, spread)
-            slopes[:, i, r] = mean
-            pair = 0
-            for j in range(twos):
-                for l in range(j, twos):
-                    bends[pair, r] += R[i, r] * spread[j, l]
-                    pair += 1
+            for j in range(ones):
+                slopes[j, i, r] = mean[j]
+            for pair in range(twos):
+                bends[pair, r] += R[i, r] * spread[pair]
     return value, slopes, bends

@@ -13,6 +13,7 @@ from smoe.gates.predictors import PredictorGate
 from smoe.gates.sigmoid import NormalisedSigmoidGate
 from smoe.gates.softmax import SoftmaxGate
 from smoe.gates.top_k import RelaxedTopKGate, TopKGate
+from smoe.gates.top_p import TopPGate
 from smoe.gates.tree import TreeGate, TreeGateParams
 
 GATES = {
@@ -27,6 +28,7 @@ GATES = {
     "ordered": OrderedGate,
     "conditional_poisson": ConditionalPoissonTopKGate,
     "plackett_luce": PlackettLuceTopKGate,
+    "top_p": TopPGate,
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "SphericalGateParams",
     "TemperatureGateParams",
     "TopKGate",
+    "TopPGate",
     "TreeGate",
     "TreeGateParams",
 ]

@@ -16,10 +16,10 @@ class PlackettLuceTopKGate(RandomTopKGate):
     .. math:: \pi_i(x) = \sum_{S \ni i} P(S)\, \frac{e^{s_i}}{\sum_{j \in S} e^{s_j}}, \qquad
               s_i = \beta_{1i}^\top x + \beta_{0i}
 
-    with P(S) the probability that S are the ``top_k`` experts with the largest :math:`s_i + \tau G_i`, for independent
-    standard Gumbel noise G. These are the first of a Plackett-Luce order with worths :math:`e^{s_i/\tau}`. Noise decides
-    who is chosen; weights within the choice are made of the clean scores. A router that draws its experts *has* this
-    gate: its density of y given x is the mixture with the averaged weights.
+    with P(S) the probability that S are the ``top_k`` experts with the largest :math:`s_i + \tau G_i`, for
+    independent standard Gumbel noise G. These are the first of a Plackett-Luce order with worths
+    :math:`e^{s_i/\tau}`. Noise decides who is chosen; weights within the choice are made of the clean scores. A router
+    that draws its experts *has* this gate: its density of y given x is the mixture with the averaged weights.
 
     For :math:`\tau` towards zero it is the top-K gate. ``top_k=1`` is a softmax gate whose coefficients are multiplied
     by the temperature, ``top_k=n_experts`` the softmax gate. Weights are smooth for every temperature.
@@ -70,8 +70,8 @@ class PlackettLuceTopKGate(RandomTopKGate):
         check_number(self.temperature, "temperature", _COLDEST, high=_HOTTEST)
         if n_experts > _MOST:
             raise ValueError(
-                f"PlackettLuceTopKGate sums over all subsets of the experts: n_experts={n_experts} is more than {_MOST}; "
-                "use ConditionalPoissonTopKGate."
+                f"n_experts={n_experts} is more than {_MOST}, and PlackettLuceTopKGate sums over all subsets of the "
+                "experts; use ConditionalPoissonTopKGate."
             )
 
     def _averaged(self, u, R, order):

@@ -29,7 +29,7 @@ class RandomTopKGate(PredictorGate):
 
     def log_mass(self, params):
         """Return the logarithms of the weights where the features are zero."""
-        return log_softmax(self.link(np.asarray(params.intercept, dtype=float)[:, None], params)[:, 0])
+        return log_softmax(self.link(np.array(params.intercept, dtype=float)[:, None], params)[:, 0])
 
     def with_log_mass(self, params, log_mass):
         """Return the parameters whose weights where the features are zero are proportional to these, by Newton."""

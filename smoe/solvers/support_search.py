@@ -197,8 +197,7 @@ def _best_of_ties(model, rows, params):
 
 
 def _selects_all(model, params):
-    k = n_experts_of(params)
-    return model.gate.n_selected(k) == k
+    return model.gate.selects_all(n_experts_of(params))
 
 
 def _objective(model, blocks, params):
