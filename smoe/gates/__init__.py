@@ -7,6 +7,7 @@ from smoe.gates.conditional_poisson import ConditionalPoissonTopKGate
 from smoe.gates.dense_to_sparse import DenseToSparseGate
 from smoe.gates.gaussian import GaussianGate, GaussianGateParams, SphericalGateParams
 from smoe.gates.laplace import LaplaceGate, LaplaceGateParams
+from smoe.gates.masked import MaskedGateParams, MaskedSoftmaxGate
 from smoe.gates.ordered import OrderedGate, OrderedGateParams
 from smoe.gates.plackett_luce import PlackettLuceTopKGate
 from smoe.gates.predictors import PredictorGate
@@ -45,6 +46,8 @@ __all__ = [
     "LaplaceGateParams",
     "LinearGate",
     "LinearGateParams",
+    "MaskedGateParams",
+    "MaskedSoftmaxGate",
     "NormalisedSigmoidGate",
     "OrderedGate",
     "OrderedGateParams",
