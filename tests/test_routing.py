@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 import naive
-from helpers import assert_derivative, quietly, random_gate
+from helpers import assert_close, assert_derivative, quietly, random_gate
 from smoe import MoERegressor
 from smoe._kernels.top_p import keep_mass, mass_line, mass_loglik, others_breaks
 from smoe.datasets import make_moe
 from smoe.features import design
 from smoe.gates import (
     ConditionalPoissonTopKGate,
+    MaskedSoftmaxGate,
     PlackettLuceTopKGate,
     SoftmaxGate,
     TopKGate,
@@ -175,3 +176,80 @@ def test_relaxed_top_p(five, rng):
         relaxed = gate.relaxed(width)
         wanted = naive.gradient(lambda at, g=relaxed: (R * g.scores(Z, at)).sum(), params)
         assert_derivative(flatten(relaxed.pullback(Z, params, R)), wanted, 1e-7)
+
+
+MASK = np.array([[True, False, True], [True, True, False], [True, False, True], [True, True, True]])
+
+
+@pytest.fixture
+def masked(rng):
+    gate = MaskedSoftmaxGate(MASK)
+    params = random_gate(gate, 4, 3, rng)
+    return gate, params, design(rng.normal(size=(3, 60)))
+
+
+def test_a_masked_gate_is_a_softmax_gate_with_zeros(masked, rng):
+    gate, params, Z = masked
+    estimated = MASK.copy()
+    estimated[-1, 0] = False  # the reference of the feature that enters every score
+    assert np.array_equal(params.coef != 0, estimated)
+    np.testing.assert_allclose(gate.scores(Z, params), SoftmaxGate().scores(Z, params), rtol=1e-12)
+    p, weight, R = proba(gate, params, Z), rng.uniform(0.5, 2.0, 60), rng.normal(size=(4, 60))
+    for one, other in zip(gate.pullback(Z, params, R)[:2], SoftmaxGate().pullback(Z, params, R), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10)
+    own = np.arange(28).reshape(4, 7)[:, :4].ravel()
+    found, wanted = (g.information(Z, params, p, weight, p[::-1].copy()) for g in (gate, SoftmaxGate()))
+    np.testing.assert_allclose(found[np.ix_(own, own)], wanted, atol=1e-10)
+    assert not np.delete(found, own, axis=0).any()
+
+
+def test_masks_leave_free_what_is_identified(masked, rng):
+    gate, params, Z = masked
+    J = naive.gradient(lambda at: log_softmax(gate.scores(Z, at), axis=0), params).reshape(28, -1)
+    free = flatten(gate.free(params)) > 0
+    assert np.linalg.matrix_rank(J[free]) == free.sum() == 3 + 2 + 3 + 3
+    order, shift, scale = rng.permutation(4), rng.normal(size=3), rng.uniform(0.5, 2.0, 3)
+    moved = gate.canonical(gate.permute(params, order))
+    np.testing.assert_allclose(proba(gate, moved, Z), proba(gate, params, Z)[order], rtol=1e-12)
+    assert_close(gate.canonical(gate.permute(moved, np.argsort(order))), params, atol=1e-12)
+    users = gate.unscale(params, shift, scale)
+    there = design(Z[:-1] * scale[:, None] + shift[:, None])
+    np.testing.assert_allclose(proba(gate, users, there), proba(gate, params, Z), rtol=1e-9)
+    assert users.intercept[-1] == 0.0
+    swapped = gate.beside(params, 1, 3)
+    assert np.array_equal(swapped.allowed[-1] > 0, MASK[1]) and not swapped.coef[~(swapped.allowed > 0)].any()
+
+
+def test_masked_fits():
+    """Kept out of one score a feature restricts nothing; kept out of all it is not there."""
+    moe = make_moe(400, n_features=2, n_experts=2, random_state=3)
+    X, y = moe.data + [3.0, -7.0], moe.target
+
+    def fit(gate, **settings):
+        return MoERegressor(2, gate=gate, n_init=4, random_state=0, **settings).fit(X, y)
+
+    for mask, other in [({0: [1]}, fit("softmax")), ({0: [1], 1: 1}, fit("softmax", gate_features=[1]))]:
+        model = fit(MaskedSoftmaxGate(mask))
+        assert model.converged_ and model.n_parameters_ == other.n_parameters_
+        assert model.loglik_ == pytest.approx(other.loglik_, abs=1e-7)
+        slopes = np.diff(model.gate_coef_[:, -other.gate_coef_.shape[1] :], axis=0)
+        np.testing.assert_allclose(slopes, np.diff(other.gate_coef_, axis=0), rtol=1e-5)
+        errors = [m.standard_errors_.gate.intercept[0] for m in (model, other)]
+        assert errors[0] == pytest.approx(errors[1], rel=1e-5)
+        assert np.isnan(model.standard_errors_.gate.intercept[1]) or model.standard_errors_.gate.intercept[1] == 0
+
+
+@pytest.mark.parametrize(
+    "mask, error, words",
+    [
+        (np.ones((2, 3), dtype=bool), ValueError, "mask has shape"),
+        (np.ones((3, 2)), TypeError, "mask must be a boolean array"),
+        ({3: [0]}, ValueError, "mask names expert 3"),
+        ({0: [2]}, ValueError, "mask gives expert 0 the features"),
+        ({"0": [0]}, TypeError, "by their numbers"),
+    ],
+)
+def test_masks_that_make_no_sense(mask, error, words):
+    gate = MaskedSoftmaxGate(mask)
+    with pytest.raises(error, match=words):
+        gate.init_params(3, 2)

@@ -12,7 +12,7 @@ __all__ = ["MaskedGateParams", "MaskedSoftmaxGate"]
 
 
 class MaskedGateParams(NamedTuple):
-    """Slopes ``coef`` (n_experts, n_features), ``intercept`` (n_experts,), and ``allowed``, one where a slope may be."""
+    """Slopes ``coef`` and ``allowed``, one where there may be a slope, by expert and feature; ``intercept`` by expert."""
 
     coef: np.ndarray
     intercept: np.ndarray
@@ -27,9 +27,9 @@ class MaskedSoftmaxGate(PredictorGate):
     What is not identified follows from the mask, column by column. A feature that enters every score has the gauge of
     the softmax gate: a number added to all its slopes changes nothing, and the last expert's is pinned to zero. A
     feature that is kept out of some score has none: the experts without it are the reference, with slopes of zero, and
-    the slopes of *all* experts with it are free. So the mask means the same whichever expert comes last. One number
-    added to all intercepts changes nothing; the last is zero. A feature kept out of all scores but one expert's says
-    that the odds among the others do not depend on it.
+    the slopes of *all* experts with it are free. So the mask means the same whichever expert comes last. It follows
+    that a feature kept out of one score alone restricts nothing, it names the reference; kept out of two or more, the
+    odds among these experts do not depend on it. One number added to all intercepts changes nothing; the last is zero.
 
     Rows of the mask belong to experts that differ by them, so that experts are not exchangeable: which expert of the
     data has which row is part of the model, and fits look for it among many starts. Reported experts are ordered by
@@ -128,6 +128,8 @@ class MaskedSoftmaxGate(PredictorGate):
         """Return zeros."""
         return np.zeros((len(u) * (len(u) + 1) // 2, u.shape[1]))
 
+    # What is not identified ------------------------------------------------------------------------------------------
+
     def free(self, params):
         """Slopes that the mask allows, of features in every score and of intercepts not the last expert's."""
         free = Gate.free(self, params)
@@ -143,6 +145,11 @@ class MaskedSoftmaxGate(PredictorGate):
         """Subtract the last expert's slopes of features in every score, and its intercept."""
         coef = params.coef - np.where(self._everywhere(params), params.coef[-1], 0.0)
         return params._replace(coef=coef * params.allowed, intercept=params.intercept - params.intercept[-1])
+
+    def unscale(self, params, shift, scale):
+        """Carry the shift in the intercepts and the scale in the slopes; the last intercept stays zero."""
+        moved = super().unscale(params, shift, scale)
+        return moved._replace(intercept=moved.intercept - moved.intercept[-1])
 
     def flat(self, params, share):
         """Return parameters with this mask whose probabilities are the shares (n_experts,) everywhere."""
