@@ -97,20 +97,19 @@ def _ascend(values, n):
 
 @kernel
 def _row_breaks(mass, p, levels, states):
-    """Fill the levels, logs of weights of i, and the states between them; return how many levels there are."""
+    """Fill the levels, weights of i, and the states between them; return how many levels there are."""
     k, n, kept = len(mass), 0, 0
     for j in range(k - 1):
-        first = mass[j + 1] / p - mass[-1]
-        for kind in range(3):  # i passes another one, one more is in without i, one fewer is in beside i
-            w = mass[j + 1] - mass[j] if kind == 0 else first if kind == 1 else (p * mass[-1] - mass[j]) / (1.0 - p)
+        more, fewer = mass[j + 1] / p - mass[-1], (p * mass[-1] - mass[j]) / (1.0 - p)  # without i, and beside it
+        for w in (mass[j + 1] - mass[j], more, fewer):
             if w > 0.0:
-                levels[n] = math.log(w)
+                levels[n] = w
                 n += 1
     _ascend(levels, n)
-    states[0] = _state(math.exp(levels[0] - 1.0), mass, p)
+    states[0] = _state(0.5 * levels[0], mass, p)
     for q in range(n):
-        above = 0.5 * (levels[q] + levels[q + 1]) if q + 1 < n else levels[q] + 1.0
-        state = _state(math.exp(above), mass, p)
+        above = 0.5 * (levels[q] + levels[q + 1]) if q + 1 < n else 2.0 * levels[q]
+        state = _state(above, mass, p)
         if state != states[kept]:
             levels[kept] = levels[q]
             kept += 1
@@ -139,7 +138,8 @@ def others_breaks(scores, log_density, i, p, levels, states, counts, gate, joint
             gate[n, row] = log_add(gate[n - 1, row], score[e])
             joint[n, row] = log_add(joint[n - 1, row], score[e] + log_density[e, row])
         counts[row] = _row_breaks(mass, p, levels[:, row], states[:, row])
-        levels[: counts[row], row] += top
+        for q in range(counts[row]):
+            levels[q, row] = top + math.log(levels[q, row])
 
 
 @kernel
@@ -159,8 +159,8 @@ def _piece(state, k, mine, density, gate, joint, u, t):
         return joint[n] - gate[n], 0.0, 0.0
     if n == 0:
         return density, 0.0, 0.0
-    value = log_add(joint[n], mine + density) - log_add(gate[n], mine)
-    proba, resp = math.exp(mine - log_add(gate[n], mine)), math.exp(mine + density - log_add(joint[n], mine + density))
+    both, one = log_add(joint[n], mine + density), log_add(gate[n], mine)
+    value, proba, resp = both - one, math.exp(mine - one), math.exp(mine + density - both)
     first = (resp - proba) * u
     second = 0.5 * (resp * (1.0 - resp) - proba * (1.0 - proba)) * u * u
     return value - first * t + second * t * t, first - 2.0 * second * t, second

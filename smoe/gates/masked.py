@@ -12,7 +12,7 @@ __all__ = ["MaskedGateParams", "MaskedSoftmaxGate"]
 
 
 class MaskedGateParams(NamedTuple):
-    """Slopes ``coef`` and ``allowed``, one where there may be a slope, by expert and feature; ``intercept`` by expert."""
+    """Slopes ``coef`` and ``allowed``, one where there may be a slope: (n_experts, n_features); ``intercept``."""
 
     coef: np.ndarray
     intercept: np.ndarray
