@@ -52,7 +52,7 @@ def log_inclusion(u, n):
     k, m = u.shape
     forward, backward, out, row = np.empty((k + 1, n + 1)), np.empty(n + 1), np.empty((k, m)), np.empty(k)
     for r in range(m):
-        _include(u[:, r].copy(), n, forward, backward, row)
+        _include(np.copy(u[:, r]), n, forward, backward, row)
         out[:, r] = row
     return out
 
@@ -64,7 +64,7 @@ def inclusion_slopes(u, n):
     forward, backward = np.empty((k + 1, n + 1)), np.empty(n + 1)
     out, own, rest = np.empty((k, k, m)), np.empty(k), np.empty(k)
     for r in range(m):
-        v = u[:, r].copy()
+        v = np.copy(u[:, r])
         _include(v, n, forward, backward, own)
         for i in range(k):
             held, v[i] = v[i], -np.inf
@@ -100,7 +100,7 @@ def inclusion_bends(u, n, R):
     out, own, rest, row = np.empty((k * (k + 1) // 2, m)), np.empty(k), np.empty(k), np.empty(k * (k + 1) // 2)
     for r in range(m):
         row[:] = 0.0
-        v, total = u[:, r].copy(), 0.0
+        v, total = np.copy(u[:, r]), 0.0
         for i in range(k):
             held, v[i] = v[i], -np.inf
             _add_covariance(R[i, r], v, n - 1, forward, backward, own, rest, row)

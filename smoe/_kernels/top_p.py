@@ -48,7 +48,7 @@ def keep_mass(scores, p):
     k, m = scores.shape
     out, order = np.full((k, m), -np.inf), np.empty(k, np.int64)
     for row in range(m):
-        score = scores[:, row].copy()
+        score = np.copy(scores[:, row])
         _sort(score, order)
         for e in order[: _n_in(score, order, p)]:
             out[e, row] = score[e]
@@ -61,7 +61,7 @@ def mass_loglik(scores, log_density, weight, p):
     k, m = scores.shape
     order, total = np.empty(k, np.int64), 0.0
     for row in range(m):
-        score, gate, joint = scores[:, row].copy(), -np.inf, -np.inf
+        score, gate, joint = np.copy(scores[:, row]), -np.inf, -np.inf
         _sort(score, order)
         for e in order[: _n_in(score, order, p)]:
             gate, joint = log_add(gate, score[e]), log_add(joint, score[e] + log_density[e, row])
@@ -127,7 +127,7 @@ def others_breaks(scores, log_density, i, p, levels, states, counts, gate, joint
     k, m = scores.shape
     order, mass = np.empty(k, np.int64), np.zeros(k)
     for row in range(m):
-        score = scores[:, row].copy()
+        score = np.copy(scores[:, row])
         score[i] = -np.inf  # the last in order
         _sort(score, order)
         top = score[order[0]]
@@ -233,12 +233,12 @@ def search_mass_lines(lines, Z, log_density, weight, p, reach, experts, directio
         predict(delta, Z, len(Z), u)
         c0, c1, c2 = mass_line(scores[i], log_density[i], weight, u, levels, states, counts, gate, joint, at, terms)
         v[:] = u
-        breaks, flat = at.ravel(), terms.reshape(3, n_levels * m)
+        breaks, flat = np.ravel(at), np.reshape(terms, (3, n_levels * m))
         order = sort_breaks(breaks, reach, packed, spare)
-        t, promised = best_on_line(order, breaks, flat, v.ravel(), c0, c1, c2, reach)
+        t, promised = best_on_line(order, breaks, flat, np.ravel(v), c0, c1, c2, reach)
         if not promised > value:
             continue
-        held = scores[i].copy()
+        held = np.copy(scores[i])
         scores[i] += t * u
         new = mass_loglik(scores, log_density, weight, p)
         if new > value:
