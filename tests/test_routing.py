@@ -137,7 +137,7 @@ def test_break_points_of_mass(five, p):
 @pytest.mark.parametrize("p", [0.2, 0.6, 0.9])
 @pytest.mark.parametrize("i", [0, 4])
 def test_the_likelihood_along_a_line_of_mass(five, p, i, rng):
-    """What the sweep adds up at a t is exact for t = 0 in small pieces: compare after each piece's expansion point."""
+    """What the sweep adds up is the likelihood and its slope at t = 0, and the likelihood far away."""
     params, Z = five
     scores, k, m = SoftmaxGate().scores(Z, params), 5, 100
     log_density, weight, u = rng.normal(size=(k, m)), rng.uniform(0.5, 2.0, m), rng.normal(size=m)
@@ -164,6 +164,11 @@ def test_the_likelihood_along_a_line_of_mass(five, p, i, rng):
     last = np.abs(at[np.isfinite(at)]).max() + 1.0
     far = [-last, last]
     assert [along(t) for t in far] == pytest.approx([exact(t) for t in far], rel=1e-9)
+    for row in range(3, 13):  # of one row each piece is exact where it is closest to t = 0
+        weight = np.eye(m)[row]
+        c = np.array(mass_line(scores[i], log_density[i], weight, u, levels, states, counts, gate, joint, at, terms))
+        for t in at[np.isfinite(at[:, row]), row]:
+            assert along(t + np.sign(t) * 1e-9) == pytest.approx(exact(t + np.sign(t) * 1e-9), abs=1e-6)
 
 
 def test_relaxed_top_p(five, rng):
