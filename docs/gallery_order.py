@@ -6,7 +6,7 @@ STORY = [
     *("diagnostics", "ethanol", "over_specification"),
     "prediction",
     *("choosing_k", "grid_search"),
-    *("gate_regions", "top_k", "temperature", "temperature_ray", "tree", "curved_gates", "joint_gate"),
+    *("gate_regions", "top_k", "temperature", "temperature_ray", "tree", "curved_gates", "routing_gates", "joint_gate"),
     "rate_study",
 ]
 

@@ -8,7 +8,16 @@ from sklearn.exceptions import ConvergenceWarning
 
 from smoe.datasets import make_moe
 from smoe.estimators import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
-from smoe.gates import GaussianGate, LaplaceGate, NormalisedSigmoidGate, OrderedGate, TreeGate
+from smoe.gates import (
+    ConditionalPoissonTopKGate,
+    GaussianGate,
+    LaplaceGate,
+    NormalisedSigmoidGate,
+    OrderedGate,
+    PlackettLuceTopKGate,
+    TopPGate,
+    TreeGate,
+)
 
 __all__ = ["warm_up"]
 
@@ -23,6 +32,9 @@ _ESTIMATORS = {
     "sigmoid gate": MoERegressor(gate=NormalisedSigmoidGate(), **_SETTINGS),
     "Laplace gate": MoERegressor(gate=LaplaceGate(), **_SETTINGS),
     "ordered gate": MoERegressor(gate=OrderedGate(), **_SETTINGS),
+    "conditional Poisson gate": MoERegressor(gate=ConditionalPoissonTopKGate(), **_SETTINGS),
+    "Plackett-Luce gate": MoERegressor(gate=PlackettLuceTopKGate(), **_SETTINGS),
+    "top-p gate": MoERegressor(gate=TopPGate(), **_SETTINGS),
 }
 
 

@@ -4,6 +4,7 @@ Rows are rows here: X is (n, d), responsibilities are (n, n_experts). Derivative
 user's natural parameters.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -124,10 +125,35 @@ def tree_scores(x, gate):
     return scores
 
 
+def conditional_poisson_scores(x, gate, top_k=2, sharpness=1.0):
+    """Score plus log inclusion probability, by all sets of experts; sharpness one unless told otherwise."""
+    u = linear_scores(x, gate)
+    sets = list(itertools.combinations(range(len(u)), min(top_k, len(u))))
+    chances = [sharpness * math.fsum(u[i] for i in chosen) for chosen in sets]
+    with_each = [[c for c, chosen in zip(chances, sets, strict=True) if i in chosen] for i in range(len(u))]
+    return [s + log_sum_exp(mine) - log_sum_exp(chances) for s, mine in zip(u, with_each, strict=True)]
+
+
+def plackett_luce_scores(x, gate, top_k=2, temperature=1.0):
+    """Log of the weights averaged over all orders in which experts can be drawn."""
+    u = linear_scores(x, gate)
+    terms = [[] for _ in u]
+    for drawn in itertools.permutations(range(len(u)), min(top_k, len(u))):
+        left, chance = list(range(len(u))), 0.0
+        for i in drawn:
+            chance += u[i] / temperature - log_sum_exp([u[j] / temperature for j in left])
+            left.remove(i)
+        for i in drawn:
+            terms[i].append(chance + u[i] - log_sum_exp([u[j] for j in drawn]))
+    return [log_sum_exp(mine) for mine in terms]
+
+
 # Twins by the name of the class that they imitate.
 SCORES = {
     "TreeGate": tree_scores,
     "OrderedGate": ordered_scores,
+    "ConditionalPoissonTopKGate": conditional_poisson_scores,
+    "PlackettLuceTopKGate": plackett_luce_scores,
     "NormalisedSigmoidGate": normalised_sigmoids,
     "LaplaceGate": laplace_scores,
     "GaussianGate": quadratic_scores,  # with full covariances

@@ -107,3 +107,11 @@ def ratio_slopes(u):
             out[0, i] = (share - math.log1p(x) / x) / x
             out[1, i] = -(share * share + 2.0 * out[0, i]) / x
     return out
+
+
+@kernel
+def log_add(a, b):
+    """Return log(exp(a) + exp(b)); either may be minus infinity."""
+    high, low = (a, b) if a > b else (b, a)
+    rest = 1.0 + exp(low - high if high > -np.inf else 0.0)
+    return high + (log(rest) if rest > 0.0 else rest)  # NaN stays NaN

@@ -21,7 +21,7 @@ def _add(slope, z, out):
 
 
 @kernel
-def _predict(line, Z, n_terms, out):
+def predict(line, Z, n_terms, out):
     """Out = the sum of the first terms of line'z."""
     out[:] = 0.0
     for j in range(n_terms):
@@ -110,8 +110,8 @@ def search_lines(lines, Z, log_density, weight, top_k, n_ranked, balance, reach,
     (k, p), m = lines.shape, Z.shape[1]
     scores, ranking, rest = np.empty((k, m)), np.empty((k, m)), np.empty((5, m))
     for e in range(k):
-        _predict(lines[e], Z, p, scores[e])
-        _predict(lines[e], Z, n_ranked, ranking[e])
+        predict(lines[e], Z, p, scores[e])
+        predict(lines[e], Z, n_ranked, ranking[e])
     order, best = top_k_experts(ranking, top_k + 1), np.empty((3, top_k + 1, m))
     sort_best(order, scores, ranking, log_density, best)
     others(order, best, k - 1, rest)
@@ -126,17 +126,17 @@ def search_lines(lines, Z, log_density, weight, top_k, n_ranked, balance, reach,
         if n_pivots[line]:
             n = nearest(ranking[i], rest[0], near, gaps)
             keep_pivots(delta, Z, near[:n], picks[line, : n_pivots[line]])
-        _predict(delta, Z, p, u)
+        predict(delta, Z, p, u)
         delta /= math.sqrt(dot(u, u) / m + 1e-300)
-        _predict(delta, Z, p, u)
-        _predict(delta, Z, n_ranked, v)
+        predict(delta, Z, p, u)
+        predict(delta, Z, n_ranked, v)
         c0, c1, c2 = line_terms(scores, ranking, log_density, weight, i, u, v, rest, top_k, at, terms)
         t, promised = best_on_line(sort_breaks(at, reach, packed, spare), at, terms, v, c0, c1, c2, reach)
         if not promised > value and balance == 0.0:
             continue
         moved = lines[i] + t * delta
-        _predict(moved, Z, p, score)
-        _predict(moved, Z, n_ranked, rank)
+        predict(moved, Z, p, score)
+        predict(moved, Z, n_ranked, rank)
         new = moved_loglik(score, rank, log_density[i], weight, rest, top_k)
         if balance > 0.0:
             _swap(scores[i], score)

@@ -7,18 +7,11 @@ the row's other experts contribute does not depend on t; ``rest`` (5, m) holds i
 import numpy as np
 
 from smoe._kernels._jit import kernel, reducing_kernel
-from smoe._kernels.elementary import exp, log
+from smoe._kernels.elementary import exp, log, log_add
 from smoe._kernels.moments import dot
 
 _CHUNK = 512  # rows that stay in the first-level cache while all is done with them
 _FAR = 1e12  # a break point beyond it is none
-
-
-@kernel
-def _log_add(a, b):
-    high, low = (a, b) if a > b else (b, a)
-    rest = 1.0 + exp(low - high)
-    return high if high == -np.inf else high + (log(rest) if rest > 0.0 else rest)  # NaN stays NaN
 
 
 @kernel
@@ -58,8 +51,8 @@ def _start_sums(score, density, gate, joint):
 @kernel
 def _add_to_sums(score, density, gate, joint):
     for row in range(len(gate)):
-        gate[row] = _log_add(gate[row], score[row])
-        joint[row] = _log_add(joint[row], score[row] + density[row])
+        gate[row] = log_add(gate[row], score[row])
+        joint[row] = log_add(joint[row], score[row] + density[row])
 
 
 @kernel

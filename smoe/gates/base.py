@@ -108,8 +108,12 @@ class Gate(BaseEstimator):
         return self.information(Z, params, proba, weight, target) + expected
 
     def n_selected(self, n_experts):
-        """Return how many experts have a positive probability on each row."""
+        """Return how many experts have a positive probability on a row, at most."""
         return n_experts
+
+    def selects_all(self, n_experts):
+        """Whether all experts have a positive probability on every row."""
+        return self.n_selected(n_experts) == n_experts
 
     def penalties(self):
         """Return the penalties that its settings ask for."""

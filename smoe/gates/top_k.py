@@ -6,17 +6,15 @@ from smoe._kernels.posterior import softmax
 from smoe._kernels.relaxed_top_k import add_relaxed_covariance, pull_relaxed, relax
 from smoe._kernels.top_k import gather, keep_chosen, top_k_experts
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
-from smoe.gates.softmax import SoftmaxGate
+from smoe.gates.sparse import SparseGate
 from smoe.gates.top_k_moves import best_of_lines, kept_moves, midway, sharpened, tie_winners
 from smoe.penalties.uneven_use import UnevenUse
 from smoe.validation import check_choice, check_number
 
 __all__ = ["RelaxedTopKGate", "TopKGate"]
 
-_IDLE = 10.0  # how far below all others the score of an expert lies that is never selected
 
-
-class TopKGate(LinearGate):
+class TopKGate(SparseGate):
     r"""Softmax over the experts of highest rank, zero for the others.
 
     .. math:: \pi_i(x) = \frac{\exp(s_i)\, 1\{i \in S(x)\}}{\sum_{j \in S(x)} \exp(s_j)},
@@ -62,10 +60,6 @@ class TopKGate(LinearGate):
     array([[-inf,   2.],
            [  0., -inf]])
     """
-
-    smooth = False
-    linear = True
-    default_solver = "support_search"
 
     def __init__(self, top_k=2, rank_by="score", balance=0.0):
         self.top_k = top_k
@@ -128,39 +122,12 @@ class TopKGate(LinearGate):
         softmax(gather(scores, chosen), proba)
         return proba, chosen
 
-    def dense(self):
-        """Return the softmax gate."""
-        return SoftmaxGate()
-
-    def scores_without(self, Z, params, lost):
-        """Return the scores of all other experts, of which as many are chosen as before."""
-        return self.scores(Z, self.permute(params, [i for i in range(len(params.intercept)) if i != lost]))
-
-    def apart(self, params, i, rng):
-        """Return parameters in which the slopes of expert i and of its copy, the last one, differ."""
-        coef = params.coef.copy()
-        shift = rng.normal(size=coef.shape[1]) * max(np.linalg.norm(coef), 1.0) / len(coef)
-        coef[i], coef[-1] = coef[i] + shift, coef[-1] - shift
-        return params._replace(coef=coef)
-
     def idle(self, params, low, high):
-        """Return the same probabilities with one expert more that no row selects.
-
-        Possible unless it ranks by slope and selects several.
-
-        Parameters
-        ----------
-        params : LinearGateParams
-        low, high : float
-            The smallest and the largest score of the rows.
-        """
-        out = self.permute(params, [*range(len(params.intercept)), 0])
-        coef, intercept = out.coef.copy(), out.intercept.copy()
+        """Return the same with one expert more that no row selects; not possible if several are ranked by slope."""
+        out = super().idle(params, low, high)
         if self.rank_by == "slope":  # a mean is not the largest of several
-            coef[-1] = coef[:-1].mean(axis=0)
-        else:
-            coef[-1], intercept[-1] = 0.0, low - (high - low) - _IDLE
-        return LinearGateParams(coef, intercept)
+            out.coef[-1], out.intercept[-1] = params.coef.mean(axis=0), params.intercept[0]
+        return out
 
     def kept_moves(self, params, blocks):
         """Return an orthonormal basis of moves of the free entries that leave the active boundaries where they are."""

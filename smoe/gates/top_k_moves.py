@@ -8,7 +8,7 @@ from smoe._kernels.line_search import search_lines
 from smoe._kernels.top_k import gather, top_k_experts
 from smoe.gates.base import LinearGate, LinearGateParams
 
-__all__ = ["best_of_lines", "kept_moves", "midway", "sharpened", "tie_winners"]
+__all__ = ["best_of_lines", "drawn_lines", "kept_moves", "midway", "sharpened", "tie_winners"]
 
 _REACH = 30.0  # how far a line goes, in root mean square change of the score (top_k = 1: in spreads of the scores)
 _TIED = 1e-12  # relative gap of ranks that is rounding
@@ -106,15 +106,20 @@ def best_of_lines(gate, block, log_density, params, n_lines, rng):
     """
     order = gate.tie_order(params)
     lines, log_density = np.column_stack(params)[order], np.ascontiguousarray(log_density[order])
-    n_experts, p = lines.shape
-    draws = (
+    draws = drawn_lines(lines.shape, n_lines, rng)
+    reach = _REACH * np.std(lines @ block.gate_Z) if gate.top_k == 1 else _REACH
+    settings = gate.top_k, lines.shape[1] - (gate.rank_by == "slope"), float(gate.balance), float(reach)
+    search_lines(lines, block.gate_Z, log_density, block.weight, *settings, *draws)
+    lines = lines[np.argsort(order)]
+    return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())
+
+
+def drawn_lines(shape, n_lines, rng):
+    """Return which expert each line moves, in which direction, and the number and picks of its pivots."""
+    n_experts, p = shape
+    return (
         rng.integers(n_experts, size=n_lines),
         rng.normal(size=(n_lines, p)),
         rng.integers(p, size=n_lines),
         rng.random((n_lines, p - 1)),
     )
-    reach = _REACH * np.std(lines @ block.gate_Z) if gate.top_k == 1 else _REACH
-    settings = gate.top_k, p - (gate.rank_by == "slope"), float(gate.balance), float(reach)
-    search_lines(lines, block.gate_Z, log_density, block.weight, *settings, *draws)
-    lines = lines[np.argsort(order)]
-    return LinearGateParams(lines[:, :-1].copy(), lines[:, -1].copy())

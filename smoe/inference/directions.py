@@ -42,8 +42,7 @@ def root_n_directions(model, blocks, params, chart, curvature, certificate):
         limit = _limit(model, blocks, params, chart, curvature)
         null, lost = diverging(model, blocks, chart, limit), without_rows(model, blocks, chart, limit)
         return Directions(null_space(np.hstack([null, lost]).T), null, lost, none, _SEPARATED)
-    n_experts = n_experts_of(params)
-    if model.gate.smooth or model.gate.n_selected(n_experts) == n_experts:
+    if model.gate.smooth or model.gate.selects_all(n_experts_of(params)):
         return Directions(every, none, none, none, "")
     free = model.gate.kept_moves(params.gate, blocks)
     basis = block_diag(free, np.eye(chart.n_free - n_gate))
@@ -63,7 +62,7 @@ class Directions(NamedTuple):
 _SEPARATED = "the gate is known in the limit, what diverges has no standard error"
 
 _JUMPS = (
-    "top-K: the likelihood jumps where experts change places, and boundaries converge at the rate 1/n without a normal "
+    "the likelihood jumps where experts change places, and boundaries converge at the rate 1/n without a normal "
     "limit; the gate has no standard errors, those of the experts allow for its weights within the supports"
 )
 

@@ -1,4 +1,4 @@
-"""Top-K gates: come down from a relaxed gate, then search the jumps of the likelihood line by line."""
+"""Gates that jump: come down from a relaxed gate, then search the jumps of the likelihood line by line."""
 
 import numpy as np
 
@@ -20,15 +20,15 @@ _ALL_ROWS = 500_000  # rows for the other lines: they are held in memory at once
 
 
 class SupportSearch(Solver):
-    """Finds maxima of top-K gates, whose likelihood is smooth only where no row changes its experts.
+    """Finds maxima of top-K and top-p gates, whose likelihood is smooth only where no row changes its experts.
 
     1. *Annealing.* EM climbs the likelihood of a relaxed gate (`smoe.gates.RelaxedTopKGate`) whose width falls from 1
        to 0.0003, eight iterations at each of ten widths.
     2. *Lines.* One expert's row of the gate moves along a random direction that keeps up to d rows near a boundary
-       where they are. Each row of the data changes its experts at most once along the line, at a known point and by a
-       known amount, so all break points are sorted and the best stretch between two of them is found in one sweep;
-       the step is taken if the exact log-likelihood rises. Rounds of lines alternate with guarded EM, which leaves the
-       gate to the lines once a step of its own falls.
+       where they are. Each row of the data changes its experts at most once along the line (with a top-p gate a few
+       times), at a known point and by a known amount, so all break points are sorted and the best stretch between two
+       of them is found in one sweep; the step is taken if the exact log-likelihood rises. Rounds of lines alternate
+       with guarded EM, which leaves the gate to the lines once a step of its own falls.
     3. *Polish.* Newton on the piece reached, judged on the exact log-likelihood.
 
     The observed log-likelihood never falls from the end of the annealing on. Measured on random truths with 3 to 5
@@ -197,8 +197,7 @@ def _best_of_ties(model, rows, params):
 
 
 def _selects_all(model, params):
-    k = n_experts_of(params)
-    return model.gate.n_selected(k) == k
+    return model.gate.selects_all(n_experts_of(params))
 
 
 def _objective(model, blocks, params):

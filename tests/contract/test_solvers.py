@@ -154,8 +154,9 @@ def test_max_iter_is_an_upper_limit(gate, expert, solver, m):
 def test_few_iterations_are_not_convergence(gate, expert, solver):
     problem = Problem(gate, expert, n=60, k=2, d=1)
     fit = solve(problem, solver, problem.near_truth(1.0), max_iter=2)
-    assert not fit.converged and fit.score_norm > 1e-8
-    assert fit.status.startswith("iteration limit: score norm per row")
+    assert not fit.converged and fit.status.startswith("iteration limit: ")
+    if problem.model.gate.smooth or problem.model.gate.selects_all(2):  # lines leave the experts at their maximum
+        assert fit.score_norm > 1e-8 and "score norm per row" in fit.status
 
 
 @smooth
