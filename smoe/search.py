@@ -250,10 +250,11 @@ class _Search:
         return kept, joined
 
     def _may_gain(self):
-        """Whether swaps of experts may lead higher: not if all ends agree."""
+        """Whether swaps of experts may lead higher: not if ends agree, which with more than two may be all wrong."""
         if self.task.n_experts == 1 or not self.sample.complete or hasattr(self.solver, "screen"):
             return False
-        return (len(self.ends) < 3 or self._n_agreeing() < len(self.ends)) and not self.clock.up()
+        agreed = len(self.ends) > 2 and self._n_agreeing() == len(self.ends)
+        return not (agreed and self.task.n_experts == 2) and not self.clock.up()
 
     def _swap(self, n_init):
         """Swap experts in a pool of ends and screened starts, as long as that leads higher; finish what is new.

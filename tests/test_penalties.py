@@ -12,7 +12,9 @@ import naive
 from helpers import Problem, assert_derivative, quietly
 from smoe import MoEClassifier, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_engel, make_moe
-from smoe.gates import TopKGate
+from smoe.experts import GaussianExpert
+from smoe.gates import LaplaceGate, TopKGate
+from smoe.mixture import MixtureOfExperts
 from smoe.params import flatten, unflatten
 from smoe.penalties import PENALTIES, Penalty, Pull, Ridge, UnevenUse, VariancePrior
 from smoe.solvers import EM, LBFGS, SOLVERS, Newton
@@ -159,6 +161,14 @@ def test_ridge_does_not_depend_on_which_expert_is_last():
     experts = model.expert_coef_ * X.std(axis=0)
     value = -model.loglik_ / len(y) + 0.01 * ((slopes**2).sum() + (experts**2).sum())
     assert value == pytest.approx(0.6808083240, abs=1e-8)
+
+
+def test_ridge_is_of_what_is_estimated():
+    model = MixtureOfExperts(LaplaceGate(), GaussianExpert())
+    params = model.init_params(2, 3, 1)
+    gate = params.gate._replace(centre=np.arange(6.0).reshape(2, 3), metric=np.full((1, 3), 7.0))
+    found = Ridge(gate=0.5).value(model, params._replace(gate=gate), None, 10.0)
+    assert found == pytest.approx(2.5 * (np.arange(6) ** 2).sum())
 
 
 @pytest.mark.parametrize("apart", [1e-3, 1e-6])

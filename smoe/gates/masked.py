@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe.fields import Field
-from smoe.gates.base import Gate, LinearGate
+from smoe.gates.base import Gate
 from smoe.gates.predictors import PredictorGate
 
 __all__ = ["MaskedGateParams", "MaskedSoftmaxGate"]
@@ -62,7 +62,7 @@ class MaskedSoftmaxGate(PredictorGate):
     (11, True)
     """
 
-    fields = {**LinearGate.fields, "allowed": Field(("expert", "feature"), fixed=True)}
+    fields = {**PredictorGate.fields, "allowed": Field(("expert", "feature"), fixed=True)}
     log_linear = True
 
     def __init__(self, mask=None):

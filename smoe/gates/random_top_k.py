@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import log_softmax
 
+from smoe.gates.base import LinearGate
 from smoe.gates.predictors import PredictorGate
 from smoe.validation import check_number
 
@@ -19,6 +20,7 @@ class RandomTopKGate(PredictorGate):
     weights. A gate of this kind says what they are, through `link`, `slopes` and `bends`.
     """
 
+    fields = LinearGate.fields
     linear = True
 
     def check(self, n_experts):

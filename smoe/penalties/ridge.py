@@ -75,7 +75,7 @@ def _curvature(parts, weights):
     places = unflatten(np.arange(len(out)), blank)
     for part, (_, _, fields), weight in zip(places, parts, weights, strict=True):
         for place, field in zip(part, fields, strict=True):
-            if field.feature_axis is not None:
+            if field.feature_axis is not None and not field.fixed:
                 _put(out, place.astype(int), field, weight)
     out.flags.writeable = False
     return out
