@@ -1,6 +1,8 @@
 """The softmax gate."""
 
-from smoe.gates.base import LinearGate
+import numpy as np
+
+from smoe.gates.base import LinearGate, LinearGateParams
 
 __all__ = ["SoftmaxGate"]
 
@@ -31,3 +33,8 @@ class SoftmaxGate(LinearGate):
     """
 
     linear = True
+
+    def around(self, centres, sharpness):
+        """Return scores that are minus sharpness times the squared distances from centres (n_experts, n_features)."""
+        centres = np.asarray(centres)
+        return self.canonical(LinearGateParams(2.0 * sharpness * centres, -sharpness * (centres**2).sum(axis=1)))
