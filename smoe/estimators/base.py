@@ -16,6 +16,7 @@ from smoe.estimators.report import fitted_mixture
 from smoe.experts import resolve_expert
 from smoe.features import Roles, choose_columns, choose_roles
 from smoe.fitted import FittedMixture
+from smoe.formulas import Design
 from smoe.gates import GATES, Gate
 from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
@@ -40,6 +41,8 @@ from smoe.validation import (
 )
 
 __all__ = ["MixtureEstimator"]
+
+_SAID_BY_FORMULAS = ("gate_features", "expert_features", *(f"{role}_feature" for role in Roles._fields))
 
 
 def of_fit(function):
@@ -152,14 +155,16 @@ class MixtureEstimator(BaseEstimator):
         check_nested(self, params)
         return super().set_params(**params)
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Fit by maximum likelihood.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            A data frame, if there is a ``formula``.
         y : array-like of shape (n_samples,) or (n_samples, q)
-            Several responses need a family for them, such as ``expert="multivariate_gaussian"``.
+            Several responses need a family for them, such as ``expert="multivariate_gaussian"``. None for what stands
+            left of ``~`` in the ``formula``.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; weight 2 equals the row twice, weight 0 equals the row absent. Survey weights give
             the right estimates, and standard errors by ``covariance("sandwich", ..., weights="sampling")``.
@@ -190,10 +195,11 @@ class MixtureEstimator(BaseEstimator):
 
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
+        design, X, y = self._read_formula(X, y)
         original, response = X, _name_of(y)
         expert = self._resolved_expert(y)
         X, y, weight = self._validated(X, y, sample_weight, expert)
-        columns = Columns.of(self)
+        columns = Columns.of(self, design)
         roles, chosen = self._chosen(original, columns)
         model = self._resolved_model(expert, y, weight)
         solver = self._resolved_solver(model.gate)
@@ -225,6 +231,16 @@ class MixtureEstimator(BaseEstimator):
         self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
         return scaling
 
+    def _read_formula(self, X, y):
+        """Return the formula's `Design` or None, and X and y as estimators without a formula take them."""
+        if self.formula is None:
+            return None, X, y
+        given = [name for name in _SAID_BY_FORMULAS if getattr(self, name, None) is not None]
+        if given:
+            raise ValueError(f"formula says what the gate and the experts see: leave {given[0]} out.")
+        design = Design.of(self.formula, X)
+        return design, design.rows(X), design.response_of(X) if y is None else y
+
     def _validated(self, X, y, sample_weight, expert):
         """Return X, y and weights without rows of weight zero."""
         X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2)
@@ -242,12 +258,12 @@ class MixtureEstimator(BaseEstimator):
     def _chosen(self, X, columns):
         """Return the roles of columns, and the columns of the gate and of the experts."""
         names, d = columns.names, columns.count
-        specs = {role: getattr(self, f"{role}_feature", None) for role in Roles._fields}
-        roles = choose_roles(X, names, d, **specs)
-        choices = {"gate": self.gate_features, "expert": self.expert_features}
+        specs = {name: getattr(self, name, None) for name in _SAID_BY_FORMULAS}
+        specs |= {} if columns.design is None else columns.design.choices
+        roles = choose_roles(X, names, d, **{role: specs[f"{role}_feature"] for role in Roles._fields})
         return roles, {
-            f"{side}_columns": choose_columns(choice, X, names, d, f"{side}_features", roles.columns)
-            for side, choice in choices.items()
+            f"{side}_columns": choose_columns(specs[name := f"{side}_features"], X, names, d, name, roles.columns)
+            for side in ("gate", "expert")
         }
 
     def _resolved_expert(self, y):
@@ -296,6 +312,7 @@ class MixtureEstimator(BaseEstimator):
 
 def rows_of(estimator, X, y):
     """Return X and y as a fit of the estimator would see them, and its experts, which know the response."""
+    _, X, y = estimator._read_formula(X, y)
     expert = estimator._resolved_expert(y)
     return *check_rows(clone(estimator), X, y, expert.read, ensure_min_samples=2), expert
 

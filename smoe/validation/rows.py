@@ -59,19 +59,23 @@ class Columns:
         How many columns there are.
     names : ndarray of str or None
         What a data frame called them.
+    design : smoe.formulas.Design or None
+        What makes these columns of a data frame, where a formula has.
     """
 
     kind: type
     count: int
     names: np.ndarray | None
+    design: object = None
 
     @classmethod
-    def of(cls, estimator):
+    def of(cls, estimator, design=None):
         """Return those that an estimator has just learnt."""
-        return cls(type(estimator), estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
+        return cls(type(estimator), estimator.n_features_in_, getattr(estimator, "feature_names_in_", None), design)
 
     def check_rows(self, X, y=MISSING, **settings):
         """Return new X and y as `check_rows` does, with these columns."""
+        X = X if self.design is None else self.design.rows(X)
         like = object.__new__(self.kind)  # no settings: scikit-learn asks for the class and the columns only
         like.n_features_in_ = self.count
         if self.names is not None:
