@@ -68,6 +68,22 @@ class Design:
         sides = {side: [name for name in found if name not in others] for side, found in names.items()}
         return cls(formula, response, used, specs, sides, roles)
 
+    def frame(self, data):
+        """Return the columns that the right side needs as a pandas frame, none of them with missing values."""
+        return _frame(data, self.used)
+
+    @property
+    def covariates(self):
+        """The columns of the data that terms other than those of roles are made of."""
+        terms = [term for spec in self.specs.values() for term in spec.formula if _role_of(term) is None]
+        names = {name for term in terms for name in _columns_of(term)}
+        return [name for name in self.used if name in names]
+
+    def levels(self, name):
+        """Return the levels of a column that is a category, the reference first, or None."""
+        states = {f: s for spec in self.specs.values() for f, s in spec.factor_contrasts.items()}
+        return next((list(state.levels) for factor, state in states.items() if name in _named_in(factor)), None)
+
     @property
     def choices(self):
         """What gate and experts see and the columns with a role, as settings of estimators."""
@@ -78,7 +94,7 @@ class Design:
         """Return X as a data frame with a column for each coefficient and each role."""
         import pandas as pd
 
-        frame, columns = _without_levels(_frame(data, self.used)), {}
+        frame, columns = _without_levels(self.frame(data)), {}
         for spec in self.specs.values():
             with _in_words(self.formula):
                 matrix = np.asarray(spec.get_model_matrix(frame, context=_functions()), dtype=float)
@@ -186,11 +202,13 @@ def _roles_of(parts):
 
 def _columns_of(term):
     """Return the names that may be columns of the data."""
-    for factor in term.factors:
-        if factor.eval_method.value == "lookup":
-            yield factor.expr
-        else:
-            yield from (a or b for a, b in _NAME.findall(_QUOTED.sub("", factor.expr)))
+    return [name for factor in term.factors for name in _named_in(factor)]
+
+
+def _named_in(factor):
+    if factor.eval_method.value == "lookup":
+        return [factor.expr]
+    return [a or b for a, b in _NAME.findall(_QUOTED.sub("", factor.expr))]
 
 
 def _frame(data, names):
