@@ -74,7 +74,7 @@ def marginal_effects(model, X, *, features=None, sample_weight=None, covariance=
     >>> model = SoftmaxMoERegressor(2, random_state=0).fit(X, y)
     >>> marginal_effects(model, X).to_frame()[["estimate", "std_err"]].round(3)
                              estimate  std_err
-    mean of foodexp: income     0.532    0.020
+    mean of foodexp: income     0.572    0.018
     expert 0: income            0.610    0.024
     expert 1: income            0.382    0.055
     """

@@ -114,7 +114,7 @@ class Summary:
         >>> from smoe.datasets import load_faithful
         >>> model = SoftmaxMoERegressor(1).fit(*load_faithful(return_X_y=True))
         >>> print(model.summary(["waiting"]).to_markdown().splitlines()[3])
-        | waiting | 0.075628 | 0.00221 | 34.22 | < 2e-16 | 0.071297 | 0.07996 |
+        | waiting | 0.075628 | 0.00221 | 34.22 | < 2e-16 | 0.071296 | 0.07996 |
         """
         return markdown_table(["", *self._headings()], [(part, rows) for part, rows, free in self._sections() if free])
 

@@ -1,6 +1,7 @@
 """Checks of what users pass, with messages that say what to do."""
 
 from smoe.validation.labels import check_labels, codes_of, find_classes
+from smoe.validation.missing import missing_entries
 from smoe.validation.objects import (
     check_callable,
     check_experts,
@@ -47,6 +48,7 @@ __all__ = [
     "find_classes",
     "fit_of",
     "may_count_rows",
+    "missing_entries",
     "names_of_responses",
     "own_generator",
     "remark_on_response",

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_array, column_or_1d
 
+from smoe.validation.missing import is_missing, missing_in_words
 from smoe.validation.scalars import refuse_masked
 
 __all__ = ["check_response", "check_responses", "names_of_responses", "remark_on_response"]
@@ -26,9 +27,7 @@ def check_response(y):
         More than one column, values that are missing or infinite, or no numbers: strings, booleans, dates, categories.
     """
     refuse_masked(y, "y")
-    y = check_array(
-        _as_numbers(y), dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y"
-    )
+    y = _finite(y)
     if y.ndim == 0 or y.ndim > 1 and y.shape[1:] != (1,):
         raise ValueError(
             f"one response is modelled: y must have shape (n_samples,), got {y.shape}; several at once are for "
@@ -53,9 +52,7 @@ def check_responses(y, names):
     """
     refuse_masked(y, "y")
     given, q = getattr(y, "columns", None), len(names)
-    values = check_array(
-        _as_numbers(y), dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y"
-    )
+    values = _finite(y)
     values = values[:, None] if values.ndim == 1 and q == 1 else values
     if values.ndim != 2 or values.shape[1] != q:
         raise ValueError(f"y must have shape (n_samples, {q}), one column for each of {names}, got {values.shape}.")
@@ -77,6 +74,14 @@ def names_of_responses(y):
     return [f"y{j}" for j in range(shape[1])] if len(shape) == 2 and shape[1] else None
 
 
+def _finite(y):
+    """Return an array of finite numbers of any shape."""
+    y = _as_numbers(y)
+    if why := missing_in_words(y, "y"):
+        raise ValueError(why)
+    return check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_min_samples=0, input_name="y")
+
+
 def _as_numbers(y):
     """Return an array of numbers with NaN for what is missing."""
     if getattr(getattr(y, "dtype", None), "name", "") == "category":
@@ -91,8 +96,8 @@ def _as_numbers(y):
 
 
 def _objects_as_numbers(values):
-    entries = [np.nan if _is_missing(entry) else entry for entry in values.ravel()]
-    present = [entry for entry in entries if entry == entry]
+    entries = [np.nan if is_missing(entry) else entry for entry in values.ravel()]
+    present = [entry for entry in entries if entry is not np.nan]
     for kind, name in ((str | bytes, "strings"), (bool | np.bool_, "booleans")):
         if any(isinstance(entry, kind) for entry in present):
             raise _not_continuous(name, np.array([entry for entry in present if isinstance(entry, kind)][:1]))
@@ -102,11 +107,6 @@ def _objects_as_numbers(values):
         if any(isinstance(entry, complex) for entry in present):
             raise ValueError("Complex data not supported: y must be real.") from None
         raise ValueError(f"y must have shape (n_samples,), one number per row: {error}.") from None
-
-
-def _is_missing(entry):
-    """Whether this is None, NaN, or what pandas has for them."""
-    return entry is None or type(entry).__name__ in ("NAType", "NaTType")
 
 
 def _not_continuous(kind, values=None):

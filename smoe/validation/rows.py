@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
+from smoe.validation.missing import missing_in_words
 from smoe.validation.response import check_response
 from smoe.validation.scalars import check_number, refuse_masked
 
@@ -96,6 +97,8 @@ def _validated(estimator, X, *y, **settings):
     try:
         return validate_data(estimator, X, *y, dtype=np.float64, **settings)
     except (TypeError, ValueError, OverflowError) as error:
+        if "NaN" in str(error) and not issparse(X) and (why := missing_in_words(X, "X")):
+            raise ValueError(why) from None
         plain = type(error) in (TypeError, ValueError, OverflowError) and not issparse(X)
         if plain and (why := _no_numbers(X)):
             kind = TypeError if type(error) is TypeError else ValueError
