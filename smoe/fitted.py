@@ -1,7 +1,7 @@
 """What a fit leaves, as a value: it reads rows, predicts and samples."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -203,6 +203,12 @@ class FittedMixture:
         estimated = flatten(Gate.free(self.model.gate, gate)) > 0  # all but fixed fields
         zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0) & estimated
         return np.concatenate([zero, np.zeros(flatten(expert).size, dtype=bool)])
+
+    def without_formula(self, X):
+        """Return the fit to the columns that its formula makes, and these of rows X; without formula itself and X."""
+        if (design := self.columns.design) is None:
+            return self, X
+        return replace(self, columns=replace(self.columns, design=None)), design.rows(X)
 
     # Rows -------------------------------------------------------------------------------------------------------------
 

@@ -10,9 +10,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
+from helpers import quietly
 from smoe import MoEClassifier, MoERegressor
 from smoe.inference import bootstrap
 from smoe.params import flatten
+from smoe.plots import plot_fit
+from smoe.selection import n_experts_test
 
 
 def frame(n=120):
@@ -64,11 +67,12 @@ def test_without_a_bar_the_gate_sees_the_same():
 
 def test_new_rows_are_coded_as_those_of_the_fit(model):
     """Levels in another order or fewer of them, means and knots: one row says what all say."""
-    whole = model.predict(DATA)
-    other = DATA.assign(g=pd.Categorical(DATA.g, categories=list("dcba")))
+    whole, X = model.predict(DATA), model.fitted_.columns.design.rows(DATA)
+    other = DATA.assign(g=pd.Categorical(DATA.g, categories=list("dcba"))).drop(columns="y")
     for rows in ([7], [3, 50, 2], np.arange(120)[::-1]):
-        assert_array_equal(model.predict(DATA.iloc[rows]), whole[rows])
-        assert_array_equal(model.predict(other.drop(columns="y").iloc[rows]), whole[rows])
+        for data in (DATA, other):
+            assert_array_equal(model.fitted_.columns.design.rows(data.iloc[rows]), X.iloc[rows])
+            assert_allclose(model.predict(data.iloc[rows]), whole[rows], rtol=1e-12)
     years = DATA.assign(g=pd.Categorical(DATA.g.map({"a": 3, "b": 1, "c": 2}), categories=[3, 1, 2]))
     assert_allclose(mixture("y ~ x*g | z").fit(years).predict(years.iloc[[7]]), whole[7], rtol=1e-9)
     curved = MoERegressor(1, formula="y ~ bs(x, df=4) + poly(z, 2) | center(z) + scale(n)").fit(DATA)
@@ -77,7 +81,7 @@ def test_new_rows_are_coded_as_those_of_the_fit(model):
 
 def test_it_is_an_ordinary_estimator(model):
     again = pickle.loads(pickle.dumps(model))
-    assert_array_equal(again.predict(DATA), model.predict(DATA))
+    assert_allclose(again.predict(DATA), model.predict(DATA), rtol=1e-12)
     assert not hasattr(clone(model), "fitted_") and clone(model).formula == model.formula
     scores = cross_val_score(clone(model).set_params(formula="~ x | z"), DATA, DATA.y, cv=2)
     assert scores.shape == (2,) and np.isfinite(scores).all()
@@ -87,12 +91,24 @@ def test_it_is_an_ordinary_estimator(model):
     assert np.isfinite(robust.standard_errors.expert.coef).all()
 
 
+def test_the_columns_of_a_formula_stand_for_the_data(model):
+    """Where data are drawn, or columns moved, fits go on with the columns that the formula makes."""
+    fit, X = model.fitted_.without_formula(DATA)
+    assert_allclose(fit.predict(X), model.predict(DATA), rtol=1e-12)
+    assert fit.without_formula(X) == (fit, X)
+    one = MoERegressor(1, formula="y ~ x + C(g) | 1").fit(DATA)
+    found = quietly(n_experts_test, one, DATA, DATA.y, n_resamples=1, random_state=0)
+    larger = mixture("y ~ x + C(g) | 1").fit(DATA)
+    assert_allclose(found.statistic, 2 * (larger.loglik_ - one.loglik_), rtol=1e-6)
+    assert plot_fit(model, DATA, DATA.y, feature="x").axes[1].get_xlabel() == "x"
+
+
 def test_polars_frames():
     polars = pytest.importorskip("polars")
     other = polars.DataFrame({name: DATA[name].to_list() for name in DATA})
     one = MoERegressor(1, formula="y ~ x + g + `the t`")
     wanted = clone(one).fit(DATA).predict(DATA)
-    assert_array_equal(one.fit(other).predict(other), wanted)
+    assert_allclose(one.fit(other).predict(other), wanted, rtol=1e-11)
 
 
 def test_offsets_and_exposures():

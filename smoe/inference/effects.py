@@ -126,7 +126,7 @@ def _variables(fit, X):
 def _checked_names(features, columns):
     if features is None:
         return list(columns)
-    if not isinstance(features, list | tuple):
+    if not isinstance(features, list | tuple) or not features or not all(isinstance(name, str) for name in features):
         raise TypeError(f"features must be a list of names or None, got {features!r}.")
     for name in features:
         if name not in columns:

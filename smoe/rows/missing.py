@@ -35,7 +35,7 @@ def drop_missing(*arrays):
     >>> X.ravel(), y
     (array([1., 3.]), array([5., 7.]))
     """
-    arrays = [np.asarray(array) if isinstance(array, list | tuple) else array for array in arrays]
+    arrays = [_with_rows(array) for array in arrays]
     lengths = [len(array) for array in arrays if array is not None]
     if len(set(lengths)) > 1:
         raise ValueError(f"drop_missing: arrays must have as many rows as each other, got {lengths}.")
@@ -44,6 +44,19 @@ def drop_missing(*arrays):
     if not kept.any():
         raise ValueError("drop_missing: every row has a missing value; impute some columns, or leave them out.")
     return [None if array is None else _taken(array, kept) for array in arrays]
+
+
+def _with_rows(array):
+    if array is None or hasattr(array, "columns") or getattr(array, "ndim", 0):
+        return array
+    if not isinstance(array, list | tuple) and getattr(array, "shape", ()) == ():
+        raise TypeError(f"drop_missing: arrays must have rows, got {array!r}.")
+    try:
+        return np.asarray(array)
+    except ValueError:
+        raise ValueError(
+            "drop_missing: arrays must have one shape in all rows, got rows that differ in length."
+        ) from None
 
 
 def _taken(array, kept):
