@@ -19,7 +19,7 @@ from smoe.rows import ArraySource, Blocks, Scaling, standardise
 from smoe.solvers import Certificate, Solver
 from smoe.validation import MISSING, Columns, check_floats, check_groups, check_n_jobs, check_weights
 
-__all__ = ["ExpertLoad", "FittedMixture", "fingerprint"]
+__all__ = ["ExpertLoad", "FittedMixture"]
 
 _HUGE = 1e50  # of X: NaN for smaller values has another cause, such as standard errors that are missing
 
@@ -54,13 +54,6 @@ class Rows(Blocks):
                 "for wrong units, or for codes of missing values."
             )
         return found
-
-
-def fingerprint(y, weight):
-    """Return number, scale and moments of responses, the same for rows in any order, repeated or weighted."""
-    total, largest = weight.sum(), max(np.abs(y).max(), np.finfo(float).tiny)
-    y = y / largest  # squares may leave float64
-    return np.concatenate([[total, largest], np.atleast_1d(weight @ y / total), np.atleast_1d(weight @ y**2 / total)])
 
 
 def _warn_of_infinite(mean):
@@ -118,8 +111,8 @@ class FittedMixture:
         Whether the weights can be numbers of rows.
     n_jobs : int or None
         Number of threads that share rows.
-    fingerprint : ndarray or None
-        Number, scale and moments of the responses, by which fits to other rows are told.
+    response_sums : ndarray of shape (2,) or (2, q)
+        Sums of weight times response, and of weight times its size, by which fits to other rows are told.
     """
 
     model: MixtureOfExperts
@@ -144,7 +137,7 @@ class FittedMixture:
     response: str | None = None
     counts_rows: bool = True
     n_jobs: int | None = None
-    fingerprint: np.ndarray | None = None
+    response_sums: np.ndarray | None = None
 
     def __repr__(self):
         gate, expert = self.model.gate, self.model.expert

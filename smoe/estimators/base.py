@@ -15,7 +15,7 @@ from smoe.diagnostics import diagnose
 from smoe.estimators.report import fitted_mixture
 from smoe.experts import resolve_expert
 from smoe.features import Roles, choose_columns, choose_roles
-from smoe.fitted import FittedMixture, fingerprint
+from smoe.fitted import FittedMixture
 from smoe.formulas import Design
 from smoe.gates import GATES, Gate
 from smoe.inference import estimates
@@ -214,7 +214,7 @@ class MixtureEstimator(BaseEstimator):
         _refuse_no_event(event)
         _warn_of_few_trials(expert, trials, self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
-        known |= {"counts_rows": may_count_rows(weight), "fingerprint": fingerprint(y, weight), **chosen}
+        known |= {"counts_rows": may_count_rows(weight), **chosen}
         return self._climb(model, ArraySource(X, y, weight), roles, start, known), len(X)
 
     @driving

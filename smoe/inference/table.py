@@ -202,13 +202,24 @@ def _refuse_other_rows(fits, labels):
                 f"models: responses are {kinds[0]} in {labels[0]} and {kinds[1]} in {label}, whose likelihoods differ "
                 "in kind."
             )
-        if len(fit.fingerprint) != len(first.fingerprint) or not np.allclose(
-            fit.fingerprint, first.fingerprint, rtol=_SAME, atol=_SAME
-        ):
+        if not _same_rows(first, fit):
             raise ValueError(
                 f"models: {labels[0]} ({first.n_rows:g} rows) and {label} ({fit.n_rows:g} rows) were fitted to other "
                 "rows or responses; log-likelihoods and criteria compare fits to the same y only."
             )
+
+
+def _same_rows(one, other):
+    """Whether two fits may be to the same rows, in whatever order, repeated or weighted."""
+    if not np.isclose(one.n_rows, other.n_rows, rtol=_SAME):
+        return False
+    if one.response_sums is None or other.response_sums is None:
+        return True
+    (sums, sizes), (others, _) = one.response_sums, other.response_sums
+    if np.shape(sums) != np.shape(others):
+        return False
+    with np.errstate(invalid="ignore"):  # infinite sums tell nothing
+        return bool(np.all((np.abs(sums - others) <= _SAME * sizes) | ~np.isfinite(sizes)))
 
 
 def _estimates(fits):
