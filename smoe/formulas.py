@@ -137,7 +137,7 @@ def _names_of(data):
     names = getattr(data, "columns", None)
     if names is None or callable(names):
         raise TypeError(f"with a formula X must be a data frame, whose columns it names, got {type(data).__name__}.")
-    return [str(name) for name in names]
+    return [name for name in names if isinstance(name, str)]  # formulas have no words for others
 
 
 def _parsed(formula, names):

@@ -196,6 +196,12 @@ def test_wrong_settings(monkeypatch):
     for name in ("gate_features", "offset_feature"):
         with pytest.raises(ValueError, match=f"leave {name} out"):
             MoERegressor(1, formula="y ~ x", **{name: "x"}).fit(DATA)
+    numbered = DATA.rename(columns={"x": 0})
+    for formula, words in (("y ~ `0`", "`0` is not present"), ("`0` ~ z", "no column '0'")):
+        with pytest.raises(ValueError, match=words):
+            MoERegressor(1, formula=formula).fit(numbered)
+    with pytest.raises(ValueError, match="more than one column of the same name"):
+        MoERegressor(1, formula="y ~ x").fit(pd.concat([DATA, DATA[["x"]]], axis=1))
     monkeypatch.setitem(sys.modules, "formulaic", None)
     with pytest.raises(ImportError, match=r"pip install 'smoe\[formula\]'"):
         MoERegressor(1, formula="y ~ x").fit(DATA)

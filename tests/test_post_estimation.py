@@ -122,8 +122,9 @@ def test_effects_that_there_are_not(model, moe):
         marginal_effects(classes, moe.data)
     with pytest.raises(ValueError, match="'z' is not among the covariates, .'x0', 'x1'."):
         marginal_effects(model, moe.data, features=["z"])
-    with pytest.raises(TypeError, match="features must be a list"):
-        marginal_effects(model, moe.data, features="x0")
+    for features in ("x0", [], [["x0"]]):
+        with pytest.raises(TypeError, match="features must be a list"):
+            marginal_effects(model, moe.data, features=features)
 
 
 # Membership ----------------------------------------------------------------------------------------------------------
