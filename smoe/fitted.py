@@ -1,7 +1,7 @@
 """What a fit leaves, as a value: it reads rows, predicts and samples."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -128,6 +128,8 @@ class FittedMixture:
         Whether the weights can be numbers of rows.
     n_jobs : int or None
         Number of threads that share rows.
+    response_sums : ndarray of shape (2,) or (2, q)
+        Sums of weight times response, and of weight times its size, by which fits to other rows are told.
     """
 
     density = "y given x"  # whose logarithm the log-likelihood adds up
@@ -154,6 +156,7 @@ class FittedMixture:
     response: str | None = None
     counts_rows: bool = True
     n_jobs: int | None = None
+    response_sums: np.ndarray | None = None
 
     def __repr__(self):
         gate, expert = self.model.gate, self.model.expert
@@ -218,6 +221,12 @@ class FittedMixture:
         estimated = flatten(Gate.free(self.model.gate, gate)) > 0  # all but fixed fields
         zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0) & estimated
         return np.concatenate([zero, np.zeros(flatten(expert).size, dtype=bool)])
+
+    def without_formula(self, X):
+        """Return the fit to the columns that its formula makes, and these of rows X; without formula itself and X."""
+        if (design := self.columns.design) is None:
+            return self, X
+        return replace(self, columns=replace(self.columns, design=None)), design.rows(X)
 
     # Rows -------------------------------------------------------------------------------------------------------------
 

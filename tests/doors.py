@@ -223,6 +223,9 @@ def functions():
     yield "diagnose", quiet(diagnostics.diagnose), model
     yield "calibration", diagnostics.calibration, {"model": classified(), "X": X, "y": CLASSES}
     yield "rootogram", diagnostics.rootogram, {"model": counts(), **COUNTED}
+    yield "marginal_effects", inference.marginal_effects, {"model": fitted(), "X": X, "features": None}
+    yield "membership", inference.membership, {"model": fitted(), **DATA}
+    yield "classification_table", inference.classification_table, {"model": fitted(), **DATA}
     yield "compare_fits", inference.compare_fits, {"models": [fitted(), fitted()]}
     chosen = {"estimator": smoe.SoftmaxMoERegressor(n_init=2, max_iter=5, random_state=0), "n_experts": (1,)}
     yield "select_n_experts", quiet(selection.select_n_experts), {**chosen, **DATA}

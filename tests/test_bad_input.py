@@ -10,11 +10,12 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from helpers import quietly
 from naive import SOFTMAX_GAUSSIAN as twin
-from smoe import MoERegressor
+from smoe import MoEClassifier, MoERegressor, SoftmaxMoERegressor
 from smoe.datasets import load_mcycle, make_moe
 from smoe.experts import EXPERTS, GaussianExpert
 from smoe.gates import GATES, SoftmaxGate
 from smoe.params import flatten
+from smoe.rows import drop_missing
 from smoe.solvers import EM, SOLVERS
 from smoe.starts import STARTS, Elemental, FromParams
 
@@ -390,3 +391,55 @@ def test_a_high_floor_is_named():
 def test_too_few_iterations_are_named():
     fitted = uncertified("iteration limit: score norm per row", X, Y, solver="em", max_iter=0, n_init=1)
     assert fitted.n_iter_ == 0
+
+
+# Missing values ------------------------------------------------------------------------------------------------------
+
+
+def holes():
+    X, y = np.arange(24.0).reshape(12, 2) ** 1.5, np.arange(12.0)
+    X[[3, 7], 1], X[7, 0], y[[5, 9]] = np.nan, np.nan, np.nan
+    return pd.DataFrame(X, columns=["age", "b c"]), y
+
+
+def test_missing_values_are_named_with_their_column_and_first_row():
+    frame, y = holes()
+    words = {
+        "column 'b c' (and 1 more) in 2 rows, the first is row 3. smoe.rows.drop_missing": frame,
+        "column 1 (and 1 more) in 2 rows, the first is row 3.": frame.to_numpy(),
+        "column 'age' in 1 rows, the first is row 7.": frame[["age"]].astype("Float64"),
+    }
+    for expected, X in words.items():
+        with pytest.raises(ValueError, match=re.escape("Input X contains NaN: " + expected)):
+            SoftmaxMoERegressor(1).fit(X, np.arange(12.0))
+    for response in (y, list(y), pd.Series(y).astype("Float64"), y[:, None]):
+        with pytest.raises(ValueError, match="Input y contains NaN: in 2 rows, the first is row 5"):
+            SoftmaxMoERegressor(1).fit(frame.fillna(0.0), response)
+    labels = np.array(["a", "b"] * 6, dtype=object)
+    labels[4] = None
+    with pytest.raises(ValueError, match="y has no class in 1 rows .*, the first is row 4"):
+        MoEClassifier(1).fit(frame.fillna(0.0), labels)
+
+
+def test_rows_are_left_out_of_all_that_has_them():
+    """As statsmodels leaves them out: its maximum and clustered errors of these counts."""
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=300), rng.uniform(0.2, 5, 300)
+    y = rng.poisson(t * np.exp(0.3 + 0.6 * x)).astype(float)
+    y[[5, 17]] = np.nan
+    X = pd.DataFrame({"x": x, "t": t}, index=np.arange(300)[::-1])
+    X, y, groups, nothing = drop_missing(X, pd.Series(y), np.repeat(np.arange(30), 10).tolist(), None)
+    assert len(X) == len(y) == len(groups) == 298 and nothing is None
+    model = MoERegressor(1, expert="poisson", exposure_feature="t").fit(X, y)
+    np.testing.assert_allclose(model.loglik_, -568.7301639425, rtol=1e-9)
+    found = [model.expert_intercept_[0], model.expert_coef_[0, 0]]
+    np.testing.assert_allclose(found, [0.26137103, 0.61856473], rtol=1e-7)
+    with pytest.warns(UserWarning, match="30 groups"):
+        errors = model.covariance("cluster", X, y, groups=groups).standard_errors.expert
+    np.testing.assert_allclose([errors.intercept[0], errors.coef[0, 0]], [0.02685750, 0.02414692], rtol=1e-6)
+    frame, y = holes()
+    assert [len(part) for part in drop_missing(frame, y)] == [8, 8]
+    with pytest.raises(ValueError, match=r"as many rows as each other, got \[12, 11\]"):
+        drop_missing(frame, y[1:])
+    with pytest.raises(ValueError, match="every row has a missing value"):
+        drop_missing(np.full(3, np.nan))

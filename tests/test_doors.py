@@ -121,7 +121,7 @@ MODULES = (
 # What users are given, or write themselves, and do not call with arguments of their own.
 MADE = "BootstrapResult Covariance DeltaMethod Dendrogram Diagnosis LikelihoodRatioTest NExpertsTest Reduced Selection "
 MADE += "SlopeHeuristic Summary WaldTest ConditionalMixture HighestDensityRegions DensityError Rate Record Store "
-MADE += "Calibration Certificate Fit Solver Start Task certify covariance plt "
+MADE += "Calibration Classification Membership Certificate Fit Solver Start Task certify covariance plt "
 MADE += "Rootogram RealMixture IntegerMixture ClassMixture VectorMixture HighestDensityIntegers Table "
 MADE += "Elemental FromSoftmax KMeans RandomPartition"  # by their names
 SHARED = "get_metadata_routing get_params set_params set_fit_request set_predict_request set_score_request"

@@ -321,7 +321,7 @@ def test_few_groups_are_worth_a_warning(line, moe):
         (ValueError, "weights must be one of 'frequency', 'sampling', got 'survey'", "sandwich", {"weights": "survey"}),
         (ValueError, "kind='observed' takes weights for numbers of rows", "observed", {"weights": "sampling"}),
         (ValueError, "correction is for kind='sandwich' and 'cluster'", "observed", {"correction": True}),
-        (TypeError, "correction must be True or False, got 'G'", "sandwich", {"correction": "G"}),
+        (TypeError, "correction must be True, False or 'df', got 'G'", "sandwich", {"correction": "G"}),
     ],
 )
 def test_wrong_weights_and_corrections(line, error, words, kind, settings):

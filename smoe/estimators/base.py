@@ -17,6 +17,7 @@ from smoe.estimators.report import fitted_mixture
 from smoe.experts import resolve_expert
 from smoe.features import Roles, choose_columns, choose_roles
 from smoe.fitted import FittedMixture
+from smoe.formulas import Design
 from smoe.gates import GATES, Gate
 from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
@@ -45,6 +46,8 @@ from smoe.validation import (
 )
 
 __all__ = ["MixtureEstimator", "from_fit", "name_of", "of_fit"]
+
+_SAID_BY_FORMULAS = ("gate_features", "expert_features", *(f"{role}_feature" for role in Roles._fields))
 
 
 def of_fit(function):
@@ -165,9 +168,11 @@ class MixtureEstimator(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or smoe.rows.Source
-            Sources, such as `smoe.rows.ParquetRows`, bring y and weights with them.
+            Sources, such as `smoe.rows.ParquetRows`, bring y and weights with them. A data frame, if there is a
+            ``formula``.
         y : array-like of shape (n_samples,) or (n_samples, q)
-            Several responses need a family for them, such as ``expert="multivariate_gaussian"``.
+            Several responses need a family for them, such as ``expert="multivariate_gaussian"``. None for what stands
+            left of ``~`` in the ``formula``.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; weight 2 equals the row twice, weight 0 equals the row absent. Survey weights give
             the right estimates, and standard errors by ``covariance("sandwich", ..., weights="sampling")``.
@@ -203,13 +208,13 @@ class MixtureEstimator(BaseEstimator):
             X, y, sample_weight = DaskRows(X, y, sample_weight), None, None
         if isinstance(X, Source):
             return self._fit_source(X, y, sample_weight)
+        design, X, y = self._read_formula(X, y)
         original, response = X, name_of(y)
         expert = self._resolved_expert(y)
         X, y, weight = self._validated(X, y, sample_weight, expert)
+        return self._fit_arrays(X, y, weight, expert, original, response, design)
 
-        return self._fit_arrays(X, y, weight, expert, original, response)
-
-    def _fit_arrays(self, X, y, weight, expert, original, response):
+    def _fit_arrays(self, X, y, weight, expert, original, response, design=None):
         """Fit rows in memory, all of positive weight."""
 
         def seen(roles, names):
@@ -218,11 +223,13 @@ class MixtureEstimator(BaseEstimator):
             most = 1 if trials is None else trials.max()
             return Survey(event is None or bool(event.any()), most, may_count_rows(weight))
 
-        return self._fit_rows(ArraySource(X, y, weight), expert, original, response, y, weight, seen)
+        return self._fit_rows(ArraySource(X, y, weight), expert, original, response, y, weight, seen, design)
 
     def _fit_source(self, source, y, sample_weight):
         """Fit rows that are somewhere else."""
         refuse_beside_source(y, sample_weight)
+        if self.formula is not None:
+            raise TypeError("formula is for data frames; a source names its columns: gate_features, expert_features.")
         if self.response_kind == "classes":
             raise TypeError(f"{type(self).__name__} takes arrays, not yet sources: {type(source).__name__} is one.")
         expert = self._resolved_expert(responses_of(source))
@@ -237,9 +244,9 @@ class MixtureEstimator(BaseEstimator):
         response = source.response if isinstance(source.response, str | None) else ", ".join(source.response)
         return self._fit_rows(source, expert, source, response, None, None, seen)
 
-    def _fit_rows(self, source, expert, original, response, y, weight, seen):
+    def _fit_rows(self, source, expert, original, response, y, weight, seen, design=None):
         """Resolve settings, look at the rows by ``seen(roles, names)``, and climb."""
-        columns = Columns.of(self)
+        columns = Columns.of(self, design)
         roles, chosen = self._chosen(original, columns)
         model = self._resolved_model(expert, y, weight)
         solver = self._resolved_solver(model.gate)
@@ -273,6 +280,16 @@ class MixtureEstimator(BaseEstimator):
         self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
         return scaling
 
+    def _read_formula(self, X, y):
+        """Return the formula's `Design` or None, and X and y as estimators without a formula take them."""
+        if getattr(self, "formula", None) is None:
+            return None, X, y
+        given = [name for name in _SAID_BY_FORMULAS if getattr(self, name, None) is not None]
+        if given:
+            raise ValueError(f"formula says what the gate and the experts see: leave {given[0]} out.")
+        design = Design.of(self.formula, X)
+        return design, design.rows(X), design.response_of(X) if y is None else y
+
     def _validated(self, X, y, sample_weight, expert, **settings):
         """Return X, y and weights without rows of weight zero."""
         X, y = check_rows(self, X, y, expert.read, ensure_min_samples=2, dtype=FLOATS, **settings)
@@ -290,12 +307,12 @@ class MixtureEstimator(BaseEstimator):
     def _chosen(self, X, columns):
         """Return the roles of columns, and the columns of the gate and of the experts."""
         names, d = columns.names, columns.count
-        specs = {role: getattr(self, f"{role}_feature", None) for role in Roles._fields}
-        roles = choose_roles(X, names, d, **specs)
-        choices = {"gate": self.gate_features, "expert": self.expert_features}
+        specs = {name: getattr(self, name, None) for name in _SAID_BY_FORMULAS}
+        specs |= {} if columns.design is None else columns.design.choices
+        roles = choose_roles(X, names, d, **{role: specs[f"{role}_feature"] for role in Roles._fields})
         return roles, {
-            f"{side}_columns": choose_columns(choice, X, names, d, f"{side}_features", roles.columns)
-            for side, choice in choices.items()
+            f"{side}_columns": choose_columns(specs[name := f"{side}_features"], X, names, d, name, roles.columns)
+            for side in ("gate", "expert")
         }
 
     def _resolved_expert(self, y):
@@ -353,6 +370,7 @@ def responses_of(source):
 
 def rows_of(estimator, X, y):
     """Return X and y as a fit of the estimator would see them, and its experts, which know the response."""
+    _, X, y = estimator._read_formula(X, y)
     expert = estimator._resolved_expert(y)
     return *check_rows(clone(estimator), X, y, expert.read, ensure_min_samples=2), expert
 

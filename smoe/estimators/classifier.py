@@ -47,8 +47,9 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     class_weight : dict, "balanced" or None, default=None
         Factors of the weights by class. "balanced" makes classes weigh alike. Probabilities are then those of a
         population with other shares of the classes.
-    gate_features, expert_features, offset_feature, exposure_feature : default=None
-        Columns of X and their roles, as for `smoe.MoERegressor`; an offset is added to every predictor.
+    formula, gate_features, expert_features, offset_feature, exposure_feature : default=None
+        A formula for a data frame, or columns of X and their roles, as for `smoe.MoERegressor`; an offset is added to
+        every predictor.
     solver, start, n_init, penalty, max_iter, time_limit, tol, random_state, n_jobs, verbose, warm_start
         As for `smoe.MoERegressor`.
 
@@ -99,6 +100,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     expert: str | Expert | Family = "multinomial"
     pull: float = 1.0
     class_weight: None | str | dict = None
+    formula: str | None = None
     gate_features: _Columns = None
     expert_features: _Columns = None
     offset_feature: None | int | str = None

@@ -56,6 +56,10 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     expert : str or Expert, default="gaussian"
         The family of experts: a name from ``smoe.experts.EXPERTS``, an object, or a `smoe.families.Family` such as
         ``smoe.families.Poisson()``.
+    formula : str or None, default=None
+        ``"y ~ experts | gate"`` on the columns of a data frame, which ``fit`` and ``predict`` then take in place of X:
+        see the guide's page on formulas. It says what ``gate_features`` to ``event_feature`` say otherwise; without
+        ``|`` gate and experts see the same. Needs formulaic. It is run as Python code: take none from strangers.
     gate_features, expert_features : None, int, str, slice, callable or list, default=None
         Columns that the gate and the experts see: indices, names (data frames), a boolean mask, or a callable that
         gets X as passed to ``fit`` and returns any of these. None means all, an empty list means an intercept only.
@@ -190,6 +194,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     _: KW_ONLY
     gate: str | Gate = "softmax"
     expert: str | Expert | Family = "gaussian"
+    formula: str | None = None
     gate_features: _Columns = None
     expert_features: _Columns = None
     offset_feature: None | int | str = None

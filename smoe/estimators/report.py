@@ -40,10 +40,17 @@ def fitted_mixture(blocks, fit, certificate, kind=FittedMixture, **known):
         n_iter=fit.n_iter,
         trace=fit.trace - offset,
         roles=blocks.roles,
+        response_sums=_response_sums(blocks.seen_in(units)),
         **known,
     )
     spread = covariance(model, blocks, params, certificate, found.entries())
     return replace(found, covariance=spread, certificate=certificate.named(spread.separation))
+
+
+def _response_sums(rows):
+    """Return sums of weight times response and times its size, in the user's units; an infinite one tells nothing."""
+    with np.errstate(over="ignore"):
+        return rows.sum(lambda block, _: np.array([block.y @ block.weight, np.abs(block.y) @ block.weight]), None)
 
 
 def _numbers_of_parameters(model, params):

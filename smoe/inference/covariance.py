@@ -159,9 +159,8 @@ def covariance(
         factor = _sandwich(factor, chart.information(products, params))
     elif kind == "cluster":
         factor = _sandwich(factor, chart.information(cluster_products(model, blocks, params, groups), params))
-    n, remarks = _sources(blocks, kind, groups, weights, correction)
-    if correction:
-        factor = factor * np.sqrt(n / (n - 1.0))
+    inflation, remarks = _sources(blocks, kind, groups, weights, correction, chart.n_free)
+    factor = factor * np.sqrt(inflation)
     lost = np.hstack([along.lost, singular])
     null = np.hstack([along.diverging, lost])
     found = bare("", factor=factor, null=null, jumps=along.jumps, separation=words, remarks=remarks)
@@ -182,14 +181,22 @@ def _named_bounds(entries, chart, held):
     return f"{', '.join(names)} on the bound: the others' standard errors are given that" if names else ""
 
 
-def _sources(blocks, kind, groups, weights, correction):
-    """Return the number of independent contributions to the score, and what to say of them."""
+def _sources(blocks, kind, groups, weights, correction, df):
+    """Return the factor for small samples, and what to say of the independent contributions to the score."""
     sampling, clustered = weights == "sampling", kind == "cluster"
-    n = int(groups.max()) + 1 if clustered else len(blocks) if sampling else blocks.total_weight
-    remarks = [f"{n} groups"] if clustered else []
+    n = len(blocks) if sampling else blocks.total_weight
+    n_groups = int(groups.max()) + 1 if clustered else n
+    remarks = [f"{n_groups} groups"] if clustered else []
     remarks += ["sampling weights"] if sampling else []
-    remarks += [f"times {'G / (G - 1)' if clustered else 'n / (n - 1)'}"] if correction else []
-    return n, tuple(remarks)
+    inflation, words = 1.0, ""
+    if correction:
+        inflation, words = n_groups / (n_groups - 1.0), "G / (G - 1)" if clustered else "n / (n - 1)"
+    if isinstance(correction, str):
+        if n <= df:
+            raise ValueError(f"correction='df' needs more rows than free parameters, got {n:g} rows and {df}.")
+        inflation *= (n - 1.0) / (n - df)
+        words = f"{words} (n - 1) / (n - df)" if clustered else "n / (n - df)"
+    return inflation, tuple([*remarks, *([f"times {words}"] if words else [])])
 
 
 def _nothing_known(model, certificate, chart):

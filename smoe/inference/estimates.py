@@ -17,7 +17,7 @@ from smoe.search import agreement
 from smoe.texts import printable
 from smoe.validation import check_level
 
-__all__ = ["conf_int", "covariance", "delta_method", "mean_interval", "summary", "wald_test"]
+__all__ = ["chosen_covariance", "conf_int", "covariance", "delta_method", "mean_interval", "summary", "wald_test"]
 
 _NO_COUNTS = "the weights cannot be numbers of rows, for which AIC, BIC and observed standard errors take them"
 _ENOUGH_GROUPS = 40
@@ -62,9 +62,11 @@ def covariance(
         What they are. Frequencies count rows: weight 2 is the row twice, two independent draws. Sampling weights
         (survey weights, inverse probabilities) say for how many units a single draw stands; "observed" has no
         answer for them, "cluster" the same.
-    correction : bool, default=False
-        Multiply by G / (G - 1), G the number of groups, or of rows for "sandwich", as Stata's ``vce(cluster)``
-        and ``vce(robust)`` do after maximum likelihood.
+    correction : bool or "df", default=False
+        For small samples. True multiplies by G / (G - 1), G the number of groups, or of rows for "sandwich", as
+        Stata's ``vce(cluster)`` and ``vce(robust)`` do after maximum likelihood. "df" multiplies by (n - 1) / (n - df)
+        on top, df the number of free parameters: n / (n - df) for "sandwich", and for "cluster" what Stata's
+        ``regress`` and statsmodels do.
 
     Returns
     -------
@@ -173,7 +175,7 @@ def delta_method(fit, function, *, covariance=None):
     >>> round(found.estimate, 1), round(found.std_err, 1)
     (1295.9, 242.1)
     """
-    return delta.delta_method(function, _chosen(fit, covariance))
+    return delta.delta_method(function, chosen_covariance(fit, covariance))
 
 
 def mean_interval(fit, X, coverage=0.95, *, covariance=None):
@@ -219,7 +221,7 @@ def mean_interval(fit, X, coverage=0.95, *, covariance=None):
     """
     blocks = fit.blocks(X)
     delta.normal_quantile(coverage)
-    return delta.mean_interval(fit.model, blocks, fit.params, _chosen(fit, covariance), coverage)
+    return delta.mean_interval(fit.model, blocks, fit.params, chosen_covariance(fit, covariance), coverage)
 
 
 def wald_test(fit, R, r=0.0, *, covariance=None):
@@ -269,7 +271,7 @@ def wald_test(fit, R, r=0.0, *, covariance=None):
     >>> test == model.wald_test({"expert 0: x0": 1, "expert 1: x0": -1})
     True
     """
-    test = wald.wald_test(R, r, _chosen(fit, covariance))
+    test = wald.wald_test(R, r, chosen_covariance(fit, covariance))
     if test.reason:
         warnings.warn(f"no Wald test: {test.reason}", ConvergenceWarning, stacklevel=3)
     return test
@@ -356,7 +358,7 @@ def _coefficients(fit, coverage, source):
         for side in (0, 1):
             table[:, 4 + side] = flatten(MoEParams(*[type(p)(*(f[..., side] for f in p)) for p in ends]))
         return table, f"{source.kind} bootstrap, {len(source.logliks)} refits", ""
-    found = fit.covariance if source is None else _chosen(fit, source)
+    found = fit.covariance if source is None else chosen_covariance(fit, source)
     table = coefficient_table(estimate, flatten(found.standard_errors), bounded, coverage)
     return table, found.label, found.reason
 
@@ -377,7 +379,7 @@ def _facts(fit, label):
     ]
 
 
-def _chosen(fit, covariance):
+def chosen_covariance(fit, covariance):
     """Return the covariance that a method was given, or that of the fit."""
     if covariance is None:
         _warn_uncertified(fit, stacklevel=5)
@@ -413,8 +415,8 @@ def _check_weights_kind(kind, weights, correction):
             "kind='observed' takes weights for numbers of rows; with weights='sampling' ask for kind='sandwich', or "
             "for 'cluster' with groups of sampled units."
         )
-    if not isinstance(correction, bool | np.bool_):
-        raise TypeError(f"correction must be True or False, got {correction!r}.")
+    if not isinstance(correction, bool | np.bool_) and not (isinstance(correction, str) and correction == "df"):
+        raise TypeError(f"correction must be True, False or 'df', got {correction!r}.")
     if correction and kind == "observed":
         raise ValueError("correction is for kind='sandwich' and 'cluster'; kind='observed' has none.")
 

@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 
-from smoe.params import flatten, fold
+from smoe.params import copies, flatten, fold
 
-__all__ = ["cluster_products", "mean_gradient", "pieces", "row_scores", "score_products"]
+__all__ = ["cluster_products", "mean_gradient", "membership_gradient", "pieces", "row_scores", "score_products"]
 
 _NUMBERS = 2**20  # of the derivatives that are held at a time
 _SUMS = 2**22  # the same of sums over groups
@@ -36,6 +36,22 @@ def mean_gradient(model, block, params):
     if means.ndim == 2:
         return gradient(means, own)
     return np.stack([gradient(means[:, j], own[:, j]) for j in range(means.shape[1])], axis=1)
+
+
+def membership_gradient(model, block, params, given_y=True):
+    """Return the gradient of each expert's probability, given x and y or x alone, (n_entries, n_experts, m)."""
+    if given_y:
+        proba, own = model.posterior(block, params)[1], model.expert.row_scores(block.rows, params.expert)
+    else:
+        proba = model.gate_proba(block, params)
+        own = np.zeros((*copies(params.expert).shape, len(block)))
+    out = []
+    for k in range(len(proba)):
+        pull = -proba[k] * proba
+        pull[k] += proba[k]
+        gate = model.gate.row_pullback(block.gate_Z, params.gate, pull)
+        out.append(np.concatenate([gate, fold((pull[:, None] * own).reshape(-1, len(block)), params.expert)]))
+    return np.stack(out, axis=1)
 
 
 def pieces(block, params):

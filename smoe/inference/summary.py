@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from scipy.stats import norm
 
-from smoe.inference.table import Table, estimate_cell, latex_tabular
+from smoe.inference.table import Table, estimate_cell, latex_tabular, markdown_table
 from smoe.texts import printable
 
 __all__ = ["COLUMNS", "Summary", "coefficient_table"]
@@ -105,6 +105,19 @@ class Summary:
         """
         return latex_tabular(["", *self._headings()], [(part, rows) for part, rows, free in self._sections() if free])
 
+    def to_markdown(self):
+        """Return the table in Markdown.
+
+        Examples
+        --------
+        >>> from smoe import SoftmaxMoERegressor
+        >>> from smoe.datasets import load_faithful
+        >>> model = SoftmaxMoERegressor(1).fit(*load_faithful(return_X_y=True))
+        >>> print(model.summary(["waiting"]).to_markdown().splitlines()[3])
+        | waiting | 0.075628 | 0.00221 | 34.22 | < 2e-16 | 0.071296 | 0.07996 |
+        """
+        return markdown_table(["", *self._headings()], [(part, rows) for part, rows, free in self._sections() if free])
+
     def wide(self):
         """Return a `Table` with a column for each expert: estimates with standard errors in brackets.
 
@@ -163,7 +176,7 @@ class Summary:
         facts = self._facts()
         width = max(len(name) for name, _ in facts)
         lines = [self.title, "=" * len(self.title), *(f"{name:<{width}}  {value}" for name, value in facts)]
-        label = max(len(printable(entry.label)) for entry in self.entries) + 2
+        label = max(max(len(printable(entry.label)) + 2, len(entry.section)) for entry in self.entries)
         for part, rows, free in self._sections():
             if not free:
                 lines += ["", f"{part:<{label}}    {_REFERENCE}"]
@@ -190,8 +203,9 @@ class Summary:
 
 
 def _place(entry):
-    """Order of the sections: gate 0, expert 0, gate 1, ..., and last what all experts share."""
-    return np.inf if entry.expert is None else entry.expert, entry.part != "gate"
+    """Order of the sections: the whole model, gate 0, expert 0, gate 1, ..., and last what all experts share."""
+    common = np.inf if entry.part in ("gate", "expert") else -1.0
+    return common if entry.expert is None else entry.expert, entry.part != "gate"
 
 
 def _cell(value, form):

@@ -10,8 +10,9 @@ from smoe.params import flatten
 from smoe.texts import printable
 from smoe.validation import check_mixture
 
-__all__ = ["Table", "compare_fits", "estimate_cell", "latex_tabular"]
+__all__ = ["Table", "compare_fits", "estimate_cell", "latex_tabular", "markdown_table"]
 
+_SAME = 1e-9
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
 _TEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
 
@@ -64,6 +65,10 @@ class Table:
         r"""Return a LaTeX ``tabular``; it needs ``\usepackage{booktabs}``."""
         return latex_tabular(["", *self.columns], self.sections)
 
+    def to_markdown(self):
+        """Return the table in Markdown."""
+        return markdown_table(["", *self.columns], self.sections)
+
     def to_frame(self):
         """Return the cells as a pandas DataFrame; rows are called by section and label.
 
@@ -101,6 +106,26 @@ def latex_tabular(columns, sections):
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
+def markdown_table(columns, sections):
+    """Return a table in Markdown, numbers to the right, a line in bold above each section.
+
+    Parameters
+    ----------
+    columns : list of str
+        Headings, that of the labels included.
+    sections : list of (str, list of (str, list of str))
+    """
+    lines = [_markdown_row(columns), _markdown_row([":--", *["--:"] * (len(columns) - 1)])]
+    for part, rows in sections:
+        lines += [_markdown_row([f"**{part}**", *[""] * (len(columns) - 1)])] if part else []
+        lines += [_markdown_row([name, *cells]) for name, cells in rows]
+    return "\n".join(lines)
+
+
+def _markdown_row(cells):
+    return f"| {' | '.join(printable(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
 def _tex_row(cells):
     return " & ".join(map(_tex, cells)) + r" \\"
 
@@ -130,13 +155,15 @@ def compare_fits(models, labels=None):
     Returns
     -------
     Table
-        ``print`` it, or take ``to_latex()``. Standard errors are those of ``model.covariance()``, where there are any;
-        the last row says which fits are certified maxima.
+        ``print`` it, or take ``to_latex()`` or ``to_markdown()``. Standard errors are those of ``model.covariance()``,
+        where there are any; the last row says which fits are certified maxima. Experts stand side by side by their
+        order alone, which is that of their mean responses: whether they are the same is for the reader to say.
 
     Raises
     ------
     TypeError, ValueError
-        No list of fitted models, or labels of another length.
+        No list of fitted models, labels of another length, or fits to other rows or another response, whose
+        likelihoods cannot be compared.
 
     Examples
     --------
@@ -161,7 +188,42 @@ def compare_fits(models, labels=None):
     labels = [f"({i + 1})" for i in range(len(fits))] if labels is None else labels
     if not isinstance(labels, list | tuple) or len(labels) != len(fits):
         raise ValueError(f"labels must be a list of one per model, {len(fits)}, got {labels!r}.")
-    return Table("Fits side by side", [str(label) for label in labels], [*_estimates(fits), ("fit", _criteria(fits))])
+    _refuse_other_rows(fits, labels)
+    return Table(
+        "Fits side by side, experts in order",
+        [str(label) for label in labels],
+        [*_estimates(fits), ("fit", _criteria(fits))],
+    )
+
+
+def _refuse_other_rows(fits, labels):
+    """Raise ValueError where likelihoods are of other responses, by what fits know of these."""
+    first = fits[0]
+    for fit, label in zip(fits[1:], labels[1:], strict=True):
+        if fit.model.expert.support.kind != first.model.expert.support.kind:
+            kinds = [one.model.expert.support.kind for one in (first, fit)]
+            raise ValueError(
+                f"models: responses are {kinds[0]} in {labels[0]} and {kinds[1]} in {label}, whose likelihoods differ "
+                "in kind."
+            )
+        if not _same_rows(first, fit):
+            raise ValueError(
+                f"models: {labels[0]} ({first.n_rows:g} rows) and {label} ({fit.n_rows:g} rows) were fitted to other "
+                "rows or responses; log-likelihoods and criteria compare fits to the same y only."
+            )
+
+
+def _same_rows(one, other):
+    """Whether two fits may be to the same rows, in whatever order, repeated or weighted."""
+    if not np.isclose(one.n_rows, other.n_rows, rtol=_SAME):
+        return False
+    if one.response_sums is None or other.response_sums is None:
+        return True
+    (sums, sizes), (others, _) = one.response_sums, other.response_sums
+    if np.shape(sums) != np.shape(others):
+        return False
+    with np.errstate(invalid="ignore"):  # infinite sums tell nothing
+        return bool(np.all((np.abs(sums - others) <= _SAME * sizes) | ~np.isfinite(sizes)))
 
 
 def _estimates(fits):

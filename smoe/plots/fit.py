@@ -67,6 +67,7 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
         raise ValueError(f"plot_fit draws responses that are numbers; those of {fit.model.expert!r} are {kind}{hint}.")
     for name, level in (("coverage", coverage), ("mean_coverage", 0.5 if mean_coverage is None else mean_coverage)):
         check_level(level, name)
+    fit, X = fit.without_formula(X)
     names = fit.columns.named()
     x_name, y_name = "x" if len(names) == 1 and names == ["x0"] else None, getattr(y, "name", None) or "y"
     column = chosen_column(feature, names)

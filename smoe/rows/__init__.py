@@ -2,6 +2,7 @@
 
 from smoe.rows.blocks import Block, Blocks, OneBlock
 from smoe.rows.dask import DaskRows
+from smoe.rows.missing import drop_missing
 from smoe.rows.parquet import ParquetRows
 from smoe.rows.scaling import Scaling, View, standardise
 from smoe.rows.source import ArraySource, Raw, Source
@@ -19,6 +20,7 @@ __all__ = [
     "Source",
     "Survey",
     "View",
+    "drop_missing",
     "standardise",
     "survey",
 ]

@@ -114,7 +114,7 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
     """
     check_number(n_resamples, "n_resamples", 1, integer=True)
     seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
-    smaller = _smaller(model, X, y, n_experts, sample_weight)
+    smaller, X = _without_formula(_smaller(model, X, y, n_experts, sample_weight), X)
     if not smaller.gate_.nested:
         raise ValueError(
             f"model: with {type(smaller.gate_).__name__} more experts do not contain fewer, and the difference of the "
@@ -174,6 +174,15 @@ def _smaller(model, X, y, n_experts, sample_weight):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # said below, with the number of experts
         return clone(model).set_params(n_experts=n_experts).fit(X, y, sample_weight)
+
+
+def _without_formula(model, X):
+    """Return the fitted model and its rows with the columns that its formula makes: drawn data have no others."""
+    if model.formula is None:
+        return model, X
+    plain = frozen(model)
+    plain.fitted_, X = model.fitted_.without_formula(X)
+    return plain, X
 
 
 def _is_fitted(model):

@@ -1,6 +1,7 @@
 """Checks of what users pass, with messages that say what to do."""
 
 from smoe.validation.labels import check_labels, codes_of, find_classes
+from smoe.validation.missing import missing_entries
 from smoe.validation.objects import (
     check_callable,
     check_experts,
@@ -59,6 +60,7 @@ __all__ = [
     "fit_of",
     "learn_columns",
     "may_count_rows",
+    "missing_entries",
     "names_of_responses",
     "own_generator",
     "refuse_beside_source",

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from smoe.validation.missing import missing_entries
 from smoe.validation.scalars import refuse_masked
 
 __all__ = ["check_labels", "codes_of", "find_classes"]
@@ -36,9 +37,11 @@ def check_labels(y):
 
 
 def _refuse_missing(labels):
-    lost = [label is None or label != label or type(label).__name__ == "NAType" for label in labels]
-    if any(lost):
-        raise ValueError(f"y has no class in {sum(lost)} rows (None or NaN): leave them out.")
+    if (lost := missing_entries(labels)).any():
+        raise ValueError(
+            f"y has no class in {lost.sum()} rows (None or NaN), the first is row {lost.argmax()}: "
+            "smoe.rows.drop_missing(X, y) leaves them out."
+        )
     kinds = {str if isinstance(label, str) else float for label in labels}
     if len(kinds) > 1:
         raise ValueError("y mixes strings and numbers: labels must be of one kind.")

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_array, column_or_1d
 
+from smoe.validation.missing import is_missing, missing_in_words
 from smoe.validation.scalars import refuse_masked
 
 __all__ = [
@@ -79,15 +80,16 @@ def _floats(y):
     return y
 
 
-def refuse_not_finite(values, name, wrong_if=lambda numbers: ~np.isfinite(numbers)):
-    """Raise ValueError if a number is NaN or infinite (or what else is wrong); say in which row the first one is."""
+def refuse_not_finite(values, name, given=None, missing=False):
+    """Raise ValueError if a number is NaN (unless some may be missing) or infinite, and say where."""
+    wrong_if = np.isinf if missing else lambda numbers: ~np.isfinite(numbers)
     for low in range(0, len(values) if values.ndim else 0, step := max(1, _BLOCK // max(values[:1].size, 1))):
         wrong = np.argwhere(wrong_if(values[low : low + step]))
         if len(wrong):
+            why = "" if missing else missing_in_words(values if given is None else given, name)
             row, *column = wrong[0]
-            what = "NaN" if np.isnan(values[low + row][tuple(column)]) else "infinity"
             place = f"row {low + row}" + (f", column {column[0]}" if values[:1].size > 1 else "")
-            raise ValueError(f"Input {name} contains {what} in {place}: fill it, or leave the row out.")
+            raise ValueError(why or f"Input {name} contains infinity in {place}: mend it, or leave the row out.")
 
 
 def names_of_responses(y):
@@ -116,8 +118,8 @@ def _as_numbers(y):
 
 
 def _objects_as_numbers(values):
-    entries = [np.nan if _is_missing(entry) else entry for entry in values.ravel()]
-    present = [entry for entry in entries if entry == entry]
+    entries = [np.nan if is_missing(entry) else entry for entry in values.ravel()]
+    present = [entry for entry in entries if entry is not np.nan]
     for kind, name in ((str | bytes, "strings"), (bool | np.bool_, "booleans")):
         if any(isinstance(entry, kind) for entry in present):
             raise _not_continuous(name, np.array([entry for entry in present if isinstance(entry, kind)][:1]))
@@ -127,11 +129,6 @@ def _objects_as_numbers(values):
         if any(isinstance(entry, complex) for entry in present):
             raise ValueError("Complex data not supported: y must be real.") from None
         raise ValueError(f"y must have shape (n_samples,), one number per row: {error}.") from None
-
-
-def _is_missing(entry):
-    """Whether this is None, NaN, or what pandas has for them."""
-    return entry is None or type(entry).__name__ in ("NAType", "NaTType")
 
 
 def _not_continuous(kind, values=None):

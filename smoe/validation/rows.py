@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
+from smoe.validation.missing import missing_in_words
 from smoe.validation.response import FLOATS, check_response, refuse_not_finite
 from smoe.validation.scalars import check_number, refuse_masked
 
@@ -79,19 +80,23 @@ class Columns:
         How many columns there are.
     names : ndarray of str or None
         What a data frame called them.
+    design : smoe.formulas.Design or None
+        What makes these columns of a data frame, where a formula has.
     """
 
     kind: type
     count: int
     names: np.ndarray | None
+    design: object = None
 
     @classmethod
-    def of(cls, estimator):
+    def of(cls, estimator, design=None):
         """Return those that an estimator has just learnt."""
-        return cls(type(estimator), estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
+        return cls(type(estimator), estimator.n_features_in_, getattr(estimator, "feature_names_in_", None), design)
 
     def check_rows(self, X, y=MISSING, **settings):
         """Return new X and y as `check_rows` does, with these columns."""
+        X = X if self.design is None else self.design.rows(X)
         like = object.__new__(self.kind)  # no settings: scikit-learn asks for the class and the columns only
         like.n_features_in_ = self.count
         if self.names is not None:
@@ -121,12 +126,14 @@ def _validated(estimator, X, *y, missing=False, **settings):
     try:
         found = validate_data(estimator, X, *y, ensure_all_finite=False, **{"dtype": np.float64, **settings})
     except (TypeError, ValueError, OverflowError) as error:
+        if "NaN" in str(error) and not issparse(X) and (why := missing_in_words(X, "X")):
+            raise ValueError(why) from None
         plain = type(error) in (TypeError, ValueError, OverflowError) and not issparse(X)
         if plain and (why := _no_numbers(X)):
             kind = TypeError if type(error) is TypeError else ValueError
             raise kind(f"X must be an array of numbers, (n_samples, n_features): {why}.") from None
         raise
-    refuse_not_finite(found[0] if y else found, "X", *([np.isinf] if missing else []))
+    refuse_not_finite(found[0] if y else found, "X", X, missing)
     return found
 
 
