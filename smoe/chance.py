@@ -9,7 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Load", "Prices", "chance", "excess", "is_degenerate", "load_of", "merit", "preference", "prices"]
+__all__ = [
+    "Load",
+    "Prices",
+    "chance",
+    "excess",
+    "is_degenerate",
+    "is_exact",
+    "load_of",
+    "merit",
+    "preference",
+    "prices",
+]
 
 _SIZES = 5.0  # nats: how much the best of so many choices varies, and that the number of rows is chosen, too
 
@@ -126,8 +137,13 @@ def merit(model, blocks, fit):
     """Return the `preference` for a fit on these rows."""
     load = load_of(model, blocks, fit.params)
     degenerate = is_degenerate(model, fit.params, load)
-    value = fit.loglik if fit.objective is None else fit.objective
-    return preference(degenerate, value, prices(model, blocks, load).excess.sum())
+    value, price = fit.loglik if fit.objective is None else fit.objective, prices(model, blocks, load).excess.sum()
+    return preference(degenerate and not is_exact(model, fit.params, load, price), value, price)
+
+
+def is_exact(model, params, load, price):
+    """Whether all rows lie on lines: all variances are on their floors, of experts with more rows than fit by chance."""
+    return bool(model.expert.at_bound(params.expert).all() and np.all(load.rows >= 1.0) and np.isfinite(price))
 
 
 def is_degenerate(model, params, load):

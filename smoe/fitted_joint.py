@@ -119,6 +119,7 @@ class FittedJointMixture(FittedMixture):
             certificate=self.certificate.noted(_JOINT),
             starts=[one._replace(loglik=one.loglik - self.loglik_x) for one in self.starts],
             covariance=unknown,
+            response_sums=self.response_sums[:, 0 if joint.flat else slice(len(joint.responses))],
         )
 
     def array(self, name):

@@ -209,7 +209,7 @@ class _Search:
     def _finish_leaders(self, leaders):
         """Finish the first few leaders, and the next few as long as all ends are degenerate."""
         n_finished, left = _n_finished(self.model, self.solver), list(leaders)
-        while left and all(c.degenerate for _, c in self.ends.values()) and not (self.ends and self.clock.up()):
+        while left and all(c.spurious for _, c in self.ends.values()) and not (self.ends and self.clock.up()):
             proposals = {i: leaders[i] for i in left[:n_finished]}
             left = left[n_finished:]
             proposals, same = self._race(proposals)
@@ -335,7 +335,7 @@ def _blank(task):
 def _merit(end):
     fit, certificate = end
     value = fit.loglik if fit.objective is None else fit.objective
-    return preference(certificate.degenerate, value, certificate.price)
+    return preference(certificate.spurious, value, certificate.price)
 
 
 def _rounded(merit):

@@ -45,7 +45,8 @@ def refuses(error, words, settings, *args):
 
 @pytest.mark.parametrize("value, words", [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
 def test_values_that_are_not_finite(value, words):
-    refuses(ValueError, f"Input X contains {words} in row 3, column 1", {}, with_value(X, (3, 1), value), Y)
+    where = "NaN: column 1 in 1 rows, the first is row 3" if words == "NaN" else "infinity in row 3, column 1"
+    refuses(ValueError, f"Input X contains {where}", {}, with_value(X, (3, 1), value), Y)
     refuses(ValueError, f"Input y contains {words}", {}, X, with_value(Y, 3, value))
     refuses(ValueError, f"Input sample_weight contains {words}", {}, X, Y, with_value(ONES, 3, value))
 

@@ -77,4 +77,4 @@ def best_of(rivals, previous, X, y, sample_weight):
 def _preference(fit):
     """The order that the search has, too."""
     certificate = fit.fitted_.certificate
-    return preference(certificate.degenerate, fit.fitted_.objective, certificate.price)
+    return preference(certificate.spurious, fit.fitted_.objective, certificate.price)

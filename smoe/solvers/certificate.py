@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smoe.chance import Load, prices
+from smoe.chance import Load, is_exact, prices
 from smoe.params import flatten
 from smoe.solvers.separation import Limit, diverging, newton_step, separating_experts, undecided_groups
 from smoe.validation import remark_on_response
@@ -62,6 +62,8 @@ class Reason(NamedTuple):
 class Certificate(NamedTuple):
     """The verdict on a fit: ``valid``, the reasons in words, and whether an expert collapsed or is empty.
 
+    ``exact`` says that all rows lie on lines, none of few rows: what has collapsed, has not by chance.
+
     ``price`` is what the experts on few rows are charged (see ``smoe.chance``), in units of the log-likelihood, and
     ``checked`` what was found out about each of them.
 
@@ -77,6 +79,12 @@ class Certificate(NamedTuple):
     price: float = 0.0
     checked: tuple = ()
     reasons: tuple = ()
+    exact: bool = False
+
+    @property
+    def spurious(self):
+        """Whether an expert collapsed or is empty, and not because all rows lie on lines."""
+        return self.degenerate and not self.exact
 
     def permuted(self, order):
         """Return the same for experts in another order, as `smoe.params.permute` does."""
@@ -152,7 +160,8 @@ def certify(model, blocks, fit, tol):
     reasons = (*reasons, *(one for one in shape if one not in reasons))
     unseen = f" (curvature not looked at: {chart.n_free} parameters)" if chart.n_free > LARGEST else ""
     status, total = _said(reasons) or fit.status + unseen, float(price.excess.sum())
-    return Certificate(not reasons, status, degenerate, flat, separates, total, checked, reasons)
+    exact = is_exact(model, fit.params, load, total)
+    return Certificate(not reasons, status, degenerate, flat, separates, total, checked, reasons, exact)
 
 
 class _Shares(NamedTuple):
