@@ -142,7 +142,7 @@ def merit(model, blocks, fit):
 
 
 def is_exact(model, params, load, price):
-    """Whether all rows lie on lines: all variances are on their floors, and experts have more rows than fit by chance."""
+    """Whether all rows lie on lines: all variances are on their floors, of experts with more rows than chance has."""
     return bool(model.expert.at_bound(params.expert).all() and np.all(load.rows >= 1.0) and np.isfinite(price))
 
 
