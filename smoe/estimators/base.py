@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe import criteria
+from smoe.checkpoint import Checkpoint, Interrupted, fingerprint
 from smoe.diagnostics import diagnose
 from smoe.estimators.report import fitted_mixture
 from smoe.experts import resolve_expert
@@ -25,6 +26,7 @@ from smoe.registry import resolve
 from smoe.rows import ArraySource, Blocks, DaskRows, Source, Survey, standardise, survey
 from smoe.rows.dask import is_dask
 from smoe.search import n_sharing, search
+from smoe.settings import described
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
 from smoe.threads import driving
@@ -36,6 +38,7 @@ from smoe.validation import (
     check_n_jobs,
     check_nested,
     check_number,
+    check_path,
     check_rows,
     check_weights,
     fit_of,
@@ -45,6 +48,8 @@ from smoe.validation import (
 )
 
 __all__ = ["MixtureEstimator", "from_fit", "name_of", "of_fit"]
+
+_GO_ON = "time_limit", "warm_start"  # settings that a fit may change when it goes on
 
 
 def of_fit(function):
@@ -268,10 +273,24 @@ class MixtureEstimator(BaseEstimator):
         blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
         task = Task(model, None, self.n_experts, scaling)
-        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit
-        fit, certificate, starts = search(task, blocks, *start, known["solver"], *settings)
-        self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
+        checkpoint = self._checkpoint(blocks, start, rng)
+        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit, checkpoint
+        try:
+            found = search(task, blocks, *start, known["solver"], *settings)
+        except Interrupted as interrupted:
+            self.fitted_ = _fitted(blocks, interrupted.found, known)
+            raise
+        self.fitted_ = _fitted(blocks, found, known)
         return scaling
+
+    def _checkpoint(self, blocks, start, rng):
+        """Return the checkpoint that the settings ask for, or None."""
+        if self.checkpoint is None:
+            return None
+        check_path(self.checkpoint, "checkpoint")
+        seed = {} if isinstance(self.random_state, int) else {"random_state": type(self.random_state).__name__}
+        settings = described(self, _GO_ON) | seed | {"start": described(start)}
+        return Checkpoint(self.checkpoint, settings, fingerprint(blocks), rng)
 
     def _validated(self, X, y, sample_weight, expert, **settings):
         """Return X, y and weights without rows of weight zero."""
@@ -364,12 +383,22 @@ def _alike(params, wanted):
     )
 
 
+def _fitted(blocks, found, known):
+    fit, certificate, starts = found
+    return fitted_mixture(blocks, fit, certificate, starts=starts, **known)
+
+
 @contextmanager
 def all_or_nothing(estimator):
-    """Leave an estimator as it was if its fit fails: what it has learnt of new data would not belong to its old fit."""
+    """Leave an estimator as it was if its fit fails: what it has learnt of new data would not belong to its old fit.
+
+    A fit that was interrupted after it had found something has failed in no way.
+    """
     before = dict(vars(estimator))
     try:
         yield
+    except Interrupted:
+        raise
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
