@@ -48,7 +48,7 @@ def settings(path, **others):
     return {"n_init": 6, "random_state": None, "checkpoint": path} | others
 
 
-@pytest.mark.parametrize("n", [0, 8, 14])
+@pytest.mark.parametrize("n", [0, 10])
 def test_a_killed_fit_goes_on(n, tmp_path, monkeypatch):
     path = tmp_path / "fit.ckpt"
     with monkeypatch.context() as patch:
