@@ -8,6 +8,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from smoe.chance import merit, preference
 from smoe.checkpoint import Checkpoint, Interrupted
+from smoe.order import stable_order
+from smoe.params import permute
 from smoe.pool import SWAP, Pool, distance
 from smoe.second_look import LINES, second_look
 from smoe.solvers import EM, certify
@@ -249,14 +251,20 @@ class _Search:
         while left and all(c.degenerate for _, c in self.ends.values()) and not (self.ends and self.clock.up()):
             proposals = {i: leaders[i] for i in left[:n_finished]}
             left = left[n_finished:]
-            proposals, same = self._race(proposals)
-            self.ends.update(self._each(self._finish, proposals))
+            raced, same = self._race(proposals)
+            self.ends.update(self._each(self._finish if raced is proposals else self._finish_raced, raced))
             self.joined.update(same)
             self._tell(f"{len(self.ends)} starts finished, {self._n_agreeing()} of them here", self._top())
 
     def _finish(self, params):
+        return self._finished_by(self.solver.solve, params)
+
+    def _finish_raced(self, params):
+        return self._finished_by(self.solver.finish, params)
+
+    def _finished_by(self, solve, params):
         blocks = self.checkpoint.watched(self.model, self.blocks, params)
-        fit = self.solver.solve(self.model, blocks, self.checkpoint.begun(params))
+        fit = solve(self.model, blocks, self.checkpoint.begun(params))
         self.finished.append((fit, certify(self.model, self.blocks, fit, self.tol)))
         return self.finished[-1]
 
@@ -285,8 +293,14 @@ class _Search:
             if same:
                 joined[i] = same[0]
             else:
-                kept[i] = fits[i].params
+                kept[i] = self._in_order(part, fits[i].params)
         return kept, joined
+
+    def _in_order(self, part, params):
+        """Return the same density with its experts as they will be reported: its curvature then serves for that too."""
+        if not self.model.gate.smooth:
+            return params
+        return part.scaling.canonical(self.model, permute(params, stable_order(self.model, part, params)[0]))
 
     def _may_gain(self):
         """Whether swaps of experts may lead higher: not if all ends agree."""

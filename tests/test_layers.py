@@ -28,7 +28,7 @@ LAYERS = [
     {"gates", "experts"},
     {"fused"},
     {"mixture"},
-    {"rows", "chance", "starts", "solvers", "pool", "second_look", "checkpoint", "search"},
+    {"rows", "chance", "starts", "solvers", "pool", "second_look", "checkpoint", "order", "search"},
     {"criteria", "inference", "distribution", "diagnostics", "fitted", "fitted_joint", "profile"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},

@@ -23,7 +23,7 @@ from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.rows import ArraySource, Blocks, DaskRows, Source, Survey, standardise, survey
+from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Source, Survey, standardise, survey
 from smoe.rows.dask import is_dask
 from smoe.search import n_sharing, search
 from smoe.settings import described
@@ -217,7 +217,7 @@ class MixtureEstimator(BaseEstimator):
     def _fit_arrays(self, X, y, weight, expert, original, response):
         """Fit rows in memory, all of positive weight."""
 
-        def seen(roles, names):
+        def seen(_, roles, names):
             roles.check(X, names)
             expert.check_response(y, trials := roles.trials_of(X), event := roles.event_of(X))
             most = 1 if trials is None else trials.max()
@@ -234,7 +234,7 @@ class MixtureEstimator(BaseEstimator):
         check_experts(self.n_experts, source.n_rows)
         learn_columns(self, source)
 
-        def seen(roles, names):
+        def seen(source, roles, names):
             if self.verbose:
                 print(f"{source.n_rows} rows, features: {', '.join(names)}", flush=True)
             return survey(source, expert, roles, names, n_threads=n_sharing(source.n_rows, self.n_jobs))
@@ -243,7 +243,7 @@ class MixtureEstimator(BaseEstimator):
         return self._fit_rows(source, expert, source, response, None, None, seen)
 
     def _fit_rows(self, source, expert, original, response, y, weight, seen):
-        """Resolve settings, look at the rows by ``seen(roles, names)``, and climb."""
+        """Resolve settings, look at the rows by ``seen(source, roles, names)``, and climb."""
         columns = Columns.of(self)
         roles, chosen = self._chosen(original, columns)
         model = self._resolved_model(expert, y, weight)
@@ -254,7 +254,9 @@ class MixtureEstimator(BaseEstimator):
             check_number(self.time_limit, "time_limit", 0.0)
         start = self._resolved_start(model, *map(len, chosen.values()))
         _refuse_offsets(expert, roles)
-        found = seen(roles, columns.named())
+        if self.verbose:
+            source = Counted(source)
+        found = seen(source, roles, columns.named())
         if not found.event:
             raise ValueError(
                 f"event_feature: no event, all {source.n_rows} rows are censored (0); a fit needs events (1)."
@@ -281,6 +283,8 @@ class MixtureEstimator(BaseEstimator):
             self.fitted_ = _fitted(blocks, interrupted.found, known)
             raise
         self.fitted_ = _fitted(blocks, found, known)
+        if isinstance(source, Counted) and len(blocks.slices) > 1:
+            print(f"{source.n_passes} passes over all rows", flush=True)
         return scaling
 
     def _checkpoint(self, blocks, start, rng):

@@ -1,6 +1,7 @@
 """Rows: where they are, how they are visited, and the coordinates in which fits see them."""
 
 from smoe.rows.blocks import Block, Blocks, OneBlock
+from smoe.rows.counted import Counted
 from smoe.rows.dask import DaskRows
 from smoe.rows.parquet import ParquetRows
 from smoe.rows.scaling import Scaling, View, standardise
@@ -11,6 +12,7 @@ __all__ = [
     "ArraySource",
     "Block",
     "Blocks",
+    "Counted",
     "DaskRows",
     "OneBlock",
     "ParquetRows",
