@@ -23,8 +23,8 @@ from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Source, Survey, standardise, survey
-from smoe.rows.dask import is_dask
+from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Labelled, Source, Survey, standardise, survey
+from smoe.rows.dask import brought, is_dask
 from smoe.search import n_sharing, search
 from smoe.settings import described
 from smoe.solvers import SOLVERS, Solver
@@ -205,7 +205,7 @@ class MixtureEstimator(BaseEstimator):
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
         if is_dask(X):
-            X, y, sample_weight = DaskRows(X, y, sample_weight), None, None
+            X, y, sample_weight = brought(DaskRows(X, y, sample_weight)), None, None
         if isinstance(X, Source):
             return self._fit_source(X, y, sample_weight)
         original, response = X, name_of(y)
@@ -229,8 +229,10 @@ class MixtureEstimator(BaseEstimator):
         """Fit rows that are somewhere else."""
         refuse_beside_source(y, sample_weight)
         if self.response_kind == "classes":
-            raise TypeError(f"{type(self).__name__} takes arrays, not yet sources: {type(source).__name__} is one.")
-        expert = self._resolved_expert(responses_of(source))
+            source, expert = self._labelled(source)
+            y, weight = source.y, np.broadcast_to(1.0, source.n_rows) if source.weight is None else source.weight
+        else:
+            expert, y, weight = self._resolved_expert(responses_of(source)), None, None
         check_experts(self.n_experts, source.n_rows)
         learn_columns(self, source)
 
@@ -240,7 +242,19 @@ class MixtureEstimator(BaseEstimator):
             return survey(source, expert, roles, names, n_threads=n_sharing(source.n_rows, self.n_jobs))
 
         response = source.response if isinstance(source.response, str | None) else ", ".join(source.response)
-        return self._fit_rows(source, expert, source, response, None, None, seen)
+        return self._fit_rows(source, expert, source, response, y, weight, seen)
+
+    def _labelled(self, source):
+        """Return the source with codes in place of labels, and the experts that know these."""
+        if isinstance(source, DaskRows):
+            raise TypeError(f"{type(self).__name__} takes arrays and files, not yet collections of dask.")
+        found = Labelled(source)
+        expert = self._resolved_expert(found.found)
+        found.code(expert.read)
+        if getattr(self, "class_weight", None) is not None:
+            weight = np.broadcast_to(1.0, found.n_rows) if found.weight is None else found.weight
+            found.weigh(self._weights(weight, found.y, expert))
+        return found, expert
 
     def _fit_rows(self, source, expert, original, response, y, weight, seen):
         """Resolve settings, look at the rows by ``seen(source, roles, names)``, and climb."""
@@ -367,10 +381,12 @@ class MixtureEstimator(BaseEstimator):
 
 def responses_of(source):
     """Return what tells a family of the responses of a source: their number and names."""
+    first = source.take(np.arange(1)).y
+    if first is None:
+        what = "no response: name it" if source.response is None else f"text in {source.response!r}: name numbers"
+        raise ValueError(f"this {type(source).__name__} has {what} when you make it, y=...")
     if source.response is None:
-        if source.take(np.arange(1)).y is None:
-            raise ValueError(f"this {type(source).__name__} has no response: name it when you make it, y=...")
-        return source.take(np.arange(1)).y
+        return first
     return np.zeros(0) if isinstance(source.response, str) else SimpleNamespace(columns=source.response)
 
 

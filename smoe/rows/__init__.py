@@ -3,6 +3,7 @@
 from smoe.rows.blocks import Block, Blocks, OneBlock
 from smoe.rows.counted import Counted
 from smoe.rows.dask import DaskRows
+from smoe.rows.labelled import Labelled
 from smoe.rows.parquet import ParquetRows
 from smoe.rows.scaling import Scaling, View, standardise
 from smoe.rows.source import ArraySource, Raw, Source
@@ -14,6 +15,7 @@ __all__ = [
     "Blocks",
     "Counted",
     "DaskRows",
+    "Labelled",
     "OneBlock",
     "ParquetRows",
     "Raw",
