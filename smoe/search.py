@@ -1,6 +1,7 @@
 """The search for the maximum: screen many starts on a sample, finish the best few, swap their experts, certify."""
 
 import time
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -182,7 +183,11 @@ class _Search:
     def _draw_sample(self):
         n_free, n_rows = self.model.chart(_blank(self.task)).n_free, self.blocks.n_distinct
         size = max(_SAMPLE, _ROWS_PER_PARAMETER * n_free, n_rows if n_rows <= _SWAPPED else 0)
-        self.sample = self.blocks.representatives(size, self.rng)
+        if self._races():
+            drawn = self.blocks.several_representatives([size, _PART], [self.rng, deepcopy(self.rng)])
+            self.sample, self.part = drawn
+        else:
+            self.sample = self.blocks.representatives(size, self.rng)
         self.task = self.task._replace(block=self.sample.block)
 
     def _each(self, function, items, share=1.0):
@@ -282,9 +287,9 @@ class _Search:
 
         Returns the parameters to go on from, and which start the others joined.
         """
-        if len(proposals) == 1 or len(self.blocks) < 4 * _PART or hasattr(self.solver, "screen"):
+        if len(proposals) == 1 or not self._races():
             return proposals, {}
-        part = self.blocks.representatives(_PART, self.rng)
+        part = self.part
         fits = self._each(lambda params: self.solver.solve(self.model, part, params), proposals)
         rows = {i: self.model.posterior(part.block, fit.params)[2] for i, fit in fits.items()}
         kept, joined = {}, {}
@@ -295,6 +300,10 @@ class _Search:
             else:
                 kept[i] = self._in_order(part, fits[i].params)
         return kept, joined
+
+    def _races(self):
+        """Whether rows are so many that leaders are finished on a part of them first."""
+        return len(self.blocks) >= 4 * _PART and not hasattr(self.solver, "screen")
 
     def _in_order(self, part, params):
         """Return the same density with its experts as they will be reported: its curvature then serves for that too."""
