@@ -278,14 +278,14 @@ class MixtureEstimator(BaseEstimator):
         _warn_of_few_trials(expert, int(found.trials), self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": found.counts_rows, **chosen}
-        return self._climb(model, source, roles, start, known), source.n_rows
+        return self._climb(model, source, roles, start, known, found.sizes), source.n_rows
 
     @driving
-    def _climb(self, model, source, roles, start, known):
+    def _climb(self, model, source, roles, start, known, sizes=None):
         """Search, and keep what is found beside what is known before; return the working coordinates."""
         n_threads = n_sharing(source.n_rows, self.n_jobs)
         sides = known["gate_columns"], known["expert_columns"]
-        scaling = standardise(model, source, *sides, n_threads=n_threads)
+        scaling = standardise(model, source, *sides, n_threads, sizes)
         blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
         task = Task(model, None, self.n_experts, scaling)
