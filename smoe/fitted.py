@@ -16,7 +16,7 @@ from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of
 from smoe.profile import profile
-from smoe.rows import ArraySource, Blocks, DaskRows, Scaling, Source, standardise, survey
+from smoe.rows import ArraySource, Blocks, DaskRows, Labelled, Scaling, Source, standardise, survey
 from smoe.rows.dask import is_dask, mapped
 from smoe.solvers import Certificate, Solver
 from smoe.texts import with_article
@@ -254,6 +254,9 @@ class FittedMixture:
     def _blocks_of_source(self, source, y, sample_weight):
         refuse_beside_source(y, sample_weight)
         self.columns.check_source(source)
+        if y is not MISSING and self.model.expert.support.kind == "classes":
+            source = Labelled(source)
+            source.code(self.model.expert.read)
         if y is not MISSING and source.take(np.arange(1)).y is None:
             raise ValueError(f"this {type(source).__name__} has no response: name it when you make it, y=...")
         blocks = self._visited(source)

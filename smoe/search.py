@@ -1,15 +1,21 @@
 """The search for the maximum: screen many starts on a sample, finish the best few, swap their experts, certify."""
 
 import time
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from smoe.chance import merit, preference
+from smoe.checkpoint import Checkpoint, Interrupted
+from smoe.order import stable_order
+from smoe.params import permute
 from smoe.pool import SWAP, Pool, distance
 from smoe.second_look import LINES, second_look
 from smoe.solvers import EM, certify
+from smoe.solvers.base import summarise
+from smoe.threads import driving
 
 __all__ = ["Agreement", "StartRecord", "agreement", "n_sharing", "search"]
 
@@ -80,7 +86,7 @@ def n_sharing(n_rows, n_jobs):
     return effective_n_jobs(n_jobs) if n_rows >= _SHARED else 1
 
 
-def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0, time_limit=None):
+def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0, time_limit=None, checkpoint=None):
     """Return the best `Fit`, its `Certificate` and one `StartRecord` per start, then one per finished swap.
 
     Fits are ordered by `smoe.chance.preference`: degenerate ends (a variance on its floor, an empty expert), whose
@@ -88,9 +94,26 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
     lines gain. As long as all that was finished is degenerate, the next starts are finished. One proposal only is
     finished without screening. If not all agree, their experts are swapped as long as that leads higher. Threads take
     one start each, unless they share the rows (``blocks.shared_by``).
+
+    What a ``checkpoint`` (a `smoe.checkpoint.Checkpoint`) knows is not done again; it is removed at the end, unless the
+    search was cut short. Ctrl-C raises `smoe.checkpoint.Interrupted` with the best so far, if there is any.
     """
     threads = 1 if blocks.n_threads > 1 else effective_n_jobs(n_jobs)
-    return _Search(task, blocks, solver, tol, rng, threads, _Clock(time_limit, verbose)).best_of(start, n_init)
+    checkpoint = Checkpoint() if checkpoint is None else checkpoint
+    one = _Search(task, blocks, solver, tol, rng, threads, _Clock(time_limit, verbose), checkpoint)
+    try:
+        with driving:
+            found = one.best_of(start, n_init)
+    except KeyboardInterrupt:
+        checkpoint.write()
+        if (found := one.best_so_far(start, n_init)) is None:
+            raise
+        raise Interrupted(found) from None
+    if one.clock.stopped:
+        checkpoint.write()
+    else:
+        checkpoint.remove()
+    return found
 
 
 class _Clock:
@@ -113,9 +136,10 @@ class _Clock:
 class _Search:
     """One search: screened starts by number, their order, the sample they were screened on, and ends."""
 
-    def __init__(self, task, blocks, solver, tol, rng, threads, clock):
+    def __init__(self, task, blocks, solver, tol, rng, threads, clock, checkpoint):
         self.task, self.model, self.blocks, self.solver, self.tol = task, task.model, blocks, solver, tol
-        self.rng, self.clock = rng, clock
+        self.rng, self.clock, self.checkpoint = rng, clock, checkpoint
+        self.finished = []
         self.batch = threads if clock.limit is not None else None
         self.run = Parallel(threads, prefer="threads")
         self.offset = blocks.loglik_offset
@@ -140,18 +164,38 @@ class _Search:
             certificate = certificate.noted(f"time_limit={self.clock.limit:g} ended the search")
         return fit, certificate, self._records(start, n_init)
 
+    def best_so_far(self, start, n_init):
+        """Return what `best_of` does, of a search that was interrupted, or None if nothing has seen all rows."""
+        ends, under_way = [*self.ends.values(), *self.swaps.values(), *self.finished], self.checkpoint.under_way
+        if not ends and under_way:
+            ends = [self._end_at(max(under_way.values(), key=lambda one: one[0])[1])]
+        if not ends:
+            return None
+        fit, certificate = max(ends, key=_merit)
+        return fit, certificate.noted("interrupted")._replace(valid=False, flat=False), self._records(start, n_init)
+
+    def _end_at(self, params):
+        """Return a fit that ends where it is, and its certificate."""
+        sums = self.blocks.sum(self.model.statistics, params)
+        fit = summarise(self.model, self.blocks, params, sums, 0, self.tol, [sums.loglik], "not at its end")
+        return fit, certify(self.model, self.blocks, fit, self.tol)
+
     def _draw_sample(self):
         n_free, n_rows = self.model.chart(_blank(self.task)).n_free, self.blocks.n_distinct
         size = max(_SAMPLE, _ROWS_PER_PARAMETER * n_free, n_rows if n_rows <= _SWAPPED else 0)
-        self.sample = self.blocks.representatives(size, self.rng)
+        if self._races():
+            drawn = self.blocks.several_representatives([size, _PART], [self.rng, deepcopy(self.rng)])
+            self.sample, self.part = drawn
+        else:
+            self.sample = self.blocks.representatives(size, self.rng)
         self.task = self.task._replace(block=self.sample.block)
 
     def _each(self, function, items, share=1.0):
         """Return what the function makes of the items by key, of the first ones only when time is up."""
-        keys, done = list(items), {}
+        keys, done, piece = list(items), {}, delayed(self.checkpoint.piece)
         while len(done) < len(keys) and not (done and self.clock.up(share)):
             batch = keys[len(done) :][: self.batch]
-            done.update(zip(batch, self.run(delayed(function)(items[key]) for key in batch), strict=True))
+            done.update(zip(batch, self.run(piece(function, items[key]) for key in batch), strict=True))
         return done
 
     def _screen(self, proposals):
@@ -212,14 +256,22 @@ class _Search:
         while left and all(c.spurious for _, c in self.ends.values()) and not (self.ends and self.clock.up()):
             proposals = {i: leaders[i] for i in left[:n_finished]}
             left = left[n_finished:]
-            proposals, same = self._race(proposals)
-            self.ends.update(self._each(self._finish, proposals))
+            raced, same = self._race(proposals)
+            self.ends.update(self._each(self._finish if raced is proposals else self._finish_raced, raced))
             self.joined.update(same)
             self._tell(f"{len(self.ends)} starts finished, {self._n_agreeing()} of them here", self._top())
 
     def _finish(self, params):
-        fit = self.solver.solve(self.model, self.blocks, params)
-        return fit, certify(self.model, self.blocks, fit, self.tol)
+        return self._finished_by(self.solver.solve, params)
+
+    def _finish_raced(self, params):
+        return self._finished_by(self.solver.finish, params)
+
+    def _finished_by(self, solve, params):
+        blocks = self.checkpoint.watched(self.model, self.blocks, params)
+        fit = solve(self.model, blocks, self.checkpoint.begun(params))
+        self.finished.append((fit, certify(self.model, self.blocks, fit, self.tol)))
+        return self.finished[-1]
 
     def _top(self):
         return float(max([*self.ends.values(), *self.swaps.values()], key=_merit)[0].loglik - self.offset)
@@ -235,9 +287,9 @@ class _Search:
 
         Returns the parameters to go on from, and which start the others joined.
         """
-        if len(proposals) == 1 or len(self.blocks) < 4 * _PART or hasattr(self.solver, "screen"):
+        if len(proposals) == 1 or not self._races():
             return proposals, {}
-        part = self.blocks.representatives(_PART, self.rng)
+        part = self.part
         fits = self._each(lambda params: self.solver.solve(self.model, part, params), proposals)
         rows = {i: self.model.posterior(part.block, fit.params)[2] for i, fit in fits.items()}
         kept, joined = {}, {}
@@ -246,8 +298,18 @@ class _Search:
             if same:
                 joined[i] = same[0]
             else:
-                kept[i] = fits[i].params
+                kept[i] = self._in_order(part, fits[i].params)
         return kept, joined
+
+    def _races(self):
+        """Whether rows are so many that leaders are finished on a part of them first."""
+        return len(self.blocks) >= 4 * _PART and not hasattr(self.solver, "screen")
+
+    def _in_order(self, part, params):
+        """Return the same density with its experts as they will be reported: its curvature then serves for that too."""
+        if not self.model.gate.smooth:
+            return params
+        return part.scaling.canonical(self.model, permute(params, stable_order(self.model, part, params)[0]))
 
     def _may_gain(self):
         """Whether swaps of experts may lead higher: not if ends agree, which with more than two may be all wrong."""
@@ -290,7 +352,7 @@ class _Search:
         params = second_look(self.model, self.blocks, best.params, self.rng)
         if params is not None:
             self.n_swaps = LINES * self.task.n_experts
-            self.swaps = {f"{SWAP} (second look)": self._finish(params)}
+            self.swaps = self._each(self._finish, {f"{SWAP} (second look)": params})
             self._tell(f"{self.n_swaps} lines through what was explained worst", self._top())
 
     def _first_members(self):

@@ -18,8 +18,9 @@ from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert
 from smoe.gates import SoftmaxGate
 from smoe.mixture import MixtureOfExperts
-from smoe.rows import ArraySource, Blocks, DaskRows, ParquetRows, Scaling
+from smoe.rows import ArraySource, Blocks, Counted, DaskRows, ParquetRows, Scaling
 from smoe.rows.sample import distinct, drawn
+from smoe.solvers import EM, EMNewton
 
 moe = make_moe(3_000, 2, 2, random_state=3)
 X, Y = moe.data, moe.target
@@ -327,6 +328,49 @@ def test_a_file_that_changes_stops_the_fit(tmp_path):
         source.take([2_000])
 
 
+def test_many_rows_take_few_passes(source, fitted, monkeypatch, capsys):
+    """After a race on a part of the rows: Newton at once, and the covariance from its last pass."""
+    monkeypatch.setattr("smoe.search._PART", 500)
+    curved, curvature = [], MixtureOfExperts.curvature
+
+    def counted(self, block, params):
+        curved.append(len(block) if block.place.__class__ is slice else 0)
+        return curvature(self, block, params)
+
+    monkeypatch.setattr(MixtureOfExperts, "curvature", counted)
+    model = MoERegressor(2, random_state=0, verbose=1).fit(source)
+    assert model.n_iter_ <= 4 and sum(curved) == (model.n_iter_ + 1) * len(Y)
+    told = int(capsys.readouterr().out.splitlines()[-1].removesuffix(" passes over all rows"))
+    assert told == 1 + 2 + 1 + (model.n_iter_ + 1) + 4  # survey, coordinates, sample, climb, certificate and reports
+    np.testing.assert_allclose(model.loglik_, fitted.loglik_, rtol=1e-12)
+    assert_close(model.params_, fitted.params_, rtol=1e-7, atol=1e-9)
+    assert_close(model.standard_errors_, fitted.standard_errors_, rtol=1e-6, atol=1e-9)
+
+
+def test_a_poor_end_of_the_race_is_no_obstacle(source, fitted):
+    """Where full steps promise too much, the usual chain follows."""
+    model, blocks = fitted.fitted_.model, fitted.fitted_.working_blocks(X, Y, WEIGHT)[0]
+    params = blocks.scaling.from_units(model, fitted.params_)
+    far = params._replace(expert=params.expert._replace(intercept=params.expert.intercept + 0.4))
+    fit = EMNewton().finish(model, blocks, far)
+    assert fit.converged and fit.n_iter == len(fit.trace) - 1 > 3 and np.all(np.diff(fit.trace) > -1e-6)
+    np.testing.assert_allclose(fit.loglik - blocks.loglik_offset, fitted.loglik_, rtol=1e-12)
+    assert EMNewton(max_iter=2).finish(model, blocks, far).n_iter == 2
+    assert EMNewton(max_iter=0).finish(model, blocks, far).n_iter == 0
+    assert EM(3).finish(model, blocks, far).n_iter == 3
+
+
+def test_a_long_pass_shows_how_far_it_is(source, monkeypatch, capsys):
+    monkeypatch.setattr("smoe.rows.counted._LONG", -1.0)
+    counted = Counted(source)
+    parts = counted.cuts(100)
+    assert counted.reduce(lambda rows: rows.stop - rows.start, parts) == 3_000 and capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert len(list(counted.run(counted.read, parts, 2))) == len(parts) and counted.n_passes == 2
+    shown = capsys.readouterr().err
+    assert "pass 2:  10%" in shown and "pass 2: 100%" in shown and shown.endswith("\r")
+
+
 def test_what_sources_are_not_for(source, from_files, folder):
     for call, error, words in [
         (lambda: MoERegressor(2).fit(source, Y), ValueError, "y: a source brings its own"),
@@ -335,11 +379,33 @@ def test_what_sources_are_not_for(source, from_files, folder):
         (lambda: from_files.loglik(ParquetRows(folder, features=["a", "b"])), ValueError, "has no response: name it"),
         (lambda: from_files.predict(ParquetRows(folder, features=["b", "a"])), ValueError, "the fit has"),
         (lambda: from_files.expert_profile(source), TypeError, "this needs arrays"),
-        (lambda: MoEClassifier(2).fit(source), TypeError, "takes arrays, not yet sources"),
         (lambda: MoERegressor(4_000).fit(source), ValueError, "n_experts=4000 is larger"),
     ]:
         with pytest.raises(error, match=words):
             call()
+
+
+@pytest.mark.parametrize("kind", ["text", "dictionary", "number"])
+def test_classes_in_files(kind, tmp_path):
+    label = np.where(Y + np.sin(3.0 * Y) > np.median(Y), "yes", "no")
+    label[:40] = "perhaps"
+    label = np.searchsorted(["no", "perhaps", "yes"], label) + 3 if kind == "number" else label
+    stored = pa.array(label).dictionary_encode() if kind == "dictionary" else label
+    write(tmp_path, {"a": X[:, 0], "w": WEIGHT, "label": stored})
+    table = pd.DataFrame({"a": X[:, 0]})
+    settings = {"random_state": 0, "n_init": 3, "max_iter": 200, "class_weight": "balanced" if kind == "text" else None}
+    for weight, own in [(None, None)] if kind == "number" else [("w", WEIGHT)]:
+        source = ParquetRows(tmp_path, y="label", features=["a"], weight=weight)
+        model = quietly(MoEClassifier(2, **settings).fit, source)
+        wanted = quietly(MoEClassifier(2, **settings).fit, table, label, own)
+        assert model.classes_.tolist() == wanted.classes_.tolist()
+        np.testing.assert_allclose(model.loglik_, wanted.loglik_, rtol=1e-10)
+        np.testing.assert_allclose(model.predict_proba(source), wanted.predict_proba(table), atol=1e-5)
+        np.testing.assert_array_equal(model.predict(source), model.predict(table))
+        np.testing.assert_allclose(model.loglik(source), model.loglik(table, label, own), rtol=1e-12)
+    if kind != "number":
+        with pytest.raises(ValueError, match="text in 'label'"):
+            MoERegressor(2).fit(source)
 
 
 # dask ----------------------------------------------------------------------------------------------------------------
@@ -352,6 +418,12 @@ def collections(kind, n):
         return da.from_array(X, chunks=(size, 1)), da.from_array(Y, chunks=size), da.from_array(WEIGHT, chunks=size)
     frame = dd.from_pandas(pd.DataFrame(X, columns=["a", "b"]).assign(y=Y, w=WEIGHT), npartitions=n)
     return frame[["a", "b"]], frame["y"], frame["w"]
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """Few rows stay where they are, too."""
+    monkeypatch.setattr("smoe.rows.dask._FEW", 0)
 
 
 def check_dask(kind, n, fitted):
@@ -368,7 +440,7 @@ def check_dask(kind, n, fitted):
 
 
 @pytest.mark.parametrize("kind, n", [("array", 1), ("array", 16), ("frame", 2)])
-def test_a_fit_of_dask_collections_is_that_of_arrays(kind, n, fitted):
+def test_a_fit_of_dask_collections_is_that_of_arrays(kind, n, fitted, far):
     model, (X_far, y_far, _) = check_dask(kind, n, fitted)
     np.testing.assert_allclose(model.score_samples(X_far, y_far), fitted.score_samples(X, Y), rtol=1e-6, atol=1e-6)
     assert model.fitted_.response == (None if kind == "array" else "y")
@@ -378,7 +450,19 @@ def test_a_fit_of_dask_collections_is_that_of_arrays(kind, n, fitted):
         np.testing.assert_array_equal(model.predict(few).compute(), model.predict(X_far).compute()[X[:, 0] > 0])
 
 
-def test_a_fit_on_a_cluster_is_that_of_arrays(fitted):
+def test_few_rows_of_dask_are_brought(fitted, monkeypatch):
+    monkeypatch.setattr(DaskRows, "read", None)
+    monkeypatch.setattr(DaskRows, "take", None)
+    data = collections("frame", 3)
+    model = MoERegressor(2, random_state=0).fit(*data)
+    assert_close(model.params_, fitted.params_, rtol=1e-6, atol=1e-9)
+    assert model.fitted_.response == "y" and list(model.feature_names_in_) == ["a", "b"]
+    monkeypatch.setattr("smoe.rows.dask._NUMBERS", 2 * len(Y) - 1)
+    with pytest.raises(TypeError):  # stays where it is
+        MoERegressor(2, random_state=0).fit(*data)
+
+
+def test_a_fit_on_a_cluster_is_that_of_arrays(fitted, far):
     settings = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster):
         model, (X_far, y_far, w_far) = check_dask("frame", 5, fitted)

@@ -12,12 +12,12 @@ ROOT = Path(smoe.__file__).parent
 # A module imports from layers below its own, or from its own without a cycle; a new module needs a place here.
 LAYERS = [
     {"_kernels", "params", "fields", "registry", "validation", "features", "formulas"}
-    | {"tables", "texts", "files", "threads"},
+    | {"tables", "texts", "files", "threads", "settings"},
     {"cumulative", "families", "penalties"},
     {"gates", "experts"},
     {"fused"},
     {"mixture"},
-    {"rows", "chance", "starts", "solvers", "pool", "second_look", "search"},
+    {"rows", "chance", "starts", "solvers", "pool", "second_look", "checkpoint", "order", "search"},
     {"criteria", "inference", "distribution", "diagnostics", "fitted", "fitted_joint", "profile"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},

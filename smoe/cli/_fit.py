@@ -102,7 +102,7 @@ def _gate(arguments):
 
 
 def _as_json(model, arguments, names):
-    from smoe.simulation.settings import described
+    from smoe.settings import described
 
     errors = model.standard_errors_
     return {

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe import criteria
+from smoe.checkpoint import Checkpoint, Interrupted, fingerprint
 from smoe.diagnostics import diagnose
 from smoe.estimators.report import fitted_mixture
 from smoe.experts import resolve_expert
@@ -23,9 +24,10 @@ from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.rows import ArraySource, Blocks, DaskRows, Source, Survey, standardise, survey
-from smoe.rows.dask import is_dask
+from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Labelled, Source, Survey, standardise, survey
+from smoe.rows.dask import brought, is_dask
 from smoe.search import n_sharing, search
+from smoe.settings import described
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
 from smoe.threads import driving
@@ -37,6 +39,7 @@ from smoe.validation import (
     check_n_jobs,
     check_nested,
     check_number,
+    check_path,
     check_rows,
     check_weights,
     fit_of,
@@ -48,6 +51,7 @@ from smoe.validation import (
 __all__ = ["MixtureEstimator", "from_fit", "name_of", "of_fit"]
 
 _SAID_BY_FORMULAS = ("gate_features", "expert_features", *(f"{role}_feature" for role in Roles._fields))
+_GO_ON = "time_limit", "warm_start"  # settings that a fit may change when it goes on
 
 
 def of_fit(function):
@@ -205,7 +209,7 @@ class MixtureEstimator(BaseEstimator):
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
         if is_dask(X):
-            X, y, sample_weight = DaskRows(X, y, sample_weight), None, None
+            X, y, sample_weight = brought(DaskRows(X, y, sample_weight)), None, None
         if isinstance(X, Source):
             return self._fit_source(X, y, sample_weight)
         design, X, y = self._read_formula(X, y)
@@ -217,7 +221,7 @@ class MixtureEstimator(BaseEstimator):
     def _fit_arrays(self, X, y, weight, expert, original, response, design=None):
         """Fit rows in memory, all of positive weight."""
 
-        def seen(roles, names):
+        def seen(_, roles, names):
             roles.check(X, names)
             expert.check_response(y, trials := roles.trials_of(X), event := roles.event_of(X))
             most = 1 if trials is None else trials.max()
@@ -231,21 +235,35 @@ class MixtureEstimator(BaseEstimator):
         if self.formula is not None:
             raise TypeError("formula is for data frames; a source names its columns: gate_features, expert_features.")
         if self.response_kind == "classes":
-            raise TypeError(f"{type(self).__name__} takes arrays, not yet sources: {type(source).__name__} is one.")
-        expert = self._resolved_expert(responses_of(source))
+            source, expert = self._labelled(source)
+            y, weight = source.y, np.broadcast_to(1.0, source.n_rows) if source.weight is None else source.weight
+        else:
+            expert, y, weight = self._resolved_expert(responses_of(source)), None, None
         check_experts(self.n_experts, source.n_rows)
         learn_columns(self, source)
 
-        def seen(roles, names):
+        def seen(source, roles, names):
             if self.verbose:
                 print(f"{source.n_rows} rows, features: {', '.join(names)}", flush=True)
             return survey(source, expert, roles, names, n_threads=n_sharing(source.n_rows, self.n_jobs))
 
         response = source.response if isinstance(source.response, str | None) else ", ".join(source.response)
-        return self._fit_rows(source, expert, source, response, None, None, seen)
+        return self._fit_rows(source, expert, source, response, y, weight, seen)
+
+    def _labelled(self, source):
+        """Return the source with codes in place of labels, and the experts that know these."""
+        if isinstance(source, DaskRows):
+            raise TypeError(f"{type(self).__name__} takes arrays and files, not yet collections of dask.")
+        found = Labelled(source)
+        expert = self._resolved_expert(found.found)
+        found.code(expert.read)
+        if getattr(self, "class_weight", None) is not None:
+            weight = np.broadcast_to(1.0, found.n_rows) if found.weight is None else found.weight
+            found.weigh(self._weights(weight, found.y, expert))
+        return found, expert
 
     def _fit_rows(self, source, expert, original, response, y, weight, seen, design=None):
-        """Resolve settings, look at the rows by ``seen(roles, names)``, and climb."""
+        """Resolve settings, look at the rows by ``seen(source, roles, names)``, and climb."""
         columns = Columns.of(self, design)
         roles, chosen = self._chosen(original, columns)
         model = self._resolved_model(expert, y, weight)
@@ -256,7 +274,9 @@ class MixtureEstimator(BaseEstimator):
             check_number(self.time_limit, "time_limit", 0.0)
         start = self._resolved_start(model, *map(len, chosen.values()))
         _refuse_offsets(expert, roles)
-        found = seen(roles, columns.named())
+        if self.verbose:
+            source = Counted(source)
+        found = seen(source, roles, columns.named())
         if not found.event:
             raise ValueError(
                 f"event_feature: no event, all {source.n_rows} rows are censored (0); a fit needs events (1)."
@@ -264,20 +284,27 @@ class MixtureEstimator(BaseEstimator):
         _warn_of_few_trials(expert, int(found.trials), self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": found.counts_rows, **chosen}
-        return self._climb(model, source, roles, start, known), source.n_rows
+        return self._climb(model, source, roles, start, known, found.sizes), source.n_rows
 
     @driving
-    def _climb(self, model, source, roles, start, known):
+    def _climb(self, model, source, roles, start, known, sizes=None):
         """Search, and keep what is found beside what is known before; return the working coordinates."""
         n_threads = n_sharing(source.n_rows, self.n_jobs)
         sides = known["gate_columns"], known["expert_columns"]
-        scaling = standardise(model, source, *sides, n_threads=n_threads)
+        scaling = standardise(model, source, *sides, n_threads, sizes)
         blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
         task = Task(model, None, self.n_experts, scaling)
-        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit
-        fit, certificate, starts = search(task, blocks, *start, known["solver"], *settings)
-        self.fitted_ = fitted_mixture(blocks, fit, certificate, starts=starts, **known)
+        checkpoint = self._checkpoint(blocks, start, rng)
+        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit, checkpoint
+        try:
+            found = search(task, blocks, *start, known["solver"], *settings)
+        except Interrupted as interrupted:
+            self.fitted_ = _fitted(blocks, interrupted.found, known)
+            raise
+        self.fitted_ = _fitted(blocks, found, known)
+        if isinstance(source, Counted) and len(blocks.slices) > 1:
+            print(f"{source.n_passes} passes over all rows", flush=True)
         return scaling
 
     def _read_formula(self, X, y):
@@ -289,6 +316,15 @@ class MixtureEstimator(BaseEstimator):
             raise ValueError(f"formula says what the gate and the experts see: leave {given[0]} out.")
         design = Design.of(self.formula, X)
         return design, design.rows(X), design.response_of(X) if y is None else y
+
+    def _checkpoint(self, blocks, start, rng):
+        """Return the checkpoint that the settings ask for, or None."""
+        if self.checkpoint is None:
+            return None
+        check_path(self.checkpoint, "checkpoint")
+        seed = {} if isinstance(self.random_state, int) else {"random_state": type(self.random_state).__name__}
+        settings = described(self, _GO_ON) | seed | {"start": described(start)}
+        return Checkpoint(self.checkpoint, settings, fingerprint(blocks), rng)
 
     def _validated(self, X, y, sample_weight, expert, **settings):
         """Return X, y and weights without rows of weight zero."""
@@ -361,10 +397,12 @@ class MixtureEstimator(BaseEstimator):
 
 def responses_of(source):
     """Return what tells a family of the responses of a source: their number and names."""
+    first = source.take(np.arange(1)).y
+    if first is None:
+        what = "no response: name it" if source.response is None else f"text in {source.response!r}: name numbers"
+        raise ValueError(f"this {type(source).__name__} has {what} when you make it, y=...")
     if source.response is None:
-        if source.take(np.arange(1)).y is None:
-            raise ValueError(f"this {type(source).__name__} has no response: name it when you make it, y=...")
-        return source.take(np.arange(1)).y
+        return first
     return np.zeros(0) if isinstance(source.response, str) else SimpleNamespace(columns=source.response)
 
 
@@ -382,12 +420,22 @@ def _alike(params, wanted):
     )
 
 
+def _fitted(blocks, found, known):
+    fit, certificate, starts = found
+    return fitted_mixture(blocks, fit, certificate, starts=starts, **known)
+
+
 @contextmanager
 def all_or_nothing(estimator):
-    """Leave an estimator as it was if its fit fails: what it has learnt of new data would not belong to its old fit."""
+    """Leave an estimator as it was if its fit fails: what it has learnt of new data would not belong to its old fit.
+
+    A fit that was interrupted after it had found something has failed in no way.
+    """
     before = dict(vars(estimator))
     try:
         yield
+    except Interrupted:
+        raise
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)

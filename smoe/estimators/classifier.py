@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from os import PathLike
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -50,7 +51,8 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     formula, gate_features, expert_features, offset_feature, exposure_feature : default=None
         A formula for a data frame, or columns of X and their roles, as for `smoe.MoERegressor`; an offset is added to
         every predictor.
-    solver, start, n_init, penalty, max_iter, time_limit, tol, random_state, n_jobs, verbose, warm_start
+    solver, start, n_init, penalty, max_iter, time_limit, tol, random_state, n_jobs, verbose, checkpoint,
+    warm_start
         As for `smoe.MoERegressor`.
 
     Attributes
@@ -115,6 +117,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     random_state: None | int | np.random.Generator | np.random.RandomState = None
     n_jobs: int | None = None
     verbose: int = 0
+    checkpoint: None | str | PathLike = None
     warm_start: bool = False
 
     response_kind = "classes"

@@ -1,6 +1,7 @@
 """The estimator that fits x and y together: a Gaussian law of x and a line for every expert."""
 
 from dataclasses import KW_ONLY, dataclass, replace
+from os import PathLike
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -74,6 +75,9 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
         Print a line per round of the search, while it works.
     time_limit : float or None, default=None
         Seconds after which the search ends.
+    checkpoint : path or None, default=None
+        A file in which the fit keeps what it has found, every few seconds and when it is interrupted: ``fit`` with the
+        same settings and rows goes on from there. It is removed when the fit is done.
     warm_start : bool, default=False
         Begin from the parameters of the last fit where their shapes agree.
 
@@ -159,6 +163,7 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
     n_jobs: int | None = None
     verbose: int = 0
     time_limit: None | float = None
+    checkpoint: None | str | PathLike = None
     warm_start: bool = False
 
     gate_, expert_ = map(from_fit, ("conditional.model.gate", "conditional.model.expert"))

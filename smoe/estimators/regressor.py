@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from os import PathLike
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -103,6 +104,9 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     time_limit : float or None, default=None
         Seconds after which no further start is tried and no further swap is made: the best fit so far is finished and
         returned, and ``status_`` says so. What is under way is not interrupted.
+    checkpoint : path or None, default=None
+        A file in which the fit keeps what it has found, every few seconds and when it is interrupted: ``fit`` with the
+        same settings and rows goes on from there. It is removed when the fit is done.
     warm_start : bool, default=False
         Begin from the parameters of the last fit where their shapes agree.
 
@@ -212,6 +216,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     n_jobs: int | None = None
     verbose: int = 0
     time_limit: None | float = None
+    checkpoint: None | str | PathLike = None
     warm_start: bool = False
 
     predict = of_fit(FittedMixture.predict)

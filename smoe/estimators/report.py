@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from smoe._kernels.posterior import entropies
 from smoe.fitted import FittedMixture
 from smoe.inference import covariance
-from smoe.params import copies, flatten, n_experts_of, permute
+from smoe.order import stable_order
+from smoe.params import flatten, n_experts_of, permute
 from smoe.rows import Scaling
 
 __all__ = ["fitted_mixture"]
@@ -19,7 +19,7 @@ def fitted_mixture(blocks, fit, certificate, kind=FittedMixture, **known):
     """Return the `FittedMixture` of the best end of a search; ``known`` are fields that need no work."""
     model, total = blocks.model, blocks.total_weight
     offset = blocks.loglik_offset
-    order, entropy = _stable_order(model, blocks, fit.params)
+    order, entropy = stable_order(model, blocks, fit.params)
     units = Scaling.identity(known["gate_columns"], known["expert_columns"])
     order, params, user, loglik = _reported(blocks, units, fit, order, offset)
     certificate = certificate.permuted(order)
@@ -43,7 +43,9 @@ def fitted_mixture(blocks, fit, certificate, kind=FittedMixture, **known):
         response_sums=_response_sums(blocks.seen_in(units)),
         **known,
     )
-    spread = covariance(model, blocks, params, certificate, found.entries())
+    same = np.array_equal(flatten(params), flatten(fit.params))
+    curvature = fit.curvature if same else None
+    spread = covariance(model, blocks, params, certificate, found.entries(), curvature=curvature)
     return replace(found, covariance=spread, certificate=certificate.named(spread.separation))
 
 
@@ -77,22 +79,3 @@ def _reported(blocks, units, fit, order, offset):
     if model.gate.smooth or abs(found[-1] + offset - fit.loglik) <= _ALIKE:
         return found
     return min(found, reported(np.arange(len(order))), key=lambda one: abs(one[-1] + offset - fit.loglik))
-
-
-def _stable_order(model, blocks, params):
-    """Order the experts by the mean response of the rows they are responsible for; empty experts come last.
-
-    Of several responses it is the first, then the second where that is equal, and so on. Also return the entropy of the
-    responsibilities.
-    """
-
-    def totals(block, p):
-        resp = model.posterior(block, p)[1]
-        weight = block.weight
-        response = (resp @ (weight * one) for one in np.atleast_2d(block.y))
-        return np.array([resp @ weight, entropies(resp, weight), *response])
-
-    weight, entropy, *response = blocks.sum(totals, params)
-    means = [np.where(weight > 0, one / np.where(weight > 0, weight, 1.0), np.inf) for one in response]
-    own = flatten(params.expert)[copies(params.expert)]
-    return np.lexsort((*own.T, *means[::-1])), float(entropy.sum())

@@ -100,7 +100,16 @@ class Covariance:
 
 @driving
 def covariance(
-    model, blocks, params, certificate, entries, kind="observed", groups=None, weights="frequency", correction=False
+    model,
+    blocks,
+    params,
+    certificate,
+    entries,
+    kind="observed",
+    groups=None,
+    weights="frequency",
+    correction=False,
+    curvature=None,
 ):
     r"""Return the `Covariance` of estimates, from the rows that they were fitted to.
 
@@ -128,6 +137,8 @@ def covariance(
         Whether a weight is the number of times that a row counts, or of the units that it stands for.
     correction : bool, default=False
         Whether to multiply by G / (G - 1), G the number of groups, or of rows for "sandwich".
+    curvature : Curvature or None, default=None
+        That of all rows at these parameters, if it is known: it saves a pass.
 
     References
     ----------
@@ -143,7 +154,7 @@ def covariance(
     unknown = partial(bare, factor=nothing, null=every, jumps=nothing)
     if reason := _nothing_known(model, certificate, chart):
         return unknown(reason)
-    curvature = blocks.sum(model.curvature, params)
+    curvature = blocks.sum(model.curvature, params) if curvature is None else curvature
     information = chart.information(model.information(params, curvature, blocks.total_weight), params)
     if not np.isfinite(information).all():
         return unknown("the observed information is not finite: rescale the data")

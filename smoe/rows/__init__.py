@@ -1,7 +1,9 @@
 """Rows: where they are, how they are visited, and the coordinates in which fits see them."""
 
 from smoe.rows.blocks import Block, Blocks, OneBlock
+from smoe.rows.counted import Counted
 from smoe.rows.dask import DaskRows
+from smoe.rows.labelled import Labelled
 from smoe.rows.missing import drop_missing
 from smoe.rows.parquet import ParquetRows
 from smoe.rows.scaling import Scaling, View, standardise
@@ -12,7 +14,9 @@ __all__ = [
     "ArraySource",
     "Block",
     "Blocks",
+    "Counted",
     "DaskRows",
+    "Labelled",
     "OneBlock",
     "ParquetRows",
     "Raw",

@@ -260,9 +260,18 @@ class Blocks:
 
     def representatives(self, size, rng):
         """Return at most ``size`` distinct rows that stand for all, weighted, as a `OneBlock`."""
-        rows, weight = self.representative_rows(size, rng)
-        raw = self.source.take(rows)._replace(weight=weight)
-        return OneBlock(Block(raw, self.scaling, self.roles, rows), complete=len(rows) == self.n_distinct)
+        return self.several_representatives([size], [rng])[0]
+
+    def several_representatives(self, sizes, rngs):
+        """Return the same for several sizes, and read the source once."""
+        chosen = [self.representative_rows(size, rng) for size, rng in zip(sizes, rngs, strict=True)]
+        taken, out, high = self.source.take(np.concatenate([rows for rows, _ in chosen])), [], 0
+        for rows, weight in chosen:
+            low, high = high, high + len(rows)
+            X, y = (None if side is None else np.array(side[low:high], order="K") for side in taken[:2])
+            block = Block(Raw(X, y, weight), self.scaling, self.roles, rows)
+            out.append(OneBlock(block, complete=len(rows) == self.n_distinct))
+        return out
 
     def representative_rows(self, size, rng):
         """Return indices and weights of at most ``size`` distinct rows that stand for all.

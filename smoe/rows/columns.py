@@ -8,7 +8,7 @@ import numpy as np
 from smoe._kernels.moments import weighted_grams
 from smoe.rows.source import Source
 
-__all__ = ["Response", "are_single", "gram", "mean_and_scale", "observed_mean_and_scale"]
+__all__ = ["Response", "are_single", "gram", "joined_sizes", "mean_and_scale", "observed_mean_and_scale", "size_of"]
 
 _BLOCK = 16384
 _SHARED = 12  # columns from which threads gain: with fewer they wait for one another (measured)
@@ -63,8 +63,17 @@ def _visited(visit, source, view, n_threads):
 
 
 def _size(Z, share):
-    """Largest absolute value and mean of each column."""
-    return np.array([np.maximum(Z[:-1].max(axis=1), -Z[:-1].min(axis=1)), Z[:-1] @ share])
+    return size_of(Z[:-1], share)
+
+
+def size_of(columns, share):
+    """Return largest absolute value and mean of each column, (2, n_columns), of rows with these shares of weight."""
+    return np.array([np.maximum(columns.max(axis=1), -columns.min(axis=1)), columns @ share])
+
+
+def joined_sizes(parts):
+    """Return the sizes of all rows from those of parts."""
+    return np.array([np.max([part[0] for part in parts], axis=0), sum(part[1] for part in parts)])
 
 
 def _gram(Z, share):
@@ -78,18 +87,19 @@ def gram(source, view, centred, n_threads):
     return found[:-1, :-1] - np.outer(rest, rest) if centred else found[:-1, :-1], rest
 
 
-def mean_and_scale(source, plain, centred=True, n_threads=1):
+def mean_and_scale(source, plain, centred=True, n_threads=1, sizes=None):
     """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
 
-    That is the Gram matrix of the standardised columns, and their sizes in the same units. No value overflows.
+    That is the Gram matrix of the standardised columns, and their sizes in the same units. No value overflows. It takes
+    two passes, or one if the ``sizes`` are known.
 
     Raises
     ------
     ValueError
         A number is NaN or infinite.
     """
-    sizes = _visited(_size, source, plain, n_threads)
-    largest, mean = np.max([size[0] for size in sizes], axis=0), sum(size[1] for size in sizes)
+    sizes = joined_sizes(_visited(_size, source, plain, n_threads)) if sizes is None else sizes
+    largest, mean = sizes
     if not np.isfinite(largest).all():
         raise ValueError(_first_not_finite(source, plain))
     unit = np.where(largest > 0, largest, 1.0)

@@ -7,10 +7,13 @@ from collections import defaultdict
 import numpy as np
 
 from smoe.params import tree_sum
-from smoe.rows.source import Raw, Source
+from smoe.rows.source import ArraySource, Raw, Source
 from smoe.threads import driving, spread
 
-__all__ = ["DaskRows", "is_dask", "mapped"]
+__all__ = ["DaskRows", "brought", "is_dask", "mapped"]
+
+_FEW = 200_000  # rows; of fewer, asking for a pass takes longer than the pass
+_NUMBERS = 2**25  # that are brought at most
 
 _here = threading.local()  # the partitions that a task has been given
 
@@ -18,6 +21,15 @@ _here = threading.local()  # the partitions that a task has been given
 def is_dask(values):
     """Whether this is a collection of dask."""
     return hasattr(values, "__dask_graph__")
+
+
+def brought(source):
+    """Return the rows of a `DaskRows` as arrays if they are few, else itself."""
+    if source.n_rows >= _FEW or source.n_rows * source.n_features > _NUMBERS:
+        return source
+    here = ArraySource(*source.whole()[:3])
+    here.names, here.response = source.names, source.response
+    return here
 
 
 class DaskRows(Source):
@@ -75,6 +87,11 @@ class DaskRows(Source):
         """Return the rows of one partition."""
         found = getattr(_here, "parts", {}).get((self._key, rows.start))
         return self._fetch([self._number(rows.start)])[0] if found is None else found
+
+    def whole(self):
+        """Return all rows in memory."""
+        parts = [raw[:3] for raw in self._fetch(range(len(self._parts)))]
+        return Raw(*(None if side[0] is None else np.concatenate(side) for side in zip(*parts, strict=True)))
 
     def take(self, rows):
         """Return few rows by their indices."""

@@ -35,7 +35,8 @@ class ParquetRows(Source):
         A file, or a directory: its files that end in ``.parquet``, also those further down, in the order of their
         paths. Files and directories that begin with a dot or an underscore are left out.
     y : str, list of str or None, default=None
-        The column of the response, or those of several. None for rows to predict.
+        The column of the response, which may be of text for `smoe.MoEClassifier`, or those of several. None for rows
+        to predict.
     features : list of str, default=None
         The columns of X, in this order. By default all others, but an index that pandas has stored.
     weight : str, default=None
@@ -88,7 +89,9 @@ class ParquetRows(Source):
         self.columns = [*self.names, *roles]
         _refuse_twice(self.columns)
         for file, other in found:
-            _check_schema(file, other, self.columns, [groups], schema if features is None else None)
+            texts = [groups, y] if isinstance(y, str) else [groups]
+            _check_schema(file, other, self.columns, texts, schema if features is None else None)
+        self._of_text = isinstance(y, str) and not _is_number(schema.field(y).type)
         self._files = [file for file, _ in found if file.metadata.num_rows]
         self.files = [file.path for file in self._files]
         self.n_rows, self.n_features = sum(file.metadata.num_rows for file in self._files), len(self.names)
@@ -127,8 +130,7 @@ class ParquetRows(Source):
 
     def read(self, rows):
         """Return the rows of one slice."""
-        low, high = (int(np.searchsorted(self._ends, row, side="right")) for row in (rows.start, rows.stop - 1))
-        return self._raw(low, high + 1)
+        return self._raw(*self._groups_of(rows))
 
     def take(self, rows):
         """Return few rows by their indices; all row groups that hold one are read."""
@@ -149,10 +151,27 @@ class ParquetRows(Source):
         parts = [self._table(g, g + 1, [self._groups]).column(0) for g in range(len(self._where))]
         return np.concatenate([part.to_numpy() for part in parts])
 
+    def labels_of(self, rows):
+        """Return y, as it is, and the weights of one slice; no other column is read."""
+        low, high = self._groups_of(rows)
+        names = [name for name in (self.response, self._weight) if name is not None]
+        table = self._table(low, high, names)
+        y, weight = (None if name is None else table.column(name) for name in (self.response, self._weight))
+        if y is not None and y.null_count:
+            raise ValueError(
+                f"y has no class in {y.null_count} rows of {self._file_of(rows.start).path}: leave them out."
+            )
+        y = y if y is None or not hasattr(y.type, "value_type") else y.cast(y.type.value_type)
+        return tuple(None if side is None else side.to_numpy() for side in (y, weight))
+
+    def _groups_of(self, rows):
+        low, high = (int(np.searchsorted(self._ends, row, side="right")) for row in (rows.start, rows.stop - 1))
+        return low, high + 1
+
     def _raw(self, low, high):
-        """Return the rows of some row groups of one file."""
+        """Return the rows of some row groups of one file; a response of text is left out."""
         several = self.response is not None and not isinstance(self.response, str)
-        own = [] if self.response is None else self.response if several else [self.response]
+        own = [] if self.response is None or self._of_text else self.response if several else [self.response]
         columns = self._columns(low, high, [*self.names, *own, *([self._weight] if self._weight else [])])
         n, q = self.n_features, len(own)
         y = columns[n : n + q]
@@ -241,6 +260,12 @@ def _refuse_twice(columns):
             raise ValueError(f"column {name!r} is named twice among features, y, weight and groups.")
 
 
+def _is_number(kind):
+    from pyarrow import types
+
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+
+
 def _check_schema(file, schema, columns, labels, like):
     """Raise ValueError unless the columns are there and hold numbers; ``like`` has all there may be, or is None."""
     from pyarrow import types
@@ -254,6 +279,5 @@ def _check_schema(file, schema, columns, labels, like):
         kind = schema.field(name).type
         if types.is_null(kind):
             raise ValueError(f"column {name!r} of {file.path} has missing values only: fill it, or leave it out.")
-        number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-        if not number and name not in labels:
+        if not _is_number(kind) and name not in labels:
             raise ValueError(f"column {name!r} of {file.path} is {kind}, not of numbers: leave it out, or encode it.")

@@ -133,8 +133,9 @@ def _plain_view(columns):
     return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
 
 
-def _view(source, columns, centred, linear, n_threads):
-    shift, scale, constant, moments, size = mean_and_scale(source, _plain_view(columns), centred, n_threads)
+def _view(source, columns, centred, linear, n_threads, sizes):
+    sizes = None if sizes is None else sizes[0][:, columns]
+    shift, scale, constant, moments, size = mean_and_scale(source, _plain_view(columns), centred, n_threads, sizes)
     kept = ~constant
     view, moments = View(columns[kept], shift[kept], scale[kept], kept), moments[np.ix_(kept, kept)]
     single = are_single(source, _plain_view(view.columns))
@@ -151,7 +152,7 @@ def _view(source, columns, centred, linear, n_threads):
 
 
 @driving
-def standardise(model, source: Source, gate_columns, expert_columns, n_threads: int = 1) -> Scaling:
+def standardise(model, source: Source, gate_columns, expert_columns, n_threads: int = 1, sizes=None) -> Scaling:
     """Return the working coordinates of a fit of this model to the rows of a source.
 
     Its gate says whether its columns may be shifted, gate, experts and penalties whether columns may be replaced by
@@ -165,6 +166,8 @@ def standardise(model, source: Source, gate_columns, expert_columns, n_threads: 
         The columns that gate and experts see.
     n_threads : int, default=1
         Threads that share the rows.
+    sizes : tuple of array or None, default=None
+        What a `Survey` says of the columns, if somebody has looked at them: it saves passes.
 
     Raises
     ------
@@ -173,16 +176,16 @@ def standardise(model, source: Source, gate_columns, expert_columns, n_threads: 
     """
     free = all(penalty.equivariant for penalty in model.active_penalties)
     centred, linear = model.gate.centred, (free and model.gate.linear, free and model.expert.linear)
-    y_shift, y_scale = _units_of_response(model.expert, source, n_threads)
-    expert = _view(source, expert_columns, True, linear[1], n_threads)
+    y_shift, y_scale = _units_of_response(model.expert, source, n_threads, sizes)
+    expert = _view(source, expert_columns, True, linear[1], n_threads, sizes)
     same = centred and np.array_equal(gate_columns, expert_columns)
     if same and linear[0] == linear[1]:
         return Scaling(expert, expert, y_shift, y_scale)
-    gate = _view(source, gate_columns, centred, linear[0], n_threads)
+    gate = _view(source, gate_columns, centred, linear[0], n_threads, sizes)
     return Scaling(expert if same and gate.rotation is expert.rotation else gate, expert, y_shift, y_scale)
 
 
-def _units_of_response(expert, source, n_threads):
+def _units_of_response(expert, source, n_threads, sizes):
     """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone.
 
     Of several responses each has its own; those that must keep one scale share the root mean square of theirs.
@@ -195,7 +198,8 @@ def _units_of_response(expert, source, n_threads):
     if expert.takes_missing:
         shift, scale, constant = observed_mean_and_scale(response)
     else:
-        shift, scale, constant, *_ = mean_and_scale(response, plain, n_threads=n_threads)
+        sizes = None if sizes is None else sizes[1]
+        shift, scale, constant, *_ = mean_and_scale(response, plain, n_threads=n_threads, sizes=sizes)
     if units == "positive":
         return 0.0, shift[0]
     if units == "similar":

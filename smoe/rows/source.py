@@ -85,6 +85,11 @@ class Source:
         """Return the label of each row's group, (n_rows,), if it has one."""
         return None
 
+    def labels_of(self, rows: slice) -> tuple:
+        """Return y, as it is, and the weights of one slice; either may be None."""
+        raw = self.read(rows)
+        return tuple(None if side is None else side[raw.rows] for side in raw[1:3])
+
     def where(self, row: int) -> str:
         """Say in words where a row is, for messages."""
         return f"row {row}"

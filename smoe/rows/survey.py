@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoe.rows.columns import joined_sizes, size_of
 from smoe.rows.source import Source
 from smoe.validation.rows import near_number
 
@@ -13,11 +14,15 @@ _BLOCK = 2**16
 
 
 class Survey(NamedTuple):
-    """What a fit must know of all rows: whether there is an event, most trials, whether weights may be counts."""
+    """What a fit must know of all rows: whether there is an event, most trials, whether weights may be counts.
+
+    And largest absolute values and means of the columns of X, and of y, (2, n_columns), if somebody has looked at them.
+    """
 
     event: bool
     trials: float
     counts_rows: bool
+    sizes: tuple | None = None
 
 
 class _Seen(NamedTuple):
@@ -26,6 +31,7 @@ class _Seen(NamedTuple):
     lightest: float
     heaviest: float
     whole: bool
+    sizes: tuple
 
 
 def survey(source: Source, expert, roles, names, response=True, n_threads=1) -> Survey:
@@ -68,12 +74,15 @@ def survey(source: Source, expert, roles, names, response=True, n_threads=1) -> 
                 expert.check_response(y, roles.trials_of(X), roles.event_of(X))
         except ValueError as error:
             raise ValueError(f"in the rows from {source.where(rows.start)} on: {error}") from None
-        return _seen(weight, roles.trials_of(X), roles.event_of(X))
+        share = (np.ones(len(X)) if weight is None else weight) / source.total_weight
+        sizes = size_of(X.T, share), size_of(y.reshape(len(y), -1).T, share) if response else None
+        return _seen(weight, roles.trials_of(X), roles.event_of(X), sizes)
 
     found = _Seen(*zip(*source.run(one, source.cuts(_BLOCK), n_threads), strict=True))
     equal = min(found.lightest) == max(found.heaviest)
     counts = equal or all(found.whole) or near_number(source.total_weight, source.n_rows)
-    return Survey(any(found.event), max(found.trials), counts)
+    sizes = tuple(map(joined_sizes, zip(*found.sizes, strict=True))) if response else None
+    return Survey(any(found.event), max(found.trials), counts, sizes)
 
 
 def _refuse_missing(source, rows, values, what, words="missing, NaN or infinite"):
@@ -83,7 +92,7 @@ def _refuse_missing(source, rows, values, what, words="missing, NaN or infinite"
     raise ValueError(f"{what[column]} is {words} in {source.where(rows.start + row)}: fill it, or leave the row out.")
 
 
-def _seen(weight, trials, event):
+def _seen(weight, trials, event, sizes):
     weight, whole = (np.ones(1), True) if weight is None else (weight, bool(np.all(weight == np.round(weight))))
     event = event is None or bool(event.any())
-    return _Seen(event, 1.0 if trials is None else trials.max(), weight.min(), weight.max(), whole)
+    return _Seen(event, 1.0 if trials is None else trials.max(), weight.min(), weight.max(), whole, sizes)

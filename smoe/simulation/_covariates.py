@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from smoe.simulation.settings import described, rounded
+from smoe.settings import described, rounded
 
 __all__ = ["resolve_covariates"]
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from smoe._kernels._signals import raise_cause
 from smoe.params import flatten
+from smoe.settings import rounded
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation.losses import evaluate, scalars
-from smoe.simulation.settings import rounded
 
 __all__ = ["probed_losses", "probed_start"]
 

@@ -11,13 +11,13 @@ from smoe.estimators import MoERegressor
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.rows import Scaling
+from smoe.settings import described
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation._probes import probed_losses, probed_start
 from smoe.simulation.cells import Cells, run_batch
 from smoe.simulation.losses import FAILED, evaluate, resolve_losses
 from smoe.simulation.progress import progress_bar
 from smoe.simulation.rates import StudyResult
-from smoe.simulation.settings import described
 from smoe.simulation.store import Store
 from smoe.solvers import Solver
 from smoe.solvers.base import check_supports

@@ -9,8 +9,8 @@ from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
 from smoe.rows import Blocks
+from smoe.settings import described
 from smoe.simulation._covariates import resolve_covariates
-from smoe.simulation.settings import described
 from smoe.validation import check_floats, check_generator, check_mixture, check_number, check_params
 
 __all__ = ["Truth"]

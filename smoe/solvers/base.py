@@ -57,6 +57,10 @@ class Solver(BaseEstimator):
         check_supports(self, model)
         return self._run(model, blocks, params)
 
+    def finish(self, model, blocks, params):
+        """Return the `Fit` reached from a maximum of the likelihood of a part of the rows."""
+        return self.solve(model, blocks, params)
+
     def check(self):
         """Raise ValueError or TypeError for settings that make no sense."""
         check_number(self.max_iter, "max_iter", 0, integer=True)

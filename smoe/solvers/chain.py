@@ -1,5 +1,7 @@
 """The default solver: EM into the basin, a second-order method to the top."""
 
+from itertools import chain
+
 import numpy as np
 
 from smoe.params import flatten
@@ -61,13 +63,21 @@ class EMNewton(Solver):
         check_number(self.n_em, "n_em", 0, integer=True)
         check_number(self.newton_limit, "newton_limit", 0, integer=True)
 
-    def _run(self, model, blocks, params):
-        trace = []
-        for n_em, finish in self._rounds(flatten(params).size > self.newton_limit):
-            params, _, climbed = EM(min(n_em, self.max_iter - max(len(trace) - 1, 0)), 0.0).climb(model, blocks, params)
-            trace += climbed[1:] if trace else climbed
-            fit = finish(model, blocks, params, self.max_iter - len(trace) + 1)
-            params, trace = fit.params, [*trace, *fit.trace[1:]]
+    def finish(self, model, blocks, params):
+        """Return the `Fit` reached from a maximum of a part of the rows: full Newton steps at once, if they do."""
+        self.check()
+        check_supports(self, model)
+        return self._run(model, blocks, params, near=True)
+
+    def _run(self, model, blocks, params, near=False):
+        trace, many = [], flatten(params).size > self.newton_limit
+        for n_em, finish in chain([(0, self._glance)] if near and not many else [], self._rounds(many)):
+            if n_em:
+                n_em = min(n_em, self.max_iter - max(len(trace) - 1, 0))
+                params, _, climbed = EM(n_em, 0.0).climb(model, blocks, params)
+                trace += climbed[1:] if trace else climbed
+            fit = finish(model, blocks, params, self.max_iter - max(len(trace) - 1, 0))
+            params, trace = fit.params, [*trace, *fit.trace[bool(trace) :]]
             if fit.converged or len(trace) > self.max_iter:
                 break
         return fit._replace(n_iter=len(trace) - 1, trace=np.array(trace))

@@ -22,8 +22,8 @@ from smoe.experts import GaussianExpert
 from smoe.gates import GATES, ActivationDenseToSparseGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, permute
+from smoe.settings import described
 from smoe.simulation import LOSSES, ConvergenceStudy, StudyResult, as_params, near_truth, progress
-from smoe.simulation.settings import described
 from smoe.simulation.study import _computed
 from smoe.solvers import EM, EMNewton, Newton, SupportSearch
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 __all__ = ["described", "rounded"]
 
-_WITHOUT_INFLUENCE = ("n_jobs", "verbose")  # on a record
+_WITHOUT_INFLUENCE = ("n_jobs", "verbose", "checkpoint")  # on a record
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _DIGITS = 6  # of probes: the last ones of a float differ from machine to machine
 

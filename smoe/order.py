@@ -1,0 +1,27 @@
+"""The order in which experts are reported."""
+
+import numpy as np
+
+from smoe._kernels.posterior import entropies
+from smoe.params import copies, flatten
+
+__all__ = ["stable_order"]
+
+
+def stable_order(model, blocks, params):
+    """Order the experts by the mean response of the rows they are responsible for; empty experts come last.
+
+    Of several responses it is the first, then the second where that is equal, and so on. Also return the entropy of the
+    responsibilities.
+    """
+
+    def totals(block, p):
+        resp = model.posterior(block, p)[1]
+        weight = block.weight
+        response = (resp @ (weight * one) for one in np.atleast_2d(block.y))
+        return np.array([resp @ weight, entropies(resp, weight), *response])
+
+    weight, entropy, *response = blocks.sum(totals, params)
+    means = [np.where(weight > 0, one / np.where(weight > 0, weight, 1.0), np.inf) for one in response]
+    own = flatten(params.expert)[copies(params.expert)]
+    return np.lexsort((*own.T, *means[::-1])), float(entropy.sum())
