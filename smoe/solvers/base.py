@@ -71,6 +71,12 @@ def check_supports(solver, model):
             f"{name} follows derivatives, and the likelihood of {type(model.gate).__name__} jumps where a row changes "
             f"its experts: use solver={model.gate.default_solver!r} (or 'auto')."
         )
+    if solver.needs_smooth and model.kinked is not None:
+        name_of_net = type(model.kinked).__name__
+        raise TypeError(
+            f"{name} follows derivatives, and {name_of_net} has none where a slope is zero: use "
+            f"solver={model.kinked.default_solver!r} (or 'auto')."
+        )
     missing = [name for name in solver.requires if not hasattr(getattr(model, name.split(".")[0]), name.split(".")[1])]
     if missing:
         raise TypeError(
@@ -81,7 +87,7 @@ def check_supports(solver, model):
 
 def score_norm(model, params, score, total_weight):
     """Largest absolute entry of the score per row, in free coordinates and natural units."""
-    gradient = model.chart(params).gradient(score, params)
+    gradient = model.chart(params, held=False).gradient(score, params)
     return float(np.abs(gradient).max(initial=0.0)) / total_weight
 
 
