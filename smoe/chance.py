@@ -83,13 +83,13 @@ class Prices(NamedTuple):
     chance: np.ndarray
 
 
-def prices(model, blocks, load):
+def prices(model, blocks, params, load):
     """Return the `Prices` of experts with these loads.
 
     Chance lines gain in proportion to the weight of the rows that they rest on, so scaling all weights scales prices
     and log-likelihood alike. One expert alone, and families whose densities are bounded, are charged nothing.
     """
-    n_terms = model.expert.chance_terms(len(blocks.scaling.expert.columns))
+    n_terms = model.chance_terms(params, len(blocks.scaling.expert.columns))
     if n_terms is None or len(load.rows) == 1:
         return Prices(np.zeros(len(load.rows)), np.zeros(len(load.rows)))
     unit = load.weight / np.maximum(load.rows, np.finfo(float).tiny)
@@ -127,7 +127,7 @@ def merit(model, blocks, fit):
     load = load_of(model, blocks, fit.params)
     degenerate = is_degenerate(model, fit.params, load)
     value = fit.loglik if fit.objective is None else fit.objective
-    return preference(degenerate, value, prices(model, blocks, load).excess.sum())
+    return preference(degenerate, value, prices(model, blocks, fit.params, load).excess.sum())
 
 
 def is_degenerate(model, params, load):

@@ -224,6 +224,16 @@ class MixtureOfExperts(NamedTuple):
             free = self.kinked.free(params, free, held)
         return Chart(params, free, *bounds)
 
+    def chance_terms(self, params, n_features):
+        """Return how many coefficients an expert's mean has, see `smoe.experts.Expert.chance_terms`.
+
+        Where a penalty holds slopes at zero it is each expert's number of others, and the intercept.
+        """
+        n_terms = self.expert.chance_terms(n_features)
+        if n_terms is None or self.kinked is None:
+            return n_terms
+        return 1 + (params.expert.coef != 0).sum(axis=1)
+
     def n_parameters(self, params):
         """Return the degrees of freedom of the gate and of all: entries that are free, each freedom counted once."""
         free, n_gate = self.chart(params).free, flatten(params.gate).size

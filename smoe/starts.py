@@ -87,7 +87,8 @@ class Elemental(Start):
         """Return lines through neighbouring rows and a flat gate."""
         check_number(self.n_neighbors, "n_neighbors", 1, integer=True)
         block, expert = task.block, task.model.expert
-        rows = [element(block, self.n_neighbors, rng, expert.rows_per_term)[1] for _ in range(task.n_experts)]
+        most = None if task.model.kinked is None else self.n_neighbors  # of more columns than rows few will count
+        rows = [element(block, self.n_neighbors, rng, expert.rows_per_term, most)[1] for _ in range(task.n_experts)]
         gate = task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1)
         return MoEParams(gate, expert.from_elements(block.rows, block.weight, np.array(rows)))
 
@@ -232,10 +233,10 @@ def resolve_start(choice, gate):
     return resolve(FromParams(choice) if isinstance(choice, MoEParams) else choice, STARTS, Start, "start")
 
 
-def element(block, n_neighbors, rng, per_term=1):
-    """Draw a row, and as few of its neighbours as define a line; return both, as indices."""
+def element(block, n_neighbors, rng, per_term=1, most=None):
+    """Draw a row, and as few of its neighbours as define a line, at ``most`` so many; return both, as indices."""
     n_terms, m = block.expert_Z.shape
-    n_rows = per_term * n_terms
+    n_rows = per_term * n_terms if most is None else min(per_term * n_terms, most)
     features = block.gate_Z if block.gate_Z is block.expert_Z else np.concatenate([block.gate_Z, block.expert_Z])
     if len(features) == 1:  # no columns: neighbours are those of like responses
         features = np.nan_to_num(np.atleast_2d(block.y))

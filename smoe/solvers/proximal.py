@@ -16,7 +16,10 @@ _RIDGE = 1e-9  # relative; directions without information stay
 
 def sparse_step(slope, bend, theta, weight, n_sweeps, tol):
     """Return where a quadratic model less weighted absolute values is largest; exactly, if the signs are found."""
-    x = coordinate_descent(np.ascontiguousarray(bend), slope, theta, weight, n_sweeps, tol)
+    if weight.any():
+        x = coordinate_descent(np.ascontiguousarray(bend), slope, theta, weight, n_sweeps, tol)
+    else:
+        x = theta.copy()
     free = (x != 0) | (weight == 0)
     if not free.any():
         return x

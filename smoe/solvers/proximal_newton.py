@@ -53,6 +53,8 @@ class ProximalNewton(Solver):
     """
 
     requires = ("gate.information", "expert.curvature", "expert.row_scores")
+    needs_smooth = True
+    takes_kinks = True
 
     def __init__(self, max_iter=1000, tol=1e-8, n_em=10):
         self.max_iter = max_iter
@@ -86,12 +88,11 @@ class ProximalNewton(Solver):
 
 def _newton(model, blocks, params, result):
     """Return the parameters after a step that climbs, and their log-likelihood, or None."""
-    total, net, chart = blocks.total_weight, model.kinked, model.chart(params, held=False)
+    total, chart = blocks.total_weight, model.chart(params, held=False)
     score = model.smooth_score(params, result, total)
     theta, slope = chart.pack(params), chart.gradient(score, params) / total
     bend = chart.hessian(model.information(params, result, total), score, params) / total
-    weight = net.weights(params)[0][chart.free]
-    weight = weight * np.where(weight > 0, chart.slope(params), 1.0)
+    weight = _weights(model, params, chart)
     at = np.flatnonzero((theta != 0) | (weight == 0) | (np.abs(slope) > weight))
     own = bend[np.ix_(at, at)]
     if not np.isfinite(own).all() or not _is_concave(own + _along_gauge(model, params, chart)[np.ix_(at, at)]):
@@ -99,14 +100,21 @@ def _newton(model, blocks, params, result):
     end = theta.copy()
     end[at] = sparse_step(slope[at], own, theta[at], weight[at], _SWEEPS, 1e-14)
     step = end - theta
-    floor = model.objective(params, result, total)
-    floor -= _SLACK * (abs(result.loglik) + total)
+    floor = model.objective(params, result, total) - _SLACK * (abs(result.loglik) + total)
     for t in 0.5 ** np.arange(1 + _HALVINGS):
         candidate = model.canonical(chart.unpack(end if t == 1.0 else theta + t * step))
         new = blocks.sum(model.statistics, candidate, False)
         if model.objective(candidate, new, total) >= floor:
             return candidate, new.loglik
     return None
+
+
+def _weights(model, params, chart):
+    """Return the weights of the absolute values of free coordinates, per row."""
+    if model.kinked is None:
+        return np.zeros(chart.n_free)
+    weight = model.kinked.weights(params)[0][chart.free]
+    return np.where(weight > 0, weight * chart.slope(params), 0.0)
 
 
 def _is_concave(bend):
@@ -119,6 +127,8 @@ def _is_concave(bend):
 
 def _along_gauge(model, params, chart):
     """Return what bends the directions along which only the penalty changes: a column of the gate all shifted."""
+    if model.kinked is None:
+        return np.zeros((chart.n_free, chart.n_free))
     n_gate = flatten(params.gate).size
     k = len(params.gate.coef)
     shifts = np.kron(np.ones((k, k)), np.diag([1.0] * (n_gate // k - 1) + [0.0])) / k
