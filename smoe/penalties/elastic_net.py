@@ -207,25 +207,27 @@ class ElasticNet(Penalty):
         Of shifts that are as good the one at which the last possible row is zero.
         """
         l1, l2 = (unflatten(side, params).gate.coef[0] for side in self.weights(params))
-        coef = np.column_stack([_centred(*column) for column in zip(params.gate.coef.T, l1, l2, strict=True)] or
-                               [params.gate.coef])  # fmt: skip
+        coef = _centred(params.gate.coef, l1, l2)
         return params._replace(gate=params.gate._replace(coef=coef))
 
 
 def _centred(b, l1, l2):
-    """Return the numbers with the shift that makes l1 |b| + l2 b^2 / 2 least."""
-    if not (np.isfinite(l1) and l1 + l2 > 0):
-        return b - b[-1]
-    shifts = -b
-    if l2 > 0:  # between two kinks the derivative is linear
-        n_below = np.arange(len(b) + 1)
-        shifts = np.append(shifts, -(b.sum() + l1 / l2 * (len(b) - 2.0 * n_below)) / len(b))
-    moved = b + shifts[:, None]
-    moved[np.arange(len(b)), np.arange(len(b))] = 0.0
+    """Return numbers (k, d) with the shift of each column that makes the sum of l1 |b| + l2 b^2 / 2 least.
+
+    The shift takes some number to zero, or lies where the derivative, linear between such kinks, vanishes. A column
+    without weights has its last number at zero.
+    """
+    k, squares = len(b), np.where(l2 > 0, l2, 1.0)
+    l1 = np.where(np.isfinite(l1), l1, 0.0)
+    n_below = np.arange(k + 1)[:, None]
+    between = -(b.sum(axis=0) + l1 / squares * (k - 2.0 * n_below)) / k
+    moved = b + np.concatenate([-b, np.where(l2 > 0, between, -b[-1])])[:, None]
+    moved[np.arange(k), np.arange(k)] = 0.0
     size = (l1 * np.abs(moved) + 0.5 * l2 * moved**2).sum(axis=1)
-    best = size <= size.min() * (1 + 1e-12)
-    at_kink = np.flatnonzero(best[: len(b)])
-    return moved[at_kink[-1] if len(at_kink) else np.argmin(size)]
+    good = size <= size.min(axis=0) * (1 + 1e-12)
+    kink, column = k - 1 - np.argmax(good[k - 1 :: -1], axis=0), np.arange(b.shape[1])
+    best = np.where(good[:k].any(axis=0), kink, np.argmin(size, axis=0))
+    return moved[best, :, column].T
 
 
 def _check_expert(expert):
