@@ -78,6 +78,7 @@ def test_conditions_of_optimality(k, ratio, scaled):
         size = 0.06 * (ratio * np.abs(v) + (1 - ratio) * v**2).sum(axis=1)
         assert expert[:, 11] / n == pytest.approx(-0.5 * size / model.expert_variance_, abs=1e-5)
     for column in (model.gate_coef_ * scale).T:
+
         def size(t, b=column):
             return ratio * np.abs(b + t).sum() + 0.5 * (1 - ratio) * ((b + t) ** 2).sum()
 

@@ -1,7 +1,6 @@
 """Absolute values and squares of slopes: columns without effect drop out."""
 
 from copy import copy
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,13 +9,6 @@ from smoe.penalties.base import Penalty, zeros_like
 from smoe.validation import check_number
 
 __all__ = ["ElasticNet"]
-
-
-class _Weights(NamedTuple):
-    """Absolute values' and squares' weights per row, shaped like the slopes of gate or experts."""
-
-    l1: np.ndarray
-    l2: np.ndarray
 
 
 class ElasticNet(Penalty):
@@ -86,7 +78,9 @@ class ElasticNet(Penalty):
         check_number(self.alpha_gate, "ElasticNet: alpha_gate", 0.0)
         check_number(self.l1_ratio, "ElasticNet: l1_ratio", 0.0, high=1.0)
         if set(gate.fields) != {"coef", "intercept"} or gate.fields["coef"].gauge != "expert" or not gate.smooth:
-            raise ValueError(f"penalty: ElasticNet needs a softmax gate, not {type(gate).__name__}; Ridge takes others.")
+            raise ValueError(
+                f"penalty: ElasticNet needs a softmax gate, not {type(gate).__name__}; Ridge takes others."
+            )
 
     def bind(self, model, scaling):
         """Return the penalty that knows the columns and the unit of y."""
@@ -111,19 +105,20 @@ class ElasticNet(Penalty):
 
     def weights(self, params):
         """Return the weights per row of absolute values and of squares, each in flat order."""
-        gate, expert = (_Weights(*(zeros_like(params)[side] for _ in range(2))) for side in (0, 1))
-        parts = (gate, self.alpha_gate, self._gate_factor, 1.0), (
-            expert,
-            self.alpha_expert,
-            self._expert_factor,
-            self._per_unit(params.expert),
-        )
-        for part, alpha, factor, unit in parts:
-            out = np.isinf(factor)
-            finite = alpha * np.where(out, 0.0, factor)
-            part.l1.coef[...] = np.where(out, np.inf, self.l1_ratio * finite * unit)
-            part.l2.coef[...] = (1.0 - self.l1_ratio) * finite * unit**2
-        return tuple(flatten(MoEParams(*sides)) for sides in zip(gate, expert, strict=True))
+        blank = zeros_like(params)
+        gate = self._weights(self.alpha_gate, self._gate_factor, 1.0)
+        expert = self._weights(self.alpha_expert, self._expert_factor, self._per_unit(params.expert))
+        sides = [
+            MoEParams(*(part._replace(coef=part.coef + own) for part, own in zip(blank, pair, strict=True)))
+            for pair in zip(gate, expert, strict=True)
+        ]
+        return tuple(flatten(side) for side in sides)
+
+    def _weights(self, alpha, factor, unit):
+        """Return weights that can be added to zeros shaped like the slopes."""
+        out = np.isinf(factor)
+        finite = alpha * np.where(out, 0.0, factor)
+        return np.where(out, np.inf, self.l1_ratio * finite * unit), (1.0 - self.l1_ratio) * finite * unit**2
 
     def _scales(self, expert):
         return self.scaled and hasattr(expert, "variance")
@@ -149,8 +144,8 @@ class ElasticNet(Penalty):
         """Return the same for variances of one, where the penalty depends on variances; else zeros."""
         if not self._scales(params.expert):
             return np.zeros((2, len(params.expert.intercept)))
-        variance = params.expert.variance
-        return self.by_expert(params) * np.array([np.sqrt(variance) + 0 * params.expert.intercept, variance + 0 * params.expert.intercept])
+        variance = np.broadcast_to(params.expert.variance, len(params.expert.intercept))
+        return self.by_expert(params) * np.array([np.sqrt(variance), variance])
 
     def value(self, model, params, sums, n):
         return n * float(sum(part.sum() for part in self.parts(params)))
@@ -163,7 +158,9 @@ class ElasticNet(Penalty):
         l1, l2 = self.by_expert(params)
         variance = params.expert.variance
         slope = -n * (0.5 * l1 + l2) / variance
-        return out._replace(expert=out.expert._replace(variance=slope if np.ndim(variance) else np.asarray(slope.sum())))
+        return out._replace(
+            expert=out.expert._replace(variance=slope if np.ndim(variance) else np.asarray(slope.sum()))
+        )
 
     def curvature(self, model, params, sums, n):
         l1, l2 = self.weights(params)
@@ -199,7 +196,11 @@ class ElasticNet(Penalty):
     def n_redundant(self, params):
         """Return the number of the gate's columns all of whose rows count as free: one follows from the others."""
         everything = self.free(params, np.zeros(flatten(params).size, dtype=bool), True)
-        return int(unflatten(everything, params).gate.coef.astype(bool).all(axis=0).sum()) if n_rows(params.gate) > 1 else 0
+        return (
+            int(unflatten(everything, params).gate.coef.astype(bool).all(axis=0).sum())
+            if n_rows(params.gate) > 1
+            else 0
+        )
 
     def centred(self, params):
         """Return the parameters with the shift of each column of the gate at which the penalty is least.
@@ -239,5 +240,3 @@ def _check_expert(expert):
         raise ValueError(
             f"penalty: ElasticNet takes experts 'gaussian', 'poisson' and 'binomial', not {expert.name}; Ridge takes all."
         )
-
-

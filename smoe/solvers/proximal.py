@@ -42,7 +42,10 @@ def proximal_step(model, params, stats, total):
     """
     score = flatten(model.smooth_score(params, stats, total))
     bends, flat = model.penalty_curvature(params, stats, total), flatten(params)
-    weight, free = total * model.kinked.weights(params)[0], model.chart(params, held=False).free & ~_bounded(model, params)
+    weight, free = (
+        total * model.kinked.weights(params)[0],
+        model.chart(params, held=False).free & ~_bounded(model, params),
+    )
     n_gate, end = flatten(params.gate).size, flat.copy()
     own = stats.gate_information, model.expert.m_information(stats.expert, params.expert)
     for information, span in zip(own, (slice(None, n_gate), slice(n_gate, None)), strict=True):
@@ -75,5 +78,3 @@ def _with_variances(model, params, stats, total):
     penalty = total * model.kinked.on_unit_scale(params)
     variance = model.expert.variance_given(stats.expert, params.expert, *penalty)
     return params._replace(expert=params.expert._replace(variance=variance))
-
-
