@@ -20,8 +20,8 @@ class ElasticNet(Penalty):
     over slopes by columns of mean zero and variance one (divisor n), with :math:`\rho` the ``l1_ratio``. Intercepts and
     variances are free of it. Slopes that do not earn their weight are exactly zero, and ``n_parameters_`` (so AIC, BIC)
     counts the others. All rows of the gate are penalised, so the fit does not depend on which expert is last:
-    ``gate_coef_`` has the shift of each column that makes the penalty least, under the lasso one with a zero row. For an
-    even number of experts that shift is one of several with the same penalty.
+    ``gate_coef_`` has the shift of each column that makes the penalty least, under the lasso one with a zero row. For
+    an even number of experts that shift is one of several with the same penalty.
 
     One normal expert is scikit-learn's ``ElasticNet(alpha=alpha_expert * variance, l1_ratio)`` on standardised columns
     with ``scaled=False``, at the fitted variance.
@@ -238,5 +238,5 @@ def _check_expert(expert):
     several = [name for name, field in expert.fields.items() if len(field.axes) > 2]
     if (bounded or several) and not from_moments:
         raise ValueError(
-            f"penalty: ElasticNet takes experts 'gaussian', 'poisson' and 'binomial', not {expert.name}; Ridge takes all."
+            f"penalty: ElasticNet takes experts 'gaussian', 'poisson', 'binomial', not {expert.name}; Ridge takes all."
         )
