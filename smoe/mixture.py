@@ -232,7 +232,7 @@ class MixtureOfExperts(NamedTuple):
         n_terms = self.expert.chance_terms(n_features)
         if n_terms is None or self.kinked is None:
             return n_terms
-        return 1 + (params.expert.coef != 0).sum(axis=1)
+        return 1 + self.kinked.n_left(params)
 
     def n_parameters(self, params):
         """Return the degrees of freedom of the gate and of all: entries that are free, each freedom counted once."""
@@ -247,7 +247,8 @@ class MixtureOfExperts(NamedTuple):
 
     def user_canonical(self, gate):
         """Return the same of a gate in the user's units: slopes that a penalty has placed stay."""
-        return self.gate.canonical(gate)._replace(**({} if self.kinked is None else {"coef": gate.coef}))
+        canonical = self.gate.canonical(gate)
+        return canonical if self.kinked is None else self.kinked.placed(canonical, gate)
 
     def gate_chart(self, params):
         """Return the same for the gate's parameters alone."""

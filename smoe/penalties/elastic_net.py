@@ -202,6 +202,15 @@ class ElasticNet(Penalty):
             else 0
         )
 
+    def n_left(self, params):
+        """Return how many slopes of each expert are not zero, (n_experts,)."""
+        coef = params.expert.coef
+        return (coef != 0).reshape(len(coef), -1).sum(axis=1)
+
+    def placed(self, gate, centred):
+        """Return the gate's parameters with the slopes of others, which `centred` has placed."""
+        return gate._replace(coef=centred.coef)
+
     def centred(self, params):
         """Return the parameters with the shift of each column of the gate at which the penalty is least.
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky
 
-from smoe.params import flatten
+from smoe.params import flatten, n_experts_of
 from smoe.solvers.base import Solver, score_norm, summarise
 from smoe.solvers.em import EM
 from smoe.solvers.proximal import sparse_step
@@ -130,7 +130,7 @@ def _along_gauge(model, params, chart):
     if model.kinked is None:
         return np.zeros((chart.n_free, chart.n_free))
     n_gate = flatten(params.gate).size
-    k = len(params.gate.coef)
+    k = n_experts_of(params)
     shifts = np.kron(np.ones((k, k)), np.diag([1.0] * (n_gate // k - 1) + [0.0])) / k
     out = np.zeros((len(chart.free), len(chart.free)))
     out[:n_gate, :n_gate] = shifts
