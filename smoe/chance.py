@@ -94,13 +94,13 @@ class Prices(NamedTuple):
     chance: np.ndarray
 
 
-def prices(model, blocks, load):
+def prices(model, blocks, params, load):
     """Return the `Prices` of experts with these loads.
 
     Chance lines gain in proportion to the weight of the rows that they rest on, so scaling all weights scales prices
     and log-likelihood alike. One expert alone, and families whose densities are bounded, are charged nothing.
     """
-    n_terms = model.expert.chance_terms(len(blocks.scaling.expert.columns))
+    n_terms = model.chance_terms(params, len(blocks.scaling.expert.columns))
     if n_terms is None or len(load.rows) == 1:
         return Prices(np.zeros(len(load.rows)), np.zeros(len(load.rows)))
     unit = load.weight / np.maximum(load.rows, np.finfo(float).tiny)
@@ -137,7 +137,8 @@ def merit(model, blocks, fit):
     """Return the `preference` for a fit on these rows."""
     load = load_of(model, blocks, fit.params)
     degenerate = is_degenerate(model, fit.params, load)
-    value, price = fit.loglik if fit.objective is None else fit.objective, prices(model, blocks, load).excess.sum()
+    value = fit.loglik if fit.objective is None else fit.objective
+    price = prices(model, blocks, fit.params, load).excess.sum()
     return preference(degenerate and not is_exact(model, fit.params, load, price), value, price)
 
 

@@ -117,6 +117,10 @@ class MixtureOfExperts(NamedTuple):
         """All penalties: the model's own, and those that its gate asks for."""
         return (*self.penalties, *self.gate.penalties())
 
+    def bound(self, scaling):
+        """Return the model whose penalties know the working coordinates."""
+        return self._replace(penalties=tuple(penalty.bind(self, scaling) for penalty in self.penalties))
+
     def _penalty_sums(self, block, params, curved=False):
         active = self.active_penalties
         return tuple([penalty.sums(self, block, params, curved) for penalty in active]) if active else None
@@ -137,8 +141,18 @@ class MixtureOfExperts(NamedTuple):
         """
         return result.loglik - sum(self._penalised("value", params, result, n))
 
+    @property
+    def kinked(self):
+        """The penalty that has kinks at zero, or None."""
+        return next((penalty for penalty in self.active_penalties if penalty.kinked), None)
+
     def score(self, params, result, n):
-        """Return its gradient, shaped like the parameters (Fisher's identity)."""
+        """Return its gradient, shaped like the parameters (Fisher's identity); at kinks the steepest ascent."""
+        score, net = self.smooth_score(params, result, n), self.kinked
+        return score if net is None else net.steepest(params, score, n)
+
+    def smooth_score(self, params, result, n):
+        """Return the gradient of all but absolute values."""
         if isinstance(result, Curvature):
             score = result.score
         else:
@@ -199,10 +213,42 @@ class MixtureOfExperts(NamedTuple):
             columns += [flatten(type(pulled)(*(field[e] for field in pulled))) for e in range(len(own))]
         return fold(np.column_stack(columns), params.expert, axis=1)
 
-    def chart(self, params):
-        """Return the coordinates in which solvers and certificates work, with the units of these parameters."""
+    def chart(self, params, held=True):
+        """Return the coordinates in which solvers and certificates work, with the units of these parameters.
+
+        Entries that a penalty holds at zero are left out, unless ``held`` is False.
+        """
         parts = coordinates(self.gate, params.gate), coordinates(self.expert, params.expert)
-        return Chart(params, *map(np.concatenate, zip(*parts, strict=True)))
+        free, *bounds = map(np.concatenate, zip(*parts, strict=True))
+        if self.kinked is not None:
+            free = self.kinked.free(params, free, held)
+        return Chart(params, free, *bounds)
+
+    def chance_terms(self, params, n_features):
+        """Return how many coefficients an expert's mean has, see `smoe.experts.Expert.chance_terms`.
+
+        Where a penalty holds slopes at zero it is each expert's number of others, and the intercept.
+        """
+        n_terms = self.expert.chance_terms(n_features)
+        if n_terms is None or self.kinked is None:
+            return n_terms
+        return 1 + self.kinked.n_left(params)
+
+    def n_parameters(self, params):
+        """Return the degrees of freedom of the gate and of all: entries that are free, each freedom counted once."""
+        free, n_gate = self.chart(params).free, flatten(params.gate).size
+        lost = 0 if self.kinked is None else self.kinked.n_redundant(params)
+        return int(free[:n_gate].sum()) - lost, int(free.sum()) - lost
+
+    def canonical(self, params):
+        """Return the representative, in working coordinates, of all parameters with the same density and penalty."""
+        params = params._replace(gate=self.gate.canonical(params.gate))
+        return params if self.kinked is None else self.kinked.centred(params)
+
+    def user_canonical(self, gate):
+        """Return the same of a gate in the user's units: slopes that a penalty has placed stay."""
+        canonical = self.gate.canonical(gate)
+        return canonical if self.kinked is None else self.kinked.placed(canonical, gate)
 
     def gate_chart(self, params):
         """Return the same for the gate's parameters alone."""

@@ -90,7 +90,8 @@ class Elemental(Start):
         """Return lines through neighbouring rows and a gate that is flat, or sets them apart."""
         check_number(self.n_neighbors, "n_neighbors", 1, integer=True)
         block, expert = task.block, task.model.expert
-        elements = [element(block, self.n_neighbors, rng, expert.rows_per_term) for _ in range(task.n_experts)]
+        most = None if task.model.kinked is None else self.n_neighbors  # of more columns than rows few will count
+        elements = [element(block, self.n_neighbors, rng, expert.rows_per_term, most) for _ in range(task.n_experts)]
         centres, rows = map(np.array, zip(*elements, strict=True))
         places, sharpness = block.gate_Z[:-1, centres].T, rng.integers(2) * 10.0 ** rng.uniform(*_SHARPNESS)
         gate = task.model.gate.around(places, sharpness / max(1, places.shape[1]))
@@ -237,10 +238,10 @@ def resolve_start(choice, gate):
     return resolve(FromParams(choice) if isinstance(choice, MoEParams) else choice, STARTS, Start, "start")
 
 
-def element(block, n_neighbors, rng, per_term=1):
-    """Draw a row, and as few of its neighbours as define a line; return both, as indices."""
+def element(block, n_neighbors, rng, per_term=1, most=None):
+    """Draw a row, and as few of its neighbours as define a line, at ``most`` so many; return both, as indices."""
     n_terms, m = block.expert_Z.shape
-    n_rows = per_term * n_terms
+    n_rows = per_term * n_terms if most is None else min(per_term * n_terms, most)
     features = block.gate_Z if block.gate_Z is block.expert_Z else np.concatenate([block.gate_Z, block.expert_Z])
     if len(features) == 1:  # no columns: neighbours are those of like responses
         features = np.nan_to_num(np.atleast_2d(block.y))

@@ -81,8 +81,8 @@ def test_bounded_densities_and_one_expert_pay_nothing():
     fit = quietly(SoftmaxMoERegressor(2, random_state=0, **CONSTANT).fit, X, y)
     model, blocks, params = working(fit, X, y)
     load = load_of(model, blocks, params)
-    assert prices(model, blocks, load).excess[0] == 0.0 < prices(model, blocks, load).excess[1]
-    assert not prices(MixtureOfExperts(model.gate, Bounded()), blocks, load).excess.any()
+    assert prices(model, blocks, params, load).excess[0] == 0.0 < prices(model, blocks, params, load).excess[1]
+    assert not prices(MixtureOfExperts(model.gate, Bounded()), blocks, params, load).excess.any()
     one = quietly(SoftmaxMoERegressor(1).fit, X[:3], y[:3])
     assert one.fitted_.certificate.price == 0.0 and not one.fitted_.certificate.checked
 

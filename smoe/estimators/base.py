@@ -267,7 +267,7 @@ class MixtureEstimator(BaseEstimator):
         columns = Columns.of(self, design)
         roles, chosen = self._chosen(original, columns)
         model = self._resolved_model(expert, y, weight)
-        solver = self._resolved_solver(model.gate)
+        solver = self._resolved_solver(model)
         solver.check()
         check_n_jobs(self.n_jobs)
         if self.time_limit is not None:
@@ -292,6 +292,7 @@ class MixtureEstimator(BaseEstimator):
         n_threads = n_sharing(source.n_rows, self.n_jobs)
         sides = known["gate_columns"], known["expert_columns"]
         scaling = standardise(model, source, *sides, n_threads, sizes)
+        model = model.bound(scaling)
         blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
         task = Task(model, None, self.n_experts, scaling)
@@ -374,8 +375,9 @@ class MixtureEstimator(BaseEstimator):
             penalty.check(gate)
         return penalties
 
-    def _resolved_solver(self, gate):
-        solvers = {"auto": SOLVERS[gate.default_solver], **SOLVERS}
+    def _resolved_solver(self, model):
+        wished = [penalty.default_solver for penalty in model.active_penalties if penalty.default_solver]
+        solvers = {"auto": SOLVERS[[*wished, model.gate.default_solver][0]], **SOLVERS}
         solver = resolve(self.solver, solvers, Solver, "solver")
         if isinstance(self.solver, str):
             limit = {} if self.max_iter is None else {"max_iter": self.max_iter}

@@ -56,7 +56,7 @@ def _response_sums(rows):
 
 
 def _numbers_of_parameters(model, params):
-    n_free, n_gate = model.chart(params).n_free, model.gate_chart(params.gate).n_free
+    n_gate, n_free = model.n_parameters(params)
     n_experts = n_experts_of(params)
     share = model.gate.n_selected(n_experts) / n_experts
     return {"n_parameters": n_free, "n_active_parameters": n_gate + round(share * (n_free - n_gate))}

@@ -207,6 +207,21 @@ class GaussianExpert(Expert):
         pooled = square.sum() / weight.sum() if weight.sum() > 0 else float(params.variance)
         return GaussianExpertParams(*found[:2], np.asarray(max(pooled, self.variance_floor)))
 
+    def variance_given(self, stats, params, values=0.0, squares=0.0):
+        r"""Return the variances for these lines that maximise the expected log-likelihood less a penalty on the scale.
+
+        .. math:: -\frac{N_i}{2} \log v_i - \frac{S_i}{2 v_i} - \frac{p_i}{\sqrt{v_i}} - \frac{q_i}{v_i}
+
+        with p the ``values`` and q the ``squares``, numbers or one for each expert.
+        """
+        _, square = residual_moments(*stats[:3], params.coef, params.intercept)
+        parts = np.broadcast_arrays(stats.weight, square + 2.0 * squares, values)
+        weight, square, values = (part.sum() for part in parts) if self._shared else parts
+        root = values + np.sqrt(values**2 + 4.0 * weight * square)  # of v: weight v - values sqrt(v) - square = 0
+        with np.errstate(all="ignore"):
+            found = np.where(weight > 0, (0.5 * root / weight) ** 2, params.variance)
+        return np.maximum(found, self.variance_floor)
+
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood whose moments these are."""
         v = _variances(params)

@@ -45,7 +45,7 @@ def match_experts(model, blocks, reference, params, by="responsibilities"):
     cost = _distances(model.expert, *pair) if by == "parameters" else -_agreement(model, blocks, pair)
     order = linear_sum_assignment(cost)[1]
     matched = permute(params, order)
-    return matched._replace(gate=model.gate.canonical(matched.gate))
+    return matched._replace(gate=model.user_canonical(matched.gate))
 
 
 def _agreement(model, blocks, pair):

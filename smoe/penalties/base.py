@@ -30,11 +30,26 @@ class Penalty(BaseEstimator):
     moves_estimates : bool
         Whether it moves them so far that standard errors would mean nothing; else they are those of the penalised
         log-likelihood.
+    kinked : bool
+        Whether it has kinks at zero, where slopes then may be held. Such a penalty has ``weights(params)``, those of
+        absolute values first, ``steepest``, ``free`` and ``centred``, as `smoe.penalties.ElasticNet` does; ``gradient``
+        and ``curvature`` are those of the rest.
+    keeps_columns : bool
+        Whether it tells apart columns that are linear combinations of others.
+    default_solver : str or None
+        Name of the solver that ``solver="auto"`` means with it; None for the gate's.
     """
 
     words = "penalty"
     equivariant = False
     moves_estimates = False
+    kinked = False
+    keeps_columns = False
+    default_solver = None
+
+    def bind(self, model, scaling):
+        """Return the penalty that knows what it must of the working coordinates: itself."""
+        return self
 
     def check(self, gate):
         """Raise ValueError or TypeError for settings that make no sense with this gate."""

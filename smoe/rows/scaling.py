@@ -90,7 +90,7 @@ class Scaling(NamedTuple):
     def to_user(self, model, params):
         """Return parameters in the user's units and in the gate's canonical form."""
         user = self.to_units(model, params)
-        return user._replace(gate=model.gate.canonical(user.gate))
+        return user._replace(gate=model.user_canonical(user.gate))
 
     def loglik_offset(self, weight):
         """Return by how much a log-likelihood is larger than in the user's units, from the weight of the densities.
@@ -110,7 +110,8 @@ class Scaling(NamedTuple):
 
         Shifts and scales leave signs as they are, rotations do not.
         """
-        gate = model.gate.canonical(params.gate)
+        params = model.canonical(params)
+        gate = params.gate
         if self.gate.rotation is not None and not model.gate.centred:
             user = model.gate.canonical(self.gate.to_units(model.gate, gate))
             gate = self.gate.from_units(model.gate, user)
@@ -133,11 +134,13 @@ def _plain_view(columns):
     return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
 
 
-def _view(source, columns, centred, linear, n_threads, sizes):
+def _view(source, columns, centred, linear, n_threads, sizes, every=False):
     sizes = None if sizes is None else sizes[0][:, columns]
     shift, scale, constant, moments, size = mean_and_scale(source, _plain_view(columns), centred, n_threads, sizes)
     kept = ~constant
     view, moments = View(columns[kept], shift[kept], scale[kept], kept), moments[np.ix_(kept, kept)]
+    if every:
+        return view
     single = are_single(source, _plain_view(view.columns))
     noise = np.where(single, _SINGLE, _DOUBLE) * size[kept]
     if is_well_conditioned(moments, noise):
@@ -177,11 +180,12 @@ def standardise(model, source: Source, gate_columns, expert_columns, n_threads: 
     free = all(penalty.equivariant for penalty in model.active_penalties)
     centred, linear = model.gate.centred, (free and model.gate.linear, free and model.expert.linear)
     y_shift, y_scale = _units_of_response(model.expert, source, n_threads, sizes)
-    expert = _view(source, expert_columns, True, linear[1], n_threads, sizes)
+    every = any(penalty.keeps_columns for penalty in model.active_penalties)
+    expert = _view(source, expert_columns, True, linear[1], n_threads, sizes, every)
     same = centred and np.array_equal(gate_columns, expert_columns)
     if same and linear[0] == linear[1]:
         return Scaling(expert, expert, y_shift, y_scale)
-    gate = _view(source, gate_columns, centred, linear[0], n_threads, sizes)
+    gate = _view(source, gate_columns, centred, linear[0], n_threads, sizes, every)
     return Scaling(expert if same and gate.rotation is expert.rotation else gate, expert, y_shift, y_scale)
 
 

@@ -7,9 +7,17 @@ from smoe.solvers.chain import EMNewton
 from smoe.solvers.em import EM
 from smoe.solvers.lbfgs import LBFGS
 from smoe.solvers.newton import Newton
+from smoe.solvers.proximal_newton import ProximalNewton
 from smoe.solvers.support_search import SupportSearch
 
-SOLVERS = {"em_newton": EMNewton, "support_search": SupportSearch, "em": EM, "newton": Newton, "lbfgs": LBFGS}
+SOLVERS = {
+    "em_newton": EMNewton,
+    "support_search": SupportSearch,
+    "em": EM,
+    "newton": Newton,
+    "lbfgs": LBFGS,
+    "proximal_newton": ProximalNewton,
+}
 
 __all__ = [
     "EM",
@@ -20,6 +28,7 @@ __all__ = [
     "EMNewton",
     "Fit",
     "Newton",
+    "ProximalNewton",
     "Solver",
     "SupportSearch",
     "certify",

@@ -40,10 +40,13 @@ class Solver(BaseEstimator):
         Methods that the gate and the experts must have, as ``gate.information``.
     needs_smooth : bool
         Whether the solver relies on derivatives of the observed log-likelihood alone.
+    takes_kinks : bool
+        Whether it holds slopes at zero where a penalty has a kink there.
     """
 
     requires = ()
     needs_smooth = False
+    takes_kinks = False
     max_iter = 1000
     tol = 1e-8
 
@@ -75,6 +78,12 @@ def check_supports(solver, model):
             f"{name} follows derivatives, and the likelihood of {type(model.gate).__name__} jumps where a row changes "
             f"its experts: use solver={model.gate.default_solver!r} (or 'auto')."
         )
+    if model.kinked is not None and not solver.takes_kinks:
+        name_of_net = type(model.kinked).__name__
+        raise TypeError(
+            f"{name} follows derivatives, and {name_of_net} has none where a slope is zero: use "
+            f"solver={model.kinked.default_solver!r} (or 'auto')."
+        )
     missing = [name for name in solver.requires if not hasattr(getattr(model, name.split(".")[0]), name.split(".")[1])]
     if missing:
         raise TypeError(
@@ -85,7 +94,7 @@ def check_supports(solver, model):
 
 def score_norm(model, params, score, total_weight):
     """Largest absolute entry of the score per row, in free coordinates and natural units."""
-    gradient = model.chart(params).gradient(score, params)
+    gradient = model.chart(params, held=False).gradient(score, params)
     return float(np.abs(gradient).max(initial=0.0)) / total_weight
 
 

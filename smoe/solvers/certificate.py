@@ -131,7 +131,7 @@ def certify(model, blocks, fit, tol):
     """
     shares = blocks.sum(_shares, fit.params, model, blocks)
     load, overlap = Load(shares.rows, shares.weight), shares.overlap
-    price = prices(model, blocks, load)
+    price = prices(model, blocks, fit.params, load)
     reasons, checked, doubtful = _degeneracies(model, blocks, fit.params, load), (), ()
     degenerate = bool(reasons)
     reasons += _eventless(shares)

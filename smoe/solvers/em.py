@@ -52,6 +52,7 @@ class EM(Solver):
     """
 
     requires = ("gate.information",)
+    takes_kinks = True
 
     def __init__(self, max_iter=1000, tol=1e-8, n_halvings=11):
         self.max_iter = max_iter

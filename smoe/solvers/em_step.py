@@ -2,6 +2,7 @@
 
 from smoe._kernels.gate_steps import damped_step
 from smoe.params import MoEParams, chart_of, flatten
+from smoe.solvers.proximal import proximal_step
 
 __all__ = ["em_step", "newton_gate_step"]
 
@@ -29,6 +30,8 @@ def em_step(model, params, stats, total):
     total : float
         Sum of the weights.
     """
+    if model.kinked is not None:
+        return proximal_step(model, params, stats, total)
     if model.active_penalties:
         return _penalised_step(model, params, stats, total)
     chart = chart_of(model.gate, params.gate)

@@ -1,0 +1,251 @@
+"""Absolute values and squares of slopes: columns without effect drop out."""
+
+from copy import copy
+
+import numpy as np
+
+from smoe.params import MoEParams, flatten, n_rows, unflatten
+from smoe.penalties.base import Penalty, zeros_like
+from smoe.validation import check_number
+
+__all__ = ["ElasticNet"]
+
+
+class ElasticNet(Penalty):
+    r"""The elastic net on the slopes of the gate and of the experts; the lasso by default.
+
+    .. math:: P = n \Big(\alpha_g \sum_i \mathrm{pen}(\beta_{1i}) + \alpha_e \sum_i \mathrm{pen}(a_i / \sigma_i)\Big),
+              \qquad \mathrm{pen}(v) = \sum_j f_j \Big(\rho |v_j| + \frac{1 - \rho}{2} v_j^2\Big)
+
+    over slopes by columns of mean zero and variance one (divisor n), with :math:`\rho` the ``l1_ratio``. Intercepts and
+    variances are free of it. Slopes that do not earn their weight are exactly zero, and ``n_parameters_`` (so AIC, BIC)
+    counts the others. All rows of the gate are penalised, so the fit does not depend on which expert is last:
+    ``gate_coef_`` has the shift of each column that makes the penalty least, under the lasso one with a zero row. For
+    an even number of experts that shift is one of several with the same penalty.
+
+    One normal expert is scikit-learn's ``ElasticNet(alpha=alpha_expert * variance, l1_ratio)`` on standardised columns
+    with ``scaled=False``, at the fitted variance.
+
+    Parameters
+    ----------
+    alpha_expert, alpha_gate : float, default=0.0
+        The weights per row.
+    l1_ratio : float, default=1.0
+        The share of absolute values, from 0 (ridge) to 1 (lasso).
+    scaled : bool, default=True
+        Whether slopes of normal experts are measured in their expert's standard deviation, so that the units of y fall
+        out (the scaled lasso); else in the units of y. Families without a variance know no difference.
+    penalty_factor : array-like of shape (n_features,), default=None
+        Factors f of the columns of X: zero for a column that is free of the penalty, infinity for one that is left out.
+        They are not rescaled. None for ones.
+
+    References
+    ----------
+    Staedler, N., Buehlmann, P. and van de Geer, S. (2010). l1-penalization for mixture regression models. TEST 19,
+    209-256.
+
+    Zou, H. and Hastie, T. (2005). Regularization and variable selection via the elastic net. Journal of the Royal
+    Statistical Society B 67, 301-320.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from smoe import SoftmaxMoERegressor
+    >>> from smoe.penalties import ElasticNet
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> net = ElasticNet(alpha_expert=0.1, alpha_gate=0.05)
+    >>> model = SoftmaxMoERegressor(2, penalty=net, n_init=5, random_state=0).fit(X, y)
+    >>> model.converged_, int((model.expert_coef_ != 0).sum()) < 20
+    (True, True)
+    """
+
+    words = "elastic net"
+    moves_estimates = True
+    kinked = True
+    keeps_columns = True
+    default_solver = "proximal_newton"
+    _unit, _gate_factor, _expert_factor = 1.0, 1.0, 1.0  # of a penalty that is bound to no data
+
+    def __init__(self, alpha_expert=0.0, alpha_gate=0.0, l1_ratio=1.0, scaled=True, penalty_factor=None):
+        self.alpha_expert = alpha_expert
+        self.alpha_gate = alpha_gate
+        self.l1_ratio = l1_ratio
+        self.scaled = scaled
+        self.penalty_factor = penalty_factor
+
+    def check(self, gate):
+        check_number(self.alpha_expert, "ElasticNet: alpha_expert", 0.0)
+        check_number(self.alpha_gate, "ElasticNet: alpha_gate", 0.0)
+        check_number(self.l1_ratio, "ElasticNet: l1_ratio", 0.0, high=1.0)
+        if set(gate.fields) != {"coef", "intercept"} or gate.fields["coef"].gauge != "expert" or not gate.smooth:
+            raise ValueError(
+                f"penalty: ElasticNet needs a softmax gate, not {type(gate).__name__}; Ridge takes others."
+            )
+
+    def bind(self, model, scaling):
+        """Return the penalty that knows the columns and the unit of y."""
+        _check_expert(model.expert)
+        out, d = copy(self), 1 + int(max([-1, *scaling.gate.columns, *scaling.expert.columns]))
+        factor = np.ones(d) if self.penalty_factor is None else self._checked_factor(d)
+        out._gate_factor, out._expert_factor = factor[scaling.gate.columns], factor[scaling.expert.columns]
+        out._unit = 1.0 if self.scaled else float(scaling.y_scale)
+        return out
+
+    def _checked_factor(self, d):
+        try:
+            factor = np.asarray(self.penalty_factor, dtype=float)
+        except (TypeError, ValueError):
+            factor = np.zeros(0)
+        if factor.ndim != 1 or len(factor) < d or not np.all(factor >= 0):
+            raise ValueError(
+                f"ElasticNet: penalty_factor must be one number, zero or more, for each column of X, "
+                f"got {self.penalty_factor!r}."
+            )
+        return factor
+
+    def weights(self, params):
+        """Return the weights per row of absolute values and of squares, each in flat order."""
+        blank = zeros_like(params)
+        gate = self._weights(self.alpha_gate, self._gate_factor, 1.0)
+        expert = self._weights(self.alpha_expert, self._expert_factor, self._per_unit(params.expert))
+        sides = [
+            MoEParams(*(part._replace(coef=part.coef + own) for part, own in zip(blank, pair, strict=True)))
+            for pair in zip(gate, expert, strict=True)
+        ]
+        return tuple(flatten(side) for side in sides)
+
+    def _weights(self, alpha, factor, unit):
+        """Return weights that can be added to zeros shaped like the slopes."""
+        out = np.isinf(factor)
+        finite = alpha * np.where(out, 0.0, factor)
+        return np.where(out, np.inf, self.l1_ratio * finite * unit), (1.0 - self.l1_ratio) * finite * unit**2
+
+    def _scales(self, expert):
+        return self.scaled and hasattr(expert, "variance")
+
+    def _per_unit(self, expert):
+        """By what slopes in working coordinates are multiplied, a number or one for each expert."""
+        if not self._scales(expert):
+            return self._unit
+        return 1.0 / np.sqrt(np.broadcast_to(expert.variance, len(expert.intercept)))[:, None]
+
+    def parts(self, params):
+        """Return what absolute values and squares add up to per row, each in flat order."""
+        flat = flatten(params)
+        l1, l2 = self.weights(params)
+        return np.where(flat != 0, np.where(flat != 0, l1, 0.0) * np.abs(flat), 0.0), 0.5 * l2 * flat**2
+
+    def by_expert(self, params):
+        """Return the same of the experts' slopes, summed for each expert, (2, n_experts)."""
+        like = [unflatten(part, params).expert.coef for part in self.parts(params)]
+        return np.array([one.reshape(len(one), -1).sum(axis=1) for one in like])
+
+    def on_unit_scale(self, params):
+        """Return the same for variances of one, where the penalty depends on variances; else zeros."""
+        if not self._scales(params.expert):
+            return np.zeros((2, len(params.expert.intercept)))
+        variance = np.broadcast_to(params.expert.variance, len(params.expert.intercept))
+        return self.by_expert(params) * np.array([np.sqrt(variance), variance])
+
+    def value(self, model, params, sums, n):
+        return n * float(sum(part.sum() for part in self.parts(params)))
+
+    def gradient(self, model, params, sums, n):
+        """Return the derivative of the smooth part: of squares, and of variances in the units."""
+        out = unflatten(n * self.weights(params)[1] * flatten(params), params)
+        if not self._scales(params.expert):
+            return out
+        l1, l2 = self.by_expert(params)
+        variance = params.expert.variance
+        slope = -n * (0.5 * l1 + l2) / variance
+        return out._replace(
+            expert=out.expert._replace(variance=slope if np.ndim(variance) else np.asarray(slope.sum()))
+        )
+
+    def curvature(self, model, params, sums, n):
+        l1, l2 = self.weights(params)
+        out = np.diag(n * l2)
+        if not self._scales(params.expert):
+            return out
+        flat, places = flatten(params), unflatten(np.arange(len(l2)), params).expert
+        variance = np.broadcast_to(params.expert.variance, len(places.coef))
+        at = np.broadcast_to(places.variance.astype(int), len(places.coef))
+        cross = np.where(flat != 0, -n * (0.5 * np.where(flat != 0, l1, 0.0) * np.sign(flat) + l2 * flat), 0.0)
+        values, squares = self.by_expert(params)
+        for i, row in enumerate(places.coef.astype(int)):
+            out[at[i], row] = cross[row] / variance[i]
+            out[row, at[i]] = out[at[i], row]
+            out[at[i], at[i]] += n * (0.75 * values[i] + 2.0 * squares[i]) / variance[i] ** 2
+        return out
+
+    def steepest(self, params, score, n):
+        """Return the steepest ascent from the score of all that is smooth: zero at entries that are held at zero."""
+        flat, l1 = flatten(params), n * self.weights(params)[0]
+        slope, moved = flatten(score), flat != 0
+        at_zero = np.sign(slope) * np.maximum(np.abs(slope) - l1, 0.0)
+        return unflatten(np.where(moved, slope - np.where(moved, l1, 0.0) * np.sign(flat), at_zero), params)
+
+    def free(self, params, free, held):
+        """Return which entries are free: all rows of the gate, and with ``held`` not what is held at zero."""
+        l1, l2 = self.weights(params)
+        coef = unflatten(np.arange(len(free)), params).gate.coef.astype(int)
+        out = np.array(free)
+        out[coef] |= (l1 + l2)[coef] > 0 if len(coef) > 1 else False
+        return out & ~((flatten(params) == 0) & (l1 > 0)) if held else out
+
+    def n_redundant(self, params):
+        """Return the number of the gate's columns all of whose rows count as free: one follows from the others."""
+        everything = self.free(params, np.zeros(flatten(params).size, dtype=bool), True)
+        return (
+            int(unflatten(everything, params).gate.coef.astype(bool).all(axis=0).sum())
+            if n_rows(params.gate) > 1
+            else 0
+        )
+
+    def n_left(self, params):
+        """Return how many slopes of each expert are not zero, (n_experts,)."""
+        coef = params.expert.coef
+        return (coef != 0).reshape(len(coef), -1).sum(axis=1)
+
+    def placed(self, gate, centred):
+        """Return the gate's parameters with the slopes of others, which `centred` has placed."""
+        return gate._replace(coef=centred.coef)
+
+    def centred(self, params):
+        """Return the parameters with the shift of each column of the gate at which the penalty is least.
+
+        Of shifts that are as good the one at which the last possible row is zero.
+        """
+        l1, l2 = (unflatten(side, params).gate.coef[0] for side in self.weights(params))
+        coef = _centred(params.gate.coef, l1, l2)
+        return params._replace(gate=params.gate._replace(coef=coef))
+
+
+def _centred(b, l1, l2):
+    """Return numbers (k, d) with the shift of each column that makes the sum of l1 |b| + l2 b^2 / 2 least.
+
+    The shift takes some number to zero, or lies where the derivative, linear between such kinks, vanishes. A column
+    without weights has its last number at zero.
+    """
+    k, squares = len(b), np.where(l2 > 0, l2, 1.0)
+    l1 = np.where(np.isfinite(l1), l1, 0.0)
+    n_below = np.arange(k + 1)[:, None]
+    between = -(b.sum(axis=0) + l1 / squares * (k - 2.0 * n_below)) / k
+    moved = b + np.concatenate([-b, np.where(l2 > 0, between, -b[-1])])[:, None]
+    moved[np.arange(k), np.arange(k)] = 0.0
+    size = (l1 * np.abs(moved) + 0.5 * l2 * moved**2).sum(axis=1)
+    good = size <= size.min(axis=0) * (1 + 1e-12)
+    kink, column = k - 1 - np.argmax(good[k - 1 :: -1], axis=0), np.arange(b.shape[1])
+    best = np.where(good[:k].any(axis=0), kink, np.argmin(size, axis=0))
+    return moved[best, :, column].T
+
+
+def _check_expert(expert):
+    """Raise ValueError for experts whose slopes have no coordinate descent."""
+    from_moments = hasattr(expert, "variance_given")
+    bounded = [name for name, field in expert.fields.items() if field.bounded]
+    several = [name for name, field in expert.fields.items() if len(field.axes) > 2]
+    if (bounded or several) and not from_moments:
+        raise ValueError(
+            f"penalty: ElasticNet takes experts 'gaussian', 'poisson', 'binomial', not {expert.name}; Ridge takes all."
+        )
