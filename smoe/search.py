@@ -33,7 +33,8 @@ _POOL = 16  # fits between which experts are swapped
 _ROUND = 8  # swaps at a time
 _FEW = 500  # rows; with more, swaps are fewer
 _MOST = 8.0  # swaps per start
-_PATIENCE = 2.0  # swaps per start without a gain after which the search ends, twice as many if all ends differ
+_PATIENCE = 0.5  # swaps per start and further expert without a gain after which the search ends if all ends agree
+_DOUBT = 3.0  # how many more per start if all ends differ
 _NEW = 3  # members that are new and finished
 _SWAPS = "Swaps"  # the record of how many there were
 _SCREENED = 0.5  # share of a time limit after which no further start is screened
@@ -92,7 +93,7 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
     Fits are ordered by `smoe.chance.preference`: degenerate ends (a variance on its floor, an empty expert), whose
     log-likelihoods can be arbitrarily high, lose to any regular one, and experts on few rows are charged what chance
     lines gain. As long as all that was finished is degenerate, the next starts are finished. One proposal only is
-    finished without screening. If not all agree, their experts are swapped as long as that leads higher. Threads take
+    finished without screening. Experts of the ends are swapped as long as that leads higher. Threads take
     one start each, unless they share the rows (``blocks.shared_by``).
 
     What a ``checkpoint`` (a `smoe.checkpoint.Checkpoint`) knows is not done again; it is removed at the end, unless the
@@ -312,11 +313,9 @@ class _Search:
         return part.scaling.canonical(self.model, permute(params, stable_order(self.model, part, params)[0]))
 
     def _may_gain(self):
-        """Whether swaps of experts may lead higher: not if ends agree, which with more than two may be all wrong."""
-        if self.task.n_experts == 1 or not self.sample.complete or hasattr(self.solver, "screen"):
-            return False
-        agreed = len(self.ends) > 2 and self._n_agreeing() == len(self.ends)
-        return not (agreed and self.task.n_experts == 2) and not self.clock.up()
+        """Whether swaps of experts may lead higher: also where ends agree, which may all be wrong."""
+        several = self.task.n_experts > 1 and not hasattr(self.solver, "screen")
+        return several and self.sample.complete and not self.clock.up()
 
     def _swap(self, n_init):
         """Swap experts in a pool of ends and screened starts, as long as that leads higher; finish what is new.
@@ -325,7 +324,8 @@ class _Search:
         """
         pool, doubt = Pool(self.model, self.sample, self._first_members()), 1.0 - self._n_agreeing() / len(self.ends)
         most = n_init * min(_MOST, max(1.0, _MOST * _FEW / len(self.sample)))
-        while pool.n_children < most and pool.n_idle < (_PATIENCE + 2.0 * doubt) * n_init and not self.clock.up():
+        least = _PATIENCE * (self.task.n_experts - 1)
+        while pool.n_children < most and pool.n_idle < (least + _DOUBT * doubt) * n_init and not self.clock.up():
             if pool.swaps(self._each, _ROUND, self.rng):
                 doubt = 1.0
                 self._tell(f"{pool.n_children} swaps of experts", pool.best.fit.loglik - self.offset)

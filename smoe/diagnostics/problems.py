@@ -14,6 +14,7 @@ _LEVEL = 0.005  # p-values below it are reported
 _FEWEST = 20  # rows that tests of the residuals' shape need, or a group of rows
 _MOST_GROUPS = 10
 _ALONE = 0.5  # smaller shares of agreeing starts are reported
+_CONFIRMED = 2  # the same where swaps of experts have led no higher, or to this end
 _NEEDED = "Standard errors and tests need one."
 _MIXED = 0.9  # larger entropies are reported
 
@@ -57,7 +58,7 @@ def _problems_of_fit(fit, found):
         yield f"expert {k} is responsible for less than one row: use fewer experts."
     if found.separated and "separates" not in found.status:
         yield "the gate separates these data: its coefficients have no maximum, compare its probabilities instead."
-    if found.n_finished > 1 and found.n_agree < _ALONE * found.n_finished:
+    if found.n_finished > 1 and found.n_agree < (_CONFIRMED if found.n_swaps else _ALONE * found.n_finished):
         way = ", only swaps of experts did" if found.n_swaps and not found.n_agree else ""
         which = f"{found.n_agree} of {found.n_finished} starts"
         yield f"{which} reached this maximum{way}: raise n_init to be sure of it."
