@@ -204,7 +204,7 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
         expert = JointGaussianExpert(self.covariance, self.variance_floor, *names, flat=y.ndim == 1)
         expert.check()
         model = MixtureOfExperts(SoftmaxGate(), expert)
-        solver = self._resolved_solver(model.gate)
+        solver = self._resolved_solver(model)
         solver.check()
         check_n_jobs(self.n_jobs)
         if self.time_limit is not None:

@@ -177,8 +177,8 @@ class DenseToSparseMoERegressor(MoERegressor):
             return DenseToSparseGate(self.temperature)
         return ActivationDenseToSparseGate(self.activation, self.temperature)
 
-    def _resolved_solver(self, gate):
-        solver = super()._resolved_solver(gate)
+    def _resolved_solver(self, model):
+        solver = super()._resolved_solver(model)
         if self.anneal is None:
             return solver
         anneal = self.anneal
