@@ -17,7 +17,6 @@ from smoe.validation import check_number
 
 __all__ = ["STARTS", "Elemental", "FromParams", "FromSoftmax", "KMeans", "RandomPartition", "Start", "Task"]
 
-_SHARPNESS = -0.2, 1.3  # powers of ten, per feature: how far a gate sets experts apart around standardised places
 _MOST_FLAT = 1000
 _FLAT_CLIMB = 30  # EM iterations of a flat fit that experts are taken from
 _LEAST_LOAD = 1e-3  # rows: an expert without any begins with these
@@ -52,13 +51,11 @@ class Start(BaseEstimator):
 
 
 class Elemental(Start):
-    """Each expert begins as the exact regression through as few neighbouring rows as define one.
+    """Each expert begins as the exact regression through as few neighbouring rows as define one; the gate is flat.
 
-    Neighbours are rows that are close in the features of gate and experts; a random row picks its neighbourhood. The
-    gate is flat in every other start. In the rest a softmax gate gives each expert the surroundings of its row, more or
-    less sharply: on data that no model made, where experts often live side by side, these find higher maxima. Measured
-    on 32 random truths (2 to 5 experts, 1 to 4 features, 3,000 rows), forty screened starts reached or passed the
-    truth's log-likelihood on every one; k-means starts ended far below it on most.
+    Neighbours are rows that are close in the features of gate and experts; a random row picks its neighbourhood.
+    Measured on 32 random truths (2 to 5 experts, 1 to 4 features, 3,000 rows), forty screened starts reached or passed
+    the truth's log-likelihood on every one; k-means starts ended far below it on most.
 
     Parameters
     ----------
@@ -87,15 +84,13 @@ class Elemental(Start):
         self.n_neighbors = n_neighbors
 
     def propose(self, task, rng):
-        """Return lines through neighbouring rows and a gate that is flat, or sets them apart."""
+        """Return lines through neighbouring rows and a flat gate."""
         check_number(self.n_neighbors, "n_neighbors", 1, integer=True)
         block, expert = task.block, task.model.expert
         most = None if task.model.kinked is None else self.n_neighbors  # of more columns than rows few will count
-        elements = [element(block, self.n_neighbors, rng, expert.rows_per_term, most) for _ in range(task.n_experts)]
-        centres, rows = map(np.array, zip(*elements, strict=True))
-        places, sharpness = block.gate_Z[:-1, centres].T, rng.integers(2) * 10.0 ** rng.uniform(*_SHARPNESS)
-        gate = task.model.gate.around(places, sharpness / max(1, places.shape[1]))
-        return MoEParams(gate, expert.from_elements(block.rows, block.weight, rows))
+        rows = [element(block, self.n_neighbors, rng, expert.rows_per_term, most)[1] for _ in range(task.n_experts)]
+        gate = task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1)
+        return MoEParams(gate, expert.from_elements(block.rows, block.weight, np.array(rows)))
 
 
 class KMeans(Start):

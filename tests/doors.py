@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import os
+import tempfile
 import warnings
 
 import matplotlib.pyplot as plt
@@ -17,6 +19,7 @@ from smoe import (
     features,
     gates,
     inference,
+    penalties,
     plots,
     selection,
     simulation,
@@ -135,6 +138,8 @@ def settings():
     one = {"estimator": smoe.SoftmaxMoERegressor(**TINY), "n_experts": (1,)}
     yield "MoERegressorSelect", built(smoe.MoERegressorSelect), one
     yield "MoERegressor.fit", quiet(smoe.MoERegressor(**TINY).fit), DATA
+    yield "MoERegressor.partial_fit", quiet(smoe.MoERegressor(**TINY).partial_fit), DATA
+    yield "JointGaussianMoERegressor", built(smoe.JointGaussianMoERegressor), {**TINY, "n_init": 1}, ("covariance",)
     for gate, kind in gates.GATES.items():
         yield f"gate {gate}", part(kind, "gate"), {}
     yield "MoEClassifier", built(smoe.MoEClassifier, CLASSES), TINY, ("n_experts", "pull", "class_weight")
@@ -152,6 +157,8 @@ def settings():
     yield "FromParams", part(starts.FromParams, "start"), {"params": fitted().params_}
     for solver in (solvers.EM, solvers.EMNewton, solvers.LBFGS, solvers.Newton):
         yield solver.__name__, part(solver, "solver"), {"max_iter": 3}
+    lasso = penalties.ElasticNet(0.1, 0.1)
+    yield "ProximalNewton", part(solvers.ProximalNewton, "solver", n_init=1, penalty=lasso), {"max_iter": 3}
     yield "SupportSearch", part(solvers.SupportSearch, "solver", gate=gates.TopKGate(1), n_init=1), {"max_iter": 3}
     yield "Annealing", part(solvers.Annealing, "anneal", smoe.DenseToSparseMoERegressor), {"n_em": 1, "max_iter": 3}
 
@@ -161,6 +168,8 @@ def methods_of_models():
     for name in ("predict", "predict_distribution", "gate_proba", "expert_predict", "predict_expert", "expert_load"):
         yield name, getattr(model, name), {"X": X}
     yield "sample", model.sample, {"X": X}
+    path = os.path.join(tempfile.mkdtemp(), "means.npy")
+    yield "predict_to", quiet(smoe.MoERegressor(**TINY).fit)(X, Y).predict_to, {"X": X, "path": path}, ("X",)
     yield "predict_quantiles", model.predict_quantiles, {"X": X, "q": 0.5}
     yield "predict_interval", model.predict_interval, {"X": X}
     two = np.column_stack([X[:, 0] ** 2, DATA["y"]])

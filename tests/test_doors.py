@@ -124,7 +124,8 @@ MADE += "SlopeHeuristic Summary WaldTest ConditionalMixture HighestDensityRegion
 MADE += "Calibration Classification Membership Certificate Fit Solver Start Task certify covariance plt "
 MADE += "Rootogram RealMixture IntegerMixture ClassMixture VectorMixture HighestDensityIntegers Table "
 MADE += "Elemental FromSoftmax KMeans RandomPartition"  # by their names
-SHARED = "get_metadata_routing get_params set_params set_fit_request set_predict_request set_score_request"
+SHARED = "get_metadata_routing get_params set_params "
+SHARED += " ".join(f"set_{method}_request" for method in ("fit", "partial_fit", "predict", "score"))
 
 
 def test_nothing_public_is_left_out():

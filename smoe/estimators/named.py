@@ -187,7 +187,7 @@ class DenseToSparseMoERegressor(MoERegressor):
         if not isinstance(anneal, Annealing):
             raise TypeError(f"anneal must be None, (tau_start, n_stages) or an Annealing object, got {self.anneal!r}.")
         anneal.check()
-        anneal.check_gate(gate)
+        anneal.check_gate(model.gate)
         return anneal
 
     @property

@@ -283,7 +283,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         """Take more rows into the state, and report it."""
         before, expert, response = vars(self).get("online_"), self._resolved_expert(y), name_of(y)
         X, y = check_rows(self, X, y, expert.read, reset=before is None, ensure_min_samples=1)
-        if sample_weight is not None and np.size(sample_weight) and not np.any(sample_weight):
+        if isinstance(sample_weight, np.ndarray) and len(sample_weight) and not np.any(sample_weight):
             return
         used = (weight := np.array(check_weights(sample_weight, len(y)))) > 0
         X, y, weight = X[used], y[used], weight[used]

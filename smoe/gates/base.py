@@ -185,10 +185,6 @@ class Gate(BaseEstimator):
         """Return parameters in which expert i and its copy, the last one, differ where equal ranks have no meaning."""
         return params
 
-    def around(self, centres, sharpness):
-        """Return parameters for starts: flat ones, unless the gate can give each expert a place of its own."""
-        return self.init_params(*np.shape(centres))
-
     def unscale(self, params, shift, scale):
         """Return parameters for x from those for (x - shift) / scale."""
         raise TypeError(f"{type(self).__name__} must implement unscale.")

@@ -108,7 +108,7 @@ class GaussianGate(LinearGate):
     def check(self, n_experts):
         """Raise ValueError for an unknown kind of covariance, or a fit that another estimator makes."""
         check_choice(self.covariance, "covariance", _KINDS)
-        if self.fit == "joint":
+        if isinstance(self.fit, str) and self.fit == "joint":
             raise ValueError(
                 "fit='joint': centres and covariances are estimated together with a law of x by "
                 f"JointGaussianMoERegressor(n_experts={n_experts}, covariance={self.covariance!r})."

@@ -1,8 +1,6 @@
 """The softmax gate."""
 
-import numpy as np
-
-from smoe.gates.base import LinearGate, LinearGateParams
+from smoe.gates.base import LinearGate
 
 __all__ = ["SoftmaxGate"]
 
@@ -33,8 +31,3 @@ class SoftmaxGate(LinearGate):
     """
 
     linear = True
-
-    def around(self, centres, sharpness):
-        """Return scores that are minus sharpness times the squared distances from centres (n_experts, n_features)."""
-        centres = np.asarray(centres)
-        return self.canonical(LinearGateParams(2.0 * sharpness * centres, -sharpness * (centres**2).sum(axis=1)))

@@ -104,7 +104,7 @@ def plot_dendrogram(tree, axes=None):
     >>> from smoe.plots import plot_dendrogram
     >>> from smoe.selection import dendrogram
     >>> moe = make_moe(1000, n_experts=2, random_state=3)
-    >>> model = SoftmaxMoERegressor(4, random_state=2).fit(moe.data, moe.target)
+    >>> model = SoftmaxMoERegressor(4, random_state=1).fit(moe.data, moe.target)
     >>> [axis.get_ylabel() for axis in plot_dendrogram(dendrogram(model, moe.data, moe.target)).axes]
     ['height', 'log-likelihood']
     """

@@ -146,7 +146,7 @@ def dendrogram(model, X, y, sample_weight=None, *, dissimilarity="information", 
     >>> from smoe.datasets import make_moe
     >>> from smoe.selection import dendrogram
     >>> moe = make_moe(1000, n_experts=2, random_state=3)
-    >>> model = SoftmaxMoERegressor(4, random_state=2).fit(moe.data, moe.target)
+    >>> model = SoftmaxMoERegressor(4, random_state=1).fit(moe.data, moe.target)
     >>> tree = dendrogram(model, moe.data, moe.target)
     >>> tree.n_experts, tree.groups[-2]
     (2, ((0, 1), (2, 3)))

@@ -82,8 +82,10 @@ def _floats(y):
 
 def refuse_not_finite(values, name, given=None, missing=False):
     """Raise ValueError if a number is NaN (unless some may be missing) or infinite, and say where."""
+    if not values.ndim:
+        return
     wrong_if = np.isinf if missing else lambda numbers: ~np.isfinite(numbers)
-    for low in range(0, len(values) if values.ndim else 0, step := max(1, _BLOCK // max(values[:1].size, 1))):
+    for low in range(0, len(values), step := max(1, _BLOCK // max(values[:1].size, 1))):
         wrong = np.argwhere(wrong_if(values[low : low + step]))
         if len(wrong):
             why = "" if missing else missing_in_words(values if given is None else given, name)
