@@ -399,10 +399,11 @@ class MixtureEstimator(BaseEstimator):
 
 def responses_of(source):
     """Return what tells a family of the responses of a source: their number and names."""
-    first = source.take(np.arange(1)).y
+    first, kind = source.take(np.arange(1)).y, type(source).__name__
+    if first is None and source.response is None:
+        raise ValueError(f"this {kind} has no response: name it when you make it, y=...")
     if first is None:
-        what = "no response: name it" if source.response is None else f"text in {source.response!r}: name numbers"
-        raise ValueError(f"this {type(source).__name__} has {what} when you make it, y=...")
+        raise ValueError(f"this {kind} has text in {source.response!r}: name numbers when you make it, y=...")
     if source.response is None:
         return first
     return np.zeros(0) if isinstance(source.response, str) else SimpleNamespace(columns=source.response)
