@@ -87,7 +87,15 @@ html_theme_options = {
 }
 
 # Metadata routing is scikit-learn's; fields of a named tuple and what tuples can do need no entries.
-SKIPPED = {"get_metadata_routing", "set_fit_request", "set_score_request", "set_predict_request", "count", "index"}
+SKIPPED = {
+    "get_metadata_routing",
+    "set_fit_request",
+    "set_score_request",
+    "set_predict_request",
+    "set_partial_fit_request",
+    "count",
+    "index",
+}
 
 
 def skip_member(app, what, name, obj, skip, options):

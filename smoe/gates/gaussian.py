@@ -217,7 +217,7 @@ class GaussianGate(LinearGate):
         return np.append(roots, 0.0)
 
     def from_gaussians(self, weights, centres, covariances):
-        r"""Return the parameters of the gate that such a mixture of normal laws of x is: what undoes `gaussians`.
+        r"""Return the parameters of the gate that such a mixture of normal laws of x is: what undoes ``gaussians``.
 
         Parameters
         ----------

@@ -208,7 +208,7 @@ class ElasticNet(Penalty):
         return (coef != 0).reshape(len(coef), -1).sum(axis=1)
 
     def placed(self, gate, centred):
-        """Return the gate's parameters with the slopes of others, which `centred` has placed."""
+        """Return the gate's parameters with the slopes of others, which ``centred`` has placed."""
         return gate._replace(coef=centred.coef)
 
     def centred(self, params):

@@ -88,7 +88,7 @@ class Select(MetaEstimatorMixin, BaseEstimator):
 
     def __getattr__(self, name):
         """Look up in the best estimator what this class does not have."""
-        if name.startswith("_") or name in ("best_estimator_", "selection_", "n_experts_"):
+        if name.startswith("_") or name in ("best_estimator_", "selection_", "n_experts_", "partial_fit"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         best = self.__dict__.get("best_estimator_")
         if best is not None:
