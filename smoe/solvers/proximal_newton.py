@@ -18,7 +18,7 @@ _EM_AGAIN = 5  # iterations of EM where no step of Newton's climbs
 
 
 class ProximalNewton(Solver):
-    """EM into the basin, then Newton's steps with the kinks of the penalty as they are: for ``ElasticNet``.
+    """EM into the basin, then Newton's steps with the kinks of the penalty as they are, for elastic nets.
 
     A step maximises the quadratic model of the smooth part, with the exact second derivative of the observed
     log-likelihood, less the absolute values: by coordinate descent over the slopes that are not zero, or that their
