@@ -283,8 +283,8 @@ def test_more_than_a_million_rows_of_few_kinds(n_values):
     found = np.column_stack([*sample.block.raw[:2], sample.block.weight])
     np.testing.assert_array_equal(found[np.lexsort(found.T[1::-1])], np.column_stack([kinds, weight]))
     settings = {"random_state": 0, "n_init": 5, "gate_features": []}
-    many = quietly(SoftmaxMoERegressor(2, **settings).fit, X, y)
     few = quietly(SoftmaxMoERegressor(2, **settings).fit, kinds[:, :1], kinds[:, 1], weight)
+    many = quietly(SoftmaxMoERegressor(2, **settings | {"start": few.params_}).fit, X, y)
     np.testing.assert_allclose(many.loglik_, few.loglik_, rtol=1e-6)
     assert many.converged_ == few.converged_
 
