@@ -248,7 +248,7 @@ class Chart:
     """
 
     def __init__(self, like, free, lower, unit, upper=None, attained=None):
-        self.like, self.free, self.lower, self.unit = like, free, lower, unit
+        self.like, self.free, self.lower, self.upper, self.unit = like, free, lower, upper, unit
         sides = [None if side is None else side.tobytes() for side in (lower, upper, attained)]
         self._where, self._maps = _maps_of(free.tobytes(), *sides)
         self._flat, self._unit = flatten(like), unit[self._where]

@@ -215,7 +215,8 @@ class _Search:
         self.rank = _ranked(self.model, self.sample, self.screened)
 
     def _better(self, proposals, n):
-        return {i: self.screened[i].params for i in [i for i in self.rank if i in proposals][:n]}
+        first = [i for i in self.rank if i in proposals][:n]
+        return {i: self.screened[i].params for i in first}
 
     def _seen(self, i):
         """The log-likelihood of a screened start, extrapolated from the sample."""

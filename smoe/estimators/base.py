@@ -267,11 +267,7 @@ class MixtureEstimator(BaseEstimator):
         columns = Columns.of(self, design)
         roles, chosen = self._chosen(original, columns)
         model = self._resolved_model(expert, y, weight)
-        solver = self._resolved_solver(model)
-        solver.check()
-        check_n_jobs(self.n_jobs)
-        if self.time_limit is not None:
-            check_number(self.time_limit, "time_limit", 0.0)
+        solver = self._checked_solver(model)
         start = self._resolved_start(model, *map(len, chosen.values()))
         _refuse_offsets(expert, roles)
         if self.verbose:
@@ -374,6 +370,15 @@ class MixtureEstimator(BaseEstimator):
         for penalty in penalties:
             penalty.check(gate)
         return penalties
+
+    def _checked_solver(self, model):
+        """Return the solver; it and what else says how to search make sense."""
+        solver = self._resolved_solver(model)
+        solver.check()
+        check_n_jobs(self.n_jobs)
+        if self.time_limit is not None:
+            check_number(self.time_limit, "time_limit", 0.0)
+        return solver
 
     def _resolved_solver(self, model):
         wished = [penalty.default_solver for penalty in model.active_penalties if penalty.default_solver]

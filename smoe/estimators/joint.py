@@ -17,7 +17,7 @@ from smoe.params import MoEParams
 from smoe.rows import ArraySource
 from smoe.solvers import Solver
 from smoe.starts import Start
-from smoe.validation import Columns, check_n_jobs, check_number, may_count_rows
+from smoe.validation import Columns, check_number, may_count_rows
 
 __all__ = ["JointGaussianMoERegressor"]
 
@@ -204,11 +204,7 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
         expert = JointGaussianExpert(self.covariance, self.variance_floor, *names, flat=y.ndim == 1)
         expert.check()
         model = MixtureOfExperts(SoftmaxGate(), expert)
-        solver = self._resolved_solver(model)
-        solver.check()
-        check_n_jobs(self.n_jobs)
-        if self.time_limit is not None:
-            check_number(self.time_limit, "time_limit", 0.0)
+        solver = self._checked_solver(model)
         start = self._resolved_start(model, 0, 0)
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": may_count_rows(weight), "gate_columns": _NO_COLUMNS, "expert_columns": _NO_COLUMNS}

@@ -21,7 +21,7 @@ def fitted_mixture(blocks, fit, certificate, kind=FittedMixture, **known):
     offset = blocks.loglik_offset
     order, entropy = stable_order(model, blocks, fit.params)
     units = Scaling.identity(known["gate_columns"], known["expert_columns"])
-    order, params, user, loglik = _reported(blocks, units, fit, order, offset)
+    order, params, user, (loglik, response_sums) = _reported(blocks, units, fit, order, offset)
     certificate = certificate.permuted(order)
     if not abs(loglik + offset - fit.loglik) <= _ALIKE * total:
         certificate = certificate.lost(loglik, fit.loglik - offset)
@@ -40,19 +40,13 @@ def fitted_mixture(blocks, fit, certificate, kind=FittedMixture, **known):
         n_iter=fit.n_iter,
         trace=fit.trace - offset,
         roles=blocks.roles,
-        response_sums=_response_sums(blocks.seen_in(units)),
+        response_sums=response_sums,
         **known,
     )
     same = np.array_equal(flatten(params), flatten(fit.params))
     curvature = fit.curvature if same else None
     spread = covariance(model, blocks, params, certificate, found.entries(), curvature=curvature)
     return replace(found, covariance=spread, certificate=certificate.named(spread.separation))
-
-
-def _response_sums(rows):
-    """Return sums of weight times response and times its size, in the user's units; an infinite one tells nothing."""
-    with np.errstate(over="ignore"):
-        return rows.sum(lambda block, _: np.array([block.y @ block.weight, np.abs(block.y) @ block.weight]), None)
 
 
 def _numbers_of_parameters(model, params):
@@ -63,19 +57,29 @@ def _numbers_of_parameters(model, params):
 
 
 def _reported(blocks, units, fit, order, offset):
-    """Return the experts' order, the parameters in it (working and user's units), and their log-likelihood.
+    """Return the experts' order, the parameters in it (working and user's units), and what all rows add up to there.
 
+    That is their log-likelihood, and the sums of weight times response and times its size; an infinite one tells
+    nothing.
     Where rows lie on the boundaries of a gate that jumps, numbering the experts anew may change the density: then
     they stay in the order in which they were found.
     """
     model, scaling, rows = blocks.model, blocks.scaling, blocks.seen_in(units)
 
+    def sums(block, user):
+        with np.errstate(over="ignore"):
+            of_response = np.array([block.y @ block.weight, np.abs(block.y) @ block.weight])
+        return model.loglik(block, user), of_response
+
+    def lost(found):
+        return abs(found[-1][0] + offset - fit.loglik)
+
     def reported(order):
         params = scaling.canonical(model, permute(fit.params, order))
         user = scaling.to_user(model, params)
-        return order, params, user, rows.sum(model.loglik, user)
+        return order, params, user, rows.sum(sums, user)
 
     found = reported(order)
-    if model.gate.smooth or abs(found[-1] + offset - fit.loglik) <= _ALIKE:
+    if model.gate.smooth or lost(found) <= _ALIKE:
         return found
-    return min(found, reported(np.arange(len(order))), key=lambda one: abs(one[-1] + offset - fit.loglik))
+    return min(found, reported(np.arange(len(order))), key=lost)

@@ -103,7 +103,7 @@ def _has_axes(params):
 def _spread(params):
     """Return innovation variances, or eigenvalues, (n_experts, q)."""
     own = _own(params)
-    return own if own.shape[1] == len(A := _contrasts(params)) == 1 else np.clip(np.exp(np.log(own) @ A.T), *_RANGE)
+    return own if np.ndim(params.variance) == 2 else np.clip(np.exp(np.log(own) @ _contrasts(params).T), *_RANGE)
 
 
 def chain_of(params):

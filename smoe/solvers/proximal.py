@@ -4,7 +4,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from smoe._kernels.coordinate_descent import coordinate_descent
-from smoe.params import MoEParams, flatten, unflatten
+from smoe.params import flatten, unflatten
 
 __all__ = ["proximal_step", "sparse_step"]
 
@@ -42,10 +42,8 @@ def proximal_step(model, params, stats, total):
     """
     score = flatten(model.smooth_score(params, stats, total))
     bends, flat = model.penalty_curvature(params, stats, total), flatten(params)
-    weight, free = (
-        total * model.kinked.weights(params)[0],
-        model.chart(params, held=False).free & ~_bounded(model, params),
-    )
+    weight, chart = total * model.kinked.weights(params)[0], model.chart(params, held=False)
+    free = chart.free & ~(np.isfinite(chart.lower) | np.isfinite(chart.upper))
     n_gate, end = flatten(params.gate).size, flat.copy()
     own = stats.gate_information, model.expert.m_information(stats.expert, params.expert)
     for information, span in zip(own, (slice(None, n_gate), slice(n_gate, None)), strict=True):
@@ -61,14 +59,6 @@ def proximal_step(model, params, stats, total):
     end = model.canonical(_with_variances(model, unflatten(end, params), stats, total))
     begin, there = flatten(model.canonical(params)), flatten(end)
     return lambda t: end if t == 1.0 else unflatten(begin + t * (there - begin), params)
-
-
-def _bounded(model, params):
-    parts = [
-        type(part)(*(np.full(np.shape(array), fields[name].bounded) for name, array in part._asdict().items()))
-        for part, fields in zip(params, model.fields, strict=True)
-    ]
-    return flatten(MoEParams(*parts)) > 0
 
 
 def _with_variances(model, params, stats, total):
