@@ -114,20 +114,36 @@ def chain_of(params):
     return _spread(params), unit_lower(_per_expert(params.regression, k), q)
 
 
-def _jet(params, variances, T):
-    """Return the derivatives of (log d, all regressions) by the model's own covariance parameters, first and second."""
+def _own_slopes(params):
+    """Return the derivatives of log variances (or eigenvalues) and regressions (or angles) by the model's own."""
     k, q = params.intercept.shape
-    psi, A = _own(params), _contrasts(params)
-    n_logs, n_slopes = psi.shape[1], max(params.regression.shape[1], params.angle.shape[1])
-    first = np.zeros((k, q + n_pairs(q), n_logs + n_slopes))
-    first[:, :q, :n_logs] = A / psi[:, None]
-    first[:, q : q + n_slopes, n_logs:] = np.eye(n_slopes)
+    psi, n_slopes = _own(params), max(params.regression.shape[1], params.angle.shape[1])
+    n_logs = psi.shape[1]
+    out = np.zeros((k, q + n_pairs(q), n_logs + n_slopes))
+    out[:, :q, :n_logs] = _contrasts(params) / psi[:, None]
+    out[:, q : q + n_slopes, n_logs:] = np.eye(n_slopes)
+    return out
+
+
+def _chain_jet(params, variances, T):
+    return chain_jet(_spread(params), _per_expert(params.angle, len(T)), variances, T)
+
+
+def _slopes(params, variances, T):
+    """Return the derivatives of (log d, all regressions) by the model's own covariance parameters."""
+    own = _own_slopes(params)
+    return _chain_jet(params, variances, T)[0] @ own if _has_axes(params) else own
+
+
+def _jet(params, variances, T):
+    """Return the same, and the second derivatives."""
+    first, psi = _own_slopes(params), _own(params)
     bend = np.zeros((*first.shape, first.shape[-1]))
-    logs = np.arange(n_logs)
-    bend[:, :q, logs, logs] = -A / psi[:, None] ** 2
+    logs = np.arange(psi.shape[1])
+    bend[:, : T.shape[1], logs, logs] = -_contrasts(params) / psi[:, None] ** 2
     if not _has_axes(params):
         return first, bend
-    by_axes, twice = chain_jet(_spread(params), _per_expert(params.angle, k), variances, T)
+    by_axes, twice = _chain_jet(params, variances, T)
     bend = np.einsum("kca,kaij->kcij", by_axes, bend) + np.einsum("kcab,kai,kbj->kcij", twice, first, first)
     return by_axes @ first, bend
 
@@ -481,7 +497,7 @@ class MultivariateGaussianExpert(Expert):
         logs = 0.5 * (steps**2 / variances[..., None] - 1.0)
         row, column = np.tril_indices(q, -1)
         slopes = steps[:, row] * apart[:, column] / variances[:, row, None]
-        own = np.swapaxes(_jet(params, variances, T)[0], 1, 2) @ np.concatenate([logs, slopes], axis=1)
+        own = np.swapaxes(_slopes(params, variances, T), 1, 2) @ np.concatenate([logs, slopes], axis=1)
         return np.concatenate([lines, slope, own], axis=1)
 
     def curvature(self, rows, params, resp, stats):
@@ -533,7 +549,7 @@ def _gradient(stats, params):
     at = _at(stats, params)
     k, q, d = params.coef.shape
     lines = np.swapaxes(at.T, 1, 2) @ (at.T @ at.pull / at.variances[..., None])
-    own = np.einsum("kc,kcn->kn", at.slope, _jet(params, at.variances, at.T)[0])
+    own = np.einsum("kc,kcn->kn", at.slope, _slopes(params, at.variances, at.T))
     return np.concatenate([lines[..., :-1].reshape(k, q * d), lines[..., -1], own], axis=1)
 
 
