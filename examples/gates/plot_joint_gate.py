@@ -37,7 +37,7 @@ side = np.linspace(-4, 8, 120), np.linspace(-4, 4, 80)
 grid = np.stack(np.meshgrid(*side), axis=-1).reshape(-1, 2)
 figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
 levels = model.score_samples_x(grid).reshape(80, 120)
-drawn = axis.contourf(*side, levels, levels=np.arange(-14, 0, 2), extend="min", cmap="Greys_r")
+drawn = axis.contourf(*side, levels, levels=np.arange(-14, 1, 2), extend="min", cmap="Greys", alpha=0.5)
 axis.scatter(*X.T, c=y, s=8)
 for centre, covariance in zip(model.centres_, model.covariances_, strict=True):
     sizes, axes = np.linalg.eigh(covariance)

@@ -38,7 +38,7 @@ gates = {
 # the scores are clear, up to four where they are not.
 side = np.linspace(-2, 2, 150)
 grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-colours = plt.get_cmap("Set1")(np.arange(4))[:, :3]
+colours = np.array([[0.0, 0.45, 0.70], [0.90, 0.62, 0.0], [0.0, 0.62, 0.45], [0.80, 0.47, 0.65]])
 figure, axes = plt.subplots(2, 4, figsize=(12, 6.4), layout="constrained", sharex=True, sharey=True)
 for axis, (name, gate) in zip(axes.flat, gates.items(), strict=True):
     weights = np.exp(gate.scores(design(grid.T), params))
