@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smoe.optional import needed
+
 __all__ = ["Design"]
 
 ROLES = ("offset", "exposure", "trials", "event")
@@ -117,11 +119,7 @@ class Design:
 
 
 def _formulaic():
-    try:
-        import formulaic
-    except ImportError:
-        raise ImportError("formula= needs formulaic: pip install 'smoe[formula]'") from None
-    return formulaic
+    return needed("formulaic", "formula=", "'smoe[formula]'")
 
 
 def _functions():

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smoe.optional import needed
+
 __all__ = ["ExpertProfile", "profile"]
 
 _FORMAT = ".3g"
@@ -52,10 +54,7 @@ class ExpertProfile:
         ImportError
             pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_frame() needs pandas: pip install pandas") from None
+        pd = needed("pandas", "to_frame()")
         mean, std = np.vstack([self.all_mean, self.mean]), np.vstack([self.all_std, self.std])
         columns = {("share", ""): np.append(1.0, self.share)}
         for j, name in enumerate(self.names):

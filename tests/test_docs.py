@@ -45,7 +45,8 @@ PUBLIC = [
 # The rest: their public names are documented where they are exported, or are inner parts.
 INNER = {
     *("cli", "criteria", "cumulative", "estimators", "fitted", "fitted_joint", "fused"),
-    *("chance", "checkpoint", "columns", "files", "formulas", "order", "rotation", "settings", "texts", "warm_up"),
+    *("chance", "checkpoint", "columns", "files", "formulas", "optional", "order", "rotation", "settings", "texts"),
+    "warm_up",
     *("pool", "profile", "registry", "scaling", "search", "second_look", "tables", "threads", "validation", "__main__"),
 }
 # for other modules of smoe

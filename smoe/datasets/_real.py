@@ -6,6 +6,8 @@ from importlib.resources import files
 import numpy as np
 from sklearn.utils import Bunch
 
+from smoe.optional import needed
+
 _DATA = files(__package__) / "data"
 
 
@@ -265,11 +267,7 @@ def _read_columns(path):
 
 
 def _to_frame(columns):
-    try:
-        import pandas as pd  # optional, so only when asked for
-    except ImportError as error:
-        raise ImportError("as_frame=True needs pandas: pip install pandas") from error
-    return pd.DataFrame(columns)
+    return needed("pandas", "as_frame=True").DataFrame(columns)
 
 
 def _describe(name):

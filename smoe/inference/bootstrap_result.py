@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smoe.optional import needed
 from smoe.params import MoEParams, flatten
 from smoe.validation import check_callable, check_index, check_level
 
@@ -151,10 +152,7 @@ class BootstrapResult:
         ImportError
             pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_frame() needs pandas: pip install pandas") from None
+        pd = needed("pandas", "to_frame()")
         ends = self.interval(coverage, certified_only)
         low, high = (_by_field(lambda values, end=end: values[..., end], ends) for end in (0, 1))
         found = self.estimate, self.bias(certified_only), self.standard_errors(certified_only), low, high

@@ -10,6 +10,7 @@ from smoe.inference.delta import DeltaMethod, normal_quantile
 from smoe.inference.estimates import chosen_covariance
 from smoe.inference.rows import membership_gradient, pieces
 from smoe.inference.table import Table
+from smoe.optional import needed
 from smoe.validation import MISSING, check_mixture
 
 __all__ = ["Classification", "Membership", "classification_table", "membership"]
@@ -144,10 +145,7 @@ class Classification:
 
     def to_frame(self):
         """Return a pandas DataFrame of ``n_rows`` and ``mean``, a line for each assigned expert."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_frame() needs pandas: pip install pandas") from None
+        pd = needed("pandas", "to_frame()")
         names = [f"expert {i}" for i in range(len(self.n_rows))]
         frame = pd.DataFrame(self.mean, index=names, columns=names)
         frame.insert(0, "rows", self.n_rows)

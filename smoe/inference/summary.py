@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import norm
 
 from smoe.inference.table import Table, estimate_cell, latex_tabular, markdown_table
+from smoe.optional import needed
 from smoe.texts import printable
 
 __all__ = ["COLUMNS", "Summary", "coefficient_table"]
@@ -77,10 +78,7 @@ class Summary:
         ImportError
             pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_frame() needs pandas: pip install pandas") from None
+        pd = needed("pandas", "to_frame()")
         return pd.DataFrame(self.table, index=self.names, columns=list(COLUMNS))
 
     def to_latex(self):

@@ -6,6 +6,7 @@ from html import escape
 
 import numpy as np
 
+from smoe.optional import needed
 from smoe.params import flatten
 from smoe.texts import printable
 from smoe.validation import check_mixture
@@ -77,10 +78,7 @@ class Table:
         ImportError
             pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_frame() needs pandas: pip install pandas") from None
+        pd = needed("pandas", "to_frame()")
         keys = [(part, name) for part, rows in self.sections for name, _ in rows]
         cells = [cells for _, rows in self.sections for _, cells in rows]
         return pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(keys), columns=self.columns)

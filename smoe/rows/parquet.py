@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from smoe.optional import needed
 from smoe.rows.source import Raw, Source
 
 __all__ = ["ParquetRows"]
@@ -215,18 +216,14 @@ def _stamp(path):
 
 def _opened(paths):
     """Return each file with its schema."""
-    try:
-        from pyarrow.lib import ArrowInvalid
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise ImportError("ParquetRows needs pyarrow: pip install smoe[arrow].") from None
+    arrow, parquet = (needed(module, "ParquetRows", "smoe[arrow]") for module in ("pyarrow.lib", "pyarrow.parquet"))
     out, first = [], 0
     for path in paths:
         stamp = _stamp(path)
         try:
-            with ParquetFile(path) as opened:
+            with parquet.ParquetFile(path) as opened:
                 metadata, schema = opened.metadata, opened.schema_arrow
-        except ArrowInvalid as error:
+        except arrow.ArrowInvalid as error:
             raise ValueError(f"path: {path} is no Parquet file: {error}") from None
         out.append((_File(path, stamp, metadata, first), schema))
         first += metadata.num_rows

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe.mixture import MixtureOfExperts
+from smoe.optional import needed
 from smoe.simulation.cells import Record, as_params
 from smoe.simulation.losses import evaluate, resolve_losses, scalars
 from smoe.simulation.store import read_store
@@ -241,11 +242,7 @@ class StudyResult:
         ImportError
             pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("StudyResult.to_frame needs pandas: pip install pandas") from error
-        return pd.DataFrame([_row(record) for record in self.records])
+        return needed("pandas", "StudyResult.to_frame").DataFrame([_row(record) for record in self.records])
 
     def summary(self, confidence=0.95):
         """Return shares and the rates of all losses, with intervals of this confidence, as text."""
