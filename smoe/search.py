@@ -1,7 +1,10 @@
 """The search for the maximum: screen many starts on a sample, finish the best few, swap their experts, certify."""
 
 import time
+from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +20,7 @@ from smoe.solvers import EM, certify
 from smoe.solvers.base import summarise
 from smoe.threads import driving
 
-__all__ = ["Agreement", "StartRecord", "agreement", "n_sharing", "search"]
+__all__ = ["Agreement", "StartRecord", "Unwatched", "agreement", "n_sharing", "search"]
 
 _SAMPLE = 1000  # rows for screening, more when the parameters are many
 _ROWS_PER_PARAMETER = 15
@@ -38,6 +41,7 @@ _DOUBT = 3.0  # how many more per start if all ends differ
 _NEW = 3  # members that are new and finished
 _SWAPS = "Swaps"  # the record of how many there were
 _SCREENED = 0.5  # share of a time limit after which no further start is screened
+_STOPPED = "a callback ended the search"
 
 
 class StartRecord(NamedTuple):
@@ -87,7 +91,31 @@ def n_sharing(n_rows, n_jobs):
     return effective_n_jobs(n_jobs) if n_rows >= _SHARED else 1
 
 
-def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0, time_limit=None, checkpoint=None):
+class Unwatched:
+    """Hears which stage a search is in, and says when it is to end; this one does neither."""
+
+    waits = stopped = False
+
+    @contextmanager
+    def stage(self, name, n):
+        """Announce a stage of ``n`` pieces, of which each is to be reported by calling what is yielded."""
+        yield lambda: None
+
+
+def search(
+    task,
+    blocks,
+    start,
+    n_init,
+    solver,
+    tol,
+    rng,
+    n_jobs=None,
+    verbose=0,
+    time_limit=None,
+    checkpoint=None,
+    watcher=None,
+):
     """Return the best `Fit`, its `Certificate` and one `StartRecord` per start, then one per finished swap.
 
     Fits are ordered by `smoe.chance.preference`: degenerate ends (a variance on its floor, an empty expert), whose
@@ -97,11 +125,14 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
     one start each, unless they share the rows (``blocks.shared_by``).
 
     What a ``checkpoint`` (a `smoe.checkpoint.Checkpoint`) knows is not done again; it is removed at the end, unless the
-    search was cut short. Ctrl-C raises `smoe.checkpoint.Interrupted` with the best so far, if there is any.
+    search was cut short. Ctrl-C raises `smoe.checkpoint.Interrupted` with the best so far, if there is any. A
+    ``watcher`` (such as `Unwatched`) hears of every stage, and may end the search.
     """
     threads = 1 if blocks.n_threads > 1 else effective_n_jobs(n_jobs)
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
-    one = _Search(task, blocks, solver, tol, rng, threads, _Clock(time_limit, verbose), checkpoint)
+    one = _Search(
+        task, blocks, solver, tol, rng, threads, _Clock(time_limit, verbose, watcher or Unwatched()), checkpoint
+    )
     try:
         with driving:
             found = one.best_of(start, n_init)
@@ -120,14 +151,27 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
 class _Clock:
     """Says what is going on, and whether time is up."""
 
-    def __init__(self, limit, verbose):
-        self.limit, self.verbose, self.begin, self.stopped = limit, verbose, time.monotonic(), False
+    def __init__(self, limit, verbose, watcher):
+        self.limit, self.verbose, self.watcher, self.begin, self.late = limit, verbose, watcher, time.monotonic(), False
+
+    @property
+    def ticks(self):
+        """Whether anybody wants to know before all is done."""
+        return self.limit is not None or self.watcher.waits
+
+    @property
+    def stopped(self):
+        """Why the search ended before its end, in words, or nothing."""
+        return f"time_limit={self.limit:g} ended the search" if self.late else _STOPPED * self.watcher.stopped
 
     def up(self, share=1.0):
-        """Whether this share of the time limit is over."""
-        over = self.limit is not None and time.monotonic() - self.begin >= share * self.limit
-        self.stopped |= over
-        return over
+        """Whether this share of the time limit is over, or the watcher wants no more."""
+        self.late |= self.limit is not None and time.monotonic() - self.begin >= share * self.limit
+        return bool(self.stopped)
+
+    def stage(self, name, n):
+        """Announce a stage of n pieces; none without a name."""
+        return Unwatched().stage(name, n) if name is None else self.watcher.stage(name, n)
 
     def say(self, words):
         if self.verbose:
@@ -141,7 +185,7 @@ class _Search:
         self.task, self.model, self.blocks, self.solver, self.tol = task, task.model, blocks, solver, tol
         self.rng, self.clock, self.checkpoint = rng, clock, checkpoint
         self.finished = []
-        self.batch = threads if clock.limit is not None else None
+        self.batch = threads if clock.ticks else None
         self.run = Parallel(threads, prefer="threads")
         self.offset = blocks.loglik_offset
         self.screened, self.rank, self.ends, self.joined, self.swaps = {}, [], {}, {}, {}
@@ -162,7 +206,7 @@ class _Search:
             self._look_again()
         fit, certificate = max([*self.ends.values(), *self.swaps.values()], key=_merit)
         if self.clock.stopped:
-            certificate = certificate.noted(f"time_limit={self.clock.limit:g} ended the search")
+            certificate = certificate.noted(self.clock.stopped)
         return fit, certificate, self._records(start, n_init)
 
     def best_so_far(self, start, n_init):
@@ -191,12 +235,15 @@ class _Search:
             self.sample = self.blocks.representatives(size, self.rng)
         self.task = self.task._replace(block=self.sample.block)
 
-    def _each(self, function, items, share=1.0):
+    def _each(self, stage, function, items, share=1.0):
         """Return what the function makes of the items by key, of the first ones only when time is up."""
         keys, done, piece = list(items), {}, delayed(self.checkpoint.piece)
-        while len(done) < len(keys) and not (done and self.clock.up(share)):
-            batch = keys[len(done) :][: self.batch]
-            done.update(zip(batch, self.run(piece(function, items[key]) for key in batch), strict=True))
+        with self.clock.stage(stage, len(keys)) as tick:
+            while len(done) < len(keys) and not (done and self.clock.up(share)):
+                batch = keys[len(done) :][: self.batch]
+                done.update(zip(batch, self.run(piece(function, items[key]) for key in batch), strict=True))
+                for _ in batch:
+                    tick()
         return done
 
     def _screen(self, proposals):
@@ -211,7 +258,7 @@ class _Search:
         self._tell(f"{len(self.screened)} starts screened on {len(self.sample)} rows", self._seen(self.rank[0]))
 
     def _look(self, run, proposals):
-        self.screened |= self._each(lambda params: run(self.model, self.sample, params), proposals, _SCREENED)
+        self.screened |= self._each("screen", lambda params: run(self.model, self.sample, params), proposals, _SCREENED)
         self.rank = _ranked(self.model, self.sample, self.screened)
 
     def _better(self, proposals, n):
@@ -259,7 +306,7 @@ class _Search:
             proposals = {i: leaders[i] for i in left[:n_finished]}
             left = left[n_finished:]
             raced, same = self._race(proposals)
-            self.ends.update(self._each(self._finish if raced is proposals else self._finish_raced, raced))
+            self.ends.update(self._each("finish", self._finish if raced is proposals else self._finish_raced, raced))
             self.joined.update(same)
             self._tell(f"{len(self.ends)} starts finished, {self._n_agreeing()} of them here", self._top())
 
@@ -292,7 +339,7 @@ class _Search:
         if len(proposals) == 1 or not self._races():
             return proposals, {}
         part = self.part
-        fits = self._each(lambda params: self.solver.solve(self.model, part, params), proposals)
+        fits = self._each("race", lambda params: self.solver.solve(self.model, part, params), proposals)
         rows = {i: self.model.posterior(part.block, fit.params)[2] for i, fit in fits.items()}
         kept, joined = {}, {}
         for i in _ranked(self.model, part, fits):
@@ -326,11 +373,13 @@ class _Search:
         pool, doubt = Pool(self.model, self.sample, self._first_members()), 1.0 - self._n_agreeing() / len(self.ends)
         most = n_init * min(_MOST, max(1.0, _MOST * _FEW / len(self.sample)))
         least = _PATIENCE * (self.task.n_experts - 1)
-        while pool.n_children < most and pool.n_idle < (least + _DOUBT * doubt) * n_init and not self.clock.up():
-            if pool.swaps(self._each, _ROUND, self.rng):
-                doubt = 1.0
-                self._tell(f"{pool.n_children} swaps of experts", pool.best.fit.loglik - self.offset)
-        self.swaps = self._each(self._finish, self._worth_finishing(pool))
+        with self.clock.stage("swap", ceil(most / _ROUND)) as tick:
+            while pool.n_children < most and pool.n_idle < (least + _DOUBT * doubt) * n_init and not self.clock.up():
+                if pool.swaps(partial(self._each, None), _ROUND, self.rng):
+                    doubt = 1.0
+                    self._tell(f"{pool.n_children} swaps of experts", pool.best.fit.loglik - self.offset)
+                tick()
+        self.swaps = self._each("finish", self._finish, self._worth_finishing(pool))
         self.n_swaps, self.n_idle = pool.n_children, pool.n_idle
         self._tell(f"{pool.n_children} swaps of experts, {len(self.swaps)} ends", self._top())
 
@@ -353,7 +402,7 @@ class _Search:
         params = second_look(self.model, self.blocks, best.params, self.rng)
         if params is not None:
             self.n_swaps = LINES * self.task.n_experts
-            self.swaps = self._each(self._finish, {f"{SWAP} (second look)": params})
+            self.swaps = self._each("finish", self._finish, {f"{SWAP} (second look)": params})
             self._tell(f"{self.n_swaps} lines through what was explained worst", self._top())
 
     def _first_members(self):

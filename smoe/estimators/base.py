@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from smoe import criteria
 from smoe.checkpoint import Checkpoint, Interrupted, fingerprint
 from smoe.diagnostics import diagnose
+from smoe.estimators.callbacks import CallbackSupportMixin, watched
 from smoe.estimators.report import fitted_mixture
 from smoe.experts import resolve_expert
 from smoe.features import Roles, choose_columns, choose_roles
@@ -82,7 +83,7 @@ def from_fit(path):
     return property(attrgetter(f"fitted_.{path}"))
 
 
-class MixtureEstimator(BaseEstimator):
+class MixtureEstimator(CallbackSupportMixin, BaseEstimator):
     """Fits a mixture of experts as its settings say, keeps what the fit leaves in ``fitted_``, and asks that.
 
     Subclasses have the settings of `smoe.MoERegressor`, as far as they make sense for their responses.
@@ -202,7 +203,7 @@ class MixtureEstimator(BaseEstimator):
         """
         with all_or_nothing(self):
             vars(self).pop("online_", None)
-            scaling, n_rows = self._fit(X, y, sample_weight)
+            scaling, n_rows = watched(self, X, y, sample_weight)
         _warn(self.fitted_, scaling, n_rows, getattr(self, "class_weight", None) is None)
         return self
 
@@ -293,7 +294,8 @@ class MixtureEstimator(BaseEstimator):
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
         task = Task(model, None, self.n_experts, scaling)
         checkpoint = self._checkpoint(blocks, start, rng)
-        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit, checkpoint
+        watcher = vars(self).get("_watcher")
+        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit, checkpoint, watcher
         try:
             found = search(task, blocks, *start, known["solver"], *settings)
         except Interrupted as interrupted:
