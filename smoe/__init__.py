@@ -50,6 +50,7 @@ __all__ = [
 
 # Modules for users; the others are inner parts.
 _PUBLIC_MODULES = (
+    "constraints",
     "datasets",
     "diagnostics",
     "distribution",

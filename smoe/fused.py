@@ -24,7 +24,7 @@ def pairs(model):
 
 def climbs(model, block):
     """Whether whole iterations of EM are one kernel."""
-    return applies(model, block) and not model.penalties
+    return applies(model, block) and model.plain
 
 
 def applies(model, block):

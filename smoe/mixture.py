@@ -7,6 +7,7 @@ import numpy as np
 from smoe import fused
 from smoe._kernels.observed import expert_products
 from smoe._kernels.posterior import posterior, softmax
+from smoe.constraints import Constraints
 from smoe.experts.base import Expert
 from smoe.gates.base import Gate
 from smoe.params import Chart, MoEParams, chart_of, coordinates, flatten, fold, n_experts_of, unflatten
@@ -46,6 +47,7 @@ class MixtureOfExperts(NamedTuple):
     gate: Gate
     expert: Expert
     penalties: tuple = ()
+    constraints: Constraints | None = None
 
     def init_params(self, n_experts, n_gate_features, n_expert_features):
         """Return parameters of the right shapes: a flat gate and experts that know nothing."""
@@ -119,7 +121,18 @@ class MixtureOfExperts(NamedTuple):
 
     def bound(self, scaling):
         """Return the model whose penalties know the working coordinates."""
-        return self._replace(penalties=tuple(penalty.bind(self, scaling) for penalty in self.penalties))
+        constraints = None if self.constraints is None else self.constraints.bind(self, scaling)
+        penalties = tuple(penalty.bind(self, scaling) for penalty in self.penalties)
+        return self._replace(penalties=penalties, constraints=constraints)
+
+    @property
+    def plain(self):
+        """Whether each part has its own M-step: no penalty and no constraint."""
+        return self.constraints is None and not self.active_penalties
+
+    def settled(self, params):
+        """Return the parameters with what constraints ask for."""
+        return params if self.constraints is None else params._replace(expert=self.constraints.settled(params.expert))
 
     def _penalty_sums(self, block, params, curved=False):
         active = self.active_penalties
@@ -222,7 +235,14 @@ class MixtureOfExperts(NamedTuple):
         free, *bounds = map(np.concatenate, zip(*parts, strict=True))
         if self.kinked is not None:
             free = self.kinked.free(params, free, held)
-        return Chart(params, free, *bounds)
+        return Chart(params, *self._constrained(free, bounds, params.expert))
+
+    def _constrained(self, free, bounds, expert):
+        """Return what a chart is made with, given what it would be made with if there were no constraints."""
+        if self.constraints is None:
+            return free, *bounds
+        free, tie = self.constraints.applied(free, expert)
+        return free, *bounds, tie
 
     def chance_terms(self, params, n_features):
         """Return how many coefficients an expert's mean has, see `smoe.experts.Expert.chance_terms`.
@@ -256,7 +276,8 @@ class MixtureOfExperts(NamedTuple):
 
     def expert_chart(self, params):
         """Return the same for the experts' parameters alone."""
-        return chart_of(self.expert, params)
+        free, *bounds = coordinates(self.expert, params)
+        return Chart(params, *self._constrained(free, bounds, params))
 
     def mean(self, block, params):
         """Return the mean of y given x, (m,) or (q, m); a sparse gate's idle experts are not evaluated."""

@@ -245,10 +245,15 @@ class Chart:
         Which entries are free, their lower bounds (minus infinity for none), and their units.
     upper, attained : arrays in flat order or None
         Upper bounds, and whether a value may lie on its lower bound; None for no such entry.
+    tie : array of int in flat order or None
+        Which entry each one equals. Only those that equal themselves have coordinates, and count as ``free``.
     """
 
-    def __init__(self, like, free, lower, unit, upper=None, attained=None):
-        self.like, self.free, self.lower, self.upper, self.unit = like, free, lower, upper, unit
+    def __init__(self, like, free, lower, unit, upper=None, attained=None, tie=None):
+        if tie is not None:
+            tied = free & (tie != np.arange(len(tie)))
+            free, tie = free & ~tied, (np.flatnonzero(tied), tie[tied])
+        self.like, self.free, self.lower, self.upper, self.unit, self.tie = like, free, lower, upper, unit, tie
         sides = [None if side is None else side.tobytes() for side in (lower, upper, attained)]
         self._where, self._maps = _maps_of(free.tobytes(), *sides)
         self._flat, self._unit = flatten(like), unit[self._where]
@@ -259,14 +264,32 @@ class Chart:
         """Number of free coordinates: the degrees of freedom of the model."""
         return len(self._where)
 
-    def _free_entries(self, values):
-        """Return the free entries of parameters or of a score, which are asked for several times in a row."""
+    def _free_entries(self, values, summed=False):
+        """Return the free entries of parameters, or of a score, which are asked for several times in a row."""
         for seen, entries in self._recent:
             if seen is values:
                 return entries
-        entries = flatten(values)[self._where]
+        flat = flatten(values)
+        entries = (self._gathered(flat) if summed else flat)[self._where]
         self._recent = (*self._recent[-1:], (values, entries))
         return entries
+
+    def _gathered(self, array):
+        """Return derivatives with those by tied entries added to those by what they equal, along the first axis."""
+        if self.tie is None:
+            return array
+        out, (tied, to) = np.array(array), self.tie
+        np.add.at(out, to, out[tied])
+        return out
+
+    def spread(self, steps):
+        """Return what small steps of the coordinates' entries do to all entries, (n_entries, ...)."""
+        out = np.zeros((len(self._flat), *np.shape(steps)[1:]))
+        out[self._where] = steps
+        if self.tie is not None:
+            tied, to = self.tie
+            out[tied] = out[to]
+        return out
 
     def pack(self, params):
         """Return the coordinates of the parameters."""
@@ -284,6 +307,9 @@ class Chart:
             values[bounds.at] = bounds.unpack(values[bounds.at])
         flat = self._flat.copy()
         flat[self._where] = values
+        if self.tie is not None:
+            tied, to = self.tie
+            flat[tied] = flat[to]
         return unflatten(flat, self.like)
 
     def signs(self, theta):
@@ -306,11 +332,13 @@ class Chart:
 
     def gradient(self, score, params):
         """Chain rule for a gradient shaped like the parameters."""
-        return self._free_entries(score) * self.slope(params)
+        return self._free_entries(score, summed=True) * self.slope(params)
 
     def information(self, information, params):
         """Chain rule for an expected information in flat order, or for one at a stationary point."""
         slope = self.slope(params)
+        if self.tie is not None:
+            information = self._gathered(self._gathered(information).T).T
         return information[self._where[:, None], self._where] * (slope[:, None] * slope)
 
     def uphill_information(self, information, score, params):
@@ -321,7 +349,7 @@ class Chart:
         out = self.information(information, params)
         for bounds in self._maps:
             if isinstance(bounds, _Roots | _Arcs):
-                i, score_here, values = bounds.at, self._free_entries(score), self._free_entries(params)
+                i, score_here, values = bounds.at, self._free_entries(score, summed=True), self._free_entries(params)
                 out[i, i] += np.maximum(-score_here[i] * bounds.bend(values[i]), 0.0) * self._unit[i] ** 2
         return out
 
@@ -335,7 +363,7 @@ class Chart:
         for bounds in self._maps:
             if isinstance(bounds, _Roots | _Arcs):
                 at, places = bounds.at, self._where[bounds.at]
-                values, slope = self._free_entries(params)[at], self._free_entries(score)[at]
+                values, slope = self._free_entries(params)[at], self._free_entries(score, summed=True)[at]
                 leaves = (values <= bounds.lower) & (slope > 0)
                 step = np.where(leaves, slope, 0.0) / np.maximum(information[places, places], _SMALLEST_BEND)
                 theta[at] = np.where(leaves, bounds.pack(bounds.lower + step) / self._unit[at], theta[at])
@@ -345,7 +373,7 @@ class Chart:
         """Chain rule for a negative second derivative in flat order."""
         out = self.information(information, params)
         if self._maps:
-            score, values = self._free_entries(score), self._free_entries(params)
+            score, values = self._free_entries(score, summed=True), self._free_entries(params)
             for bounds in self._maps:
                 i = bounds.at
                 out[i, i] -= score[i] * bounds.bend(values[i]) * self._unit[i] ** 2

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 import smoe
 from simulation.studies import T0
 from smoe import (
+    constraints,
     datasets,
     diagnostics,
     experts,
@@ -154,6 +155,7 @@ def settings():
             yield f"expert {expert}", part(kind, "expert"), {}
     for start, kind in starts.STARTS.items():
         yield f"start {start}", part(kind, "start"), {}
+    yield "Constraints", part(constraints.Constraints, "constraints"), {"shared": [0]}
     yield "FromParams", part(starts.FromParams, "start"), {"params": fitted().params_}
     for solver in (solvers.EM, solvers.EMNewton, solvers.LBFGS, solvers.Newton):
         yield solver.__name__, part(solver, "solver"), {"max_iter": 3}

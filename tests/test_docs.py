@@ -22,6 +22,7 @@ PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((DOCS / "api"
 PUBLIC = [
     "smoe",
     "smoe.datasets",
+    "smoe.constraints",
     "smoe.diagnostics",
     "smoe.distribution",
     "smoe.experts",

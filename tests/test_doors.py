@@ -116,7 +116,8 @@ def test_what_is_refused_is_refused_on_purpose(group):
 
 
 MODULES = (
-    "datasets diagnostics distribution inference plots selection simulation simulation.papers solvers starts tables"
+    "constraints datasets diagnostics distribution inference plots selection simulation simulation.papers solvers "
+    "starts tables"
 )
 # What users are given, or write themselves, and do not call with arguments of their own.
 MADE = "BootstrapResult Covariance DeltaMethod Dendrogram Diagnosis LikelihoodRatioTest NExpertsTest Reduced Selection "
@@ -124,7 +125,7 @@ MADE += "SlopeHeuristic Summary WaldTest ConditionalMixture HighestDensityRegion
 MADE += "Calibration Classification Membership Certificate Fit Solver Start Task certify covariance plt "
 MADE += "Rootogram RealMixture IntegerMixture ClassMixture VectorMixture HighestDensityIntegers Table "
 MADE += "Elemental FromSoftmax KMeans RandomPartition"  # by their names
-SHARED = "get_metadata_routing get_params set_params "
+SHARED = "get_metadata_routing get_params set_callbacks set_params "
 SHARED += " ".join(f"set_{method}_request" for method in ("fit", "partial_fit", "predict", "score"))
 
 

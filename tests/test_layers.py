@@ -13,7 +13,7 @@ ROOT = Path(smoe.__file__).parent
 LAYERS = [
     {"_kernels", "params", "fields", "registry", "validation", "features", "formulas"}
     | {"tables", "texts", "files", "threads", "settings", "optional"},
-    {"cumulative", "families", "penalties"},
+    {"cumulative", "families", "penalties", "constraints"},
     {"gates", "experts"},
     {"fused"},
     {"mixture"},

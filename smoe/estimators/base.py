@@ -13,8 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from smoe import criteria
 from smoe.checkpoint import Checkpoint, Interrupted, fingerprint
+from smoe.constraints import Constraints
 from smoe.diagnostics import diagnose
-from smoe.estimators.callbacks import CallbackSupportMixin, watched
+from smoe.estimators.callbacks import Watched
 from smoe.estimators.report import fitted_mixture
 from smoe.experts import resolve_expert
 from smoe.features import Roles, choose_columns, choose_roles
@@ -83,7 +84,7 @@ def from_fit(path):
     return property(attrgetter(f"fitted_.{path}"))
 
 
-class MixtureEstimator(CallbackSupportMixin, BaseEstimator):
+class MixtureEstimator(Watched, BaseEstimator):
     """Fits a mixture of experts as its settings say, keeps what the fit leaves in ``fitted_``, and asks that.
 
     Subclasses have the settings of `smoe.MoERegressor`, as far as they make sense for their responses.
@@ -203,7 +204,7 @@ class MixtureEstimator(CallbackSupportMixin, BaseEstimator):
         """
         with all_or_nothing(self):
             vars(self).pop("online_", None)
-            scaling, n_rows = watched(self, X, y, sample_weight)
+            scaling, n_rows = self._while_watched(self._fit, X, y, sample_weight)
         _warn(self.fitted_, scaling, n_rows, getattr(self, "class_weight", None) is None)
         return self
 
@@ -268,6 +269,9 @@ class MixtureEstimator(CallbackSupportMixin, BaseEstimator):
         columns = Columns.of(self, design)
         roles, chosen = self._chosen(original, columns)
         model = self._resolved_model(expert, y, weight)
+        if model.constraints is not None:
+            known = original, columns.names, columns.count, chosen["expert_columns"], roles.columns
+            model = model._replace(constraints=model.constraints.resolved(*known))
         solver = self._checked_solver(model)
         start = self._resolved_start(model, *map(len, chosen.values()))
         _refuse_offsets(expert, roles)
@@ -294,8 +298,7 @@ class MixtureEstimator(CallbackSupportMixin, BaseEstimator):
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
         task = Task(model, None, self.n_experts, scaling)
         checkpoint = self._checkpoint(blocks, start, rng)
-        watcher = vars(self).get("_watcher")
-        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit, checkpoint, watcher
+        settings = tol, rng, self.n_jobs, self.verbose, self.time_limit, checkpoint, self._watcher
         try:
             found = search(task, blocks, *start, known["solver"], *settings)
         except Interrupted as interrupted:
@@ -363,7 +366,10 @@ class MixtureEstimator(CallbackSupportMixin, BaseEstimator):
         """Make objects of the other names."""
         gate = resolve(self.gate, GATES, Gate, "gate")
         gate.check(self.n_experts)
-        return MixtureOfExperts(gate, expert, self._resolved_penalties(gate, expert, y, weight))
+        constraints = getattr(self, "constraints", None)
+        if not isinstance(constraints, Constraints | None):
+            raise TypeError(f"constraints must be None or smoe.constraints.Constraints(...), got {constraints!r}.")
+        return MixtureOfExperts(gate, expert, self._resolved_penalties(gate, expert, y, weight), constraints)
 
     def _resolved_penalties(self, gate, expert, y, weight):
         chosen = [] if self.penalty is None else self.penalty

@@ -18,36 +18,36 @@ except ImportError:
         return method
 
 
-__all__ = ["CallbackSupportMixin", "watched"]
+__all__ = ["Watched"]
 
 
-@with_callbacks
-def watched(estimator, X, y, sample_weight):
-    """Return what the estimator's ``_fit`` does, while its callbacks watch."""
-    if not hasattr(estimator, "_init_callback_context"):
-        return estimator._fit(X, y, sample_weight)
-    context = estimator._init_callback_context(max_subtasks=None)
-    seen = {"estimator": estimator, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-    context.call_on_fit_task_begin(**seen)
-    estimator._watcher = _Watcher(estimator, context)
-    try:
-        found = estimator._fit(X, y, sample_weight)
-    finally:
-        del estimator._watcher
-    context.call_on_fit_task_end(**seen, reconstruction_attributes={})
-    return found
+class Watched(CallbackSupportMixin):
+    """Lets callbacks watch what an estimator does, where scikit-learn has callbacks."""
+
+    _watcher = None
+
+    @with_callbacks
+    def _while_watched(self, fit, X, y, sample_weight):
+        """Return what ``fit(X, y, sample_weight)`` does, which finds the watcher in ``self._watcher``."""
+        if not hasattr(self, "set_callbacks"):
+            return fit(X, y, sample_weight)
+        context = self._init_callback_context(max_subtasks=None)
+        seen = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        context.call_on_fit_task_begin(**seen)
+        self._watcher = _Watcher(self, context, bool(vars(self).get("_skl_callbacks")))
+        try:
+            found = fit(X, y, sample_weight)
+        finally:
+            del self._watcher
+        context.call_on_fit_task_end(**seen, reconstruction_attributes={})
+        return found
 
 
 class _Watcher:
-    """Tells the callbacks where a search is, and asks them whether it is to go on (see `smoe.search.Unwatched`)."""
+    """Tells callbacks where a search is, and asks them whether it is to go on (see `smoe.search.Unwatched`)."""
 
-    def __init__(self, estimator, context):
-        self._estimator, self._context, self.stopped = estimator, context, False
-
-    @property
-    def waits(self):
-        """Whether anybody watches."""
-        return bool(getattr(self._estimator, "_skl_callbacks", None))
+    def __init__(self, estimator, context, waits):
+        self._estimator, self._context, self.waits, self.stopped = estimator, context, waits, False
 
     @contextmanager
     def stage(self, name, n):

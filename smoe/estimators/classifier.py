@@ -7,6 +7,7 @@ from os import PathLike
 import numpy as np
 from sklearn.base import ClassifierMixin
 
+from smoe.constraints import Constraints
 from smoe.estimators.base import MixtureEstimator, from_fit, of_fit
 from smoe.experts import Expert
 from smoe.families import Family
@@ -51,7 +52,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     formula, gate_features, expert_features, offset_feature, exposure_feature : default=None
         A formula for a data frame, or columns of X and their roles, as for `smoe.MoERegressor`; an offset is added to
         every predictor.
-    solver, start, n_init, penalty, max_iter, time_limit, tol, random_state, n_jobs, verbose, checkpoint,
+    solver, start, n_init, penalty, constraints, max_iter, time_limit, tol, random_state, n_jobs, verbose, checkpoint,
     warm_start
         As for `smoe.MoERegressor`.
 
@@ -111,6 +112,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"
     penalty: None | str | Penalty | list = None
+    constraints: None | Constraints = None
     max_iter: int | None = None
     time_limit: None | float = None
     tol: float = 1e-8

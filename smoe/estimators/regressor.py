@@ -9,6 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from smoe import criteria
+from smoe.constraints import Constraints
 from smoe.estimators.base import MixtureEstimator, all_or_nothing, name_of, of_fit
 from smoe.estimators.online import FirstRows, first_rows, reported
 from smoe.experts import EXPERTS, Expert
@@ -87,6 +88,9 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     penalty : None, str, Penalty or list of these, default=None
         What is taken off the log-likelihood before it is maximised: names from ``smoe.penalties.PENALTIES`` or objects
         such as ``smoe.penalties.Ridge(gate=0.01)``. ``loglik_`` and the criteria are those of the likelihood alone.
+    constraints : None or Constraints, default=None
+        Slopes that all experts share, and slopes that are known, such as
+        ``smoe.constraints.Constraints(shared=["age"], fixed={"log_time": 1.0})``.
     max_iter : int or None, default=None
         Largest number of iterations of a solver given by name; None leaves it to the solver.
     tol : float, default=1e-8
@@ -209,6 +213,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"
     penalty: None | str | Penalty | list = None
+    constraints: None | Constraints = None
     max_iter: int | None = None
     tol: float = 1e-8
     variance_floor: float | None = None

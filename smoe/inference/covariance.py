@@ -228,8 +228,8 @@ def _change(model, scaling, chart, params):
     def moved(flat):
         return flatten(scaling.to_units(model, unflatten(flat, params)))
 
-    zero = np.zeros(len(chart.free))
-    origin, columns = moved(zero), np.eye(len(zero))[chart.free]
+    columns = chart.spread(np.eye(chart.n_free)).T
+    origin = moved(np.zeros(columns.shape[1]))
     units = np.array([moved(unit) - origin for unit in columns])  # units change by an affine map
     return units.T * chart.slope(params)
 

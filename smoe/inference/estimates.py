@@ -363,6 +363,14 @@ def _coefficients(fit, coverage, source):
     return table, found.label, found.reason
 
 
+def _constraints(fit):
+    """A line on what is constrained, if anything is."""
+    if fit.model.constraints is None:
+        return []
+    names = fit.columns.named()
+    return [("constraints", printable(fit.model.constraints.words([names[i] for i in fit.expert_columns])))]
+
+
 def _facts(fit, label):
     """What stands above the table."""
     named = isinstance(fit.response, str) and fit.response
@@ -373,6 +381,7 @@ def _facts(fit, label):
         ("free parameters", f"{fit.n_parameters}"),
         ("AIC, BIC, ICL", f"{fit.aic:.3f}, {fit.bic:.3f}, {fit.icl:.3f}"),
         ("", f"BIC with n = {fit.n_rows:g}; ICL adds twice the entropy of the rows' memberships"),
+        *_constraints(fit),
         ("standard errors", label),
         ("certificate", f"{fit.status} (score norm per row {fit.score_norm:.1e})"),
         ("starts", str(agreement(fit.starts, fit.loglik))),

@@ -170,11 +170,28 @@ def _refuse_not_nested(restricted, full):
         if extra:
             columns = sorted(map(int, extra))
             raise ValueError(f"not nested: the {side} of restricted sees columns {columns} of X, full's does not.")
+    if looser := _constraints_of_full_alone(restricted, full):
+        raise ValueError(f"not nested: full constrains the slopes of columns {looser} of X, restricted does not.")
     if not full.model.gate.smooth and len(restricted.gate_columns) < len(full.gate_columns):
         raise ValueError(
             f"the likelihood of {type(full.model.gate).__name__} jumps in the gate's parameters: its columns cannot be "
             "tested by chi-square; compare by cross-validation or BIC."
         )
+
+
+def _constraints_of_full_alone(restricted, full):
+    """Return the columns of X whose slopes are constrained in full, and not, or otherwise, in restricted."""
+    (less, values), (shared, fixed) = map(_known_slopes, (restricted, full))
+    seen = set(restricted.expert_columns.tolist())
+    loose = [column for column in shared if column in seen and column not in less | values.keys()]
+    return sorted(loose + [c for c, value in fixed.items() if values.get(c, None if c in seen else 0.0) != value])
+
+
+def _known_slopes(fit):
+    if fit.model.constraints is None:
+        return set(), {}
+    known = fit.model.constraints.by_index(fit.expert_columns.tolist())
+    return set(known.shared), known.fixed
 
 
 def _refuse_other_family(restricted, full, loglik_of, wanted):

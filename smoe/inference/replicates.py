@@ -38,6 +38,8 @@ def frozen(estimator, n_experts=None):
     """Return an unfitted clone of a fitted estimator that sees the same columns of a plain array, on one thread."""
     own = {"n_jobs": 1, "verbose": 0, "warm_start": False, "random_state": 0, "checkpoint": None, "formula": None}
     own |= {"gate_features": estimator.gate_columns_, "expert_features": estimator.expert_columns_}
+    if (constraints := estimator.fitted_.model.constraints) is not None:
+        own |= {"constraints": constraints.by_index(estimator.expert_columns_.tolist())}
     own |= {f"{role}_feature": column for role, column in estimator.roles_._asdict().items() if column is not None}
     if estimator.expert_.classes is not None:  # a draw may lack some; its weights have the factors of the classes
         own |= {"expert": estimator.expert_, "class_weight": None}

@@ -177,7 +177,7 @@ def standardise(model, source: Source, gate_columns, expert_columns, n_threads: 
     ValueError
         A value is NaN or infinite, or the spread of y is not a number that float64 can square.
     """
-    free = all(penalty.equivariant for penalty in model.active_penalties)
+    free = model.constraints is None and all(penalty.equivariant for penalty in model.active_penalties)
     centred, linear = model.gate.centred, (free and model.gate.linear, free and model.expert.linear)
     y_shift, y_scale = _units_of_response(model.expert, source, n_threads, sizes)
     every = any(penalty.keeps_columns for penalty in model.active_penalties)

@@ -58,7 +58,7 @@ class Solver(BaseEstimator):
         """
         self.check()
         check_supports(self, model)
-        return self._run(model, blocks, params)
+        return self._run(model, blocks, model.settled(params))
 
     def finish(self, model, blocks, params):
         """Return the `Fit` reached from a maximum of the likelihood of a part of the rows."""
@@ -84,6 +84,8 @@ def check_supports(solver, model):
             f"{name} follows derivatives, and {name_of_net} has none where a slope is zero: use "
             f"solver={model.kinked.default_solver!r} (or 'auto')."
         )
+    if model.kinked is not None and model.constraints is not None:
+        raise TypeError(f"{type(model.kinked).__name__} takes no constraints; give columns a penalty_factor instead.")
     missing = [name for name in solver.requires if not hasattr(getattr(model, name.split(".")[0]), name.split(".")[1])]
     if missing:
         raise TypeError(

@@ -254,8 +254,7 @@ def _curvature_reasons(model, blocks, fit, chart, stationary):
 
 def _gate_grows(params, chart, step):
     """Whether the Newton step is long although the score has vanished, and all in the gate: it separates some rows."""
-    entries = np.zeros(len(chart.free))
-    entries[chart.free] = step
+    entries = chart.spread(step)
     n_gate = flatten(params.gate).size
     gate, expert = np.linalg.norm(entries[:n_gate]), np.linalg.norm(entries[n_gate:])
     return gate > max(_LONG_STEP * np.linalg.norm(flatten(params.gate)), 10.0 * expert)

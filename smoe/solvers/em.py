@@ -79,6 +79,7 @@ class EM(Solver):
         if self.tol <= 0 and blocks.only is not None and fused.climbs(model, blocks.only):
             params, stats, trace = fused.climb(model, blocks.only, params, self.max_iter, self.n_halvings, _SLACK)
             return params, Statistics(*stats), trace.tolist()
+        params = model.settled(params)
         stats = blocks.sum(model.statistics, params)
         trace = [stats.loglik]
         for _ in range(self.max_iter):

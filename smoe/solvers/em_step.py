@@ -18,8 +18,8 @@ def newton_gate_step(chart, stats, params):
 def em_step(model, params, stats, total):
     """Return the function of t that gives the parameters after the share t of a step of EM.
 
-    The gate takes Newton's step. So do experts without an exact M-step, and all under a penalty; experts with one are
-    given it whole, as it climbs by itself.
+    The gate takes Newton's step. So do experts without an exact M-step, and all under a penalty or constraints; experts
+    with one are given it whole, as it climbs by itself.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def em_step(model, params, stats, total):
     """
     if model.kinked is not None:
         return proximal_step(model, params, stats, total)
-    if model.active_penalties:
-        return _penalised_step(model, params, stats, total)
+    if not model.plain:
+        return _joint_step(model, params, stats, total)
     chart = chart_of(model.gate, params.gate)
     gate = _along(chart, params.gate, newton_gate_step(chart, stats, params.gate))
     end = model.expert.m_step(stats.expert, params.expert)
@@ -54,18 +54,15 @@ def _along(chart, params, step):
     return lambda t: chart.unpack(here + t * step)
 
 
-def _penalised_step(model, params, stats, total):
-    """Newton's step on the penalised expected log-likelihood, gate and experts apart."""
+def _joint_step(model, params, stats, total):
+    """Newton's step on the expected log-likelihood less penalties, gate and experts apart."""
     score = model.score(params, stats, total)
     n_gate = flatten(params.gate).size
     bends = model.penalty_curvature(params, stats, total)
     own = stats.gate_information, model.expert.m_information(stats.expert, params.expert)
     spans = slice(None, n_gate), slice(n_gate, None)
-    parts = []
-    for part, owner, slope, information, span in zip(
-        params, (model.gate, model.expert), score, own, spans, strict=True
-    ):
-        chart = chart_of(owner, part)
+    charts, parts = (model.gate_chart(params.gate), model.expert_chart(params.expert)), []
+    for part, chart, slope, information, span in zip(params, charts, score, own, spans, strict=True):
         hessian = chart.hessian(information + bends[span, span], slope, part)
         parts.append(_along(chart, part, damped_step(chart.gradient(slope, part), hessian)))
     return lambda t: MoEParams(*(part(t) for part in parts))

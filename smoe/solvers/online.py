@@ -119,6 +119,8 @@ def refuse_offline(model):
         raise ValueError(f"partial_fit needs experts whose M-step is exact, as that of Gaussian ones; not so {name}.")
     if model.active_penalties:
         raise ValueError(f"partial_fit takes no penalties, and there is {model.active_penalties[0].words}.")
+    if model.constraints is not None:
+        raise ValueError("partial_fit takes no constraints.")
     if not model.gate.smooth or model.gate.default_solver != "em_newton":
         raise ValueError(f"partial_fit needs a smooth gate with an information, as 'softmax'; got {model.gate!r}.")
 

@@ -191,7 +191,7 @@ def _best_of_ties(model, rows, params):
     """Let each expert win the rows on which ranks tie, and return the best."""
     params = params._replace(gate=model.gate.sharpened(rows.block.gate_Z, params.gate))
     rivals = [params._replace(gate=gate) for gate in model.gate.tie_winners(params.gate)]
-    if model.active_penalties or not rivals:
+    if not model.plain or not rivals:
         return params
     return max([params, *rivals], key=lambda rival: rows.sum(model.loglik, rival))
 
@@ -231,7 +231,7 @@ def _climb_piece(model, rows, params, n_iter):
 
     The gate is left alone once its step falls over jumps, as it does mostly: the experts have their own M-step.
     """
-    if model.active_penalties or not model.expert.exact_m_step:
+    if not model.plain or not model.expert.exact_m_step:
         params, stats, _ = EM(n_iter, 0.0, n_halvings=2).climb(model, rows, params)
         return params, model.objective(params, stats, rows.total_weight)
     held = model.gate.n_selected(n_experts_of(params)) == 1
