@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from operator import attrgetter
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Labelled, Source, Survey, standardise, survey
+from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Labelled, Source, Survey, by_group, standardise, survey
 from smoe.rows.dask import brought, is_dask
 from smoe.search import n_sharing, search
 from smoe.settings import described
@@ -46,6 +47,7 @@ from smoe.validation import (
     learn_columns,
     may_count_rows,
     refuse_beside_source,
+    with_codes,
 )
 
 __all__ = ["MixtureEstimator", "from_fit", "name_of", "of_fit"]
@@ -215,6 +217,7 @@ class MixtureEstimator(BaseEstimator):
         design, X, y = self._read_formula(X, y)
         original, response = X, name_of(y)
         expert = self._resolved_expert(y)
+        X = X if design is not None else with_codes(X, getattr(self, "group_feature", None))
         X, y, weight = self._validated(X, y, sample_weight, expert)
         return self._fit_arrays(X, y, weight, expert, original, response, design)
 
@@ -266,28 +269,31 @@ class MixtureEstimator(BaseEstimator):
         """Resolve settings, look at the rows by ``seen(source, roles, names)``, and climb."""
         columns = Columns.of(self, design)
         roles, chosen = self._chosen(original, columns)
+        columns = replace(columns, group=roles.group)
         model = self._resolved_model(expert, y, weight)
         solver = self._checked_solver(model)
         start = self._resolved_start(model, *map(len, chosen.values()))
         _refuse_offsets(expert, roles)
+        passed = None if design is not None else original
+        source = by_group(source, roles.group, chosen["gate_columns"], columns.named(), passed)
         if self.verbose:
             source = Counted(source)
         found = seen(source, roles, columns.named())
+        check_experts(self.n_experts, source.n_rows, "groups" if source.grouped else "rows")
         if not found.event:
-            raise ValueError(
-                f"event_feature: no event, all {source.n_rows} rows are censored (0); a fit needs events (1)."
-            )
+            n_rows = source.single.n_rows
+            raise ValueError(f"event_feature: no event, all {n_rows} rows are censored (0); a fit needs events (1).")
         _warn_of_few_trials(expert, int(found.trials), self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": found.counts_rows, **chosen}
-        return self._climb(model, source, roles, start, known, found.sizes), source.n_rows
+        return self._climb(model, source, roles, start, known, found.sizes), source.single.n_rows
 
     @driving
     def _climb(self, model, source, roles, start, known, sizes=None):
         """Search, and keep what is found beside what is known before; return the working coordinates."""
-        n_threads = n_sharing(source.n_rows, self.n_jobs)
+        n_threads = n_sharing(source.single.n_rows, self.n_jobs)
         sides = known["gate_columns"], known["expert_columns"]
-        scaling = standardise(model, source, *sides, n_threads, sizes)
+        scaling = standardise(model, source.single, *sides, n_threads, sizes)
         model = model.bound(scaling)
         blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
@@ -400,6 +406,7 @@ class MixtureEstimator(BaseEstimator):
             return start, 1 if alone else start.n_proposals(self.n_experts)
         check_number(self.n_init, "n_init", 1, integer=True)
         return start, self.n_init
+
 
 
 def responses_of(source):

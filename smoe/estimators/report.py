@@ -68,7 +68,8 @@ def _reported(blocks, units, fit, order, offset):
 
     def sums(block, user):
         with np.errstate(over="ignore"):
-            of_response = np.array([block.y @ block.weight, np.abs(block.y) @ block.weight])
+            weight = block.spread(block.weight)
+            of_response = np.array([block.y @ weight, np.abs(block.y) @ weight])
         return model.loglik(block, user), of_response
 
     def lost(found):
