@@ -56,6 +56,11 @@ class Rows(Blocks):
         with np.errstate(over="ignore", invalid="ignore"):
             return self._checked(super().map(visit, params, *args))
 
+    def map_rows(self, visit, params, *args):
+        """Visit every block and join the arrays of single rows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._checked(super().map_rows(visit, params, *args))
+
     def sum(self, visit, params, *args):
         """Add up over the blocks."""
         with np.errstate(over="ignore", invalid="ignore"):
@@ -99,7 +104,7 @@ class FittedMixture:
     n_parameters, n_active_parameters : int
         Free parameters, and those that take part in one prediction.
     n_rows : float
-        The sum of the weights.
+        The sum of the weights, of groups where the fit has ``group_feature``.
     entropy : float
         Of the responsibilities, total over rows.
     certificate : Certificate
@@ -132,6 +137,8 @@ class FittedMixture:
         Number of threads that share rows.
     response_sums : ndarray of shape (2,) or (2, q)
         Sums of weight times response, and of weight times its size, by which fits to other rows are told.
+    rows_per_group : float
+        The mean number of rows of a group; one where rows are not grouped.
     """
 
     density = "y given x"  # whose logarithm the log-likelihood adds up
@@ -159,6 +166,7 @@ class FittedMixture:
     counts_rows: bool = True
     n_jobs: int | None = None
     response_sums: np.ndarray | None = None
+    rows_per_group: float = 1.0
 
     def __repr__(self):
         gate, expert = self.model.gate, self.model.expert
@@ -168,6 +176,11 @@ class FittedMixture:
     def n_experts(self):
         """Number of experts."""
         return n_experts_of(self.params)
+
+    @property
+    def what(self):
+        """What the fit counts: "row" or "group"."""
+        return "row" if self.rows_per_group == 1.0 else "group"
 
     @property
     def title(self):

@@ -37,6 +37,7 @@ from smoe.validation import (
     Columns,
     check_experts,
     check_generator,
+    check_groups,
     check_n_jobs,
     check_nested,
     check_number,
@@ -422,10 +423,16 @@ def responses_of(source):
 
 
 def rows_of(estimator, X, y):
-    """Return X and y as a fit of the estimator would see them, and its experts, which know the response."""
-    _, X, y = estimator._read_formula(X, y)
-    expert = estimator._resolved_expert(y)
-    return *check_rows(clone(estimator), X, y, expert.read, ensure_min_samples=2), expert
+    """Return X and y as a fit of the estimator would see them, each row's group or None, and its experts.
+
+    Experts know the response.
+    """
+    design, X, y = estimator._read_formula(X, y)
+    expert, group = estimator._resolved_expert(y), getattr(estimator, "group_feature", None)
+    X = X if design is not None else with_codes(X, group)
+    rows, y = check_rows(like := clone(estimator), X, y, expert.read, ensure_min_samples=2)
+    group = estimator._chosen(X, Columns.of(like, design))[0].group
+    return rows, y, None if group is None else check_groups(rows[:, group], len(rows), "group_feature"), expert
 
 
 def _alike(params, wanted):

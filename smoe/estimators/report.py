@@ -41,6 +41,7 @@ def fitted_mixture(blocks, fit, certificate, kind=FittedMixture, **known):
         trace=fit.trace - offset,
         roles=blocks.roles,
         response_sums=response_sums,
+        rows_per_group=blocks.rows_per_group,
         **known,
     )
     same = np.array_equal(flatten(params), flatten(fit.params))
