@@ -6,6 +6,7 @@ import numpy as np
 
 from smoe import fused
 from smoe._kernels.designs import standard_rows, standard_values
+from smoe._kernels.groups import group_sums
 from smoe.features import Roles, Rows
 from smoe.params import tree_sum
 from smoe.rows.sample import distinct, drawn
@@ -190,7 +191,8 @@ class GroupedBlock(Block):
 
     def summed(self, values):
         """Return the sums over the rows of each group."""
-        return np.add.reduceat(values, self.raw.first, axis=-1)
+        flat = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
+        return group_sums(flat, self.raw.first).reshape(*values.shape[:-1], -1)
 
     def spread(self, values):
         """Return what each row has from what its group has."""
