@@ -264,7 +264,7 @@ class FittedMixture:
             self.model.expert.check_response(y, self.roles.trials_of(X), self.roles.event_of(X))
         return self.blocks_of(X, y, weight, grouped or y is not None, original)
 
-    def blocks_of(self, X, y=None, weight=None, grouped=True, original=None):
+    def blocks_of(self, X, y=None, weight=None, grouped=False, original=None):
         """Return rows with a ``weight`` each, or None, as blocks; y is what ``model.expert.read`` returns, or None.
 
         They are grouped, if the fit's are and they are to be; ``original`` is X as users passed it.
@@ -306,7 +306,7 @@ class FittedMixture:
         source = by_group(source, self.roles.group)
         if codes is not None and source.grouped:
             if source.differing(codes) is not None:
-                raise ValueError("groups: the rows of a group of group_feature are in several; they must stay together.")
+                raise ValueError("groups: rows of one group of group_feature are in several; they must stay together.")
             codes = codes[source.first]
         return Blocks(self.model, source, scaling, self.roles), codes
 
@@ -610,7 +610,9 @@ class FittedMixture:
         waiting  70.9 (13.6)  54.5 (5.79)  80 (6.02)
         """
         proba = self.gate_proba(X) if y is None else self.responsibilities(X, y)
-        return profile(proba, self.columns.check_rows(X)[0], self.columns.named(names))
+        names, group = self.columns.named(names), self.roles.group
+        shown = [j for j in range(self.columns.count) if j != group]  # numbers of groups have no mean
+        return profile(proba, self.columns.check_rows(X)[0][:, shown], [names[j] for j in shown])
 
     def standardised_gate_coef(self, X):
         """Return the gate's slopes per standard deviation of each column over these rows, comparable across columns.

@@ -113,7 +113,10 @@ class Pool:
     def _within(self, member, lost, _others, rng):
         """An expert through a few rows of one expert, which may be the lost one."""
         host = int(rng.integers(len(member.resp)))
-        share, n_rows = self.sample.block.spread(member.resp[host]), self.model.expert.rows_per_term * len(self.sample.block.expert_Z)
+        share, n_rows = (
+            self.sample.block.spread(member.resp[host]),
+            self.model.expert.rows_per_term * len(self.sample.block.expert_Z),
+        )
         rows = np.flatnonzero(share > _OWN * share.max())
         rows = rng.choice(rows, min(n_rows, len(rows)), replace=False)
         return self._through(rows, len(member.resp), rng), host

@@ -123,10 +123,9 @@ def diagnose(model, X, y=None, random_state=None, *, sample_weight=None):
     the distribution function below y and that at y, for censored rows between that at y and one. Where the fit has
     ``group_feature``, the distribution of a row is given the rows of its group that come before it (Rosenblatt 1952),
     so that residuals are independent if the model is right; ``load``, ``mass`` and ``entropy`` count groups. Tails are
-    computed from their own side and as logarithms, so that residuals keep their digits however far y is. Of several responses
-    each has residuals of its own, given those before it, and tests are of all of these. Classes are taken for the
-    numbers 0, 1, ...: whatever their order, u
-    is uniform if the model is right.
+    computed from their own side and as logarithms, so that residuals keep their digits however far y is. Of several
+    responses each has residuals of its own, given those before it, and tests are of all of these. Classes are taken for
+    the numbers 0, 1, ...: whatever their order, u is uniform if the model is right.
 
     Parameters
     ----------
@@ -224,7 +223,7 @@ def _looked_at(fit, source, rng):
     raw = source.take(np.sort(rng.choice(source.n_rows, _MOST, replace=False))) if some else source.whole()
     X, y, weight = raw[:3]
     used = slice(None) if weight is None or (weight > 0).all() else weight > 0
-    return fit.blocks_of(X[used], y[used], None if weight is None else weight[used])
+    return fit.blocks_of(X[used], y[used], None if weight is None else weight[used], grouped=True)
 
 
 def _use(model, blocks, params):

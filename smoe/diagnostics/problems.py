@@ -23,7 +23,8 @@ def problems_of(fit, found, X, y):
     """Return the problems of a `Diagnosis` as a list of sentences."""
     columns = dict(zip(fit.columns.named(), X.T, strict=True))
     for column in (fit.roles.event, fit.roles.group):  # residuals of censored rows are large: that is no pattern
-        columns.pop(None if column is None else fit.columns.named()[column], None)
+        if column is not None:
+            del columns[fit.columns.named()[column]]
     expert = fit.model.expert
     patterns = [line for one in _by_response(expert, found) for line in _patterns(*one, columns)]
     return [
@@ -65,7 +66,8 @@ def _problems_of_fit(fit, found):
     if found.n_higher:
         yield f"{found.n_higher} starts ended higher, where an expert degenerates; such maxima are spurious."
     if found.entropy > _MIXED:
-        yield "x and y hardly tell which expert a {found.what} comes from: the experts overlap, fewer may do (n_experts_test)."
+        whose = f"which expert a {found.what} comes from"
+        yield f"x and y hardly tell {whose}: the experts overlap, fewer may do (n_experts_test)."
 
 
 def _problems_of_residuals(expert, found):

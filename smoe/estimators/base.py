@@ -104,6 +104,7 @@ class MixtureEstimator(BaseEstimator):
     predict_distribution = of_fit(FittedMixture.predict_distribution)
     gate_proba = of_fit(FittedMixture.gate_proba)
     responsibilities = of_fit(FittedMixture.responsibilities)
+    group_responsibilities = of_fit(FittedMixture.group_responsibilities)
     predict_expert = of_fit(FittedMixture.predict_expert)
     expert_load = of_fit(FittedMixture.expert_load)
     expert_profile = of_fit(FittedMixture.expert_profile)
@@ -407,7 +408,6 @@ class MixtureEstimator(BaseEstimator):
             return start, 1 if alone else start.n_proposals(self.n_experts)
         check_number(self.n_init, "n_init", 1, integer=True)
         return start, self.n_init
-
 
 
 def responses_of(source):

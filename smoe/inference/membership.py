@@ -128,7 +128,9 @@ class Classification:
         rows = [(f"expert {i}", [f"{n:g}", *(format(r, ".3f") for r in mean)]) for i, (n, mean) in pairs]
         last = [("entropy", [f"{self.entropy:.4f}", *[""] * k])]
         heads = [self.what, *(f"expert {i}" for i in range(k))]
-        return Table("Mean responsibilities by assigned expert", heads, [("assigned to", rows), (f"all {self.what}", last)])
+        return Table(
+            "Mean responsibilities by assigned expert", heads, [("assigned to", rows), (f"all {self.what}", last)]
+        )
 
     def __str__(self):
         return str(self.table())

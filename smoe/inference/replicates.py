@@ -61,7 +61,7 @@ def attempt(estimator, X, y, weight=None):
 
 def draw_response(fit, X, rng):
     """Return a response for each row of X, drawn from a `FittedMixture`, as users pass them."""
-    return fit.drawn(fit.blocks_of(X), rng)
+    return fit.drawn(fit.blocks_of(X, grouped=True), rng)
 
 
 def responses(fit, X, y, weight):

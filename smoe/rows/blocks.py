@@ -9,9 +9,9 @@ from smoe._kernels.designs import standard_rows, standard_values
 from smoe._kernels.groups import group_sums
 from smoe.features import Roles, Rows
 from smoe.params import tree_sum
+from smoe.rows.grouped import cuts_between
 from smoe.rows.sample import distinct, drawn
 from smoe.rows.scaling import Scaling
-from smoe.rows.grouped import cuts_between
 from smoe.rows.source import ArraySource, Raw, Source
 from smoe.threads import driving
 

@@ -51,7 +51,8 @@ class Checked(NamedTuple):
 
     def __str__(self):
         share = f"{self.rows:.1f} of {self.n_rows} {self.what}s, leaving it out costs {self.loss:.1f} in log-likelihood"
-        return f"{share}, {'and' if self.passed else 'so'} few {self.what}s of one line gain up to {self.chance:.1f} by chance"
+        gained = f"few {self.what}s of one line gain up to {self.chance:.1f} by chance"
+        return f"{share}, {'and' if self.passed else 'so'} {gained}"
 
 
 class Reason(NamedTuple):
