@@ -12,14 +12,19 @@ from sklearn.preprocessing import FunctionTransformer
 import naive
 from helpers import assert_close, assert_derivative, estimable, expert_of, quietly, random_expert, random_gate, twin
 from smoe import MoEClassifier, MoERegressor
+from smoe.chance import chance
 from smoe.features import Roles
 from smoe.gates import GATES
 from smoe.inference import bootstrap, classification_table, membership
 from smoe.inference.rows import row_scores
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
+from smoe.penalties import Pull
 from smoe.rows import ArraySource, Blocks, Scaling, Source, by_group
 from smoe.selection import dendrogram, select_n_experts
+from smoe.simulation import Truth
+from smoe.simulation.cells import fit_with_solver
+from smoe.solvers import EMNewton
 
 PAIRS = [
     *(("softmax", expert) for expert in ("gaussian", "negative_binomial", "multinomial", "multivariate_gaussian")),
@@ -305,3 +310,42 @@ def test_classes_and_several_responses(expert):
     np.testing.assert_allclose(model.score_samples(X, y).sum(), model.loglik_, rtol=1e-10)
     assert np.isfinite(model.diagnose(X, y, 0).pit).all()
     assert len(model.sample(X, 0)) == 120
+
+
+def test_equal_groups_are_joined_and_others_are_not():
+    pairing = np.array([[0, 0], [1, 1], [0, 1], [1, 0], [0, 0], [1, 1]], dtype=float)  # the first group equals the last
+    X = np.column_stack([np.zeros(6), pairing[:, 0], np.repeat([5, 3, 7], 2)])
+    panel = Panel("softmax", "gaussian")
+    blocks = panel.visited(ArraySource(X, pairing[:, 1]))
+    assert blocks.n_distinct == 2
+    rows = blocks.representatives(10, np.random.default_rng(0))
+    assert sorted(rows.block.weight) == [1.0, 2.0] and rows.block.n_rows == 4
+
+
+def test_penalties_and_prices_count_groups(fitted):
+    model, _, _, _ = fitted
+    one = model.fitted_.certificate.checked[0]
+    assert (one.n_rows, one.what) == (40, "group")
+    np.testing.assert_allclose(one.chance, chance(4 * one.rows, 160, 2), rtol=1e-10)
+    panel, pull = Panel("softmax", "multinomial"), Pull(classes=np.full(3, 1 / 3))
+    panel.X[:, 1] = panel.X[:, 0]
+    first = [np.flatnonzero(panel.group == code)[0] for code in range(5)]
+    groups = panel.visited(ArraySource(panel.X, panel.y))
+    rows = panel.visited(ArraySource(panel.X[first], panel.y[first]))
+    found = [b.sum(lambda block, p: pull.sums(panel.model, block, p, True), panel.params) for b in (groups, rows)]
+    assert_close(*found, 1e-10)
+
+
+def test_truths_of_panels():
+    panel = Panel("softmax", "gaussian")
+    truth = Truth(panel.model, panel.params, "normal", group_size=3)
+    X, y = truth.draw(100, np.random.default_rng(0))
+    assert X.shape == (100, 2) and X[:7, 1].tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert np.all(X[0:99:3, 0] == X[1:99:3, 0])
+    model = MoERegressor(2, group_feature=-1, start=truth.params, n_init=1)
+    outcome = fit_with_solver(EMNewton(), truth.model, X, y, truth.params, truth.roles)
+    np.testing.assert_allclose(outcome.loglik, quietly(model.fit, X, y).loglik_, rtol=1e-9)
+    assert outcome.loglik > truth.loglik(X, y)
+    at_truth = quietly(model.set_params(solver="em", max_iter=0).fit, X, y)
+    np.testing.assert_allclose(truth.loglik(X, y), at_truth.loglik_, rtol=1e-10)
+    assert truth.describe()["group_size"] == 3
