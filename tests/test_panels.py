@@ -20,6 +20,7 @@ from smoe.inference.rows import row_scores
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
 from smoe.penalties import Pull
+from smoe.plots import plot_fit
 from smoe.rows import ArraySource, Blocks, Scaling, Source, by_group
 from smoe.selection import dendrogram, select_n_experts
 from smoe.simulation import Truth
@@ -197,6 +198,7 @@ def test_answers(fitted):
     assert "id" not in str(model.expert_profile(X))
     assert "groups (sum of weights)  40, of 4 rows on average" in str(model.summary())
     assert model.sample(X, 0).shape == (160,)
+    assert len(plot_fit(model, X, y, feature="x").axes) == 2
 
 
 def test_residuals_are_given_the_rows_before(fitted):

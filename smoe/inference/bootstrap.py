@@ -165,7 +165,7 @@ def _lost(fields, params, original):
 def _used(part, fields):
     """Which features have a coefficient that is not zero."""
     views = [fields[name].moved(array) for name, array in part._asdict().items()]
-    used = [(view != 0).reshape(-1, view.shape[-1]).any(axis=0) for view in views if view is not None]
+    used = [(view != 0).any(axis=tuple(range(view.ndim - 1))) for view in views if view is not None]
     return np.any(used or [[False]], axis=0)
 
 
