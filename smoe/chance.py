@@ -51,7 +51,7 @@ def chance(rows, n_rows, n_terms):
     return np.where(enough, size / (size - n_terms) * (n_terms * np.log(np.e * n_rows / size) + _SIZES), np.inf)
 
 
-def excess(rows, n_rows, n_terms):
+def excess(rows, n_rows, n_terms, n_groups=None):
     r"""Return how far `chance` exceeds what BIC charges for an expert's coefficients, variance and weight.
 
     .. math:: \max\Big(0, \mathrm{chance}(N) - \frac{q + 2}{2} \log n\Big)
@@ -60,6 +60,8 @@ def excess(rows, n_rows, n_terms):
     ----------
     rows, n_rows, n_terms : float or array, int, int
         N, n and q, as `chance` takes them.
+    n_groups : int or None, default=None
+        What BIC counts, where rows are grouped.
 
     Examples
     --------
@@ -67,11 +69,12 @@ def excess(rows, n_rows, n_terms):
     >>> excess([5.0, 20.0, 50.0], 100, 2).round(1)
     array([12.4,  2.1,  0. ])
     """
-    return np.maximum(chance(rows, n_rows, n_terms) - 0.5 * (n_terms + 2) * np.log(n_rows), 0.0)
+    counted = n_rows if n_groups is None else n_groups
+    return np.maximum(chance(rows, n_rows, n_terms) - 0.5 * (n_terms + 2) * np.log(counted), 0.0)
 
 
 class Load(NamedTuple):
-    """What each expert is responsible for, (n_experts,): distinct rows, and weight."""
+    """What each expert is responsible for, (n_experts,): distinct rows, or groups, and their weight."""
 
     rows: np.ndarray
     weight: np.ndarray
@@ -105,8 +108,8 @@ def prices(model, blocks, params, load):
         return Prices(np.zeros(len(load.rows)), np.zeros(len(load.rows)))
     unit = load.weight / np.maximum(load.rows, np.finfo(float).tiny)
     unit = np.where(unit > 0, unit, 1.0)
-    n = blocks.n_distinct
-    return Prices(unit * excess(load.rows, n, n_terms), unit * chance(load.rows, n, n_terms))
+    rows, n = load.rows * blocks.rows_per_group, blocks.n_distinct * blocks.rows_per_group
+    return Prices(unit * excess(rows, n, n_terms, blocks.n_distinct), unit * chance(rows, n, n_terms))
 
 
 def preference(degenerate, loglik, price):

@@ -53,17 +53,25 @@ class Roles(NamedTuple):
         The number of trials that y counts successes of.
     event : int or None
         Whether y is the time of an event, one, or censored, zero.
+    group : int or None
+        The number of the group whose rows share one label.
     """
 
     offset: int | None = None
     exposure: int | None = None
     trials: int | None = None
     event: int | None = None
+    group: int | None = None
 
     @property
     def columns(self):
         """The columns that have a role."""
         return [column for column in self if column is not None]
+
+    @property
+    def of_rows(self):
+        """Those that experts see beside their design: all but that of the groups."""
+        return self._replace(group=None).columns
 
     def offset_of(self, X):
         """Return the offset of each row of X, (n,), or None."""
@@ -125,7 +133,8 @@ def choose_roles(X, names, n_features, **specs):
     taken = [column for column in chosen.values() if column is not None]
     if len(set(taken)) < len(taken):
         raise ValueError(
-            "offset_feature, exposure_feature, trials_feature and event_feature must be different columns."
+            "offset_feature, exposure_feature, trials_feature, event_feature and group_feature must be different "
+            "columns."
         )
     return Roles(**chosen)
 

@@ -16,7 +16,7 @@ from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of
 from smoe.profile import profile
-from smoe.rows import ArraySource, Blocks, DaskRows, Labelled, Scaling, Source, standardise, survey
+from smoe.rows import ArraySource, Blocks, DaskRows, Labelled, Scaling, Source, by_group, standardise, survey
 from smoe.rows.dask import is_dask, mapped
 from smoe.solvers import Certificate, Solver
 from smoe.texts import with_article
@@ -25,10 +25,12 @@ from smoe.validation import (
     MISSING,
     Columns,
     check_floats,
+    check_generator,
     check_groups,
     check_n_jobs,
     check_path,
     check_weights,
+    labels_of_groups,
     refuse_beside_source,
 )
 
@@ -53,6 +55,11 @@ class Rows(Blocks):
         """Visit every block and join the arrays along the rows."""
         with np.errstate(over="ignore", invalid="ignore"):
             return self._checked(super().map(visit, params, *args))
+
+    def map_rows(self, visit, params, *args):
+        """Visit every block and join the arrays of single rows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._checked(super().map_rows(visit, params, *args))
 
     def sum(self, visit, params, *args):
         """Add up over the blocks."""
@@ -97,7 +104,7 @@ class FittedMixture:
     n_parameters, n_active_parameters : int
         Free parameters, and those that take part in one prediction.
     n_rows : float
-        The sum of the weights.
+        The sum of the weights, of groups where the fit has ``group_feature``.
     entropy : float
         Of the responsibilities, total over rows.
     certificate : Certificate
@@ -121,7 +128,7 @@ class FittedMixture:
     gate_columns, expert_columns : ndarray of int
         Those that gate and experts see.
     roles : Roles
-        Those that are an offset, an exposure, numbers of trials or events.
+        Those that are an offset, an exposure, numbers of trials, events or groups.
     response : str or None
         The name of y.
     counts_rows : bool
@@ -130,6 +137,8 @@ class FittedMixture:
         Number of threads that share rows.
     response_sums : ndarray of shape (2,) or (2, q)
         Sums of weight times response, and of weight times its size, by which fits to other rows are told.
+    rows_per_group : float
+        The mean number of rows of a group; one where rows are not grouped.
     """
 
     density = "y given x"  # whose logarithm the log-likelihood adds up
@@ -157,6 +166,7 @@ class FittedMixture:
     counts_rows: bool = True
     n_jobs: int | None = None
     response_sums: np.ndarray | None = None
+    rows_per_group: float = 1.0
 
     def __repr__(self):
         gate, expert = self.model.gate, self.model.expert
@@ -166,6 +176,11 @@ class FittedMixture:
     def n_experts(self):
         """Number of experts."""
         return n_experts_of(self.params)
+
+    @property
+    def what(self):
+        """What the fit counts: "row" or "group"."""
+        return "row" if self.rows_per_group == 1.0 else "group"
 
     @property
     def title(self):
@@ -230,26 +245,33 @@ class FittedMixture:
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
-    def blocks(self, X, y=MISSING, sample_weight=None, copy=False):
+    def blocks(self, X, y=MISSING, sample_weight=None, copy=False, grouped=False):
         """Validate rows and return them as blocks, in the user's units; y is left out where it is not wanted.
 
-        With ``copy`` later changes of X do not matter to them.
+        With y, or where that is asked for, they are grouped if the fit's are. With ``copy`` later changes of X do not
+        matter to them.
         """
         if is_dask(X):
             far = DaskRows(X, None if y is MISSING else y, sample_weight)
             return self._blocks_of_source(far, MISSING if y is MISSING else None, None)
         if isinstance(X, Source):
             return self._blocks_of_source(X, y, sample_weight)
+        original = X
         X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy, dtype=FLOATS)
         weight = None if y is None else check_weights(sample_weight, len(y))
         self.roles.check(X, self.columns.named(), events=y is not None)
         if y is not None:
             self.model.expert.check_response(y, self.roles.trials_of(X), self.roles.event_of(X))
-        return self.blocks_of(X, y, weight)
+        return self.blocks_of(X, y, weight, grouped or y is not None, original)
 
-    def blocks_of(self, X, y=None, weight=None):
-        """Return rows with a ``weight`` each, or None, as blocks; y is what ``model.expert.read`` returns, or None."""
-        return self._visited(ArraySource(X, y, weight))
+    def blocks_of(self, X, y=None, weight=None, grouped=False, original=None):
+        """Return rows with a ``weight`` each, or None, as blocks; y is what ``model.expert.read`` returns, or None.
+
+        They are grouped, if the fit's are and they are to be; ``original`` is X as users passed it.
+        """
+        source, group = ArraySource(X, y, weight), self.roles.group if grouped else None
+        passed = None if self.columns.design is not None else original
+        return self._visited(by_group(source, group, self.gate_columns, self.columns.named(), passed))
 
     def _blocks_of_source(self, source, y, sample_weight):
         refuse_beside_source(y, sample_weight)
@@ -273,7 +295,7 @@ class FittedMixture:
 
         ``groups`` are labels of the rows, or None; then there are no numbers.
         """
-        source = self.blocks(X, y, sample_weight).source
+        source = self.blocks(X, y, sample_weight).source.single
         codes = None if groups is None else check_groups(groups, source.n_rows)
         if isinstance(source, ArraySource) and not (used := source.weight > 0).all():
             codes = None if codes is None else codes[used]
@@ -281,6 +303,11 @@ class FittedMixture:
         if codes is not None and codes.min() == codes.max():
             raise ValueError("groups: all rows are in one group; a clustered covariance needs many.")
         scaling = standardise(self.model, source, self.gate_columns, self.expert_columns)
+        source = by_group(source, self.roles.group)
+        if codes is not None and source.grouped:
+            if source.differing(codes) is not None:
+                raise ValueError("groups: rows of one group of group_feature are in several; they must stay together.")
+            codes = codes[source.first]
         return Blocks(self.model, source, scaling, self.roles), codes
 
     # What it answers, as estimators do --------------------------------------------------------------------------------
@@ -490,8 +517,38 @@ class FittedMixture:
         return self.blocks(X).map(self.model.gate_proba, self.params).T
 
     def responsibilities(self, X, y=None):
-        """Return the probability of each expert given x and y, (n_samples, n_experts)."""
-        return self.blocks(X, y).map(self.model.responsibilities, self.params).T
+        """Return the probability of each expert given x and y, (n_samples, n_experts).
+
+        Where rows are grouped it is given all rows of the group, and the same for each of them.
+        """
+        blocks = self.blocks(X, y)
+        return blocks.source.spread(blocks.map(self.model.responsibilities, self.params)).T
+
+    def group_responsibilities(self, X, y):
+        """Return the labels of the groups, and the probability of each expert given all rows of the group.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, q)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_groups,)
+            In the order of their first rows, as they are in X.
+        proba : ndarray of shape (n_groups, n_experts)
+
+        Raises
+        ------
+        ValueError
+            The fit has no ``group_feature``.
+        """
+        if self.roles.group is None:
+            raise ValueError("group_responsibilities needs a fit with group_feature; see responsibilities.")
+        proba, (_, X) = self.responsibilities(X, y), self.without_formula(X)
+        codes, labels = self.columns.check_rows(X)[0][:, self.roles.group], labels_of_groups(X, self.roles.group)
+        first = np.sort(np.unique(codes, return_index=True)[1])
+        return codes[first] if labels is None else labels, proba[first]
 
     def expert_predict(self, X):
         """Return the mean of y under each expert, (n_samples, n_experts), or (n_samples, n_experts, q) of q responses.
@@ -553,7 +610,9 @@ class FittedMixture:
         waiting  70.9 (13.6)  54.5 (5.79)  80 (6.02)
         """
         proba = self.gate_proba(X) if y is None else self.responsibilities(X, y)
-        return profile(proba, self.columns.check_rows(X)[0], self.columns.named(names))
+        names, group = self.columns.named(names), self.roles.group
+        shown = [j for j in range(self.columns.count) if j != group]  # numbers of groups have no mean
+        return profile(proba, self.columns.check_rows(X)[0][:, shown], [names[j] for j in shown])
 
     def standardised_gate_coef(self, X):
         """Return the gate's slopes per standard deviation of each column over these rows, comparable across columns.
@@ -581,6 +640,9 @@ class FittedMixture:
     def score_samples(self, X, y=None):
         """Return the log density (natural logarithm) of y given x for each row, (n_samples,); the joint one of several.
 
+        Where rows are grouped it is also given the rows of the group that come before, so that the sum over the rows of
+        a group is the log density of the group.
+
         Raises
         ------
         ValueError
@@ -594,11 +656,20 @@ class FittedMixture:
                 "last step, pipeline[-1].score_samples(pipeline[:-1].transform(X), y). For how sharp predictions are "
                 "see predict_distribution(X).std()."
             )
-        return self.blocks(X, y).map(lambda b, p: self.model.posterior(b, p)[2], self.params)
+        return self.blocks(X, y).map_rows(self.model.row_loglik, self.params)
 
     def sample(self, X, random_state=None):
-        """Draw one response for each row of X, (n_samples,) or (n_samples, q)."""
-        return self._distribution(X).sample(random_state=random_state)
+        """Draw one response for each row of X, (n_samples,) or (n_samples, q).
+
+        Where rows are grouped, those of a group come from one expert.
+        """
+        return self.drawn(self.blocks(X, grouped=True), check_generator(random_state))
+
+    def drawn(self, blocks, rng):
+        """Return responses for the rows of blocks, as users pass them."""
+        alone = blocks.shared_by(1)  # one stream, whatever the number of threads
+        y = alone.map_rows(lambda block, params: self.model.sample(block, params, rng)[0], self.params)
+        return self.model.expert.write(y)
 
 
 def used(proba):

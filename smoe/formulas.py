@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from smoe.optional import needed
+from smoe.validation import check_groups
 
 __all__ = ["Design"]
 
-ROLES = ("offset", "exposure", "trials", "event")
+ROLES = ("offset", "exposure", "trials", "event", "group")
 # Python's names in an expression, without those that are called, keywords or attributes; and names in backticks.
 _NAME = re.compile(r"`([^`]+)`|(?<![\w.])([^\W\d]\w*)(?!\s*(?:\(|=[^=]))")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -123,8 +124,12 @@ def _formulaic():
 
 
 def _functions():
-    """What formulas may call beside the functions of formulaic: roles are numbers, also of booleans."""
-    return dict.fromkeys(ROLES, _number)
+    """What formulas may call beside the functions of formulaic: roles are numbers, also of booleans and of labels."""
+    return dict.fromkeys(ROLES, _number) | {"group": _codes}
+
+
+def _codes(labels):
+    return check_groups(labels, len(labels), "formula: group(...)").astype(float)
 
 
 def _number(values):

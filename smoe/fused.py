@@ -31,7 +31,7 @@ def applies(model, block):
     """Whether the pass over this block is one kernel; with many features BLAS wins."""
     scaling = block.scaling
     few = max(len(scaling.gate.columns), len(scaling.expert.columns)) < FEW_TERMS
-    return few and pairs(model) and not block.roles.columns
+    return few and pairs(model) and not block.roles.of_rows and not block.grouped
 
 
 def _arguments(block, params):

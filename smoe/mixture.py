@@ -42,6 +42,10 @@ class MixtureOfExperts(NamedTuple):
     r"""Density :math:`p(y|x) = \sum_k \pi_k(x) f_k(y|x)`.
 
     Methods take a block of rows (see ``smoe.rows.Block``) and parameters, and return values; nothing is stored.
+
+    Rows of a block may be grouped: all rows of a group then come from one expert, whose density is the product of
+    theirs. Whatever has a column for each of m rows, posteriors, log-likelihoods, weights, the gate's design, then has
+    one for each of m groups, and experts still see every row. A row alone is a group of one.
     """
 
     gate: Gate
@@ -59,19 +63,32 @@ class MixtureOfExperts(NamedTuple):
         """What the arrays of both parts are."""
         return MoEParams(self.gate.fields, self.expert.fields)
 
+    def log_density(self, block, params):
+        """Return the experts' log densities, (n_experts, m)."""
+        return block.summed(self.expert.log_prob(block.rows, params.expert))
+
     def posterior(self, block, params):
         """Return gate probabilities and responsibilities (n_experts, m), and the log density of each row."""
-        scores = self.gate.scores(block.gate_Z, params.gate)
+        return _posterior(self.gate.scores(block.gate_Z, params.gate), self.log_density(block, params))
+
+    def scores_given_earlier(self, block, params):
+        """Return scores of single rows that know the rows of their group that come before, (n_experts, n_rows).
+
+        Their softmax are the experts' probabilities given these.
+        """
+        scores = block.spread(self.gate.scores(block.gate_Z, params.gate))
+        earlier = block.earlier(self.expert.log_prob(block.rows, params.expert))
+        return np.where(np.isneginf(earlier).all(axis=0), scores, scores + earlier)
+
+    def row_loglik(self, block, params):
+        """Return the log density of each single row, (n_rows,), given the rows of its group that come before it."""
         log_density = self.expert.log_prob(block.rows, params.expert)
-        proba, resp = np.empty_like(scores), np.empty_like(scores)
-        loglik = np.empty(scores.shape[1])
-        posterior(scores, log_density, proba, resp, loglik)
-        return proba, resp, loglik
+        return _posterior(self.scores_given_earlier(block, params), log_density)[2]
 
     def responsibilities(self, block, params):
         """Return the responsibilities alone, (n_experts, m), also where y is so far away that no density is left."""
         proba, resp, loglik = self.posterior(block, params)
-        lost = np.flatnonzero(loglik < _FAR)
+        lost = [] if block.grouped else np.flatnonzero(loglik < _FAR)
         normal = self.expert.normal(block.rows.take(lost), params.expert) if len(lost) else None
         if normal is not None:
             resp[:, lost] = _nearest(proba[:, lost], *normal, block.y[..., lost])
@@ -92,10 +109,8 @@ class MixtureOfExperts(NamedTuple):
         """Return the log-likelihood of the block without one expert, nothing fitted again."""
         scores = self.gate.scores_without(block.gate_Z, params.gate, lost)
         others = self.expert.permute(params.expert, [i for i in range(n_experts_of(params)) if i != lost])
-        log_density = self.expert.log_prob(block.rows, others)
-        loglik = np.empty(scores.shape[1])
-        posterior(scores, log_density, np.empty_like(scores), np.empty_like(scores), loglik)
-        return float(block.weight @ loglik)
+        log_density = self.log_density(block, params._replace(expert=others))
+        return float(block.weight @ _posterior(scores, log_density)[2])
 
     def statistics(self, block, params, gate_information=True):
         """Do the E-step: return the log-likelihood here and the statistics of the next M-step."""
@@ -108,7 +123,7 @@ class MixtureOfExperts(NamedTuple):
         resp *= weight
         return Statistics(
             float(weight @ loglik),
-            self.expert.suffstats(block.rows, params.expert, resp),
+            self.expert.suffstats(block.rows, params.expert, block.spread(resp)),
             gate.pullback(block.gate_Z, params.gate, resp - weight * proba),
             information,
             self._penalty_sums(block, params),
@@ -192,7 +207,8 @@ class MixtureOfExperts(NamedTuple):
         """Return log-likelihood, score and observed information.
 
         With c the complete-data log density, minus the second derivative of a row's log density is
-        E_r(-d2 c) - Var_r(dc): the gate's block, the experts' block, and the covariance between them.
+        E_r(-d2 c) - Var_r(dc): the gate's block, the experts' block, and the covariance between them. The scores dc of
+        a group are the sums of its rows' scores.
         """
         if fused.applies(self, block):
             loglik, stats, gate_score, gate_block, cross, expert_block = fused.curvature(self, block, params)
@@ -200,26 +216,26 @@ class MixtureOfExperts(NamedTuple):
             proba, resp, rows_loglik = self.posterior(block, params)
             weight, weighted, gate_Z = block.weight, resp * block.weight, block.gate_Z
             loglik = float(weight @ rows_loglik)
-            rows = self.expert.row_scores(block.rows, params.expert)
-            stats = self.expert.suffstats(block.rows, params.expert, weighted)
+            scores = block.summed(self.expert.row_scores(block.rows, params.expert))
+            stats = self.expert.suffstats(block.rows, params.expert, block.spread(weighted))
             gate_score = self.gate.pullback(gate_Z, params.gate, weighted - weight * proba)
             gate_block = self.gate.information(gate_Z, params.gate, proba, weight, resp)
-            cross = self._cross_information(block, params, rows, weighted, resp)
-            expert_block = self._expert_information(block, params, rows, weighted, stats)
+            cross = self._cross_information(block, params, scores, weighted, resp)
+            expert_block = self._expert_information(block, params, scores, weighted, stats)
         score = MoEParams(gate_score, self.expert.score(stats, params.expert))
         information = _symmetric(gate_block, cross, expert_block)
         return Curvature(loglik, score, information, self._penalty_sums(block, params, curved=True))
 
-    def _expert_information(self, block, params, rows, weighted, stats):
+    def _expert_information(self, block, params, scores, weighted, stats):
         """E_r(-d2 log f) - Var_r(d log f), experts by experts."""
-        own = self.expert.curvature(block.rows, params.expert, weighted, stats)
-        out = fused.with_own(expert_products(weighted, 1.0 / block.weight, rows), own)
+        own = self.expert.curvature(block.rows, params.expert, block.spread(weighted), stats)
+        out = fused.with_own(expert_products(weighted, 1.0 / block.weight, scores), own)
         return fold(fold(out, params.expert), params.expert, axis=1)
 
-    def _cross_information(self, block, params, rows, weighted, resp):
+    def _cross_information(self, block, params, scores, weighted, resp):
         """Minus Cov_r of the gate's and the experts' scores: what an expert's entry does to resp, pulled back."""
         columns = []
-        for k, own in enumerate(rows):
+        for k, own in enumerate(scores):
             covariance = weighted[k] * resp
             covariance[k] -= weighted[k]
             pulled = self.gate.pullback(block.gate_Z, params.gate, own[:, None] * covariance)
@@ -301,11 +317,18 @@ class MixtureOfExperts(NamedTuple):
         return np.array([mean, unit * np.sqrt(spread)])
 
     def sample(self, block, params, rng):
-        """Draw y and the label of the expert it came from, row by row."""
+        """Draw y and the label of the expert it came from, row by row; the rows of a group have one label."""
         cumulative = np.cumsum(self.gate_proba(block, params), axis=0)
         label = (rng.random(cumulative.shape[1]) * cumulative[-1] >= cumulative).sum(axis=0)
-        label = np.minimum(label, len(cumulative) - 1)
+        label = block.spread(np.minimum(label, len(cumulative) - 1))
         return self.expert.sample(block.rows, label, params.expert, rng), label
+
+
+def _posterior(scores, log_density):
+    """Return probabilities and responsibilities (n_experts, m), and log densities (m,)."""
+    proba, resp, loglik = np.empty_like(scores), np.empty_like(scores), np.empty(scores.shape[1])
+    posterior(scores, log_density, proba, resp, loglik)
+    return proba, resp, loglik
 
 
 def _averaged(proba, means):

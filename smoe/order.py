@@ -17,9 +17,9 @@ def stable_order(model, blocks, params):
 
     def totals(block, p):
         resp = model.posterior(block, p)[1]
-        weight = block.weight
+        entropy, resp, weight = entropies(resp, block.weight), block.spread(resp), block.spread(block.weight)
         response = (resp @ (weight * one) for one in np.atleast_2d(block.y))
-        return np.array([resp @ weight, entropies(resp, weight), *response])
+        return np.array([resp @ weight, entropy, *response])
 
     weight, entropy, *response = blocks.sum(totals, params)
     means = [np.where(weight > 0, one / np.where(weight > 0, weight, 1.0), np.inf) for one in response]

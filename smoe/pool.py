@@ -113,14 +113,17 @@ class Pool:
     def _within(self, member, lost, _others, rng):
         """An expert through a few rows of one expert, which may be the lost one."""
         host = int(rng.integers(len(member.resp)))
-        share, n_rows = member.resp[host], self.model.expert.rows_per_term * len(self.sample.block.expert_Z)
+        share, n_rows = (
+            self.sample.block.spread(member.resp[host]),
+            self.model.expert.rows_per_term * len(self.sample.block.expert_Z),
+        )
         rows = np.flatnonzero(share > _OWN * share.max())
         rows = rng.choice(rows, min(n_rows, len(rows)), replace=False)
         return self._through(rows, len(member.resp), rng), host
 
     def _through(self, rows, k, rng):
         block, expert = self.sample.block, self.model.expert
-        made = expert.from_elements(block.rows, block.weight, rows[None])
+        made = expert.from_elements(block.rows, block.spread(block.weight), rows[None])
         narrow = 10.0 ** rng.uniform(*_NARROW) / k**2  # a share 1/k of the rows is as much closer
         floors = {name: f.lower for name, f in expert.fields.items() if f.lower > 0 and not (f.attained or f.shared)}
         return made._replace(**{name: np.maximum(narrow * getattr(made, name), 2.0 * f) for name, f in floors.items()})

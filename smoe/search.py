@@ -392,9 +392,8 @@ class _Search:
 
     def _may_overlook(self):
         """Whether the sample may have none of some expert's rows."""
-        return self.task.n_experts > 1 and not (
-            self.sample.complete or hasattr(self.solver, "screen") or self.clock.up()
-        )
+        few = self.sample.complete or self.blocks.source.grouped  # groups are of many rows and of several sizes
+        return self.task.n_experts > 1 and not (few or hasattr(self.solver, "screen") or self.clock.up())
 
     def _look_again(self):
         """Ask the rows that the best end explains worst for an expert of their own; finish what they say."""

@@ -90,7 +90,7 @@ class Elemental(Start):
         most = None if task.model.kinked is None else self.n_neighbors  # of more columns than rows few will count
         rows = [element(block, self.n_neighbors, rng, expert.rows_per_term, most)[1] for _ in range(task.n_experts)]
         gate = task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1)
-        return MoEParams(gate, expert.from_elements(block.rows, block.weight, np.array(rows)))
+        return MoEParams(gate, expert.from_elements(block.rows, block.spread(block.weight), np.array(rows)))
 
 
 class KMeans(Start):
@@ -114,7 +114,8 @@ class KMeans(Start):
         from sklearn.cluster import KMeans  # a slow import that other starts can do without
 
         block = task.block
-        rows = np.concatenate([block.gate_Z, block.expert_Z, np.nan_to_num(np.atleast_2d(block.y))]).T
+        own = np.concatenate([block.expert_Z, np.nan_to_num(np.atleast_2d(block.y))])
+        rows = np.concatenate([block.gate_Z, block.averaged(own)]).T
         n_clusters = min(task.n_experts, len(rows))
         seed = int(rng.integers(2**31))
         label = KMeans(n_clusters, n_init=1, random_state=seed).fit(rows, sample_weight=block.weight).labels_
@@ -234,14 +235,23 @@ def resolve_start(choice, gate):
 
 
 def element(block, n_neighbors, rng, per_term=1, most=None):
-    """Draw a row, and as few of its neighbours as define a line, at ``most`` so many; return both, as indices."""
+    """Draw a row, and as few of its neighbours as define a line, at ``most`` so many; return both, as indices.
+
+    Where rows are grouped, the group of the row is returned, and its rows are the nearest: they are of one expert.
+    """
     n_terms, m = block.expert_Z.shape
     n_rows = per_term * n_terms if most is None else min(per_term * n_terms, most)
-    features = block.gate_Z if block.gate_Z is block.expert_Z else np.concatenate([block.gate_Z, block.expert_Z])
+    gate_Z = block.spread(block.gate_Z)
+    features = gate_Z if gate_Z is block.expert_Z else np.concatenate([gate_Z, block.expert_Z])
     if len(features) == 1:  # no columns: neighbours are those of like responses
         features = np.nan_to_num(np.atleast_2d(block.y))
-    centre = _draw(block.weight, rng)
+    centre = _draw(block.spread(block.weight), rng)
     away = ((features - features[:, [centre]]) ** 2).sum(axis=0)
+    if block.grouped:
+        group = block.spread(np.arange(len(block)))
+        own, centre = group == group[centre], int(group[centre])
+        away[own] = -1.0
+        n_neighbors = own.sum()
     # Equal distances must not be told apart by rounding: in single precision they are ties, which row order breaks.
     neighbours = np.sort(np.argsort(away.astype(np.float32), kind="stable")[: min(max(n_neighbors, n_rows), m)])
     return centre, rng.choice(neighbours, min(n_rows, m), replace=False)
@@ -257,7 +267,7 @@ def _from_resp(task, resp):
     """Return the experts' M-step on responsibilities and a flat gate."""
     block, expert = task.block, task.model.expert
     params = expert.init_params(task.n_experts, len(block.expert_Z) - 1)
-    params = expert.m_step(expert.suffstats(block.rows, params, resp * block.weight), params)
+    params = expert.m_step(expert.suffstats(block.rows, params, block.spread(resp * block.weight)), params)
     return MoEParams(task.model.gate.init_params(task.n_experts, len(block.gate_Z) - 1), params)
 
 

@@ -258,3 +258,9 @@ def test_bad_coverage_and_unfitted_models():
     for coverage in (0.0, 1.0, 95):
         with pytest.raises(ValueError, match="coverage must lie strictly between 0 and 1"):
             result.interval(coverage)
+
+
+def test_a_gate_without_columns():
+    X, y = crossing(200)
+    model = SoftmaxMoERegressor(2, gate_features=[], n_init=4, random_state=0).fit(X, y)
+    assert bootstrap(model, X, y, n_resamples=2, random_state=0).n_failed == 0

@@ -228,7 +228,11 @@ def test_a_floor_is_not_blamed_on_censored_ties():
         (lambda X, y: (X, y - y.max()), {}, "y: Weibull takes numbers above 0; 250 of 250"),
         (lambda X, y: (X, y), {"expert": "gamma"}, "event_feature: Gamma takes no censored responses"),
         (lambda X, y: (X, y), {"expert": "gaussian"}, "event_feature: GaussianExpert takes no censored responses"),
-        (lambda X, y: (X, y), {"offset_feature": "observed"}, "and event_feature must be different columns"),
+        (
+            lambda X, y: (X, y),
+            {"offset_feature": "observed"},
+            "and group_feature must be different columns",
+        ),
     ],
 )
 def test_bad_data(change, settings, words):

@@ -8,7 +8,7 @@ from scipy.stats import kstest, kurtosis, skew
 from smoe._kernels.posterior import entropies
 from smoe.diagnostics.problems import problems_of
 from smoe.diagnostics.residuals import quantile_residuals, varies
-from smoe.distribution import ConditionalMixture
+from smoe.distribution.tabulated import given_earlier
 from smoe.search import Agreement, agreement
 from smoe.solvers.certificate import usage
 from smoe.validation import check_generator, check_mixture
@@ -62,6 +62,8 @@ class Diagnosis:
         expert), ``chance`` (what few rows of one line gain by chance) and ``passed``.
     distinct : ndarray of shape (n_experts,)
         Distinct rows that each expert is responsible for: equal ones count once.
+    what : str
+        What experts are responsible for: "row" or "group".
     n_rows : int
         How many rows there were. Of more than a million rows a million are drawn, and all else here is about these.
     """
@@ -86,6 +88,7 @@ class Diagnosis:
     checked: tuple = ()
     distinct: np.ndarray | None = None
     n_rows: int = 0
+    what: str = "row"
 
     def __repr__(self):
         return f"Diagnosis({len(self.pit)} rows, {len(self.load)} experts, {len(self.problems)} problems)"
@@ -99,12 +102,12 @@ class Diagnosis:
             ("starts", str(Agreement(self.n_finished, self.n_agree, self.n_higher, self.n_swaps))),
             ("residuals", f"{moments}; largest {self.residuals.flat[extreme]:.3g} (row {row})"),
             ("PIT", "Kolmogorov-Smirnov {:.3g}, p = {:.2g}".format(*self.uniformity)),
-            ("entropy", f"{self.entropy:.3g} (0: every row has its expert, 1: none has)"),
+            ("entropy", f"{self.entropy:.3g} (0: every {self.what} has its expert, 1: none has)"),
         ]
-        facts[2:2] = [("few rows", f"expert {one.expert}: {one}") for one in self.checked]
+        facts[2:2] = [(f"few {one.what}s", f"expert {one.expert}: {one}") for one in self.checked]
         of = f" drawn from {self.n_rows}" * (self.n_rows > _MOST)
         title = f"Diagnosis of {len(self.load)} experts on {len(self.pit)} rows{of}"
-        table = [f"{'expert':<11}{'rows':>12}{'gate mass':>12}{'first choice':>14}"]
+        table = [f"{'expert':<11}{f'{self.what}s':>12}{'gate mass':>12}{'first choice':>14}"]
         columns = zip(self.load, self.mass, self.first, strict=True)
         table += [f"  {k:<9}{rows:>12.1f}{mass:>12.3f}{first:>14.3f}" for k, (rows, mass, first) in enumerate(columns)]
         found = [f"* {problem}" for problem in self.problems] or ["no problem found"]
@@ -117,11 +120,12 @@ def diagnose(model, X, y=None, random_state=None, *, sample_weight=None):
     .. math:: u_n = \sum_k \hat\pi_k(x_n) \hat F_k(y_n | x_n), \qquad r_n = \Phi^{-1}(u_n)
 
     are uniform and standard normal if the model is right. For families of whole numbers u is drawn uniformly between
-    the distribution function below y and that at y, for censored rows between that at y and one. Tails are computed
-    from their own side and as logarithms, so that residuals keep their digits however far y is. Of several responses
-    each has residuals of its own, given those before it, and tests are of all of these. Classes are taken for the
-    numbers 0, 1, ...: whatever their order, u
-    is uniform if the model is right.
+    the distribution function below y and that at y, for censored rows between that at y and one. Where the fit has
+    ``group_feature``, the distribution of a row is given the rows of its group that come before it (Rosenblatt 1952),
+    so that residuals are independent if the model is right; ``load``, ``mass`` and ``entropy`` count groups. Tails are
+    computed from their own side and as logarithms, so that residuals keep their digits however far y is. Of several
+    responses each has residuals of its own, given those before it, and tests are of all of these. Classes are taken for
+    the numbers 0, 1, ...: whatever their order, u is uniform if the model is right.
 
     Parameters
     ----------
@@ -177,9 +181,8 @@ def diagnose(model, X, y=None, random_state=None, *, sample_weight=None):
     fit, rng = check_mixture(model), check_generator(random_state)
     rows = fit.blocks(X, y, sample_weight)
     blocks, mixture, params = _looked_at(fit, rows.source, rng), fit.model, fit.params
-    distribution = ConditionalMixture(mixture, params, blocks)
-    event = fit.roles.event_of(blocks.source.X)
-    pit, residuals = quantile_residuals(distribution, blocks.source.y, rng, event)
+    distribution, (X, y, *_) = given_earlier(mixture, params, blocks), blocks.source.whole()
+    pit, residuals = quantile_residuals(distribution, y, rng, fit.roles.event_of(X))
     load, groups = usage(mixture, blocks, params)
     mass, first, entropy = _use(mixture, blocks, params)
     starts = agreement(fit.starts, fit.loglik)
@@ -193,7 +196,7 @@ def diagnose(model, X, y=None, random_state=None, *, sample_weight=None):
         distinct=load.rows,
         mass=mass,
         first=first,
-        collapsed=_collapsed(fit, blocks.source.y),
+        collapsed=_collapsed(fit, y),
         separated=groups is not None and mixture.gate.smooth,
         entropy=entropy,
         **starts._asdict(),
@@ -201,8 +204,9 @@ def diagnose(model, X, y=None, random_state=None, *, sample_weight=None):
         problems=[],
         checked=fit.certificate.checked,
         n_rows=len(rows),
+        what=rows.what,
     )
-    found.problems.extend(problems_of(fit, found, blocks.source.X, blocks.source.y))
+    found.problems.extend(problems_of(fit, found, X, y))
     return found
 
 
@@ -219,7 +223,7 @@ def _looked_at(fit, source, rng):
     raw = source.take(np.sort(rng.choice(source.n_rows, _MOST, replace=False))) if some else source.whole()
     X, y, weight = raw[:3]
     used = slice(None) if weight is None or (weight > 0).all() else weight > 0
-    return fit.blocks_of(X[used], y[used], None if weight is None else weight[used])
+    return fit.blocks_of(X[used], y[used], None if weight is None else weight[used], grouped=True)
 
 
 def _use(model, blocks, params):

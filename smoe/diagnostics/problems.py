@@ -22,8 +22,9 @@ _MIXED = 0.9  # larger entropies are reported
 def problems_of(fit, found, X, y):
     """Return the problems of a `Diagnosis` as a list of sentences."""
     columns = dict(zip(fit.columns.named(), X.T, strict=True))
-    if fit.roles.event is not None:  # residuals of censored rows are large: that is no pattern
-        del columns[fit.columns.named()[fit.roles.event]]
+    for column in (fit.roles.event, fit.roles.group):  # residuals of censored rows are large: that is no pattern
+        if column is not None:
+            del columns[fit.columns.named()[column]]
     expert = fit.model.expert
     patterns = [line for one in _by_response(expert, found) for line in _patterns(*one, columns)]
     return [
@@ -52,10 +53,10 @@ def _problems_of_fit(fit, found):
         yield f"expert {k} has collapsed on few rows (variance on its floor): use fewer experts or more starts."
     for one in found.checked:
         if not one.passed:
-            which = f"expert {one.expert} rests on {one.rows:.1f} rows"
+            which = f"expert {one.expert} rests on {one.rows:.1f} {one.what}s"
             yield f"{which} and gains no more than a chance line: use fewer experts."
     for k in np.flatnonzero(found.distinct < 1.0):
-        yield f"expert {k} is responsible for less than one row: use fewer experts."
+        yield f"expert {k} is responsible for less than one {found.what}: use fewer experts."
     if found.separated and "separates" not in found.status:
         yield "the gate separates these data: its coefficients have no maximum, compare its probabilities instead."
     if found.n_finished > 1 and found.n_agree < (_CONFIRMED if found.n_swaps else _ALONE * found.n_finished):
@@ -65,7 +66,8 @@ def _problems_of_fit(fit, found):
     if found.n_higher:
         yield f"{found.n_higher} starts ended higher, where an expert degenerates; such maxima are spurious."
     if found.entropy > _MIXED:
-        yield "x and y hardly tell which expert a row comes from: the experts overlap, fewer may do (n_experts_test)."
+        whose = f"which expert a {found.what} comes from"
+        yield f"x and y hardly tell {whose}: the experts overlap, fewer may do (n_experts_test)."
 
 
 def _problems_of_residuals(expert, found):

@@ -1,4 +1,4 @@
-"""Mixtures of normals whose probabilities, means and covariance matrices are numbers, row by row."""
+"""Mixtures whose probabilities, or also means and covariance matrices of normals, are numbers, row by row."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from smoe.experts.base import Expert, Support
 from smoe.gates.base import Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
-from smoe.rows import Blocks
+from smoe.rows import ArraySource, Blocks, Scaling
 
-__all__ = ["normal_log_density", "tabulated"]
+__all__ = ["given_earlier", "normal_log_density", "tabulated"]
 
 _LOG_TAU = np.log(2.0 * np.pi)
 
@@ -27,6 +27,22 @@ def tabulated(scores, means, covariances):
     model = MixtureOfExperts(_TableGate(), _NormalTable() if q == 1 else _NormalVectorTable())
     places = _Places(np.zeros((k, q)))
     return ConditionalMixture(model, MoEParams(places, places), Blocks.plain(model, np.ascontiguousarray(table.T)))
+
+
+def given_earlier(model, params, blocks):
+    """Return the distributions of y given x and the rows of its group that come before; the mixtures if there are none.
+
+    Their scores become columns of X, beside those that experts see.
+    """
+    if not blocks.source.grouped:
+        return ConditionalMixture(model, params, blocks)
+    source = blocks.source.single
+    scores = blocks.map_rows(model.scores_given_earlier, params)
+    k, d = len(scores), source.n_features
+    scaling = Scaling.identity(np.arange(d, d + k), blocks.scaling.expert.columns)
+    rows = Blocks(model, ArraySource(np.hstack([source.X, scores.T])), scaling, blocks.roles)
+    tabulated_gate = model._replace(gate=_TableGate())
+    return ConditionalMixture(tabulated_gate, params._replace(gate=_Places(np.zeros((k, 1)))), rows)
 
 
 def normal_log_density(apart, covariance):

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from operator import attrgetter
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
-from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Labelled, Source, Survey, standardise, survey
+from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Labelled, Source, Survey, by_group, standardise, survey
 from smoe.rows.dask import brought, is_dask
 from smoe.search import n_sharing, search
 from smoe.settings import described
@@ -38,6 +39,7 @@ from smoe.validation import (
     Columns,
     check_experts,
     check_generator,
+    check_groups,
     check_n_jobs,
     check_nested,
     check_number,
@@ -48,6 +50,7 @@ from smoe.validation import (
     learn_columns,
     may_count_rows,
     refuse_beside_source,
+    with_codes,
 )
 
 __all__ = ["MixtureEstimator", "from_fit", "name_of", "of_fit"]
@@ -103,6 +106,7 @@ class MixtureEstimator(Watched, BaseEstimator):
     predict_distribution = of_fit(FittedMixture.predict_distribution)
     gate_proba = of_fit(FittedMixture.gate_proba)
     responsibilities = of_fit(FittedMixture.responsibilities)
+    group_responsibilities = of_fit(FittedMixture.group_responsibilities)
     predict_expert = of_fit(FittedMixture.predict_expert)
     expert_load = of_fit(FittedMixture.expert_load)
     expert_profile = of_fit(FittedMixture.expert_profile)
@@ -217,6 +221,7 @@ class MixtureEstimator(Watched, BaseEstimator):
         design, X, y = self._read_formula(X, y)
         original, response = X, name_of(y)
         expert = self._resolved_expert(y)
+        X = X if design is not None else with_codes(X, getattr(self, "group_feature", None))
         X, y, weight = self._validated(X, y, sample_weight, expert)
         return self._fit_arrays(X, y, weight, expert, original, response, design)
 
@@ -268,6 +273,7 @@ class MixtureEstimator(Watched, BaseEstimator):
         """Resolve settings, look at the rows by ``seen(source, roles, names)``, and climb."""
         columns = Columns.of(self, design)
         roles, chosen = self._chosen(original, columns)
+        columns = replace(columns, group=roles.group)
         model = self._resolved_model(expert, y, weight)
         if model.constraints is not None:
             known = original, columns.names, columns.count, chosen["expert_columns"], roles.columns
@@ -275,24 +281,26 @@ class MixtureEstimator(Watched, BaseEstimator):
         solver = self._checked_solver(model)
         start = self._resolved_start(model, *map(len, chosen.values()))
         _refuse_offsets(expert, roles)
+        passed = None if design is not None else original
+        source = by_group(source, roles.group, chosen["gate_columns"], columns.named(), passed)
         if self.verbose:
             source = Counted(source)
         found = seen(source, roles, columns.named())
+        check_experts(self.n_experts, source.n_rows, "groups" if source.grouped else "rows")
         if not found.event:
-            raise ValueError(
-                f"event_feature: no event, all {source.n_rows} rows are censored (0); a fit needs events (1)."
-            )
+            n_rows = source.single.n_rows
+            raise ValueError(f"event_feature: no event, all {n_rows} rows are censored (0); a fit needs events (1).")
         _warn_of_few_trials(expert, int(found.trials), self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": found.counts_rows, **chosen}
-        return self._climb(model, source, roles, start, known, found.sizes), source.n_rows
+        return self._climb(model, source, roles, start, known, found.sizes), source.single.n_rows
 
     @driving
     def _climb(self, model, source, roles, start, known, sizes=None):
         """Search, and keep what is found beside what is known before; return the working coordinates."""
-        n_threads = n_sharing(source.n_rows, self.n_jobs)
+        n_threads = n_sharing(source.single.n_rows, self.n_jobs)
         sides = known["gate_columns"], known["expert_columns"]
-        scaling = standardise(model, source, *sides, n_threads, sizes)
+        scaling = standardise(model, source.single, *sides, n_threads, sizes)
         model = model.bound(scaling)
         blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)
@@ -423,10 +431,16 @@ def responses_of(source):
 
 
 def rows_of(estimator, X, y):
-    """Return X and y as a fit of the estimator would see them, and its experts, which know the response."""
-    _, X, y = estimator._read_formula(X, y)
-    expert = estimator._resolved_expert(y)
-    return *check_rows(clone(estimator), X, y, expert.read, ensure_min_samples=2), expert
+    """Return X and y as a fit of the estimator would see them, each row's group or None, and its experts.
+
+    Experts know the response.
+    """
+    design, X, y = estimator._read_formula(X, y)
+    expert, group = estimator._resolved_expert(y), getattr(estimator, "group_feature", None)
+    X = X if design is not None else with_codes(X, group)
+    rows, y = check_rows(like := clone(estimator), X, y, expert.read, ensure_min_samples=2)
+    group = estimator._chosen(X, Columns.of(like, design))[0].group
+    return rows, y, None if group is None else check_groups(rows[:, group], len(rows), "group_feature"), expert
 
 
 def _alike(params, wanted):

@@ -49,7 +49,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     class_weight : dict, "balanced" or None, default=None
         Factors of the weights by class. "balanced" makes classes weigh alike. Probabilities are then those of a
         population with other shares of the classes.
-    formula, gate_features, expert_features, offset_feature, exposure_feature : default=None
+    formula, gate_features, expert_features, offset_feature, exposure_feature, group_feature : default=None
         A formula for a data frame, or columns of X and their roles, as for `smoe.MoERegressor`; an offset is added to
         every predictor.
     solver, start, n_init, penalty, constraints, max_iter, time_limit, tol, random_state, n_jobs, verbose, checkpoint,
@@ -108,6 +108,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     expert_features: _Columns = None
     offset_feature: None | int | str = None
     exposure_feature: None | int | str = None
+    group_feature: None | int | str = None
     solver: str | Solver = "auto"
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"

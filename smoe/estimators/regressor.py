@@ -32,6 +32,8 @@ _Columns = None | int | str | slice | list | Callable
 
 def _has_online_step(self):
     """Raise AttributeError where ``partial_fit`` is not for the settings of an estimator."""
+    if self.group_feature is not None:
+        raise AttributeError("partial_fit: rows of one group may come in several batches; use fit for group_feature.")
     try:
         refuse_offline(self._resolved_model(self._resolved_expert(None), None, None))
     except (TypeError, ValueError) as error:
@@ -76,6 +78,11 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         The column of X that says whether y is the time of an event (1) or right-censored (0), the time up to which the
         event had not come; for "weibull", "log_logistic", "log_normal" and `smoe.families.TransformedGaussian`. Without
         one nothing is censored. Predictions are of the time itself: they ask for the column and not for its values.
+    group_feature : None, int or str, default=None
+        The column of X that says which rows belong together (all of a person, a firm): numbers or, in a data frame,
+        text. All rows of a group come from one expert, :math:`p(y_g|w_g) = \sum_k \pi_k(w_g) \prod_{t \in g}
+        f_k(y_t|x_t)`; what the gate sees must be the same in all of them. What counts rows then counts groups: weights,
+        BIC, standard errors. Predictions are for rows of new groups. See the guide's page on panels.
     solver : str or Solver, default="auto"
         A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
         the basin and Newton to the top.
@@ -166,7 +173,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     gate_columns_, expert_columns_ : ndarray of int
         The columns that gate and experts see.
     roles_ : Roles
-        The columns that are an offset, an exposure, numbers of trials or events.
+        The columns that are an offset, an exposure, numbers of trials, events or groups.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only for data with column names.
@@ -209,6 +216,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     exposure_feature: None | int | str = None
     trials_feature: None | int | str = None
     event_feature: None | int | str = None
+    group_feature: None | int | str = None
     solver: str | Solver = "auto"
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"

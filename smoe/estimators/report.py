@@ -41,6 +41,7 @@ def fitted_mixture(blocks, fit, certificate, kind=FittedMixture, **known):
         trace=fit.trace - offset,
         roles=blocks.roles,
         response_sums=response_sums,
+        rows_per_group=blocks.rows_per_group,
         **known,
     )
     same = np.array_equal(flatten(params), flatten(fit.params))
@@ -68,7 +69,8 @@ def _reported(blocks, units, fit, order, offset):
 
     def sums(block, user):
         with np.errstate(over="ignore"):
-            of_response = np.array([block.y @ block.weight, np.abs(block.y) @ block.weight])
+            weight = block.spread(block.weight)
+            of_response = np.array([block.y @ weight, np.abs(block.y) @ weight])
         return model.loglik(block, user), of_response
 
     def lost(found):

@@ -13,7 +13,7 @@ from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.matching import match_experts
 from smoe.inference.replicates import attempt, frozen, replicate, responses, rng_of, warm
 from smoe.params import MoEParams, flatten, unflatten
-from smoe.rows import ArraySource, Blocks, Scaling, standardise
+from smoe.rows import ArraySource, Blocks, Scaling, by_group, standardise
 from smoe.validation import check_choice, check_fitted, check_groups, check_n_jobs, check_number, check_seed
 
 __all__ = ["bootstrap"]
@@ -55,7 +55,8 @@ def bootstrap(
     n_resamples : int, default=200
         Number of refits: 200 for standard errors, 1,000 and more for intervals.
     kind : {"parametric", "case"}, default="parametric"
-        The parametric bootstrap relies on the model, the case bootstrap does not (but on independent rows).
+        The parametric bootstrap relies on the model, the case bootstrap does not (but on independent rows). Where the
+        fit has ``group_feature``, both keep groups whole.
     sample_weight : array-like of shape (n_samples,), default=None
         The weights of the fit. A row counts as often as its weight says: a case data set has as many rows as the
         weights add up to, rounded; parametric ones need whole numbers.
@@ -112,12 +113,12 @@ def bootstrap(
     seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
     loglik_where_fitted(fit, "model", X, y, sample_weight)
     data = fit.blocks(X, y, sample_weight).source
-    (X, y, *_), weight = data.whole(), data.weight
-    draw = _draw(fit, X, y, weight, kind, _group_labels(groups, kind, len(y)))
+    (X, y, *_), weight = data.whole(), data.single.weight
+    draw = _draw(fit, data, kind, _group_labels(groups, kind, len(y)))
     if not fit.converged:
         message = f"bootstrap of a fit that is not a certified maximum: {fit.status}"
         warnings.warn(message, ConvergenceWarning, stacklevel=2)
-    scaling = standardise(fit.model, data, fit.gate_columns, fit.expert_columns)
+    scaling = standardise(fit.model, data.single, fit.gate_columns, fit.expert_columns)
     resamples = Resamples(model, X, y, weight, scaling, draw, match)
     refits = replicate(resamples.run, n_resamples, seed, n_jobs)
     result = _result(fit, kind, refits)
@@ -148,7 +149,8 @@ class Resamples(NamedTuple):
             refit = refit._replace(certified=False, status=f"a coefficient is not identified; {refit.status}")
         if fit.n_experts == 1:
             return refit
-        blocks = Blocks(mixture, ArraySource(self.X, self.y, self.weight), self.scaling, fit.roles)
+        source = by_group(ArraySource(self.X, self.y, self.weight), fit.roles.group)
+        blocks = Blocks(mixture, source, self.scaling, fit.roles)
         return refit._replace(params=match_experts(mixture, blocks, original, refit.params, self.match))
 
 
@@ -163,7 +165,7 @@ def _lost(fields, params, original):
 def _used(part, fields):
     """Which features have a coefficient that is not zero."""
     views = [fields[name].moved(array) for name, array in part._asdict().items()]
-    used = [(view != 0).reshape(-1, view.shape[-1]).any(axis=0) for view in views if view is not None]
+    used = [(view != 0).any(axis=tuple(range(view.ndim - 1))) for view in views if view is not None]
     return np.any(used or [[False]], axis=0)
 
 
@@ -187,23 +189,24 @@ def _complaint(result):
     )
 
 
-def _draw(fit, X, y, weight, kind, groups):
+def _draw(fit, data, kind, groups):
     """Return the function that draws a data set."""
+    X, y, *_ = data.whole()
     if kind == "parametric":
-        return partial(_new_responses, responses(fit, X, y, weight))
-    return partial(_new_weights, X, fit.model.expert.write(y.T), weight, groups)
+        return partial(_new_responses, responses(fit, X, y, data.single.weight))
+    return partial(_new_weights, X, fit.model.expert.write(y.T), data, groups)
 
 
 def _new_responses(draw, rng):
     return *draw(rng), None
 
 
-def _new_weights(X, y, weight, groups, rng):
+def _new_weights(X, y, data, groups, rng):
     if groups is None:
-        total = weight.sum()
-        return X, y, rng.multinomial(max(round(total), 1), weight / total).astype(float)
+        total = data.weight.sum()
+        return X, y, data.spread(rng.multinomial(max(round(total), 1), data.weight / total).astype(float))
     n_groups = groups.max() + 1
-    return X, y, weight * rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups))[groups]
+    return X, y, data.single.weight * rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups))[groups]
 
 
 def _group_labels(groups, kind, n_samples):

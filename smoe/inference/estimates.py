@@ -374,16 +374,17 @@ def _constraints(fit):
 def _facts(fit, label):
     """What stands above the table."""
     named = isinstance(fit.response, str) and fit.response
+    of_rows = f", of {fit.rows_per_group:g} rows on average" if fit.what == "group" else ""
     return [
         *([("response", printable(fit.response))] if named else []),
-        ("rows (sum of weights)", f"{fit.n_rows:g}"),
+        (f"{fit.what}s (sum of weights)", f"{fit.n_rows:g}{of_rows}"),
         ("log-likelihood", f"{fit.loglik:.6f}"),
         ("free parameters", f"{fit.n_parameters}"),
         ("AIC, BIC, ICL", f"{fit.aic:.3f}, {fit.bic:.3f}, {fit.icl:.3f}"),
-        ("", f"BIC with n = {fit.n_rows:g}; ICL adds twice the entropy of the rows' memberships"),
+        ("", f"BIC with n = {fit.n_rows:g}; ICL adds twice the entropy of the {fit.what}s' memberships"),
         *_constraints(fit),
         ("standard errors", label),
-        ("certificate", f"{fit.status} (score norm per row {fit.score_norm:.1e})"),
+        ("certificate", f"{fit.status} (score norm per {fit.what} {fit.score_norm:.1e})"),
         ("starts", str(agreement(fit.starts, fit.loglik))),
     ]
 

@@ -162,6 +162,8 @@ def _refuse_not_nested(restricted, full):
             "additional experts are not identified, and the statistic has no chi-square distribution. Use "
             "smoe.selection.n_experts_test, which finds its distribution by the parametric bootstrap."
         )
+    if restricted.what != full.what:
+        raise ValueError("restricted and full are not nested: one has a label for each row, the other for each group.")
     gates = [_recipe(model, "gate") for model in (restricted, full)]
     if gates[0] != gates[1]:
         raise _differ("gate", *gates)

@@ -85,7 +85,7 @@ def membership(model, X, y=None, *, covariance=None):
     blocks = fit.blocks(X, MISSING if y is None else y)
     found = chosen_covariance(fit, covariance)
     responsible = fit.model.gate_proba if y is None else fit.model.responsibilities
-    proba = blocks.map(responsible, fit.params).T
+    proba = blocks.source.spread(blocks.map(responsible, fit.params)).T
 
     def errors(block, p):
         parts = []
@@ -95,7 +95,7 @@ def membership(model, X, y=None, *, covariance=None):
             parts.append(found.std_err(slopes, given_support=True).reshape(gradient.shape[1:]))
         return np.concatenate(parts, axis=1)
 
-    error = blocks.map(errors, fit.params).T
+    error = blocks.source.spread(blocks.map(errors, fit.params)).T
     return Membership(proba, error, found.reason if np.isnan(error).any() else "")
 
 
@@ -106,17 +106,20 @@ class Classification:
     Attributes
     ----------
     n_rows : ndarray of shape (n_experts,)
-        Rows (sum of weights) whose most probable expert this is.
+        Rows, or groups, (sum of weights) whose most probable expert this is.
     mean : ndarray of shape (n_experts, n_experts)
         Mean responsibilities of these rows, an assigned expert on each line; NaN where there are no rows. The diagonal
         is one if nothing is in doubt.
     entropy : float
         One minus the relative entropy of the responsibilities: 1 if every row has its expert, 0 if none has.
+    what : str
+        "rows", or "groups" where the fit has ``group_feature``.
     """
 
     n_rows: np.ndarray
     mean: np.ndarray
     entropy: float
+    what: str = "rows"
 
     def table(self):
         """Return it as a `Table`."""
@@ -124,8 +127,10 @@ class Classification:
         pairs = enumerate(zip(self.n_rows, self.mean, strict=True))
         rows = [(f"expert {i}", [f"{n:g}", *(format(r, ".3f") for r in mean)]) for i, (n, mean) in pairs]
         last = [("entropy", [f"{self.entropy:.4f}", *[""] * k])]
-        heads = ["rows", *(f"expert {i}" for i in range(k))]
-        return Table("Mean responsibilities by assigned expert", heads, [("assigned to", rows), ("all rows", last)])
+        heads = [self.what, *(f"expert {i}" for i in range(k))]
+        return Table(
+            "Mean responsibilities by assigned expert", heads, [("assigned to", rows), (f"all {self.what}", last)]
+        )
 
     def __str__(self):
         return str(self.table())
@@ -148,7 +153,7 @@ class Classification:
         pd = needed("pandas", "to_frame()")
         names = [f"expert {i}" for i in range(len(self.n_rows))]
         frame = pd.DataFrame(self.mean, index=names, columns=names)
-        frame.insert(0, "rows", self.n_rows)
+        frame.insert(0, self.what, self.n_rows)
         return frame
 
 
@@ -197,10 +202,11 @@ def classification_table(model, X, y, *, sample_weight=None):
     """
     fit = check_mixture(model)
     blocks = fit.blocks(X, y, sample_weight)
-    return _classification(blocks.map(fit.model.responsibilities, fit.params), np.array(blocks.source.weight))
+    resp = blocks.map(fit.model.responsibilities, fit.params)
+    return _classification(resp, np.array(blocks.source.weight), f"{blocks.what}s")
 
 
-def _classification(resp, weight):
+def _classification(resp, weight, what="rows"):
     """Return the `Classification` of responsibilities (n_experts, n) of rows with weights (n,)."""
     k = len(resp)
     assigned = np.eye(k)[resp.argmax(axis=0)] * weight[:, None]
@@ -208,4 +214,4 @@ def _classification(resp, weight):
     mean = np.full((k, k), np.nan)
     np.divide(assigned.T @ resp.T, rows[:, None], out=mean, where=rows[:, None] > 0)
     spread = entropies(resp, weight).sum() / (weight.sum() * np.log(k)) if k > 1 else 0.0
-    return Classification(rows, mean, 1.0 - float(spread))
+    return Classification(rows, mean, 1.0 - float(spread), what)

@@ -8,7 +8,6 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
-from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.starts import FromParams
 
 __all__ = ["Refit", "attempt", "counted_rows", "draw_response", "frozen", "replicate", "responses", "rng_of", "warm"]
@@ -64,9 +63,7 @@ def attempt(estimator, X, y, weight=None):
 
 def draw_response(fit, X, rng):
     """Return a response for each row of X, drawn from a `FittedMixture`, as users pass them."""
-    scaling = Scaling.identity(fit.gate_columns, fit.expert_columns)
-    blocks = Blocks(fit.model, ArraySource(X), scaling, fit.roles)
-    return fit.model.expert.write(blocks.map(lambda block, p: fit.model.sample(block, p, rng)[0], fit.params))
+    return fit.drawn(fit.blocks_of(X, grouped=True), rng)
 
 
 def responses(fit, X, y, weight):
@@ -74,6 +71,10 @@ def responses(fit, X, y, weight):
 
     Of times that may be censored those that a `FittedMixture` draws are censored anew, see `Censoring`.
     """
+    if fit.roles.group is not None and np.any(weight != 1.0):
+        raise ValueError(
+            "sample_weight: new responses are drawn for each group once; use kind='case', or leave the weights out."
+        )
     X, y = counted_rows(weight, X, y)
     censoring = None if fit.roles.event is None else Censoring.of(y, fit.roles.event_of(X))
     return partial(_drawn, fit, X, censoring)

@@ -16,7 +16,7 @@ def row_scores(model, block, params):
     """Return the gradient of each row's log density, (n_entries, m), entries in flat order."""
     proba, resp, _ = model.posterior(block, params)
     gate = model.gate.row_pullback(block.gate_Z, params.gate, resp - proba)
-    own = model.expert.row_scores(block.rows, params.expert)
+    own = block.summed(model.expert.row_scores(block.rows, params.expert))
     return np.concatenate([gate, fold((resp[:, None] * own).reshape(-1, len(block)), params.expert)])
 
 
@@ -41,7 +41,8 @@ def mean_gradient(model, block, params):
 def membership_gradient(model, block, params, given_y=True):
     """Return the gradient of each expert's probability, given x and y or x alone, (n_entries, n_experts, m)."""
     if given_y:
-        proba, own = model.posterior(block, params)[1], model.expert.row_scores(block.rows, params.expert)
+        proba = model.posterior(block, params)[1]
+        own = block.summed(model.expert.row_scores(block.rows, params.expert))
     else:
         proba = model.gate_proba(block, params)
         own = np.zeros((*copies(params.expert).shape, len(block)))

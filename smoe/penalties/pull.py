@@ -105,7 +105,8 @@ class Pull(Penalty):
         if self.classes is None:
             size = flatten(params.expert).size
             return PullSums(0.0, np.zeros(size), np.zeros((size, size)))
-        expert, weight = model.expert, len(block.expert_Z) / n_experts_of(params) * block.weight
+        expert, each = model.expert, len(block.expert_Z) / n_experts_of(params)
+        weight = each * block.spread(block.weight / block.sizes)
         value, stats = expert.expected_stats(block.rows, params.expert, np.asarray(self.classes, dtype=float), weight)
         slope = flatten(expert.score(stats, params.expert))
         return PullSums(value, slope, expert.m_information(stats, params.expert))

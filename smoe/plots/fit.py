@@ -4,7 +4,7 @@ import numpy as np
 
 from smoe.plots._axes import check_axes, expert_styles, legend_above, literal, new_axes
 from smoe.plots._curves import OTHERS, Curves, chosen_column, curves
-from smoe.validation import check_choice, check_level, check_mixture
+from smoe.validation import check_choice, check_level, check_mixture, with_codes
 
 __all__ = ["plot_fit"]
 
@@ -74,6 +74,7 @@ def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_covera
     check_choice(others, "others", OTHERS)
     check_level(coverage, "coverage")
     fit.score_samples(X, y)  # says what is wrong with them
+    X = with_codes(X, fit.roles.group)
     found = curves(fit, X, column, others, coverage, mean_coverage)
     top, bottom = new_axes() if axes is None else check_axes(axes, 2)
     styles = expert_styles(fit.n_experts)

@@ -3,6 +3,7 @@
 from smoe.rows.blocks import Block, Blocks, OneBlock
 from smoe.rows.counted import Counted
 from smoe.rows.dask import DaskRows
+from smoe.rows.grouped import Grouped, by_group
 from smoe.rows.labelled import Labelled
 from smoe.rows.missing import drop_missing
 from smoe.rows.parquet import ParquetRows
@@ -16,6 +17,7 @@ __all__ = [
     "Blocks",
     "Counted",
     "DaskRows",
+    "Grouped",
     "Labelled",
     "OneBlock",
     "ParquetRows",
@@ -24,6 +26,7 @@ __all__ = [
     "Source",
     "Survey",
     "View",
+    "by_group",
     "drop_missing",
     "standardise",
     "survey",

@@ -6,14 +6,16 @@ import numpy as np
 
 from smoe import fused
 from smoe._kernels.designs import standard_rows, standard_values
+from smoe._kernels.groups import group_sums
 from smoe.features import Roles, Rows
 from smoe.params import tree_sum
+from smoe.rows.grouped import cuts_between
 from smoe.rows.sample import distinct, drawn
 from smoe.rows.scaling import Scaling
 from smoe.rows.source import ArraySource, Raw, Source
 from smoe.threads import driving
 
-__all__ = ["Block", "Blocks", "OneBlock"]
+__all__ = ["Block", "Blocks", "GroupedBlock", "OneBlock"]
 
 _NUMBERS = 2**18  # of a block: it hides the cost of calls, and stays in the second-level cache
 _FEWEST, _SHORT, _LONG = 512, 8192, 65536  # rows of a block, long if a visit keeps nothing but sums
@@ -36,7 +38,15 @@ class Block:
         Which columns are an offset, an exposure, numbers of trials or events.
     place : slice, array of int or None
         Which rows of the source they are.
+
+    Attributes
+    ----------
+    grouped : bool
+        Whether its columns are groups of rows, see `GroupedBlock`. A row alone is a group of one.
     """
+
+    grouped = False
+    sizes = 1.0  # rows of each group
 
     def __init__(self, raw: Raw, scaling: Scaling, roles: Roles = _NO_ROLES, place: slice | np.ndarray | None = None):
         self.raw, self.scaling, self.roles, self.place = raw, scaling, roles, place
@@ -97,6 +107,27 @@ class Block:
         """The weights, (m,)."""
         return self.raw.weight[self.raw.rows] if self.weighted else np.ones(len(self))
 
+    @property
+    def n_rows(self):
+        """The number of rows that experts see."""
+        return self.high - self.low
+
+    def summed(self, values):
+        """Return the sums over the rows of each group of what rows have, (..., m)."""
+        return values
+
+    def spread(self, values):
+        """Return what each row has from what its group has, (..., m)."""
+        return values
+
+    def averaged(self, values):
+        """Return the means over the rows of each group of what rows have, (..., m)."""
+        return self.summed(values) / self.sizes
+
+    def earlier(self, values):
+        """Return the sums over the rows of the group that come before each row, (..., m)."""
+        return np.zeros_like(values)
+
     @cached_property
     def flat(self):
         """X, y and weight as flat arrays, with the steps from row to row and from column to column of X.
@@ -113,9 +144,11 @@ class Block:
         if len(self) <= size:
             yield self
             return
-        for low in range(self.low, self.high, size):
-            raw = self.raw._replace(low=low, high=min(low + size, self.high))
-            yield Block(raw, self.scaling, self.roles, self._place(low - self.low, raw.high - self.low))
+        for low in range(0, len(self), size):
+            yield self._part(low, min(low + size, len(self)))
+
+    def _part(self, low, high):
+        return type(self)(self.raw.part(low, high), self.scaling, self.roles, self._place(low, high))
 
     def _place(self, low, high):
         """Return where the rows from low to high of the block are in the source."""
@@ -123,6 +156,63 @@ class Block:
             return None if self.place is None else self.place[low:high]
         start = self.place.start or 0
         return slice(start + low, start + high)
+
+
+class GroupedBlock(Block):
+    """Some groups of rows: a group has one column of the gate's design and one weight, experts see its rows.
+
+    The gate's columns and the weights are alike in all rows of a group, so that those of its first row are taken.
+    """
+
+    grouped = True
+
+    def __len__(self):
+        return len(self.raw.first)
+
+    @cached_property
+    def gate_Z(self):
+        """The gate's design, a column for each group."""
+        return self.scaling.gate.design(self.raw.X[self.low + self.raw.first], 0, len(self))
+
+    @cached_property
+    def expert_Z(self):
+        """The experts' design, a column for each row."""
+        return self.scaling.expert.design(self.raw.X, self.low, self.high)
+
+    @cached_property
+    def weight(self):
+        """The weights of the groups."""
+        return self.raw.weight[self.low + self.raw.first] if self.weighted else np.ones(len(self))
+
+    @cached_property
+    def sizes(self):
+        """The number of rows of each group."""
+        return self.raw.sizes
+
+    def summed(self, values):
+        """Return the sums over the rows of each group."""
+        flat = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
+        return group_sums(flat, self.raw.first).reshape(*values.shape[:-1], -1)
+
+    def spread(self, values):
+        """Return what each row has from what its group has."""
+        return np.repeat(values, self.sizes, axis=-1)
+
+    def earlier(self, values):
+        """Return the sums over the rows of the group that come before each row."""
+        out = np.zeros_like(values)
+        for place in range(1, self.sizes.max()):  # no differences of sums: log densities may be -inf
+            at = self.raw.first[self.sizes > place] + place
+            out[..., at] = out[..., at - 1] + values[..., at - 1]
+        return out
+
+    def pieces(self, size):
+        """Yield the groups in pieces of about this many rows."""
+        if self.n_rows <= size:
+            yield self
+            return
+        for groups in cuts_between(np.append(self.raw.first, self.n_rows), size):
+            yield self._part(groups.start, groups.stop)
 
 
 def _frozen(values):
@@ -158,7 +248,7 @@ class Blocks:
         most = _LONG if fused.pairs(model) else _SHORT
         self.size = int(np.clip(_NUMBERS // width, _FEWEST, most))
         self.slices = source.cuts(self.size)
-        self._cache = {} if source.n_rows * width <= _CACHED else None
+        self._cache = {} if source.single.n_rows * width <= _CACHED else None
 
     @classmethod
     def plain(cls, model, X, y=None):
@@ -198,11 +288,11 @@ class Blocks:
 
         Densities have a unit, the survival functions of censored rows have none, and what is missing has no density.
         """
-        seen = self.total_weight
+        seen = self.source.single.total_weight
         if self.model.expert.takes_missing:
-            seen = self.sum(lambda block, _: ~np.isnan(block.y) @ block.weight, None)
+            seen = self.sum(lambda block, _: ~np.isnan(block.y) @ block.spread(block.weight), None)
         if self.roles.event is not None:
-            seen = self.sum(lambda block, _: float(block.weight @ block.event), None)
+            seen = self.sum(lambda block, _: float(block.spread(block.weight) @ block.event), None)
         return self.scaling.loglik_offset(seen)
 
     @property
@@ -212,8 +302,10 @@ class Blocks:
 
     def take(self, rows):
         """Return the block of these rows (a slice or indices)."""
-        raw = self.source.read(rows) if isinstance(rows, slice) else self.source.take(rows)
-        return Block(raw, self.scaling, self.roles, rows)
+        return self._made(self.source.read(rows) if isinstance(rows, slice) else self.source.take(rows), rows)
+
+    def _made(self, raw, rows):
+        return (GroupedBlock if self.source.grouped else Block)(raw, self.scaling, self.roles, rows)
 
     def _block(self, rows):
         """Return the block of a slice, from the cache if there is one."""
@@ -250,13 +342,13 @@ class Blocks:
 
     @driving
     def map(self, visit, params, *args):
-        """Visit every block and join the arrays (..., m) along the rows."""
-        out, low = None, 0
-        for part in self.each(visit, params, *args):
-            out = np.empty((*part.shape[:-1], len(self)), dtype=part.dtype) if out is None else out
-            out[..., low : low + part.shape[-1]] = part
-            low += part.shape[-1]
-        return out
+        """Visit every block and join the arrays (..., m) along the rows, or the groups."""
+        return _joined(self.each(visit, params, *args), len(self))
+
+    @driving
+    def map_rows(self, visit, params, *args):
+        """Do the same with arrays of single rows, also where these are grouped; they come in the order of the user."""
+        return self.source.in_order(_joined(self.each(visit, params, *args), self.source.single.n_rows))
 
     def representatives(self, size, rng):
         """Return at most ``size`` distinct rows that stand for all, weighted, as a `OneBlock`."""
@@ -268,8 +360,7 @@ class Blocks:
         taken, out, high = self.source.take(np.concatenate([rows for rows, _ in chosen])), [], 0
         for rows, weight in chosen:
             low, high = high, high + len(rows)
-            X, y = (None if side is None else np.array(side[low:high], order="K") for side in taken[:2])
-            block = Block(Raw(X, y, weight), self.scaling, self.roles, rows)
+            block = self._made(taken.part(low, high).weighing(weight), rows)
             out.append(OneBlock(block, complete=len(rows) == self.n_distinct))
         return out
 
@@ -284,8 +375,18 @@ class Blocks:
 
     @property
     def n_distinct(self):
-        """The number of distinct rows."""
+        """The number of distinct rows, or groups."""
         return self._distinct.n_rows
+
+    @property
+    def rows_per_group(self):
+        """The mean number of rows of a group, one where rows are not grouped."""
+        return self.source.single.n_rows / len(self)
+
+    @property
+    def what(self):
+        """What is counted, in words."""
+        return "group" if self.source.grouped else "row"
 
     def unit_of(self, block):
         """Return what each row of a block counts in distinct rows: one over the number of rows equal to it."""
@@ -296,12 +397,23 @@ class Blocks:
         return distinct(self)
 
 
+def _joined(parts, n):
+    """Return arrays (..., m) joined along the last axis, which has n in all."""
+    out, low = None, 0
+    for part in parts:
+        out = np.empty((*part.shape[:-1], n), dtype=part.dtype) if out is None else out
+        out[..., low : low + part.shape[-1]] = part
+        low += part.shape[-1]
+    return out
+
+
 class OneBlock:
     """A single block of distinct rows, to be visited like `Blocks`; ``complete`` if none is missing."""
 
     def __init__(self, block, complete=True):
         self.block, self.complete, self.total_weight = block, complete, float(block.weight.sum())
         self.only, self.scaling, self.n_distinct = block, block.scaling, len(block)
+        self.rows_per_group = block.n_rows / len(block)
 
     def __len__(self):
         return len(self.block)

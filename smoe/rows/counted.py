@@ -29,6 +29,12 @@ class Counted(Source):
         self.names, self.response = source.names, source.response
         self.read, self.take, self.cuts, self.where = source.read, source.take, source.cuts, source.where
         self.whole, self.labels = source.whole, source.labels
+        self.grouped, self.spread, self.in_order = source.grouped, source.spread, source.in_order
+
+    @property
+    def single(self):
+        """The rows one by one."""
+        return self.source.single if self.grouped else self
 
     def run(self, task, parts, n_threads=1):
         """Do what the source does, and tell."""

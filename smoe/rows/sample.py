@@ -83,11 +83,16 @@ def drawn(found, size, rng):
 
 
 def _projection(block, _params):
-    """One number per row, equal for equal rows because sums run column by column, and the weight if there is one."""
+    """One number per row, equal for equal rows because sums run column by column, and the weight if there is one.
+
+    Groups are equal if they have the same rows in the same order: sums of sines tell apart what has equal means.
+    """
     key, *others = np.nan_to_num(np.array(block.y, ndmin=2), nan=_MISSING)
     extra = [*others, *(column for column in (block.offset, block.trials, block.event) if column is not None)]
-    for j, column in enumerate([*block.gate_Z[:-1], *block.expert_Z[:-1], *extra]):
+    for j, column in enumerate([*block.spread(block.gate_Z[:-1]), *block.expert_Z[:-1], *extra]):
         key += np.sqrt(2.0 + j) * column
+    if block.grouped:
+        key = block.summed(key + np.sin(key))
     return np.array([key, block.weight]) if block.weighted else key[None]
 
 

@@ -28,6 +28,8 @@ class Raw(NamedTuple):
     low : int
     high : int or None
         None means to the end.
+    first : array of int or None
+        Where groups begin, counted from ``low``, if rows are `Grouped`; then the weights are alike in a group.
     """
 
     X: np.ndarray
@@ -35,11 +37,30 @@ class Raw(NamedTuple):
     weight: np.ndarray | None = None
     low: int = 0
     high: int | None = None
+    first: np.ndarray | None = None
 
     @property
     def rows(self) -> slice:
         """Where the rows are in the arrays."""
         return slice(self.low, len(self.X) if self.high is None else self.high)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """The number of rows of each group."""
+        return np.diff(self.first, append=self.rows.stop - self.low)
+
+    def part(self, low: int, high: int) -> "Raw":
+        """Return the rows from low to high, or the groups."""
+        if self.first is None:
+            return self._replace(low=self.low + low, high=self.low + high)
+        ends = np.append(self.first, self.rows.stop - self.low)
+        first = self.first[low:high] - ends[low]
+        return self._replace(low=self.low + int(ends[low]), high=self.low + int(ends[high]), first=first)
+
+    def weighing(self, weight: np.ndarray) -> "Raw":
+        """Return a copy of these rows alone, with weights, one for each row or each group."""
+        X, y = (None if side is None else np.array(side[self.rows], order="K") for side in self[:2])
+        return Raw(X, y, weight if self.first is None else np.repeat(weight, self.sizes), first=self.first)
 
 
 class Source:
@@ -60,8 +81,11 @@ class Source:
         What the columns of X are called, if they have names.
     response : str, list of str or None
         The same of y.
+    grouped : bool
+        Whether what it calls rows are groups of rows, see `Grouped`.
     """
 
+    grouped = False
     n_rows: int
     n_features: int
     total_weight: float
@@ -93,6 +117,19 @@ class Source:
     def where(self, row: int) -> str:
         """Say in words where a row is, for messages."""
         return f"row {row}"
+
+    @property
+    def single(self) -> "Source":
+        """The rows one by one: itself, unless rows are grouped."""
+        return self
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return what a row has from what its group has, (..., n)."""
+        return values
+
+    def in_order(self, values: np.ndarray) -> np.ndarray:
+        """Return values of rows (..., n) in the order that users gave them in, from that in which they are visited."""
+        return values
 
     def cuts(self, size: int) -> list[slice]:
         """Return slices of about this many rows that follow one another, the same ones at each call."""

@@ -123,7 +123,7 @@ def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight
     loglik_where_fitted(smaller.fitted_, "model", X, y, sample_weight)
     data = smaller.fitted_.blocks(X, y, sample_weight).source
     whole = data.whole()
-    draw = responses(smaller.fitted_, whole.X, whole.y, data.weight)
+    draw = responses(smaller.fitted_, whole.X, whole.y, data.single.weight)
     end, fresh = attempt(_fresh(smaller), X, y, sample_weight)
     if fresh is None:
         raise ValueError(f"the model with {smaller.n_experts + 1} experts cannot be fitted to these data: {end.status}")

@@ -53,13 +53,13 @@ def pooled_experts(work, groups, load):
 
     def suffstats(block, p):
         resp = _pooled(model.posterior(block, p)[1], groups) * block.weight
-        return model.expert.suffstats(block.rows, like, resp)
+        return model.expert.suffstats(block.rows, like, block.spread(resp))
 
     expert = model.expert.m_step(blocks.sum(suffstats, params), like)
 
     def value(block, p):
         resp = _pooled(model.posterior(block, p)[1], groups)
-        density = model.expert.log_prob(block.rows, expert)
+        density = model.log_density(block, p._replace(expert=expert))
         return (resp * np.where(resp > 0, density, 0.0)) @ block.weight
 
     return Pooling(expert, blocks.sum(value, params), _pooled(load, groups))

@@ -5,6 +5,7 @@ import numbers
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -108,7 +109,7 @@ def select_n_experts(
     sample_weight : array-like of shape (n_samples,), default=None
     cv : int, splitter or iterable, default=5
         Folds of the criterion "cv". An int means that many folds of shuffled rows, with the same shares of the classes
-        if there are such.
+        if there are such; of whole groups where the estimator has ``group_feature``. Splitters are given these groups.
     random_state : int, Generator, RandomState or None, default=None
         Draws splits, folds and, if the estimator has no ``random_state`` of its own, fresh starts.
     n_jobs : int or None, default=None
@@ -159,9 +160,9 @@ def select_n_experts(
     check_estimator(estimator)
     check_criterion(criterion)
     check_n_jobs(n_jobs)
-    n_rows, expert = len((found := rows_of(estimator, X, y))[0]), found[-1]
+    rows, _, groups, expert = rows_of(estimator, X, y)
     X, y = indexable(X, y)
-    sizes = check_sizes(n_experts, n_rows, sample_weight)
+    sizes = check_sizes(n_experts, len(rows), sample_weight, groups)
     rng = check_generator(random_state)
     folds = _checked_folds(cv) if criterion == "cv" else None
     if estimator.random_state is None:
@@ -172,7 +173,9 @@ def select_n_experts(
     path = grown(fits, X, y, sample_weight, rng)
     table = _tabulate(path, X, y, sample_weight)
     if criterion == "cv":
-        values = _cross_validated(estimator, sizes, X, y, sample_weight, _drawn(folds, expert, rng), rng, n_jobs)
+        folds = _drawn(folds, expert, groups, rng)
+        parts = _parts(folds, X, y, groups)
+        values = _cross_validated(estimator, sizes, X, y, sample_weight, parts, rng, n_jobs)
     else:
         values = _values(criterion, table, path, X, y, sample_weight)
     table["criterion"] = tuple(_checked(values, priced=criterion in ("bic", "icl")))
@@ -189,7 +192,7 @@ def check_estimator(estimator):
     return estimator
 
 
-def check_sizes(n_experts, n_rows, sample_weight):
+def check_sizes(n_experts, n_rows, sample_weight, groups=None):
     """Return the numbers of experts in order. Refuse what is none."""
     try:
         sizes = list(n_experts)
@@ -205,10 +208,12 @@ def check_sizes(n_experts, n_rows, sample_weight):
         raise ValueError(f"n_experts must hold positive integers, got {sizes[0]}.")
     if len(set(sizes)) < len(sizes):
         raise ValueError(f"n_experts holds a number twice: {sizes}.")
-    used = int(np.sum(check_weights(sample_weight, n_rows) > 0))
-    if sizes[-1] > used:
+    used = check_weights(sample_weight, n_rows) > 0
+    n_used, what = (int(used.sum()), "rows") if groups is None else (len(np.unique(groups[used])), "groups")
+    if sizes[-1] > n_used:
         raise ValueError(
-            f"n_experts goes up to {sizes[-1]}, which is larger than the number of rows with positive weight, {used}."
+            f"n_experts goes up to {sizes[-1]}, which is larger than the number of {what} with positive weight, "
+            f"{n_used}."
         )
     return sizes
 
@@ -265,17 +270,28 @@ def _pair(entry):
     raise TypeError(f"cv must yield pairs of two arrays of row numbers, to fit to and to hold out; got {entry!r}.")
 
 
-def _drawn(folds, expert, rng):
-    if isinstance(folds, numbers.Integral):
-        kind = KFold if expert.classes is None else StratifiedKFold
-        return kind(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-    return folds
+def _drawn(folds, expert, groups, rng):
+    if not isinstance(folds, numbers.Integral):
+        return folds
+    kind = KFold if expert.classes is None or groups is not None else StratifiedKFold
+    drawn = kind(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    return drawn if groups is None else _Whole(drawn)
 
 
-def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
+class _Whole(NamedTuple):
+    """Folds of whole groups."""
+
+    folds: KFold
+
+    def split(self, _X, _y, groups):
+        """Yield rows to fit to and rows held out."""
+        for parts in self.folds.split(np.arange(groups.max() + 1)):
+            yield tuple(np.flatnonzero(np.isin(groups, part)) for part in parts)
+
+
+def _cross_validated(estimator, sizes, X, y, sample_weight, parts, rng, n_jobs):
     """Return minus twice the held-out log-likelihood of each size, scaled to all rows."""
     weight = check_weights(sample_weight, len(y))
-    parts = _parts(folds, X, y)
     train = [tuple(_rows(data, rows) for data in (X, y, weight)) for rows, _ in parts]
     total, mass = np.zeros(len(sizes)), 0.0
     for fits, rows, (_, test) in zip(fresh_fits(estimator, sizes, train, n_jobs), train, parts, strict=True):
@@ -288,9 +304,9 @@ def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
     return -2.0 * weight.sum() * total / mass
 
 
-def _parts(folds, X, y):
+def _parts(folds, X, y, groups):
     """Return pairs of rows to fit to and rows held out."""
-    parts = list(folds.split(X, y))
+    parts = list(folds.split(X, y, groups))
     if not parts:
         raise ValueError("cv yields no folds.")
     for rows in itertools.chain(*parts):

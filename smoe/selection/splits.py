@@ -43,15 +43,15 @@ def proposed_splits(model, block, params, i, rng):
     """Yield parameters with expert i split in two: by its residuals, and by hyperplanes through its rows."""
     resp = model.posterior(block, params)[1]
     residual = model.expert.residual(block.rows, params.expert)[i]
-    features = np.concatenate([block.gate_Z[:-1], block.expert_Z[:-1]])
+    features = np.concatenate([block.spread(block.gate_Z[:-1]), block.expert_Z[:-1]])
     directions = rng.normal(size=(_DIRECTIONS if len(features) else 0, len(features)))
     start = duplicated(model, params, i)
     for key in [residual, np.abs(residual), *(directions @ features)]:
-        key = key.astype(np.float32)  # rounding must not tell equal values apart
+        key = block.averaged(key).astype(np.float32)  # rounding must not tell equal values apart
         upper = key > _median(key, resp[i] * block.weight)
         halves = np.concatenate([resp, (resp[i] * upper)[None]])
         halves[i] *= ~upper
-        stats = model.expert.suffstats(block.rows, start.expert, halves * block.weight)
+        stats = model.expert.suffstats(block.rows, start.expert, block.spread(halves * block.weight))
         new = model.expert.m_step(stats, start.expert)
         halved = {name: np.array(field) for name, field in start.expert._asdict().items()}
         for name, half in new._asdict().items():

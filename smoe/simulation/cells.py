@@ -9,9 +9,10 @@ from joblib import parallel_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 
+from smoe.features import Roles
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
-from smoe.rows import ArraySource, Blocks, standardise
+from smoe.rows import ArraySource, Blocks, by_group, standardise
 from smoe.simulation.losses import FAILED, evaluate
 from smoe.solvers import Solver, certify
 from smoe.starts import FromParams, Task
@@ -119,6 +120,7 @@ def _is_nested(value):
     return _is_number(value)
 
 
+_NO_ROLES = Roles()
 _FIELDS = {
     "n": _is_integer,
     "replication": _is_integer,
@@ -212,7 +214,7 @@ class Cells(NamedTuple):
         """Return the outcome of the fit, whatever happens, as plain numbers."""
         try:
             if isinstance(self.fitter, Solver):
-                outcome = fit_with_solver(self.fitter, self.model, X, y, start)
+                outcome = fit_with_solver(self.fitter, self.model, X, y, start, self.truth.roles)
             else:
                 state = int(seed.generate_state(1)[0])
                 outcome = fit_with_estimator(self.fitter, self.n_experts, X, y, start, state)
@@ -225,12 +227,12 @@ class Cells(NamedTuple):
 
 
 @driving
-def fit_with_solver(solver, model, X, y, start):
+def fit_with_solver(solver, model, X, y, start, roles=_NO_ROLES):
     """Return the `Outcome` of a solver from parameters in the user's units, without an estimator around it."""
-    columns = np.arange(X.shape[1])
+    columns = np.setdiff1d(np.arange(X.shape[1]), roles.columns)
     source = ArraySource(X, y)
     scaling = standardise(model, source, columns, columns)
-    blocks = Blocks(model, source, scaling)
+    blocks = Blocks(model, by_group(source, roles.group, columns), scaling, roles)
     begin = FromParams(start).propose(Task(model, None, n_experts_of(start), scaling), None)
     fit = solver.solve(model, blocks, begin)
     certificate = certify(model, blocks, fit, solver.tol)

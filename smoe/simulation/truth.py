@@ -3,12 +3,13 @@
 import numpy as np
 
 from smoe.experts import resolve_expert
+from smoe.features import Roles
 from smoe.fields import expand, n_features_of
 from smoe.gates import GATES, Gate
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
-from smoe.rows import Blocks
+from smoe.rows import ArraySource, Blocks, Scaling, by_group
 from smoe.settings import described
 from smoe.simulation._covariates import resolve_covariates
 from smoe.validation import check_floats, check_generator, check_mixture, check_number, check_params
@@ -35,6 +36,9 @@ class Truth:
         * a frozen univariate distribution of scipy.stats: iid columns; a multivariate one: iid rows;
         * a callable ``covariates(n, rng)`` that returns (n, n_features). Define it in a module if the truth is to
           travel to other processes.
+    group_size : int, default=1
+        More than one for panels: so many rows, one after the other, have the same x and come from one expert. X then
+        has one more column, the last, with the number of the group, for ``group_feature=-1`` of the fitter.
 
     Raises
     ------
@@ -56,7 +60,9 @@ class Truth:
     ((200, 1), (200,), 2)
     """
 
-    def __init__(self, model, params, covariates="uniform"):
+    def __init__(self, model, params, covariates="uniform", group_size=1):
+        check_number(group_size, "group_size", 1, integer=True)
+        self.group_size = int(group_size)
         self.model = _resolved_model(model)
         self.params = check_params(self.model, params)
         self.covariates = covariates
@@ -129,24 +135,42 @@ class Truth:
 
         Returns
         -------
-        X : ndarray of shape (n, n_features)
+        X : ndarray of shape (n, n_features), or (n, n_features + 1) with groups
         y : ndarray of shape (n,) or (n, q)
         """
+        check_number(n, "n", 1, integer=True)
         rng = check_generator(rng, "rng")
-        X = self.draw_covariates(n, rng)
-        y = Blocks.plain(self.model, X).map(lambda b, p: self.model.sample(b, p, rng)[0], self.params)
+        X = self._with_groups(self.draw_covariates(-(-int(n) // self.group_size), rng), int(n))
+        y = self._blocks(X).map_rows(lambda b, p: self.model.sample(b, p, rng)[0], self.params)
         return X, np.ascontiguousarray(y.T)
+
+    @property
+    def roles(self):
+        """Which column of what it draws is the number of the group, if there are any."""
+        return Roles(group=self.n_features if self.group_size > 1 else None)
+
+    def _with_groups(self, X, n):
+        if self.group_size == 1:
+            return X
+        group = np.arange(n) // self.group_size
+        return np.column_stack([X[group], group])
+
+    def _blocks(self, X, y=None):
+        columns = np.arange(self.n_features)
+        source = by_group(ArraySource(X, y), self.roles.group, columns)
+        return Blocks(self.model, source, Scaling.identity(columns, columns), self.roles)
 
     def loglik(self, X, y):
         """Return the truth's log-likelihood (natural logarithm, total over rows); a fit below it is no maximum."""
         X, y = check_floats(X, "X"), self.model.expert.read(y)
         if np.isnan(X).any():
             raise ValueError("X contains NaN.")
-        if X.ndim != 2 or X.shape[1] != self.n_features:
-            raise ValueError(f"X must have shape (n, {self.n_features}), got {X.shape}.")
+        n_columns = self.n_features + len(self.roles.columns)
+        if X.ndim != 2 or X.shape[1] != n_columns:
+            raise ValueError(f"X must have shape (n, {n_columns}), got {X.shape}.")
         if len(y) != len(X):
             raise ValueError(f"y must have shape {(len(X), *y.shape[1:])}, got {y.shape}.")
-        return float(Blocks.plain(self.model, X, y).sum(self.model.loglik, self.params))
+        return float(self._blocks(X, y).sum(self.model.loglik, self.params))
 
     def describe(self):
         """Return model, parameters and covariates as a dict that JSON can hold: equal for equal truths.
@@ -158,7 +182,7 @@ class Truth:
             "expert": described(self.model.expert),
             "params": described(self.params),
             "covariates": self._covariates.describe(self.n_features),
-        }
+        } | ({"group_size": self.group_size} if self.group_size > 1 else {})
 
     def __repr__(self):
         gate, expert = self.model.gate, self.model.expert

@@ -31,6 +31,8 @@ _SINGULAR = "singular information: probably more experts than the data support"
 class Checked(NamedTuple):
     """An expert on so few rows that they may have been chosen: distinct rows, of how many, and what speaks for it.
 
+    Where rows are grouped, groups are counted.
+
     ``loss`` is what the log-likelihood loses without the expert, the gate renormalised and nothing fitted again, and
     ``chance`` what few rows of one line gain by chance.
     """
@@ -40,6 +42,7 @@ class Checked(NamedTuple):
     n_rows: int
     loss: float
     chance: float
+    what: str = "row"
 
     @property
     def passed(self):
@@ -47,8 +50,9 @@ class Checked(NamedTuple):
         return self.loss >= self.chance
 
     def __str__(self):
-        share = f"{self.rows:.1f} of {self.n_rows} rows, leaving it out costs {self.loss:.1f} in log-likelihood"
-        return f"{share}, {'and' if self.passed else 'so'} few rows of one line gain up to {self.chance:.1f} by chance"
+        share = f"{self.rows:.1f} of {self.n_rows} {self.what}s, leaving it out costs {self.loss:.1f} in log-likelihood"
+        gained = f"few {self.what}s of one line gain up to {self.chance:.1f} by chance"
+        return f"{share}, {'and' if self.passed else 'so'} {gained}"
 
 
 class Reason(NamedTuple):
@@ -134,14 +138,15 @@ def certify(model, blocks, fit, tol):
     price = prices(model, blocks, fit.params, load)
     reasons, checked, doubtful = _degeneracies(model, blocks, fit.params, load), (), ()
     degenerate = bool(reasons)
-    reasons += _eventless(shares)
+    reasons += _eventless(shares, blocks.what)
     if not fit.converged:
         diagnosis = model.gate.diagnosis(fit.params.gate)
         reasons += [Reason(fit.status)] + ([Reason(diagnosis)] if diagnosis else [])
     chart = model.chart(fit.params)
-    few = blocks.n_distinct < chart.n_free
+    n_rows = round(blocks.n_distinct * blocks.rows_per_group)
+    few = n_rows < chart.n_free
     if few:
-        reasons.append(Reason(f"fewer rows ({blocks.n_distinct}) than free parameters ({chart.n_free})"))
+        reasons.append(Reason(f"fewer rows ({n_rows}) than free parameters ({chart.n_free})"))
     if not degenerate and not few:
         checked = _checked(model, blocks, fit, load, price)
         doubtful = [one for one in checked if not one.passed]
@@ -177,7 +182,7 @@ def _shares(block, params, model, blocks):
     proba, resp, _ = model.posterior(block, params)
     unit = blocks.unit_of(block)
     rows = resp @ unit
-    seen = rows if block.event is None else resp @ (unit * block.event)
+    seen = rows if block.event is None else block.spread(resp) @ (block.spread(unit) * block.event)
     return _Shares(rows, seen, resp @ block.weight, (proba * unit) @ proba.T)
 
 
@@ -196,14 +201,17 @@ def _degeneracies(model, blocks, params, load):
         then = f"): {remark}" if remark else ")"
         reasons.append(Reason(f"{' or '.join(model.expert.floors)} at its floor (expert ", tuple(collapsed), then))
     if len(empty):
-        reasons.append(Reason("empty expert (expert ", tuple(empty), " is responsible for less than one row)"))
+        then = f" is responsible for less than one {blocks.what})"
+        reasons.append(Reason("empty expert (expert ", tuple(empty), then))
     return reasons
 
 
-def _eventless(shares):
+def _eventless(shares, what):
     """Say which experts have rows that are censored and no event: nothing bounds their times."""
     without = np.flatnonzero((shares.seen < 1.0) & (shares.rows >= 1.0))
-    then = " is responsible for less than one event): nearly all its rows are censored, and nothing bounds its times"
+    then = (
+        f" is responsible for less than one event): nearly all its {what}s are censored, and nothing bounds its times"
+    )
     return [Reason("no event (expert ", tuple(without), then)] if len(without) else []
 
 
@@ -212,7 +220,7 @@ def _remark(blocks, params):
         y = block.raw.y[block.raw.rows]
         return np.array([y, np.ones(len(y)) if block.event is None else block.event])
 
-    y, seen = blocks.map(visit, params)
+    y, seen = blocks.map_rows(visit, params)
     return remark_on_response(y[seen > 0])
 
 
@@ -221,7 +229,8 @@ def _checked(model, blocks, fit, load, price):
     out, before = [], fit.loglik
     for k in np.flatnonzero(price.excess > 0):
         loss = before - blocks.sum(model.loglik_without, fit.params, int(k))
-        out.append(Checked(int(k), float(load.rows[k]), blocks.n_distinct, float(loss), float(price.chance[k])))
+        chance = float(price.chance[k])
+        out.append(Checked(int(k), float(load.rows[k]), blocks.n_distinct, float(loss), chance, blocks.what))
     return tuple(out)
 
 

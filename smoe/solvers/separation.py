@@ -128,7 +128,7 @@ def separating_experts(model, blocks, chart, params, step):
 
     def visit(block, pair):
         here, there = (_log_doubts(model.expert, block.rows, p.expert) for p in pair)
-        theirs = model.posterior(block, pair[0])[1] > 0.5
+        theirs = block.spread(model.posterior(block, pair[0])[1] > 0.5)
         falls = (here < np.log(_SATURATED_RESPONSE)) & (there < here - _FALLS)
         return (falls.any(axis=1) & theirs).sum(axis=1)
 
@@ -191,4 +191,5 @@ def _expert_informations(block, limit, model):
     resp = model.posterior(block, limit.params)[1] * block.weight
     left = np.where(limit.vanished(block, model.gate), 0.0, resp)
     rows = model.expert.row_scores(block.rows, limit.params.expert)
-    return np.array([[(own * r) @ own.T for own, r in zip(rows, shares, strict=True)] for shares in (resp, left)])
+    pair = block.spread(resp), block.spread(left)
+    return np.array([[(own * r) @ own.T for own, r in zip(rows, shares, strict=True)] for shares in pair])

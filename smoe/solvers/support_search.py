@@ -132,7 +132,7 @@ class SupportSearch(Solver):
         trace = [_objective(model, rows, params)]
         while len(trace) <= n_rounds and idle < self.patience:
             begin = _best_of_ties(model, rows, params)
-            log_density = model.expert.log_prob(block.rows, params.expert)
+            log_density = model.log_density(block, params)
             gate = model.gate.search_lines(block, log_density, begin.gate, thorough * self.n_lines, rng)
             end, value = _climb_piece(model, rows, MoEParams(gate, params.expert), n_em)
             idle = 0 if value > trace[-1] + self.gain else idle + 1

@@ -1,5 +1,6 @@
 """Checks of what users pass, with messages that say what to do."""
 
+from smoe.validation.groups import check_groups, labels_of_groups, with_codes
 from smoe.validation.labels import check_labels, codes_of, find_classes
 from smoe.validation.missing import missing_entries
 from smoe.validation.objects import (
@@ -20,7 +21,6 @@ from smoe.validation.rows import (
     FLOATS,
     MISSING,
     Columns,
-    check_groups,
     check_rows,
     check_weights,
     learn_columns,
@@ -58,6 +58,7 @@ __all__ = [
     "codes_of",
     "find_classes",
     "fit_of",
+    "labels_of_groups",
     "learn_columns",
     "may_count_rows",
     "missing_entries",
@@ -65,4 +66,5 @@ __all__ = [
     "own_generator",
     "refuse_beside_source",
     "remark_on_response",
+    "with_codes",
 ]

@@ -80,11 +80,11 @@ def _is_value(model):
     return hasattr(model, "working_blocks") and not isinstance(model, type)
 
 
-def check_experts(n_experts, n_rows):
+def check_experts(n_experts, n_rows, what="rows"):
     """Raise unless the number of experts is a positive integer, and not larger than the number of rows."""
     check_number(n_experts, "n_experts", 1, integer=True)
     if n_experts > n_rows:
-        raise ValueError(f"n_experts={n_experts} is larger than the number of rows with positive weight, {n_rows}.")
+        raise ValueError(f"n_experts={n_experts} is larger than the number of {what} with positive weight, {n_rows}.")
 
 
 def check_n_jobs(n_jobs):

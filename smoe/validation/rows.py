@@ -8,11 +8,12 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
+from smoe.validation.groups import with_codes
 from smoe.validation.missing import missing_in_words
 from smoe.validation.response import FLOATS, check_response, refuse_not_finite
 from smoe.validation.scalars import check_number, refuse_masked
 
-__all__ = ["FLOATS", "MISSING", "Columns", "check_groups", "check_rows", "check_weights", "may_count_rows"]
+__all__ = ["FLOATS", "MISSING", "Columns", "check_rows", "check_weights", "may_count_rows"]
 
 MISSING = object()  # a response that is not wanted; None is one that was forgotten
 _LARGEST_TOTAL = 1e303  # of weights: times a log density it is still a float64
@@ -82,12 +83,15 @@ class Columns:
         What a data frame called them.
     design : smoe.formulas.Design or None
         What makes these columns of a data frame, where a formula has.
+    group : int or None
+        Which of them holds the labels of groups.
     """
 
     kind: type
     count: int
     names: np.ndarray | None
     design: object = None
+    group: int | None = None
 
     @classmethod
     def of(cls, estimator, design=None):
@@ -96,7 +100,7 @@ class Columns:
 
     def check_rows(self, X, y=MISSING, **settings):
         """Return new X and y as `check_rows` does, with these columns."""
-        X = X if self.design is None else self.design.rows(X)
+        X = with_codes(X if self.design is None else self.design.rows(X), self.group)
         like = object.__new__(self.kind)  # no settings: scikit-learn asks for the class and the columns only
         like.n_features_in_ = self.count
         if self.names is not None:
@@ -203,23 +207,3 @@ def may_count_rows(weight):
 def near_number(total, n_rows):
     """Whether weights of this total may add up to the number of rows, more or less."""
     return n_rows / _FAR <= total <= n_rows * _FAR
-
-
-def check_groups(groups, n_samples):
-    """Return the number of each row's group, (n_samples,), from labels of any one kind."""
-    refuse_masked(groups, "groups")
-    try:
-        groups = np.asarray(groups)
-    except ValueError:
-        raise ValueError(f"groups must have shape ({n_samples},), a label for each row.") from None
-    if groups.shape != (n_samples,):
-        raise ValueError(f"groups must have shape ({n_samples},), a label for each row, got {groups.shape}.")
-    kind = groups.dtype.kind
-    if kind == "f" and np.isnan(groups).any() or kind in "mM" and np.isnat(groups).any():
-        raise ValueError("groups has NaN or NaT; give every row a label, or leave the rows out.")
-    try:
-        return np.unique(groups, return_inverse=True)[1]
-    except TypeError:
-        raise ValueError(
-            "groups must have labels of one kind, none missing: all text or all numbers; fill or leave out the rest."
-        ) from None

@@ -226,7 +226,7 @@ def given(scores, log_density):
     """A model whose scores and log densities are given numbers."""
     gate = SimpleNamespace(scores=lambda Z, params: np.array(scores, dtype=float))
     expert = SimpleNamespace(log_prob=lambda rows, params: np.array(log_density, dtype=float))
-    block = SimpleNamespace(gate_Z=None, rows=None)
+    block = SimpleNamespace(gate_Z=None, rows=None, summed=lambda values: values)
     with np.errstate(invalid="ignore"):  # compiled kernels never warn, plain Python ones may
         return MixtureOfExperts(gate, expert).posterior(block, MoEParams(None, None))
 
