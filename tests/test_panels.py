@@ -288,6 +288,8 @@ def test_refusals(fitted):
     weight[7] = 2.0
     with pytest.raises(ValueError, match="sample_weight must be the same in all rows of a group"):
         panel_model().fit(X, y, weight)
+    with pytest.raises(ValueError, match="class_weight: with group_feature rows of one group must weigh alike"):
+        MoEClassifier(2, group_feature="id", gate_features=["z"], class_weight="balanced").fit(X, y > 0)
     with pytest.raises(AttributeError) as refused:
         panel_model().partial_fit(X, y)
     assert "rows of one group may come in several batches" in str(refused.value.__cause__)
