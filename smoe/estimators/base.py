@@ -356,10 +356,8 @@ class MixtureEstimator(BaseEstimator):
             for side in ("gate", "expert")
         }
         if roles.group is not None and any(roles.group in side for side in chosen.values()):
-            raise ValueError(
-                f"group_feature: {columns.named()[roles.group]!r} is also a covariate; make a copy of the column for that, "
-                "as labels have no values."
-            )
+            name = columns.named()[roles.group]
+            raise ValueError(f"group_feature: {name!r} is also a covariate: copy the column, as labels have no values.")
         return roles, chosen
 
     def _resolved_expert(self, y):
