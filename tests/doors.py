@@ -177,6 +177,9 @@ def methods_of_models():
     two = np.column_stack([X[:, 0] ** 2, DATA["y"]])
     vectors = smoe.MoERegressor(1, expert="multivariate_gaussian", n_init=1).fit(X, two)
     yield "predict_given", vectors.predict_given, {"X": X, "values": {0: 1.0}}
+    rows = {"X": np.column_stack([X, np.arange(N) // 3]), "y": DATA["y"]}
+    panel = smoe.MoERegressor(1, gate_features=[], group_feature=-1, n_init=1).fit(*rows.values())
+    yield "group_responsibilities", quiet(panel.group_responsibilities), rows
     for name in ("responsibilities", "score_samples", "loglik", "aic", "bic", "icl", "diagnose", "score"):
         yield name, quiet(getattr(model, name)), DATA
     yield "covariance", quiet(model.covariance), {"kind": "sandwich", **DATA}

@@ -269,6 +269,7 @@ def with_missing(X, y):
     [
         (lambda X, y: (X, y), {"gate_features": ["z", "x"]}, r"column 'x' must be the same .* in group 'p\d+' it is"),
         (lambda X, y: (X.assign(z=X["x"]), y), {}, "gate_features: column 'z' must be the same in all rows of a group"),
+        (lambda X, y: (X, y), {"gate_features": ["z", "id"]}, "group_feature: 'id' is also a covariate"),
         (with_missing, {}, "group_feature has NaN, None or NaT in 4 rows, the first is row"),
         (lambda X, y: (X, y), {"group_feature": "person"}, "group_feature: no column"),
         (lambda X, y: (X, y), {"group_feature": ["id"]}, "group_feature must be None or one column"),
@@ -288,6 +289,8 @@ def test_refusals(fitted):
     weight[7] = 2.0
     with pytest.raises(ValueError, match="sample_weight must be the same in all rows of a group"):
         panel_model().fit(X, y, weight)
+    with pytest.raises(ValueError, match="class_weight: with group_feature rows of one group must weigh alike"):
+        MoEClassifier(2, group_feature="id", gate_features=["z"], class_weight="balanced").fit(X, y > 0)
     with pytest.raises(AttributeError) as refused:
         panel_model().partial_fit(X, y)
     assert "rows of one group may come in several batches" in str(refused.value.__cause__)

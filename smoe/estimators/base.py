@@ -356,10 +356,14 @@ class MixtureEstimator(Watched, BaseEstimator):
         specs = {name: getattr(self, name, None) for name in _SAID_BY_FORMULAS}
         specs |= {} if columns.design is None else columns.design.choices
         roles = choose_roles(X, names, d, **{role: specs[f"{role}_feature"] for role in Roles._fields})
-        return roles, {
+        chosen = {
             f"{side}_columns": choose_columns(specs[name := f"{side}_features"], X, names, d, name, roles.columns)
             for side in ("gate", "expert")
         }
+        if roles.group is not None and any(roles.group in side for side in chosen.values()):
+            name = columns.named()[roles.group]
+            raise ValueError(f"group_feature: {name!r} is also a covariate: copy the column, as labels have no values.")
+        return roles, chosen
 
     def _resolved_expert(self, y):
         """Make experts of a name, that know what they must know of the response."""

@@ -138,6 +138,8 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
         """Multiply by the factors of the classes."""
         if self.class_weight is None:
             return weight
+        if self.group_feature is not None:
+            raise ValueError("class_weight: with group_feature rows of one group must weigh alike; leave it out.")
         return check_weights(weight * self._factors(weight, y, expert.classes)[y.astype(int)], len(y))
 
     def _factors(self, weight, y, classes):

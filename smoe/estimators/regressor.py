@@ -82,7 +82,8 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         The column of X that says which rows belong together (all of a person, a firm): numbers or, in a data frame,
         text. All rows of a group come from one expert, :math:`p(y_g|w_g) = \sum_k \pi_k(w_g) \prod_{t \in g}
         f_k(y_t|x_t)`; what the gate sees must be the same in all of them. What counts rows then counts groups: weights,
-        BIC, standard errors. Predictions are for rows of new groups. See the guide's page on panels.
+        BIC, standard errors. The column is no covariate. Predictions are for rows of new groups. See the guide's page
+        on panels.
     solver : str or Solver, default="auto"
         A name from ``smoe.solvers.SOLVERS`` or an object such as ``smoe.solvers.EM(max_iter=50)``. "auto" runs EM into
         the basin and Newton to the top.
