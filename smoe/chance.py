@@ -109,7 +109,9 @@ def prices(model, blocks, params, load):
     unit = load.weight / np.maximum(load.rows, np.finfo(float).tiny)
     unit = np.where(unit > 0, unit, 1.0)
     rows, n = load.rows * blocks.rows_per_group, blocks.n_distinct * blocks.rows_per_group
-    return Prices(unit * excess(rows, n, n_terms, blocks.n_distinct), unit * chance(rows, n, n_terms))
+    charged = np.arange(len(unit)) >= model.n_frozen  # experts that are known have chosen no rows
+    found = unit * excess(rows, n, n_terms, blocks.n_distinct), unit * chance(rows, n, n_terms)
+    return Prices(*(np.where(charged, one, 0.0) for one in found))
 
 
 def preference(degenerate, loglik, price):

@@ -1,4 +1,4 @@
-"""What experts must have in common, or must have: slopes that all share, and slopes that are known."""
+"""What experts must have in common, or must be: slopes that all share, slopes that are known, experts that are."""
 
 from copy import copy
 
@@ -6,13 +6,14 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from smoe.features import choose_columns
-from smoe.params import flatten, unflatten
+from smoe.fields import check_part
+from smoe.params import copies, flatten, unflatten
 
 __all__ = ["Constraints"]
 
 
 class Constraints(BaseEstimator):
-    r"""Slopes that all experts share, and slopes that are known.
+    r"""Slopes that all experts share, slopes that are known, and experts that are known.
 
     .. math:: \eta_k = \alpha_k + x_{\mathrm{free}}^\top \beta_k + x_{\mathrm{shared}}^\top \gamma
         + x_{\mathrm{fixed}}^\top c
@@ -21,7 +22,7 @@ class Constraints(BaseEstimator):
     constraints of maximum likelihood: each counts in degrees of freedom, standard errors and tests, which are those of
     the constrained model. Variances that all Gaussian experts share are ``GaussianExpert(variance="shared")``.
 
-    Intercepts can be neither shared nor fixed. The gate is not touched.
+    Intercepts can be neither shared nor fixed, but for those of known experts. The gate is not touched.
 
     Parameters
     ----------
@@ -30,12 +31,17 @@ class Constraints(BaseEstimator):
         linear predictors, as many slopes are shared as there are predictors.
     fixed : dict of int or str to float, or None, default=None
         Slopes that are known, by column: the same number in every expert and for every predictor.
+    frozen : list of dict, or None, default=None
+        Experts that are known, each a dict of all its parameters in the user's units, by the names and with the shapes
+        of the fields of ``params_.expert`` (``{"coef": [0.0], "intercept": 0.0, "variance": 4.0}``), such as a
+        background of which the rest is to be told. They are counted in ``n_experts`` and come first; what is shared
+        or fixed concerns the others.
 
     Raises
     ------
     ValueError
         From ``fit``: a column that experts do not see, that is both shared and fixed, or that is constant or a linear
-        combination of others and fixed.
+        combination of others and has a known slope; known experts that lack a parameter, or are more than there are.
 
     References
     ----------
@@ -56,9 +62,28 @@ class Constraints(BaseEstimator):
     (True, 1)
     """
 
-    def __init__(self, shared=None, fixed=None):
+    def __init__(self, shared=None, fixed=None, frozen=None):
         self.shared = shared
         self.fixed = fixed
+        self.frozen = frozen
+
+    @property
+    def n_frozen(self):
+        """Number of experts that are known."""
+        return 0 if self.frozen is None else len(self.frozen)
+
+    def check(self, n_experts):
+        """Raise ValueError or TypeError for settings that make no sense with so many experts."""
+        if self.frozen is None:
+            return
+        if not isinstance(self.frozen, list | tuple) or not all(isinstance(one, dict) for one in self.frozen):
+            raise TypeError(
+                f"constraints.frozen must be a list of dicts, one for each known expert, got {self.frozen!r}."
+            )
+        if self.n_frozen > n_experts:
+            raise ValueError(
+                f"constraints.frozen: {self.n_frozen} known experts, and n_experts={n_experts} counts them."
+            )
 
     def resolved(self, X, names, n_columns, seen, taken):
         """Return the constraints that know their columns, as positions among those that experts see.
@@ -125,17 +150,36 @@ class Constraints(BaseEstimator):
         order, values = np.cumsum(kept) - 1, getattr(there, out._field)[0]
         out._at = [int(order[at]) for at in self._shared if kept[at]]
         out._values = {int(order[at]): values[..., order[at]] for at in self._fixed}
+        if self.n_frozen:
+            user = self._known_experts(model.expert, len(kept))
+            if np.any(getattr(user, out._field)[..., ~kept]):
+                raise ValueError("constraints.frozen: slopes of columns that are constant or combinations of others.")
+            out._experts = scaling.expert.from_units(model.expert, user, *y_units)
         return out
+
+    def _known_experts(self, expert, n_features):
+        """Return the parameters of the known experts in the user's units."""
+        blank, fields = expert.init_params(self.n_frozen, n_features), expert.fields
+        if shared := [name for name, field in fields.items() if field.shared]:
+            raise ValueError(f"constraints.frozen: all experts share {', '.join(shared)}; let each have its own.")
+        for i, one in enumerate(self.frozen):
+            if missing := set(fields) ^ set(one):
+                raise ValueError(f"constraints.frozen[{i}] must have {', '.join(fields)}; see {sorted(missing)}.")
+        rows = {name: [one[name] for one in self.frozen] for name in fields}
+        return check_part(type(blank)(**rows), blank, fields, "constraints.frozen")
 
     def words(self, names):
         """Return what is constrained, in words; names are those of the columns that experts see."""
         shared = ", ".join(f"{names[at]}" for at in sorted(self._shared))
         fixed = ", ".join(f"{names[at]} at {value:g}" for at, value in sorted(self._fixed.items()))
-        return "; ".join([*[f"shared slopes of {shared}"] * bool(shared), *[f"fixed slopes of {fixed}"] * bool(fixed)])
+        known = ", ".join(map(str, range(self.n_frozen)))
+        parts = ("shared slopes of", shared), ("fixed slopes of", fixed), ("known experts", known)
+        return "; ".join(f"{what} {which}" for what, which in parts if which)
 
     def by_index(self, columns):
         """Return the constraints with their columns as indices, given those that experts see."""
-        return Constraints([columns[at] for at in self._shared], {columns[at]: v for at, v in self._fixed.items()})
+        fixed = {columns[at]: value for at, value in self._fixed.items()}
+        return Constraints([columns[at] for at in self._shared], fixed, self.frozen)
 
     def applied(self, free, expert):
         """Return which entries are free, and the entry that each of them equals, in flat order.
@@ -149,18 +193,22 @@ class Constraints(BaseEstimator):
         """
         size = flatten(expert).size
         slopes = len(free) - size + getattr(unflatten(np.arange(size), expert), self._field).astype(int)
-        free, tie = free.copy(), np.arange(len(free))
+        free, tie, m = free.copy(), np.arange(len(free)), self.n_frozen
         for at in self._at:
-            tie[slopes[..., at]] = slopes[:1, ..., at]
+            tie[slopes[m:, ..., at]] = slopes[m : m + 1, ..., at]
         for at in self._values:
             free[slopes[..., at]] = False
+        free[len(free) - size + copies(expert)[:m]] = False
         return free, tie
 
     def settled(self, expert):
-        """Return the experts with what is fixed, and with the middle of what is shared."""
-        slopes = np.array(getattr(expert, self._field))
-        for at in self._at:
-            slopes[..., at] = np.median(slopes[..., at], axis=0)
+        """Return the experts with what is known, and with the middle of what is shared."""
+        slopes, m = np.array(getattr(expert, self._field)), self.n_frozen
+        for at in self._at if m < len(slopes) else ():
+            slopes[m:, ..., at] = np.median(slopes[m:, ..., at], axis=0)
         for at, value in self._values.items():
             slopes[..., at] = value
-        return expert._replace(**{self._field: slopes})
+        expert = expert._replace(**{self._field: slopes})
+        if not m:
+            return expert
+        return type(expert)(*(np.concatenate([one, a[m:]]) for one, a in zip(self._experts, expert, strict=True)))

@@ -145,6 +145,11 @@ class MixtureOfExperts(NamedTuple):
         """Whether each part has its own M-step: no penalty and no constraint."""
         return self.constraints is None and not self.active_penalties
 
+    @property
+    def n_frozen(self):
+        """How many experts are known; they come first."""
+        return 0 if self.constraints is None else self.constraints.n_frozen
+
     def settled(self, params):
         """Return the parameters with what constraints ask for."""
         return params if self.constraints is None else params._replace(expert=self.constraints.settled(params.expert))

@@ -24,4 +24,5 @@ def stable_order(model, blocks, params):
     weight, entropy, *response = blocks.sum(totals, params)
     means = [np.where(weight > 0, one / np.where(weight > 0, weight, 1.0), np.inf) for one in response]
     own = flatten(params.expert)[copies(params.expert)]
-    return np.lexsort((*own.T, *means[::-1])), float(entropy.sum())
+    unknown = np.arange(len(own)) >= model.n_frozen  # those that are known keep their places
+    return np.lexsort((*own.T, *means[::-1], unknown)), float(entropy.sum())

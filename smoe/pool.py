@@ -89,7 +89,7 @@ class Pool:
         """Draw a member and an expert that it loses, and put another one in its place."""
         member = max((self.members[i] for i in rng.integers(len(self.members), size=2)), key=lambda m: m.merit)
         k = n_experts_of(member.fit.params)
-        lost = int(rng.integers(k))
+        lost = int(rng.integers(min(self.model.n_frozen, k - 1), k))
         others = [one for one in self.members if one is not member]
         make = _KINDS[rng.integers(len(_KINDS))]
         if not others and make == "transplant":

@@ -39,7 +39,8 @@ def second_look(model, blocks, params, rng):
     if not len(odd):
         return None
     rows = _rows_about(model, blocks, odd, rng)
-    lost = np.tile(np.arange(n_experts_of(params)), LINES)
+    k = n_experts_of(params)
+    lost = np.tile(np.arange(min(model.n_frozen, k - 1), k), LINES)
     lines = [_with_line(model, rows, params, int(i), rng) for i in lost]
     glimpses = [EM(_GLIMPSE, 0.0).short_run(model, rows.all, line) for line in lines]
     best = max(glimpses, key=lambda fit: merit(model, rows.all, fit))

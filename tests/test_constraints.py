@@ -253,3 +253,52 @@ def test_refits_keep_them_though_they_see_arrays():
     found = bootstrap(model, frame[["income"]], frame["foodexp"], n_resamples=3, random_state=0)
     errors = found.standard_errors().expert.coef
     assert errors[0, 0] == errors[1, 0] > 0
+
+
+def test_a_background_that_is_known_keeps_its_place_and_its_parameters():
+    """A line among points that fall anywhere; the likelihood written down once more, and the maximum of that."""
+    rng = np.random.default_rng(8)
+    x = rng.uniform(0.0, 4.0, 240)
+    known = rng.random(240) < 0.4
+    y = np.where(known, rng.normal(5.0, 8.0, 240), 2.0 + 1.5 * x + 0.3 * rng.normal(size=240))
+    background = {"coef": [0.0], "intercept": 5.0, "variance": 64.0}
+    model = SoftmaxMoERegressor(
+        2, gate_features=[], constraints=Constraints(frozen=[background]), random_state=0, n_init=8
+    ).fit(x[:, None], y)
+    expert = model.params_.expert
+    assert (expert.coef[0, 0], expert.intercept[0], expert.variance[0]) == pytest.approx((0.0, 5.0, 64.0))
+    assert model.n_parameters_ == 4 and np.isnan(model.standard_errors_.expert.variance[0])
+
+    def loglik(theta):
+        b, c0, c1, s = theta
+        parts = (
+            norm.logpdf(y, 5.0, 8.0) - np.logaddexp(0, -b),
+            norm.logpdf(y, c0 + c1 * x, np.exp(s)) - np.logaddexp(0, b),
+        )
+        return np.logaddexp(*parts).sum()
+
+    start = [model.gate_intercept_[0], expert.intercept[1], expert.coef[1, 0], 0.5 * np.log(expert.variance[1])]
+    assert loglik(start) == pytest.approx(model.loglik_, abs=1e-8)
+    best = minimize(lambda t: -loglik(t), np.array(start) + 0.05, method="BFGS", options={"gtol": 1e-4})
+    assert -best.fun == pytest.approx(model.loglik_, abs=1e-5)
+    free = SoftmaxMoERegressor(2, gate_features=[], random_state=0, n_init=8).fit(x[:, None], y)
+    assert likelihood_ratio_test(model, free, x[:, None], y).df == 3
+    moved = SoftmaxMoERegressor(
+        2, gate_features=[], constraints=Constraints(frozen=[background], shared=[0]), n_init=8, random_state=0
+    ).fit(x[:, None], y)
+    assert moved.loglik_ == pytest.approx(model.loglik_, abs=1e-8)  # one other expert shares with nobody
+
+
+@pytest.mark.parametrize(
+    ("frozen", "kind", "message"),
+    [
+        ({"coef": [0.0]}, TypeError, "must be a list of dicts"),
+        ([{"coef": [0.0], "intercept": 0.0}], ValueError, r"frozen\[0\] must have coef, intercept, variance"),
+        ([{"coef": [0.0, 1.0], "intercept": 0.0, "variance": 1.0}], ValueError, "frozen.coef must have shape"),
+        ([{"coef": [0.0], "intercept": 0.0, "variance": -1.0}], ValueError, "frozen.variance must be positive"),
+        ([{"coef": [0.0], "intercept": 0.0, "variance": 1.0}] * 3, ValueError, "3 known experts, and n_experts=2"),
+    ],
+)
+def test_known_experts_that_make_no_sense_are_refused(frozen, kind, message):
+    with pytest.raises(kind, match=message):
+        SoftmaxMoERegressor(2, constraints=Constraints(frozen=frozen)).fit(*ENGEL)

@@ -381,6 +381,8 @@ class MixtureEstimator(Watched, BaseEstimator):
         constraints = getattr(self, "constraints", None)
         if not isinstance(constraints, Constraints | None):
             raise TypeError(f"constraints must be None or smoe.constraints.Constraints(...), got {constraints!r}.")
+        if constraints is not None:
+            constraints.check(self.n_experts)
         return MixtureOfExperts(gate, expert, self._resolved_penalties(gate, expert, y, weight), constraints)
 
     def _resolved_penalties(self, gate, expert, y, weight):

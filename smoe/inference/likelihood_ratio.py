@@ -172,6 +172,9 @@ def _refuse_not_nested(restricted, full):
         if extra:
             columns = sorted(map(int, extra))
             raise ValueError(f"not nested: the {side} of restricted sees columns {columns} of X, full's does not.")
+    frozen = [None if fit.model.constraints is None else fit.model.constraints.frozen for fit in (restricted, full)]
+    if full.model.n_frozen and frozen[0] != frozen[1]:
+        raise ValueError("not nested: full has known experts that restricted has not.")
     if looser := _constraints_of_full_alone(restricted, full):
         raise ValueError(f"not nested: full constrains the slopes of columns {looser} of X, restricted does not.")
     if not full.model.gate.smooth and len(restricted.gate_columns) < len(full.gate_columns):
