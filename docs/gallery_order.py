@@ -2,7 +2,7 @@
 
 PARTS = [f"../examples/{part}" for part in ("first", "trust", "predict", "size", "gates", "rates")]
 STORY = [
-    *("engel", "faithful", "mcycle", "counts", "survival", "classes", "two_responses"),
+    *("engel", "faithful", "mcycle", "counts", "survival", "panel", "classes", "two_responses"),
     *("diagnostics", "ethanol", "over_specification"),
     "prediction",
     *("choosing_k", "grid_search"),

@@ -13,6 +13,7 @@ from smoe._kernels import elementary
 from smoe._kernels import posterior as kernels
 from smoe._kernels.designs import predictors, standard_rows
 from smoe._kernels.gaussian import gaussian_log_prob
+from smoe._kernels.groups import group_sums
 from smoe._kernels.moments import covariance_weights, weighted_grams
 from smoe._kernels.regression import least_squares
 from smoe.experts import GaussianExpert, GaussianExpertParams
@@ -313,3 +314,11 @@ def test_the_slopes_of_the_log_ratio_have_all_digits():
     slope = (1 / (1 + wide) - np.log1p(wide) / wide) / wide
     bend = -(1 / (1 + wide) ** 2 + 2 * slope) / wide
     np.testing.assert_allclose(elementary.ratio_slopes(u), [slope.astype(float), bend.astype(float)], rtol=1e-14)
+
+
+def test_group_sums(rng):
+    values, first = rng.normal(size=(3, 12)), np.array([0, 1, 5, 11])
+    wanted = [[row[a:b].sum() for a, b in zip(first, [*first[1:], 12], strict=True)] for row in values]
+    np.testing.assert_allclose(group_sums(values, first), wanted, rtol=1e-14)
+    values[1, 3] = -np.inf
+    assert group_sums(values, first)[1].tolist().count(-np.inf) == 1

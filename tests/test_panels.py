@@ -270,7 +270,7 @@ def with_missing(X, y):
         (lambda X, y: (X, y), {"gate_features": ["z", "x"]}, r"column 'x' must be the same .* in group 'p\d+' it is"),
         (lambda X, y: (X.assign(z=X["x"]), y), {}, "gate_features: column 'z' must be the same in all rows of a group"),
         (lambda X, y: (X, y), {"gate_features": ["z", "id"]}, "group_feature: 'id' is also a covariate"),
-        (with_missing, {}, "group_feature has NaN, None or NaT in 4 rows, the first is row"),
+        (with_missing, {}, r"labels of one kind, none missing: .* \(missing in 4 rows, the first is row"),
         (lambda X, y: (X, y), {"group_feature": "person"}, "group_feature: no column"),
         (lambda X, y: (X, y), {"group_feature": ["id"]}, "group_feature must be None or one column"),
         (lambda X, y: (X[X["id"].isin(["p0", "p1"])], y[X["id"].isin(["p0", "p1"])]), {"k": 3}, "number of groups"),

@@ -293,7 +293,7 @@ class MixtureEstimator(Watched, BaseEstimator):
         _warn_of_few_trials(expert, int(found.trials), self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": found.counts_rows, **chosen}
-        return self._climb(model, source, roles, start, known, found.sizes), source.single.n_rows
+        return self._climb(model, source, roles, start, known, found.sizes), source.n_rows
 
     @driving
     def _climb(self, model, source, roles, start, known, sizes=None):
@@ -516,8 +516,8 @@ def _warn(fit, scaling, n_rows, users):
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
     if users and not fit.counts_rows:
         message = (
-            f"sample_weight counts rows, and these weights, which add up to {fit.n_rows:.6g} on {n_rows} "
-            "rows, cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "
+            f"sample_weight counts {fit.what}s, and these weights, which add up to {fit.n_rows:.6g} on {n_rows} "
+            f"{fit.what}s, cannot be counts: standard errors, AIC and BIC take them for such. For survey weights see "
             "covariance('sandwich', X, y, sample_weight=..., weights='sampling')"
         )
         warnings.warn(message, UserWarning, stacklevel=3)

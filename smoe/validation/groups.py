@@ -21,10 +21,7 @@ def check_groups(groups, n_samples, argument="groups"):
     try:
         _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
     except TypeError:
-        raise ValueError(
-            f"{argument} must have labels of one kind, none missing: all text or all numbers; fill or leave out the "
-            "rest."
-        ) from None
+        raise ValueError(f"{argument} {_ONE_KIND}.") from None
     place = np.empty(len(first), dtype=np.int64)
     place[np.argsort(first)] = np.arange(len(first))
     return place[codes]
@@ -39,11 +36,14 @@ def _checked(groups, n_samples, argument):
     if labels.shape != (n_samples,):
         raise ValueError(f"{argument} must have shape ({n_samples},), a label for each row, got {labels.shape}.")
     if (lost := missing_entries(labels)).any():
-        raise ValueError(
-            f"{argument} has NaN, None or NaT in {lost.sum()} rows, the first is row {lost.argmax()}; give every row a "
-            "label, or leave the rows out."
-        )
+        where = f"{lost.sum()} rows, the first is row {lost.argmax()}"
+        if labels.dtype.kind == "O":
+            raise ValueError(f"{argument} {_ONE_KIND} (missing in {where}).")
+        raise ValueError(f"{argument} has NaN or NaT in {where}; give every row a label, or leave the rows out.")
     return labels
+
+
+_ONE_KIND = "must have labels of one kind, none missing: all text or all numbers; fill or leave out the rest"
 
 
 def labels_of_groups(X, column):
