@@ -1,8 +1,9 @@
 """The order of the gallery: by question, and within each part from the simple to the special."""
 
-PARTS = [f"../examples/{part}" for part in ("first", "trust", "predict", "size", "gates", "rates")]
+PARTS = [f"../examples/{part}" for part in ("first", "panels", "trust", "predict", "size", "gates", "rates")]
 STORY = [
     *("engel", "faithful", "mcycle", "counts", "survival", "panel", "classes", "two_responses"),
+    *("wages", "visits", "fishing"),
     *("diagnostics", "ethanol", "over_specification"),
     "prediction",
     *("choosing_k", "grid_search"),

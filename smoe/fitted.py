@@ -248,8 +248,8 @@ class FittedMixture:
     def blocks(self, X, y=MISSING, sample_weight=None, copy=False, grouped=False):
         """Validate rows and return them as blocks, in the user's units; y is left out where it is not wanted.
 
-        With y, or where that is asked for, they are grouped if the fit's are. With ``copy`` later changes of X do not
-        matter to them.
+        None as y means what a formula says. With y, or where that is asked for, rows are grouped if the fit's are. With
+        ``copy`` later changes of X do not matter to them.
         """
         if is_dask(X):
             far = DaskRows(X, None if y is MISSING else y, sample_weight)
@@ -257,6 +257,8 @@ class FittedMixture:
         if isinstance(X, Source):
             return self._blocks_of_source(X, y, sample_weight)
         original = X
+        if y is None and self.columns.design is not None:
+            y = self.columns.design.response_of(X)
         X, y = self.columns.check_rows(X, y, read=self.model.expert.read, copy=copy, dtype=FLOATS)
         weight = None if y is None else check_weights(sample_weight, len(y))
         self.roles.check(X, self.columns.named(), events=y is not None)
@@ -545,9 +547,12 @@ class FittedMixture:
         """
         if self.roles.group is None:
             raise ValueError("group_responsibilities needs a fit with group_feature; see responsibilities.")
-        proba, (_, X) = self.responsibilities(X, y), self.without_formula(X)
-        codes, labels = self.columns.check_rows(X)[0][:, self.roles.group], labels_of_groups(X, self.roles.group)
+        proba, design = self.responsibilities(X, y), self.columns.design
+        codes = self.columns.check_rows(X)[0][:, self.roles.group]
         first = np.sort(np.unique(codes, return_index=True)[1])
+        if design is not None:
+            return design.groups(X)[first], proba[first]
+        labels = labels_of_groups(X, self.roles.group)
         return codes[first] if labels is None else labels, proba[first]
 
     def expert_predict(self, X):

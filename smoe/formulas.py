@@ -108,6 +108,12 @@ class Design:
             columns |= {self.choices[f"{role}_feature"]: sum(columns.pop(term) for term in terms)}
         return pd.DataFrame(columns or {_INTERCEPT: ones}, index=frame.index)
 
+    def groups(self, data):
+        """Return the label of each row's group, as the column of the data has it."""
+        terms = [term for spec in self.specs.values() for term in spec.formula if _role_of(term) == "group"]
+        (name,) = {name for term in terms for name in _columns_of(term)} & set(self.used)
+        return np.asarray(self.frame(data)[name])
+
     def response_of(self, data):
         """Return y: the column of the data left of ``~``, or several as a frame."""
         if not self.response:

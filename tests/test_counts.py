@@ -13,7 +13,7 @@ from smoe import MoERegressor
 from smoe.datasets import load_biochemists, load_insurance
 from smoe.diagnostics import rootogram
 from smoe.experts import LinearExpert
-from smoe.families import Poisson
+from smoe.families import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 from smoe.features import Rows
 from smoe.inference.replicates import draw_response
 from smoe.penalties import Pull, Ridge
@@ -224,3 +224,16 @@ def test_large_counts_and_small_ones_have_one_density():
         eta = np.log(some.y + 1.0)[None, None]
         found = Poisson().log_prob(some, eta, [])[0]
         np.testing.assert_allclose(found, stats.poisson.logpmf(some.y, some.y + 1.0), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "family", [Poisson(), NegativeBinomial(), ZeroInflatedPoisson(), ZeroInflatedNegativeBinomial()], ids=repr
+)
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_derivatives_are_numbers_wherever_predictors_may_be(family, sign):
+    eta = np.full((1, 1, 3), sign * family.largest)
+    for shift in (0.0, 1e8):
+        start = zip(family.start(), family.fields.values(), strict=True)
+        phi = [np.full((1, 1), min(value + shift, field.upper / 2)) for value, field in start]
+        found = family.derivatives(Rows(np.ones((1, 3)), np.array([0.0, 1.0, 7.0])), eta, phi)
+        assert all(np.isfinite(one).all() for one in found)

@@ -246,6 +246,11 @@ def test_pipelines_searches_and_formulas(fitted):
     assert np.isfinite(cross_val_score(panel_model(1), X, y, groups=X["id"], cv=GroupKFold(2))).all()
     formula = MoERegressor(2, formula="y ~ x + group(id) | z", n_init=8, random_state=0).fit(X.assign(y=y))
     np.testing.assert_allclose(formula.loglik_, model.loglik_, rtol=1e-12)
+    np.testing.assert_allclose(formula.loglik(X.assign(y=y), None), model.loglik_, rtol=1e-12)  # y as the formula says
+    labels, proba = formula.group_responsibilities(X.assign(y=y), None)
+    wanted, of_model = model.group_responsibilities(X, y)
+    assert list(labels) == list(wanted)
+    np.testing.assert_allclose(proba, of_model, atol=1e-9)
 
 
 def test_long_integers_and_text_are_labels():

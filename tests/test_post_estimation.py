@@ -104,6 +104,14 @@ def test_effects_of_terms_and_levels():
     assert_allclose(marginal_effects(plain, data).to_frame()["estimate"], b + 2 * c * data.x.mean(), rtol=1e-8)
 
 
+def test_a_column_of_the_gate_alone_has_no_effect_on_experts(moe):
+    model = quietly(MoERegressor(2, expert_features=[1], n_init=4, random_state=0).fit, moe.data, moe.target)
+    frame = marginal_effects(model, moe.data).to_frame()
+    assert (frame.loc[["expert 0: x0", "expert 1: x0"], "estimate"] == 0.0).all()
+    assert frame.loc[["expert 0: x0", "expert 1: x0"], "std_err"].isna().all()
+    assert frame.loc["mean of y: x0", "estimate"] != 0.0 and frame.loc["mean of y: x0", "std_err"] > 0
+
+
 def test_effects_on_several_responses(moe):
     y = np.column_stack([moe.target, moe.data[:, 0] + moe.target**2])
     both = quietly(MoERegressor(1, expert="multivariate_gaussian").fit, moe.data, y)

@@ -63,6 +63,11 @@ class ZeroInflated(Family):
         raise self._missing("base")
 
     @property
+    def largest(self):
+        """As for the counts."""
+        return self.base.largest
+
+    @property
     def fields(self):
         """The counts' own, and the share of zeros."""
         return {**self.base.fields, "zero_share": Field(lower=0.0, upper=1.0, attained=True)}

@@ -88,7 +88,7 @@ def marginal_effects(model, X, *, features=None, sample_weight=None, covariance=
     labels, estimates, gradients = [], [], []
     for name in _checked_names(features, columns):
         for label, points in _points(fit, name, columns[name], weight / weight.sum(), replaced):
-            total = sum(_averages(fit, rows, factor) for factor, rows in points)
+            total = _total(fit, points)
             labels.append(label)
             estimates.append(total[0])
             gradients.append(total[1:])
@@ -169,6 +169,19 @@ def _places(values, step):
     if values.min() == values.max():
         return -2.0, np.zeros(len(values), dtype=int)
     return np.where(low, 0.0, np.where(high, -4.0, -2.0)), np.where(low, 1, np.where(high, 2, 0))
+
+
+def _total(fit, points):
+    """Return what `_averages` adds up to; a column that experts do not see has no effect on them, not even rounding."""
+    total, seen, moves = 0.0, None, False
+    for factor, rows in points:
+        here = rows[:, [*fit.expert_columns, *fit.roles.columns]]
+        seen = here if seen is None else seen
+        moves |= not np.array_equal(seen, here)
+        total = total + _averages(fit, rows, factor)
+    if not moves:
+        total[:, 1:] = 0.0
+    return total
 
 
 def _averages(fit, X, factor):
