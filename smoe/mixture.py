@@ -33,7 +33,7 @@ class Curvature(NamedTuple):
 
     loglik: float
     score: MoEParams
-    information: np.ndarray
+    information: np.ndarray | None  # None where nobody has asked for it
     penalty: tuple | None = None
 
 
@@ -111,6 +111,14 @@ class MixtureOfExperts(NamedTuple):
             information,
             self._penalty_sums(block, params),
         )
+
+    def gradient(self, block, params):
+        """Return log-likelihood and score alone, a `Curvature` without information: no matrix, however many columns."""
+        proba, resp, loglik = self.posterior(block, params)
+        resp *= block.weight
+        expert = self.expert.pullback(block.rows, params.expert, resp)
+        gate = self.gate.pullback(block.gate_Z, params.gate, resp - block.weight * proba)
+        return Curvature(float(block.weight @ loglik), MoEParams(gate, expert), None, self._penalty_sums(block, params))
 
     @property
     def active_penalties(self):

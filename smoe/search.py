@@ -15,6 +15,8 @@ from smoe.pool import SWAP, Pool, distance
 from smoe.second_look import LINES, second_look
 from smoe.solvers import EM, certify
 from smoe.solvers.base import summarise
+from smoe.solvers.working_set import WIDE, is_wide, narrowed, telling
+from smoe.starts import Start
 from smoe.threads import driving
 
 __all__ = ["Agreement", "StartRecord", "agreement", "n_sharing", "search"]
@@ -101,6 +103,8 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
     """
     threads = 1 if blocks.n_threads > 1 else effective_n_jobs(n_jobs)
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
+    if start.needs_rows and is_wide(task.model, blocks.scaling):
+        return _search_few(task, blocks, start, n_init, solver, tol, rng, n_jobs, verbose, time_limit, checkpoint)
     one = _Search(task, blocks, solver, tol, rng, threads, _Clock(time_limit, verbose), checkpoint)
     try:
         with driving:
@@ -115,6 +119,29 @@ def search(task, blocks, start, n_init, solver, tol, rng, n_jobs=None, verbose=0
     else:
         checkpoint.remove()
     return found
+
+
+def _search_few(task, blocks, start, n_init, solver, *settings):
+    """Search in the few columns that tell most of y by themselves, then finish in all of them."""
+    columns = telling(task.model, blocks, WIDE)
+    model, rows = narrowed(task.model, blocks, columns)
+    few = task._replace(model=model, scaling=rows.scaling)
+    fit, _, records = search(few, rows, start, n_init, solver, *settings[:-1])
+    params = columns.expand(task.model, fit.params, blocks.scaling)
+    *found, last = search(task, blocks, _Given(params), 1, solver, *settings)
+    return *found, [*records, *last]
+
+
+class _Given(Start):
+    """Begin at these parameters, in working coordinates."""
+
+    needs_rows = False
+
+    def __init__(self, params):
+        self.params = params
+
+    def propose(self, task, rng):
+        return self.params
 
 
 class _Clock:

@@ -228,10 +228,10 @@ def _change(model, scaling, chart, params):
     def moved(flat):
         return flatten(scaling.to_units(model, unflatten(flat, params)))
 
-    zero = np.zeros(len(chart.free))
-    origin, columns = moved(zero), np.eye(len(zero))[chart.free]
-    units = np.array([moved(unit) - origin for unit in columns])  # units change by an affine map
-    return units.T * chart.slope(params)
+    size, places = len(chart.free), np.flatnonzero(chart.free)
+    origin = moved(np.zeros(size))
+    units = [moved(np.bincount([i], minlength=size)) - origin for i in places]  # units change by an affine map
+    return np.reshape(units, (len(places), len(origin))).T * chart.slope(params)
 
 
 def _inverse_root(information, basis):

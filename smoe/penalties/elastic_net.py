@@ -1,11 +1,12 @@
 """Absolute values and squares of slopes: columns without effect drop out."""
 
 from copy import copy
+from functools import lru_cache
 
 import numpy as np
 
 from smoe.params import MoEParams, flatten, n_rows, unflatten
-from smoe.penalties.base import Penalty, zeros_like
+from smoe.penalties.base import Penalty
 from smoe.validation import check_number
 
 __all__ = ["ElasticNet"]
@@ -105,20 +106,18 @@ class ElasticNet(Penalty):
 
     def weights(self, params):
         """Return the weights per row of absolute values and of squares, each in flat order."""
-        blank = zeros_like(params)
-        gate = self._weights(self.alpha_gate, self._gate_factor, 1.0)
-        expert = self._weights(self.alpha_expert, self._expert_factor, self._per_unit(params.expert))
-        sides = [
-            MoEParams(*(part._replace(coef=part.coef + own) for part, own in zip(blank, pair, strict=True)))
-            for pair in zip(gate, expert, strict=True)
-        ]
-        return tuple(flatten(side) for side in sides)
+        gate, expert, size = _places(params)
+        l1, l2, unit = np.zeros(size), np.zeros(size), self._per_unit(params.expert)
+        l1[gate], l2[gate] = self._of_factor(self.alpha_gate, self._gate_factor)
+        own = self._of_factor(self.alpha_expert, self._expert_factor)
+        l1[expert], l2[expert] = own[0] * unit, own[1] * unit**2
+        return l1, l2
 
-    def _weights(self, alpha, factor, unit):
-        """Return weights that can be added to zeros shaped like the slopes."""
+    def _of_factor(self, alpha, factor):
+        """Return both weights of slopes with these factors; one that is left out has no square to be added up."""
         out = np.isinf(factor)
         finite = alpha * np.where(out, 0.0, factor)
-        return np.where(out, np.inf, self.l1_ratio * finite * unit), (1.0 - self.l1_ratio) * finite * unit**2
+        return np.where(out, np.inf, self.l1_ratio * finite), (1.0 - self.l1_ratio) * finite
 
     def _scales(self, expert):
         return self.scaled and hasattr(expert, "variance")
@@ -133,12 +132,12 @@ class ElasticNet(Penalty):
         """Return what absolute values and squares add up to per row, each in flat order."""
         flat = flatten(params)
         l1, l2 = self.weights(params)
-        return np.where(flat != 0, np.where(flat != 0, l1, 0.0) * np.abs(flat), 0.0), 0.5 * l2 * flat**2
+        return np.where(flat != 0, l1, 0.0) * np.abs(flat), 0.5 * l2 * flat**2
 
     def by_expert(self, params):
         """Return the same of the experts' slopes, summed for each expert, (2, n_experts)."""
-        like = [unflatten(part, params).expert.coef for part in self.parts(params)]
-        return np.array([one.reshape(len(one), -1).sum(axis=1) for one in like])
+        expert = _places(params)[1]
+        return np.array([part[expert].reshape(len(expert), -1).sum(axis=1) for part in self.parts(params)])
 
     def on_unit_scale(self, params):
         """Return the same for variances of one, where the penalty depends on variances; else zeros."""
@@ -219,6 +218,19 @@ class ElasticNet(Penalty):
         l1, l2 = (unflatten(side, params).gate.coef[0] for side in self.weights(params))
         coef = _centred(params.gate.coef, l1, l2)
         return params._replace(gate=params.gate._replace(coef=coef))
+
+
+def _places(params):
+    """Return where the slopes of the gate and of the experts are in flat order, and how many entries there are."""
+    return _slopes(tuple((type(part), tuple(map(np.shape, part))) for part in params))
+
+
+@lru_cache(maxsize=64)
+def _slopes(parts):
+    blank = MoEParams(*(kind(*map(np.zeros, shapes)) for kind, shapes in parts))
+    size = flatten(blank).size
+    places = unflatten(np.arange(size), blank)
+    return *(part.coef.astype(int) for part in places), size
 
 
 def _centred(b, l1, l2):
