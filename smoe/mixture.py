@@ -180,8 +180,7 @@ class MixtureOfExperts(NamedTuple):
     @property
     def remark(self):
         """What a user must know about the estimates, added to ``status_``."""
-        penalised = [f"the {p.words} takes part: no maximum of the likelihood alone" for p in self.active_penalties]
-        return "; ".join([*([self.gate.remark] if self.gate.remark else []), *penalised])
+        return "; ".join(filter(None, [self.gate.remark, *(penalty.remark for penalty in self.active_penalties)]))
 
     def curvature(self, block, params):
         """Return log-likelihood, score and observed information.

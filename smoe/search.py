@@ -126,9 +126,16 @@ def _search_few(task, blocks, start, n_init, solver, *settings):
     columns = telling(task.model, blocks, WIDE)
     model, rows = narrowed(task.model, blocks, columns)
     few = task._replace(model=model, scaling=rows.scaling)
-    fit, _, records = search(few, rows, start, n_init, solver, *settings[:-1])
-    params = columns.expand(task.model, fit.params, blocks.scaling)
-    *found, last = search(task, blocks, _Given(params), 1, solver, *settings)
+
+    def widened(found):
+        params = columns.expand(task.model, found[0].params, blocks.scaling)
+        return found[0]._replace(params=params, curvature=None), *found[1:]
+
+    try:
+        begin, _, records = widened(search(few, rows, start, n_init, solver, *settings[:-1]))
+    except Interrupted as interrupted:
+        raise Interrupted(widened(interrupted.found)) from None
+    *found, last = search(task, blocks, _Given(begin.params), 1, solver, *settings)
     return *found, [*records, *last]
 
 

@@ -163,7 +163,7 @@ def select_n_experts(
     X, y = indexable(X, y)
     sizes = check_sizes(n_experts, n_rows, sample_weight)
     rng = check_generator(random_state)
-    folds = _checked_folds(cv) if criterion == "cv" else None
+    folds = checked_folds(cv) if criterion == "cv" else None
     if estimator.random_state is None:
         estimator = clone(estimator).set_params(random_state=int(rng.integers(2**31)))
     if expert.classes is not None:  # folds may lack some
@@ -172,7 +172,7 @@ def select_n_experts(
     path = grown(fits, X, y, sample_weight, rng)
     table = _tabulate(path, X, y, sample_weight)
     if criterion == "cv":
-        values = _cross_validated(estimator, sizes, X, y, sample_weight, _drawn(folds, expert, rng), rng, n_jobs)
+        values = _cross_validated(estimator, sizes, X, y, sample_weight, drawn_folds(folds, expert, rng), rng, n_jobs)
     else:
         values = _values(criterion, table, path, X, y, sample_weight)
     table["criterion"] = tuple(_checked(values, priced=criterion in ("bic", "icl")))
@@ -244,7 +244,7 @@ def _number(value):
     return number.item()
 
 
-def _checked_folds(cv):
+def checked_folds(cv):
     """Return a splitter, or the number of folds that are to be drawn."""
     if isinstance(cv, numbers.Integral):
         return KFold(cv).n_splits
@@ -265,7 +265,7 @@ def _pair(entry):
     raise TypeError(f"cv must yield pairs of two arrays of row numbers, to fit to and to hold out; got {entry!r}.")
 
 
-def _drawn(folds, expert, rng):
+def drawn_folds(folds, expert, rng):
     if isinstance(folds, numbers.Integral):
         kind = KFold if expert.classes is None else StratifiedKFold
         return kind(folds, shuffle=True, random_state=int(rng.integers(2**31)))
@@ -275,12 +275,12 @@ def _drawn(folds, expert, rng):
 def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
     """Return minus twice the held-out log-likelihood of each size, scaled to all rows."""
     weight = check_weights(sample_weight, len(y))
-    parts = _parts(folds, X, y)
-    train = [tuple(_rows(data, rows) for data in (X, y, weight)) for rows, _ in parts]
+    parts = parts_of(folds, X, y)
+    train = [tuple(rows_at(data, rows) for data in (X, y, weight)) for rows, _ in parts]
     total, mass = np.zeros(len(sizes)), 0.0
     for fits, rows, (_, test) in zip(fresh_fits(estimator, sizes, train, n_jobs), train, parts, strict=True):
         if np.any(weight[test] > 0):
-            held_out = tuple(_rows(data, test) for data in (X, y, weight))
+            held_out = tuple(rows_at(data, test) for data in (X, y, weight))
             total += [fit.loglik(*held_out) for fit in grown(fits, *rows, rng)]
             mass += weight[test].sum()
     if not mass:
@@ -288,7 +288,7 @@ def _cross_validated(estimator, sizes, X, y, sample_weight, folds, rng, n_jobs):
     return -2.0 * weight.sum() * total / mass
 
 
-def _parts(folds, X, y):
+def parts_of(folds, X, y):
     """Return pairs of rows to fit to and rows held out."""
     parts = list(folds.split(X, y))
     if not parts:
@@ -299,7 +299,7 @@ def _parts(folds, X, y):
     return parts
 
 
-def _rows(data, rows):
+def rows_at(data, rows):
     """Return some rows of an array, a data frame or a list."""
     if hasattr(data, "iloc"):
         return data.iloc[rows]

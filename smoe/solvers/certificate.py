@@ -7,7 +7,7 @@ import numpy as np
 from smoe.chance import Load, is_exact, prices
 from smoe.params import flatten
 from smoe.solvers.separation import Limit, diverging, newton_step, separating_experts, undecided_groups
-from smoe.solvers.working_set import in_use, is_wide, narrowed
+from smoe.solvers.working_set import is_wide, where_used
 from smoe.validation import remark_on_response
 
 __all__ = ["SEPARATES", "Certificate", "Checked", "certify", "usage"]
@@ -154,7 +154,7 @@ def certify(model, blocks, fit, tol):
         if groups is not None:
             shape = [SEPARATES]
         elif chart.n_free <= LARGEST:
-            shape = _curvature_reasons(*_where_used(model, blocks, fit), stationary)
+            shape = _curvature_reasons(*_of_use(model, blocks, fit), stationary)
     separates = shape == [SEPARATES]
     flat = stationary and not few and not doubtful and (separates or shape == [_SINGULAR])
     shape = [Reason(words) if isinstance(words, str) else words for words in shape]
@@ -230,12 +230,12 @@ def _listed(experts):
     return ", ".join(map(str, experts))
 
 
-def _where_used(model, blocks, fit):
-    """Return model, rows and fit in the columns that are used, if most are not: what is held at zero has no curvature."""
+def _of_use(model, blocks, fit):
+    """Return model, rows and fit in the columns in use, if few are: what is held at zero has no curvature."""
     if not is_wide(model, blocks.scaling):
         return model, blocks, fit
-    columns = in_use(model, fit.params)
-    return *narrowed(model, blocks, columns), fit._replace(params=columns.restrict(model, fit.params), curvature=None)
+    model, blocks, params = where_used(model, blocks, fit.params)
+    return model, blocks, fit._replace(params=params, curvature=None)
 
 
 def _curvature_reasons(model, blocks, fit, stationary):

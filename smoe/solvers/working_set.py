@@ -11,7 +11,7 @@ import numpy as np
 from smoe.fields import expand, restrict
 from smoe.params import MoEParams, unflatten
 
-__all__ = ["WIDE", "Columns", "in_use", "is_wide", "narrowed", "telling", "with_violating"]
+__all__ = ["WIDE", "Columns", "is_wide", "narrowed", "telling", "where_used", "with_violating"]
 
 WIDE = 30  # columns of the gate, or of the experts, up to which the whole problem is solved at once
 _FEWEST = 20  # columns that come in at a time, of each side
@@ -47,9 +47,12 @@ def narrowed(model, blocks, columns):
     return model.bound(scaling), blocks.seen_in(scaling)
 
 
-def in_use(model, params):
-    """Return the `Columns` with slopes that are not zero, or that nothing holds at zero."""
-    return Columns(*map(np.flatnonzero, _used(model, params)))
+def where_used(model, blocks, params):
+    """Return model, rows and parameters in the columns with slopes that are not zero, or that nothing holds there."""
+    if not is_wide(model, blocks.scaling):
+        return model, blocks, params
+    columns = Columns(*map(np.flatnonzero, _used(model, params)))
+    return *narrowed(model, blocks, columns), columns.restrict(model, params)
 
 
 def with_violating(model, params, score, total):
