@@ -25,8 +25,8 @@ _WITHOUT_SLOPES = 1e8  # a factor at which no slope is left
 _LEAST_L1 = 1e-3  # the share of absolute values from which the largest weight of a ridge is taken
 _MANY = 50  # columns from which small weights let in noise alone
 _EPS = {True: 0.1, False: 1e-3}  # the smallest factor, of the largest: with many columns and with few
-_MOST = 0.25  # degrees of freedom per row at which a path ends
-_FEW_STARTS = 10  # of the fit without slopes
+_MOST = 0.125  # degrees of freedom per row at which a path of many columns ends
+_FEW_STARTS, _FEW_STEPS = 5, 100  # of the fit without slopes, which may be on a ridge
 _SAME = 1e-6  # difference per row of objectives at one maximum
 
 
@@ -175,8 +175,8 @@ def elastic_net_path(
 
     Notes
     -----
-    With factors of its own a path ends where a fit has more than a quarter as many degrees of freedom as there are
-    rows; ``status`` says so. The degrees of freedom are a heuristic: in mixtures they are not known.
+    With more than 50 columns a path with factors of its own ends where a fit has more than one degree of freedom for
+    eight rows; ``status`` says so. The degrees of freedom are a heuristic: in mixtures they are not known.
 
     References
     ----------
@@ -244,8 +244,10 @@ class _Path:
         self.net = nets[0] if nets else ElasticNet(1.0, _GATE_SHARE)
         self.others = [one for one in given if not isinstance(one, ElasticNet)]
         if not (self.net.alpha_expert or self.net.alpha_gate):
-            raise ValueError("penalty: the elastic net of a path says in which proportion experts and gate have weights: "
-                             "alpha_expert and alpha_gate are both zero.")
+            raise ValueError(
+                "penalty: the elastic net of a path says in which proportion experts and gate have weights: "
+                "alpha_expert and alpha_gate are both zero."
+            )
 
     def under(self, net):
         """Return the estimator with this net."""
@@ -263,18 +265,23 @@ class _Path:
         """Return the fit without penalty on the slopes that are not zero."""
         return at_params(self.under(KeepZeros()), fit.params_, *(data or self.data), solve=True)
 
-    def searched(self, net, n_init):
+    def searched(self, net, **settings):
         """Return the fit with these weights that a search finds."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # status_ has it
-            estimator = self.under(net).set_params(n_init=n_init, warm_start=False)
+            estimator = self.under(net).set_params(warm_start=False, **settings)
             return estimator.fit(self.data.X, self.data.y, sample_weight=self.data.weight)
 
     def pairs(self, alphas, n_alphas, eps):
         """Return the pairs of weights, and whether they are the path's own."""
         if alphas is not None:
             pairs = check_floats(alphas, "alphas")
-            if pairs.ndim != 2 or pairs.shape[1:] != (2,) or not len(pairs) or not np.all((pairs >= 0) & np.isfinite(pairs)):
+            if (
+                pairs.ndim != 2
+                or pairs.shape[1:] != (2,)
+                or not len(pairs)
+                or not np.all((pairs >= 0) & np.isfinite(pairs))
+            ):
                 raise ValueError("alphas must be pairs of alpha_expert and alpha_gate, zero or more, (n_alphas, 2).")
             self.top = self.without_slopes()
             return pairs, False
@@ -282,8 +289,7 @@ class _Path:
         if eps is not None:
             check_number(eps, "eps", np.finfo(float).tiny, high=1.0)
         self.top = self.without_slopes()
-        largest, n_columns = self.largest_factor()
-        factors = largest * np.geomspace(1.0, _EPS[n_columns > _MANY] if eps is None else eps, n_alphas)
+        factors = self.largest_factor() * np.geomspace(1.0, _EPS[self.many] if eps is None else eps, n_alphas)
         return factors[:, None] * [self.net.alpha_expert, self.net.alpha_gate], True
 
     def without_slopes(self):
@@ -291,15 +297,20 @@ class _Path:
         n_init = min(self.estimator.n_init, _FEW_STARTS) if self.estimator.n_init != "auto" else _FEW_STARTS
         large = _WITHOUT_SLOPES / max(self.net.l1_ratio, _LEAST_L1)
         pair = [large * (weight > 0) for weight in (self.net.alpha_expert, self.net.alpha_gate)]
-        return self.searched(self.net_at(pair).set_params(l1_ratio=max(self.net.l1_ratio, _LEAST_L1)), n_init)
+        net = self.net_at(pair).set_params(l1_ratio=max(self.net.l1_ratio, _LEAST_L1))
+        return self.searched(net, n_init=n_init, max_iter=self.estimator.max_iter or _FEW_STEPS)
+
+    @property
+    def many(self):
+        """Whether there are many columns."""
+        return max(part.coef.shape[-1] for part in self.top.params_) > _MANY
 
     def largest_factor(self):
-        """Return the smallest factor at which there is no slope, and the number of columns."""
+        """Return the smallest factor at which there is no slope."""
         model, blocks, params = working(self.top, *self.data)
         net = clone(self.net).set_params(l1_ratio=max(self.net.l1_ratio, _LEAST_L1)).bind(model, blocks.scaling)
         score = blocks.sum(model.gradient, params).score
-        factor = net.largest_factor(params, score, blocks.total_weight)
-        return factor or 1.0, max(len(view.columns) for view in blocks.scaling[:2])
+        return net.largest_factor(params, score, blocks.total_weight) or 1.0
 
     def both_ways(self, pairs, own):
         """Return the fits for weights that fall, and in words why there are fewer of them."""
@@ -307,12 +318,11 @@ class _Path:
         for pair in pairs:
             down.append(self.at(pair, params))
             params = down[-1].params_
-            if own and down[-1].n_parameters_ > _MOST * down[-1].n_samples_:
+            if own and self.many and down[-1].n_parameters_ > _MOST * down[-1].n_samples_:
                 break
-        status = "complete"
-        if len(down) < len(pairs):
-            status = f"{len(down)} of {len(pairs)}: the last has more than {_MOST:g} degrees of freedom per row"
-        fit, up = self.searched(self.net_at(pairs[len(down) - 1]), self.estimator.n_init), list(down)
+        ended = f"{len(down)} of {len(pairs)}: the last has more than {_MOST:g} degrees of freedom per row"
+        status = ended if len(down) < len(pairs) else "complete"
+        fit, up = self.searched(self.net_at(pairs[len(down) - 1])), list(down)
         for i in range(len(down))[::-1]:
             fit = fit if i == len(down) - 1 else self.at(pairs[i], fit.params_)
             if abs(fit.fitted_.objective - down[i].fitted_.objective) <= _SAME * fit.n_samples_:
@@ -377,8 +387,10 @@ def _n_slopes(fit):
 def _chosen(values, errors, pairs, one_se):
     best = int(np.argmin(values))
     if not np.isfinite(values[best]):
-        raise ValueError("no fit of the path is sound: in all of them an expert is empty or has collapsed; try larger "
-                         "alphas or fewer experts.")
+        raise ValueError(
+            "no fit of the path is sound: in all of them an expert is empty or has collapsed; try larger "
+            "alphas or fewer experts."
+        )
     if not one_se or not np.isfinite(errors[best]):
         return best
     within = np.flatnonzero(values <= values[best] + errors[best])
