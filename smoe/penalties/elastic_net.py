@@ -75,10 +75,14 @@ class ElasticNet(Penalty):
         self.penalty_factor = penalty_factor
 
     def check(self, gate):
+        self.check_weights()
+        self._check_gate(gate)
+
+    def check_weights(self):
+        """Raise ValueError or TypeError for weights that make no sense."""
         check_number(self.alpha_expert, "ElasticNet: alpha_expert", 0.0)
         check_number(self.alpha_gate, "ElasticNet: alpha_gate", 0.0)
         check_number(self.l1_ratio, "ElasticNet: l1_ratio", 0.0, high=1.0)
-        self._check_gate(gate)
 
     def _check_gate(self, gate):
         """Raise ValueError for gates whose slopes are no log odds."""

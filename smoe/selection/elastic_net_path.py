@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import indexable
 
 from smoe.estimators.base import rows_of
-from smoe.penalties import ElasticNet, KeepZeros
+from smoe.penalties import PENALTIES, ElasticNet, KeepZeros, Penalty
+from smoe.registry import resolve
 from smoe.selection.select import check_estimator, checked_folds, drawn_folds, parts_of, rows_at
 from smoe.selection.working import at_params, working
 from smoe.validation import check_choice, check_floats, check_generator, check_number, check_weights
@@ -55,17 +56,21 @@ class ElasticNetPath:
     criterion : str
         Name of the criterion.
     table : dict of str to tuple
-        Columns ``alpha_expert``, ``alpha_gate``, ``n_slopes`` (that are not zero), ``df``, ``loglik``, ``objective`` (of
-        the penalised fit, in units of the log-likelihood), ``criterion`` (smaller is better; of the refits if there are
-        any), ``criterion_error`` (its standard error over the folds, or NaN), ``converged`` and ``status``.
+        Columns ``alpha_expert``, ``alpha_gate``, ``n_slopes`` (that are not zero), ``objective`` (of the penalised fit,
+        in units of the log-likelihood); then, of the refits if there are any, ``df``, ``loglik``, ``criterion``
+        (smaller is better), ``criterion_error`` (its standard error over the folds, or NaN), ``converged`` and
+        ``status``.
     status : str
         Why there are fewer points than asked for, or "complete".
+    sd : ndarray of shape (n_features,)
+        Standard deviations of the columns of X, one for those that are constant.
     """
 
     best_index_: int
     criterion: str
     table: dict
     status: str
+    sd: np.ndarray = field(repr=False)
     alphas_: np.ndarray = field(repr=False)
     estimators_: tuple = field(repr=False)
     refits_: tuple | None = field(repr=False, default=None)
@@ -85,6 +90,16 @@ class ElasticNetPath:
         check_choice(side, "side", ("gate", "expert"))
         return np.array([getattr(fit.params_, side).coef for fit in self.estimators_])
 
+    def scales(self, side):
+        """Return the standard deviations of the columns that the gate or the experts see.
+
+        Parameters
+        ----------
+        side : {"gate", "expert"}
+        """
+        check_choice(side, "side", ("gate", "expert"))
+        return self.sd[getattr(self.estimators_[0], f"{side}_columns_")]
+
     def to_frame(self):
         """Return the table as a pandas data frame, one row per pair of weights."""
         import pandas as pd  # only this method needs it
@@ -95,8 +110,8 @@ class ElasticNetPath:
         heads = f"{'alpha_expert':>13}{'alpha_gate':>13}{'slopes':>8}{'df':>6}{'loglik':>14}{self.criterion:>14}"
         rows = zip(*(self.table[name] for name in _PRINTED), strict=True)
         lines = [
-            f"{expert:>13.4g}{gate:>13.4g}{n:>8}{df:>6}{loglik:>14.3f}{value:>14.3f}{'<' if i == self.best_index_ else ' '}"
-            f" {status}"
+            f"{expert:>13.4g}{gate:>13.4g}{n:>8}{df:>6}{loglik:>14.3f}{value:>14.3f}"
+            f"{'<' if i == self.best_index_ else ' '} {status}"
             for i, (expert, gate, n, df, loglik, value, status) in enumerate(rows)
         ]
         return "\n".join([f"{heads}  certificate", *lines])
@@ -143,7 +158,8 @@ def elastic_net_path(
         The smallest factor as a share of the largest; None for 0.1 with more than 50 columns, else 0.001.
     criterion : {"ebic", "bic", "aic", "cv"}, default="ebic"
         - "bic": :math:`-2\ell + \mathrm{df} \log n`, the degrees of freedom being the slopes that are not zero,
-          intercepts and variances; "aic" with 2 for log n;
+          intercepts and variances, plus twice the price of experts on few rows (see `select_n_experts`); "aic" has two
+          in place of log n;
         - "ebic": BIC plus :math:`2 \log \binom{p}{s}` for s of p penalised slopes: with many columns BIC lets in noise;
         - "cv": minus twice the held-out log-likelihood, scaled to all rows. Fits to parts begin where those to all rows
           have ended.
@@ -193,8 +209,9 @@ def elastic_net_path(
     >>> from smoe.selection import elastic_net_path
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(300, 6))
-    >>> y = np.where(X[:, 0] > 0, 2 * X[:, 1], -2 * X[:, 1]) + 0.5 * rng.normal(size=300)
-    >>> path = elastic_net_path(MoERegressor(2, n_init=5, random_state=0), X, y, n_alphas=8)
+    >>> which = X[:, 0] > rng.logistic(scale=0.3, size=300)
+    >>> y = np.where(which, 2 * X[:, 1], -2 * X[:, 1]) + 0.5 * rng.normal(size=300)
+    >>> path = elastic_net_path(MoERegressor(2, n_init=3, random_state=0), X, y, n_alphas=6, eps=0.05)
     >>> best = path.best_estimator_
     >>> [np.flatnonzero(coef.any(axis=0)).tolist() for coef in (best.expert_coef_, best.gate_coef_)]
     [[1], [0]]
@@ -221,7 +238,7 @@ def elastic_net_path(
             f"the chosen fit is no certified maximum: {judged[best].status_}", ConvergenceWarning, stacklevel=2
         )
     table = _tabulate(pairs, fits, judged, values, errors)
-    return ElasticNetPath(best, criterion, table, status, pairs, tuple(fits), refits)
+    return ElasticNetPath(best, criterion, table, status, path.sd, pairs, tuple(fits), refits)
 
 
 def _checked(estimator, X, y, sample_weight, criterion, one_se):
@@ -239,10 +256,14 @@ class _Path:
         self.estimator, self.data, self.criterion = estimator, data, criterion
         *_, self.expert = rows_of(estimator, data.X, data.y)
         given = [] if estimator.penalty is None else estimator.penalty
-        given = list(given) if isinstance(given, list | tuple) else [given]
+        given = [
+            resolve(one, PENALTIES, Penalty, "penalty")
+            for one in (given if isinstance(given, list | tuple) else [given])
+        ]
         nets = [one for one in given if isinstance(one, ElasticNet)]
         self.net = nets[0] if nets else ElasticNet(1.0, _GATE_SHARE)
         self.others = [one for one in given if not isinstance(one, ElasticNet)]
+        self.net.check_weights()
         if not (self.net.alpha_expert or self.net.alpha_gate):
             raise ValueError(
                 "penalty: the elastic net of a path says in which proportion experts and gate have weights: "
@@ -275,14 +296,7 @@ class _Path:
     def pairs(self, alphas, n_alphas, eps):
         """Return the pairs of weights, and whether they are the path's own."""
         if alphas is not None:
-            pairs = check_floats(alphas, "alphas")
-            if (
-                pairs.ndim != 2
-                or pairs.shape[1:] != (2,)
-                or not len(pairs)
-                or not np.all((pairs >= 0) & np.isfinite(pairs))
-            ):
-                raise ValueError("alphas must be pairs of alpha_expert and alpha_gate, zero or more, (n_alphas, 2).")
+            pairs = _checked_pairs(alphas)
             self.top = self.without_slopes()
             return pairs, False
         check_number(n_alphas, "n_alphas", 1, integer=True)
@@ -299,6 +313,14 @@ class _Path:
         pair = [large * (weight > 0) for weight in (self.net.alpha_expert, self.net.alpha_gate)]
         net = self.net_at(pair).set_params(l1_ratio=max(self.net.l1_ratio, _LEAST_L1))
         return self.searched(net, n_init=n_init, max_iter=self.estimator.max_iter or _FEW_STEPS)
+
+    @property
+    def sd(self):
+        """The standard deviations of the columns of X; one where a column is constant or nobody sees it."""
+        out, scaling = np.ones(self.top.n_features_in_), working(self.top, *self.data).blocks.scaling
+        for view in scaling[:2]:
+            out[view.columns] = view.scale
+        return out
 
     @property
     def many(self):
@@ -341,7 +363,8 @@ class _Path:
         criterion = criterion or self.criterion
         if criterion == "aic":
             return fit.aic_
-        return fit.bic_ + (self.choices(fit) if criterion == "ebic" else 0.0)
+        bic = fit.bic_ + 2.0 * fit.fitted_.certificate.price
+        return bic + self.choices(fit) if criterion == "ebic" else bic
 
     def choices(self, fit):
         """Return twice the logarithm of the number of ways to choose as many slopes."""
@@ -376,6 +399,13 @@ class _Path:
 
     def _loglik(self, fit, held):
         return -np.inf if fit.fitted_.certificate.spurious else fit.loglik(*held)
+
+
+def _checked_pairs(alphas):
+    pairs = check_floats(alphas, "alphas")
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or not np.all((pairs >= 0) & np.isfinite(pairs)):
+        raise ValueError("alphas must be pairs of alpha_expert and alpha_gate, zero or more, (n_alphas, 2).")
+    return pairs
 
 
 def _n_slopes(fit):

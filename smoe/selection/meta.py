@@ -283,9 +283,9 @@ class MoERegressorPath(RegressorMixin, Path):
     Parameters
     ----------
     estimator : MoERegressor or None, default=None
-        What is fitted; None for ``MoERegressor()``. The elastic net among its penalties, `smoe.penalties.ElasticNet`, says in
-        which proportion experts and gate have weights, the share of absolute values and the factors of columns; without
-        one it is ``ElasticNet(1.0, 0.7)``.
+        What is fitted; None for ``MoERegressor()``. The elastic net among its penalties (`smoe.penalties.ElasticNet`)
+        says in which proportion experts and gate have weights, the share of absolute values and the factors of columns;
+        without one it is ``ElasticNet(1.0, 0.7)``.
     alphas, n_alphas, eps, criterion, relax, one_se, cv, random_state
         As for `smoe.selection.elastic_net_path`.
 
@@ -338,9 +338,9 @@ class MoEClassifierPath(ClassifierMixin, Path):
     Parameters
     ----------
     estimator : MoEClassifier or None, default=None
-        What is fitted; None for ``MoEClassifier()``. The elastic net among its penalties, `smoe.penalties.ElasticNet`, says in
-        which proportion experts and gate have weights, the share of absolute values and the factors of columns; without
-        one it is ``ElasticNet(1.0, 0.7)``.
+        What is fitted; None for ``MoEClassifier()``. The elastic net among its penalties (`smoe.penalties.ElasticNet`)
+        says in which proportion experts and gate have weights, the share of absolute values and the factors of columns;
+        without one it is ``ElasticNet(1.0, 0.7)``.
     alphas, n_alphas, eps, criterion, relax, one_se, cv, random_state
         As for `smoe.selection.elastic_net_path`.
 
