@@ -137,6 +137,8 @@ def settings():
     yield "DenseToSparseMoERegressor", built(smoe.DenseToSparseMoERegressor), TINY, warm
     one = {"estimator": smoe.SoftmaxMoERegressor(**TINY), "n_experts": (1,)}
     yield "MoERegressorSelect", built(smoe.MoERegressorSelect), one
+    few = {"estimator": smoe.MoERegressor(**TINY), "n_alphas": 1}
+    yield "MoERegressorPath", built(smoe.MoERegressorPath), few
     yield "MoERegressor.fit", quiet(smoe.MoERegressor(**TINY).fit), DATA
     yield "MoERegressor.partial_fit", quiet(smoe.MoERegressor(**TINY).partial_fit), DATA
     yield "JointGaussianMoERegressor", built(smoe.JointGaussianMoERegressor), {**TINY, "n_init": 1}, ("covariance",)

@@ -1,7 +1,7 @@
 """How many experts and which features: criteria along paths of fits, dendrograms, merging and dropping."""
 
 from smoe.selection.criteria import SlopeHeuristic, slope_heuristic
-from smoe.selection.elastic_net_path import ElasticNetPath, elastic_net_path
+from smoe.selection.penalty_path import ElasticNetPath, elastic_net_path
 from smoe.selection.likelihood_ratio import NExpertsTest, n_experts_test
 from smoe.selection.merging import Reduced, drop_expert, merge_experts
 from smoe.selection.meta import MoEClassifierPath, MoEClassifierSelect, MoERegressorPath, MoERegressorSelect

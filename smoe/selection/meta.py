@@ -5,7 +5,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.estimators import MoEClassifier, MoERegressor, SoftmaxMoERegressor
-from smoe.selection.elastic_net_path import elastic_net_path
+from smoe.selection.penalty_path import elastic_net_path
 from smoe.selection.select import check_estimator, select_n_experts
 from smoe.validation import check_nested
 

@@ -24,6 +24,7 @@ PATH_CRITERIA = ("ebic", "bic", "aic", "cv")
 _GATE_SHARE = 0.7  # of the experts' weight: the noise of the gate's score is as much less for two experts
 _WITHOUT_SLOPES = 1e8  # a factor at which no slope is left
 _LEAST_L1 = 1e-3  # the share of absolute values from which the largest weight of a ridge is taken
+_ABOVE = 1.0 + 1e-9  # the largest weight, rounded up
 _MANY = 50  # columns from which small weights let in noise alone
 _EPS = {True: 0.1, False: 1e-3}  # the smallest factor, of the largest: with many columns and with few
 _MOST = 0.125  # degrees of freedom per row at which a path of many columns ends
@@ -266,8 +267,8 @@ class _Path:
         self.net.check_weights()
         if not (self.net.alpha_expert or self.net.alpha_gate):
             raise ValueError(
-                "penalty: the elastic net of a path says in which proportion experts and gate have weights: "
-                "alpha_expert and alpha_gate are both zero."
+                "penalty: alpha_expert and alpha_gate of the elastic net are both zero; they say in which proportion "
+                "experts and gate have weights along the path."
             )
 
     def under(self, net):
@@ -332,7 +333,7 @@ class _Path:
         model, blocks, params = working(self.top, *self.data)
         net = clone(self.net).set_params(l1_ratio=max(self.net.l1_ratio, _LEAST_L1)).bind(model, blocks.scaling)
         score = blocks.sum(model.gradient, params).score
-        return net.largest_factor(params, score, blocks.total_weight) or 1.0
+        return _ABOVE * net.largest_factor(params, score, blocks.total_weight) or 1.0
 
     def both_ways(self, pairs, own):
         """Return the fits for weights that fall, and in words why there are fewer of them."""
