@@ -111,9 +111,8 @@ def wide():
     begin = time.perf_counter()
     model = MoERegressor(2, penalty=ElasticNet(0.06, 0.042), n_init=5, random_state=0).fit(X, y)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"{model.n_parameters_} free parameters, {time.perf_counter() - begin:.0f} s, {memory:.2f} GB: {model.status_}"
-    )
+    seconds = time.perf_counter() - begin
+    print(f"{model.n_parameters_} free parameters, {seconds:.0f} s, {memory:.2f} GB: {model.status_}")
 
 
 def published(n_draws, criterion):

@@ -37,8 +37,8 @@ def path():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
     [
-        MoERegressorPath(MoERegressor(1, n_init=1, max_iter=30), n_alphas=2),
-        MoEClassifierPath(MoEClassifier(1, n_init=1, max_iter=30), n_alphas=2),
+        MoERegressorPath(MoERegressor(1, n_init=1, max_iter=30), n_alphas=1),
+        MoEClassifierPath(MoEClassifier(1, n_init=1, max_iter=30), n_alphas=1),
     ]
 )
 def test_scikit_learn_checks(estimator, check):
@@ -51,12 +51,12 @@ def test_the_largest_weight(scaled, largest):
     rng = np.random.default_rng(10)
     x = rng.normal(size=(200, 3)) * [1, 10, 0.1] + [0, 5, 1]
     y = 1 + x @ [0.5, 0.08, -3] + rng.normal(size=200)
-    one = MoERegressor(1, penalty=ElasticNet(2.0, scaled=scaled), random_state=0)
+    one = MoERegressor(1, penalty=ElasticNet(2.0, scaled=scaled), n_init=1, random_state=0)
     path = elastic_net_path(one, x, y, n_alphas=2, eps=0.98)
     assert path.alphas_[0] == pytest.approx([largest, 0.0], abs=1e-9)
     assert path.table["n_slopes"] == (0, 1) and path.coef("expert")[1, 0, 1] != 0 and path.status == "complete"
     squares = ElasticNet(1.0, l1_ratio=0.0, scaled=scaled)
-    path = elastic_net_path(MoERegressor(1, penalty=squares, random_state=0), x, y, n_alphas=1)
+    path = elastic_net_path(MoERegressor(1, penalty=squares, n_init=1, random_state=0), x, y, n_alphas=1)
     assert path.alphas_[0, 0] == pytest.approx(1000 * largest, rel=1e-8)
 
 
@@ -115,13 +115,12 @@ def test_the_estimators_answer():
 
 def test_zeros_that_stay(path):
     """Least squares on the columns; standard errors of the fit to these columns alone; equal slopes stay equal."""
-    begin = MoERegressor(1, penalty=ElasticNet(0.5), random_state=0).fit(X, Y).params_
+    begin = MoERegressor(1, penalty=ElasticNet(0.5), n_init=1, random_state=0).fit(X, Y).params_
     chosen = np.flatnonzero(begin.expert.coef[0])
     one = MoERegressor(1, penalty=KeepZeros(), start=begin).fit(X, Y)
     wanted = np.linalg.lstsq(np.column_stack([X[:, chosen], np.ones(len(Y))]), Y, rcond=None)[0]
-    assert one.expert_coef_[0, chosen] == pytest.approx(wanted[:-1]) and np.count_nonzero(one.expert_coef_) == len(
-        chosen
-    )
+    assert one.expert_coef_[0, chosen] == pytest.approx(wanted[:-1])
+    assert np.count_nonzero(one.expert_coef_) == len(chosen) > 0
 
     best = path.best_estimator_
     alone = MoERegressor(2, gate_features=[0], expert_features=[1], n_init=5, random_state=0).fit(X, Y)
@@ -135,11 +134,8 @@ def test_zeros_that_stay(path):
     coef[2, 0], coef[0, 1], coef[1, 1] = 1.0, 1.0, -1.0
     start = three._replace(gate=three.gate._replace(coef=coef))
     free = quietly(MoERegressor(3, penalty=KeepZeros(), start=start, max_iter=20).fit, X, Y)
-    assert sorted((free.gate_coef_ != 0).sum(axis=1)) == [
-        1,
-        1,
-        1,
-    ] and free.n_parameters_ == 3 + 2 + 6 + np.count_nonzero(three.expert.coef)
+    assert sorted((free.gate_coef_ != 0).sum(axis=1)) == [1, 1, 1]
+    assert free.n_parameters_ == 3 + 2 + 6 + np.count_nonzero(three.expert.coef)
 
 
 def test_ridge_of_more_columns_than_rows():

@@ -257,13 +257,11 @@ class _Path:
         self.estimator, self.data, self.criterion = estimator, data, criterion
         *_, self.expert = rows_of(estimator, data.X, data.y)
         given = [] if estimator.penalty is None else estimator.penalty
-        given = [
-            resolve(one, PENALTIES, Penalty, "penalty")
-            for one in (given if isinstance(given, list | tuple) else [given])
-        ]
-        nets = [one for one in given if isinstance(one, ElasticNet)]
+        choices = given if isinstance(given, list | tuple) else [given]
+        penalties = [resolve(choice, PENALTIES, Penalty, "penalty") for choice in choices]
+        nets = [one for one in penalties if isinstance(one, ElasticNet)]
         self.net = nets[0] if nets else ElasticNet(1.0, _GATE_SHARE)
-        self.others = [one for one in given if not isinstance(one, ElasticNet)]
+        self.others = [one for one in penalties if not isinstance(one, ElasticNet)]
         self.net.check_weights()
         if not (self.net.alpha_expert or self.net.alpha_gate):
             raise ValueError(
