@@ -343,6 +343,8 @@ class _Path:
                 break
         ended = f"{len(down)} of {len(pairs)}: the last has more than {_MOST:g} degrees of freedom per row"
         status = ended if len(down) < len(pairs) else "complete"
+        if self.estimator.n_experts == 1:  # one maximum
+            return down, status
         fit, up = self.searched(self.net_at(pairs[len(down) - 1])), list(down)
         for i in range(len(down))[::-1]:
             fit = fit if i == len(down) - 1 else self.at(pairs[i], fit.params_)
