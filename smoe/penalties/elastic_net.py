@@ -9,7 +9,7 @@ from smoe.params import MoEParams, flatten, unflatten
 from smoe.penalties.base import Penalty
 from smoe.validation import check_number
 
-__all__ = ["ElasticNet"]
+__all__ = ["ElasticNet", "slope_places"]
 
 
 class ElasticNet(Penalty):
@@ -65,7 +65,7 @@ class ElasticNet(Penalty):
     kinked = True
     keeps_columns = True
     default_solver = "proximal_newton"
-    _unit, _gate_factor, _expert_factor, _centres = 1.0, 1.0, 1.0, True  # of a penalty that is bound to no data
+    _unit, _gate_factor, _expert_factor, centres = 1.0, 1.0, 1.0, True  # of a penalty that is bound to no data
 
     def __init__(self, alpha_expert=0.0, alpha_gate=0.0, l1_ratio=1.0, scaled=True, penalty_factor=None):
         self.alpha_expert = alpha_expert
@@ -100,7 +100,7 @@ class ElasticNet(Penalty):
         factor = np.ones(d) if self.penalty_factor is None else self._checked_factor(d)
         out._gate_factor, out._expert_factor = factor[scaling.gate.columns], factor[scaling.expert.columns]
         out._unit = 1.0 if self.scaled else float(scaling.y_scale)
-        out._centres = model.gate.fields["coef"].gauge == "expert"
+        out.centres = model.gate.fields["coef"].gauge == "expert"
         return out
 
     def _check_expert(self, expert):
@@ -208,13 +208,39 @@ class ElasticNet(Penalty):
         """Return which entries are free: all rows of the gate, and with ``held`` not what is held at zero."""
         l1, l2 = self.weights(params)
         coef, out = slope_places(params)[0], np.array(free)
-        out[coef] |= (l1 + l2)[coef] > 0 if self._centres and len(coef) > 1 else False
+        out[coef] |= (l1 + l2)[coef] > 0 if self.centres and len(coef) > 1 else False
         return out & ~((flatten(params) == 0) & (l1 > 0)) if held else out
 
     def n_redundant(self, params):
         """Return the number of the gate's columns all of whose rows count as free: one follows from the others."""
         coef, _, size = slope_places(params)
         return int(self.free(params, np.zeros(size, dtype=bool), True)[coef].all(axis=0).sum())
+
+    def in_use(self, params, free):
+        """Return which columns, of the gate and of the experts, have slopes that are not zero or not held there.
+
+        Parameters
+        ----------
+        params : MoEParams
+        free : ndarray of bool
+            Which entries are, in flat order.
+        """
+        flat, l1 = flatten(params), self.weights(params)[0]
+        used = (flat != 0) | (free & (l1 == 0))
+        return [_by_column(used[places]).any(axis=0) for places in slope_places(params)[:2]]
+
+    def pulls(self, params, score, n):
+        """Return how far the score leads slopes away from where they are, the largest of each column, as `in_use`."""
+        slope = np.abs(flatten(self.steepest(params, score, n)))
+        return [_by_column(slope[places]).max(axis=0, initial=0.0) for places in slope_places(params)[:2]]
+
+    def n_slopes(self, params):
+        """Return how many slopes are not zero, each freedom counted once, and how many there could be."""
+        gate, expert, _ = slope_places(params)
+        moved = flatten(params) != 0
+        shifted = moved[gate].all(axis=0).sum() if self.centres and len(gate) > 1 else 0
+        possible = gate.size - gate.shape[1] + expert.size
+        return int(moved[gate].sum() - shifted + moved[expert].sum()), possible
 
     def n_left(self, params):
         """Return how many slopes of each expert are not zero, (n_experts,)."""
@@ -247,11 +273,16 @@ class ElasticNet(Penalty):
         Of shifts that are as good the one at which the last possible row is zero. A tree has none: log odds there are
         those of branches, against the last one beside them.
         """
-        if not self._centres:
+        if not self.centres:
             return params
         l1, l2 = (unflatten(side, params).gate.coef[0] for side in self.weights(params))
         coef = _centred(params.gate.coef, l1, l2)
         return params._replace(gate=params.gate._replace(coef=coef))
+
+
+def _by_column(values):
+    """Return numbers of slopes (n_predictors, n_features)."""
+    return values.reshape(int(np.prod(values.shape[:-1])), values.shape[-1])
 
 
 def slope_places(params):

@@ -56,7 +56,7 @@ class KeepZeros(ElasticNet):
 
     def free(self, params, free, held):
         """Return which entries are free: slopes that are not zero, less one in columns of the gate without a zero."""
-        if not self._centres:
+        if not self.centres:
             return super().free(params, free, held)
         coef, out = slope_places(params)[0], np.array(free)
         moved = flatten(params)[coef] != 0
@@ -65,7 +65,7 @@ class KeepZeros(ElasticNet):
 
     def centred(self, params):
         """Return the parameters with the shift of each column of the gate at which most slopes are zero."""
-        if not self._centres:
+        if not self.centres:
             return params
         coef = params.gate.coef
         alike = (coef[:, None] == coef).sum(axis=1)[::-1]

@@ -46,7 +46,7 @@ def plot_path(path, axes=None):
     size = path.alphas_.max(axis=1)
     order = np.argsort(-size)
     for axis, side, label in zip(axes, ("gate", "expert"), ("gate: log odds per sd", "experts: per sd"), strict=True):
-        _lines(axis, size[order], path.coef(side)[order] * path.scales(side))
+        _lines(axis, size[order], path.slopes(side)[order] * path.scales(side))
         axis.axvline(size[path.best_index_], color="0.3", lw=1, ls="--", zorder=0)
         axis.axhline(0.0, color="0.6", lw=0.8, zorder=0)
         axis.set_ylabel(label)

@@ -81,7 +81,7 @@ class ElasticNetPath:
         """The fit that was chosen, or its refit."""
         return (self.refits_ or self.estimators_)[self.best_index_]
 
-    def coef(self, side):
+    def slopes(self, side):
         """Return the penalised slopes along the path, (n_alphas, n_experts, ..., n_features).
 
         Parameters
@@ -89,7 +89,7 @@ class ElasticNetPath:
         side : {"gate", "expert"}
         """
         check_choice(side, "side", ("gate", "expert"))
-        return np.array([getattr(fit.params_, side).coef for fit in self.estimators_])
+        return np.array([fit.fitted_.array(f"{side}_coef") for fit in self.estimators_])
 
     def scales(self, side):
         """Return the standard deviations of the columns that the gate or the experts see.
@@ -324,7 +324,7 @@ class _Path:
     @property
     def many(self):
         """Whether there are many columns."""
-        return max(part.coef.shape[-1] for part in self.top.params_) > _MANY
+        return max(len(self.top.gate_columns_), len(self.top.expert_columns_)) > _MANY
 
     def largest_factor(self):
         """Return the smallest factor at which there is no slope."""
@@ -369,15 +369,8 @@ class _Path:
 
     def choices(self, fit):
         """Return twice the logarithm of the number of ways to choose as many slopes."""
-        n_all = self.n_slopes
-        n = min(_n_slopes(fit), n_all)
+        n, n_all = _net_of(fit).n_slopes(fit.params_)
         return 2.0 * float(gammaln(n_all + 1) - gammaln(n + 1) - gammaln(n_all - n + 1))
-
-    @property
-    def n_slopes(self):
-        """The number of slopes there could be."""
-        gate, expert = (part.coef for part in self.top.params_)
-        return gate.size - gate.shape[1] + expert.size
 
     def held_out(self, pairs, fits, relax, folds):
         """Return minus twice the held-out log-likelihood of each fit, scaled to all rows, and its standard error."""
@@ -409,10 +402,12 @@ def _checked_pairs(alphas):
     return pairs
 
 
+def _net_of(fit):
+    return fit.fitted_.model.kinked
+
+
 def _n_slopes(fit):
-    """Return how many slopes are not zero, each freedom counted once."""
-    gate, expert = (part.coef for part in fit.params_)
-    return int((gate != 0).sum() - (gate != 0).all(axis=0).sum() * (len(gate) > 1) + (expert != 0).sum())
+    return _net_of(fit).n_slopes(fit.params_)[0]
 
 
 def _chosen(values, errors, pairs, one_se):

@@ -146,7 +146,7 @@ def _is_concave(bend):
 
 def _along_gauge(model, params, chart):
     """Return what bends the directions along which only the penalty changes: a column of the gate all shifted."""
-    if model.kinked is None or model.gate.fields["coef"].gauge is None:
+    if model.kinked is None or not model.kinked.centres:
         return np.zeros((chart.n_free, chart.n_free))
     n_gate = flatten(params.gate).size
     k = n_experts_of(params)

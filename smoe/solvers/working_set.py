@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoe.fields import expand, restrict
-from smoe.params import MoEParams, unflatten
+from smoe.params import MoEParams
 
 __all__ = ["WIDE", "Columns", "is_wide", "narrowed", "telling", "where_used", "with_violating"]
 
@@ -67,11 +67,10 @@ def with_violating(model, params, score, total):
     total : float
         Sum of the weights.
     """
-    steepest, found = model.kinked.steepest(params, score, total), []
-    for part, used in zip(steepest, _used(model, params), strict=True):
-        size = np.where(used, 0.0, _by_column(part.coef, np.abs).max(axis=0, initial=0.0))
-        worst = np.argsort(-size, kind="stable")[: max(_FEWEST, used.sum())]
-        found.append(np.union1d(np.flatnonzero(used), worst[size[worst] > 0]))
+    found = []
+    for used, size in zip(_used(model, params), model.kinked.pulls(params, score, total), strict=True):
+        worst = np.argsort(np.where(used, 0.0, -size), kind="stable")[: max(_FEWEST, used.sum())]
+        found.append(np.union1d(np.flatnonzero(used), worst[~used[worst] & (size[worst] > 0)]))
     return Columns(*found)
 
 
@@ -112,14 +111,4 @@ def _correlated(inner, first, second, fourth):
 
 
 def _used(model, params):
-    free = unflatten(model.chart(params, held=False).free, params)
-    weight = unflatten(model.kinked.weights(params)[0], params)
-    return [
-        (_by_column(part.coef) | (_by_column(its.coef) & ~_by_column(own.coef))).any(axis=0)
-        for part, its, own in zip(params, free, weight, strict=True)
-    ]
-
-
-def _by_column(coef, function=lambda values: values != 0):
-    """Return the function of slopes, (n_predictors, n_features)."""
-    return function(coef).reshape(int(np.prod(coef.shape[:-1])), coef.shape[-1])
+    return model.kinked.in_use(params, model.chart(params, held=False).free)
