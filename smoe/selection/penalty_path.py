@@ -24,6 +24,7 @@ PATH_CRITERIA = ("ebic", "bic", "aic", "cv")
 _GATE_SHARE = 0.7  # of the experts' weight: the noise of the gate's score is as much less for two experts
 _WITHOUT_SLOPES = 1e8  # a factor at which no slope is left
 _LEAST_L1 = 1e-3  # the share of absolute values from which the largest weight of a ridge is taken
+_MOST_ALPHAS = 1000
 _ABOVE = 1.0 + 1e-9  # the largest weight, rounded up
 _MANY = 50  # columns from which small weights let in noise alone
 _EPS = {True: 0.1, False: 1e-3}  # the smallest factor, of the largest: with many columns and with few
@@ -298,7 +299,7 @@ class _Path:
             pairs = _checked_pairs(alphas)
             self.top = self.without_slopes()
             return pairs, False
-        check_number(n_alphas, "n_alphas", 1, integer=True)
+        check_number(n_alphas, "n_alphas", 1, integer=True, high=_MOST_ALPHAS)
         if eps is not None:
             check_number(eps, "eps", np.finfo(float).tiny, high=1.0)
         self.top = self.without_slopes()
