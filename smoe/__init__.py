@@ -1,8 +1,9 @@
 """smoe: statistical mixtures of experts.
 
 Estimators live here; gates, experts, solvers and starts in modules of their own: ``smoe.gates``, ``smoe.experts``,
-``smoe.solvers``, ``smoe.starts``; how many experts in ``smoe.selection``; scores in ``smoe.metrics``; data in
-``smoe.datasets``, pictures in ``smoe.plots``. ``import smoe`` is enough: modules load when they are first used.
+``smoe.solvers``, ``smoe.starts``; how many experts and which features in ``smoe.selection``; scores in
+``smoe.metrics``; data in ``smoe.datasets``, pictures in ``smoe.plots``. ``import smoe`` is enough: modules load when
+they are first used.
 """
 
 from importlib import import_module
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
         SoftmaxMoERegressor,
         TopKMoERegressor,
     )
-    from smoe.selection import MoEClassifierSelect, MoERegressorSelect
+    from smoe.selection import MoEClassifierPath, MoEClassifierSelect, MoERegressorPath, MoERegressorSelect
 
 try:
     __version__ = version("smoe")
@@ -29,8 +30,10 @@ _MODULES = {
     "DenseToSparseMoERegressor": "smoe.estimators",
     "JointGaussianMoERegressor": "smoe.estimators",
     "MoEClassifier": "smoe.estimators",
+    "MoEClassifierPath": "smoe.selection",
     "MoEClassifierSelect": "smoe.selection",
     "MoERegressor": "smoe.estimators",
+    "MoERegressorPath": "smoe.selection",
     "MoERegressorSelect": "smoe.selection",
     "SoftmaxMoERegressor": "smoe.estimators",
     "TopKMoERegressor": "smoe.estimators",
@@ -40,8 +43,10 @@ __all__ = [
     "DenseToSparseMoERegressor",
     "JointGaussianMoERegressor",
     "MoEClassifier",
+    "MoEClassifierPath",
     "MoEClassifierSelect",
     "MoERegressor",
+    "MoERegressorPath",
     "MoERegressorSelect",
     "SoftmaxMoERegressor",
     "TopKMoERegressor",

@@ -34,7 +34,7 @@ class Curvature(NamedTuple):
 
     loglik: float
     score: MoEParams
-    information: np.ndarray
+    information: np.ndarray | None  # None where nobody has asked for it
     penalty: tuple | None = None
 
 
@@ -129,6 +129,14 @@ class MixtureOfExperts(NamedTuple):
             self._penalty_sums(block, params),
         )
 
+    def gradient(self, block, params):
+        """Return log-likelihood and score alone, a `Curvature` without information: no matrix, however many columns."""
+        proba, resp, loglik = self.posterior(block, params)
+        resp *= block.weight
+        expert = self.expert.pullback(block.rows, params.expert, resp)
+        gate = self.gate.pullback(block.gate_Z, params.gate, resp - block.weight * proba)
+        return Curvature(float(block.weight @ loglik), MoEParams(gate, expert), None, self._penalty_sums(block, params))
+
     @property
     def active_penalties(self):
         """All penalties: the model's own, and those that its gate asks for."""
@@ -205,8 +213,7 @@ class MixtureOfExperts(NamedTuple):
     @property
     def remark(self):
         """What a user must know about the estimates, added to ``status_``."""
-        penalised = [f"the {p.words} takes part: no maximum of the likelihood alone" for p in self.active_penalties]
-        return "; ".join([*([self.gate.remark] if self.gate.remark else []), *penalised])
+        return "; ".join(filter(None, [self.gate.remark, *(penalty.remark for penalty in self.active_penalties)]))
 
     def curvature(self, block, params):
         """Return log-likelihood, score and observed information.

@@ -18,6 +18,8 @@ from smoe.pool import SWAP, Pool, distance
 from smoe.second_look import LINES, second_look
 from smoe.solvers import EM, certify
 from smoe.solvers.base import summarise
+from smoe.solvers.working_set import WIDE, is_wide, narrowed, telling
+from smoe.starts import Start
 from smoe.threads import driving
 
 __all__ = ["Agreement", "StartRecord", "Unwatched", "agreement", "n_sharing", "search"]
@@ -130,9 +132,11 @@ def search(
     """
     threads = 1 if blocks.n_threads > 1 else effective_n_jobs(n_jobs)
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
-    one = _Search(
-        task, blocks, solver, tol, rng, threads, _Clock(time_limit, verbose, watcher or Unwatched()), checkpoint
-    )
+    if start.needs_rows and is_wide(task.model, blocks.scaling):
+        settings = n_jobs, verbose, time_limit, checkpoint, watcher
+        return _search_few(task, blocks, start, n_init, solver, tol, rng, *settings)
+    clock = _Clock(time_limit, verbose, watcher or Unwatched())
+    one = _Search(task, blocks, solver, tol, rng, threads, clock, checkpoint)
     try:
         with driving:
             found = one.best_of(start, n_init)
@@ -146,6 +150,36 @@ def search(
     else:
         checkpoint.remove()
     return found
+
+
+def _search_few(task, blocks, start, n_init, solver, *settings):
+    """Search in the few columns that tell most of y by themselves, then finish in all of them."""
+    columns = telling(task.model, blocks, WIDE)
+    model, rows = narrowed(task.model, blocks, columns)
+    few = task._replace(model=model, scaling=rows.scaling)
+
+    def widened(found):
+        params = columns.expand(task.model, found[0].params, blocks.scaling)
+        return found[0]._replace(params=params, curvature=None), *found[1:]
+
+    try:
+        begin, _, records = widened(search(few, rows, start, n_init, solver, *settings[:-2], None, settings[-1]))
+    except Interrupted as interrupted:
+        raise Interrupted(widened(interrupted.found)) from None
+    *found, last = search(task, blocks, _Given(begin.params), 1, solver, *settings)
+    return *found, [*records, *last]
+
+
+class _Given(Start):
+    """Begin at these parameters, in working coordinates."""
+
+    needs_rows = False
+
+    def __init__(self, params):
+        self.params = params
+
+    def propose(self, task, rng):
+        return self.params
 
 
 class _Clock:

@@ -72,6 +72,11 @@ def selected():
 
 
 @functools.cache
+def path():
+    return quiet(selection.elastic_net_path)(smoe.MoERegressor(1, n_init=1), X, Y, n_alphas=2)
+
+
+@functools.cache
 def resampled():
     return quiet(inference.bootstrap)(fitted(), X, Y, n_resamples=3, random_state=0)
 
@@ -138,6 +143,10 @@ def settings():
     yield "DenseToSparseMoERegressor", built(smoe.DenseToSparseMoERegressor), TINY, warm
     one = {"estimator": smoe.SoftmaxMoERegressor(**TINY), "n_experts": (1,)}
     yield "MoERegressorSelect", built(smoe.MoERegressorSelect), one
+    few = {"estimator": smoe.MoERegressor(1, n_init=1, max_iter=5), "n_alphas": 1}
+    yield "MoERegressorPath", built(smoe.MoERegressorPath), few, ("criterion",)
+    classes = {"estimator": smoe.MoEClassifier(1, n_init=1, max_iter=5), "n_alphas": 1}
+    yield "MoEClassifierPath", built(smoe.MoEClassifierPath, CLASSES), classes, ("criterion",)
     yield "MoERegressor.fit", quiet(smoe.MoERegressor(**TINY).fit), DATA
     yield "MoERegressor.partial_fit", quiet(smoe.MoERegressor(**TINY).partial_fit), DATA
     yield "JointGaussianMoERegressor", built(smoe.JointGaussianMoERegressor), {**TINY, "n_init": 1}, ("covariance",)
@@ -245,6 +254,9 @@ def functions():
     yield "select_n_experts", quiet(selection.select_n_experts), {**chosen, **DATA}
     folds = {**chosen, **DATA, "criterion": "cv", "cv": 2}
     yield "select_n_experts by folds", quiet(selection.select_n_experts), folds, ("cv", "sample_weight")
+    few = {"estimator": smoe.MoERegressor(1, n_init=1, max_iter=5), "n_alphas": 1, "eps": 0.5, **DATA}
+    own = ("estimator", "alphas", "n_alphas", "eps", "criterion", "relax", "one_se", "cv")
+    yield "elastic_net_path", quiet(selection.elastic_net_path), few, own
     yield "slope_heuristic", selection.slope_heuristic, SLOPES
     yield "dendrogram", quiet(selection.dendrogram), model
     yield "Dendrogram.cut", tree().cut, {}
@@ -310,6 +322,7 @@ def pictures():
         yield name, closed(getattr(plots, name)), {"diagnosis": diagnosis()}
     yield "plot_rates", closed(plots.plot_rates), {"result": RESULT}, ("result", "losses", "center", "band", "axes")
     yield "plot_selection", closed(plots.plot_selection), {"selection": selected().selection_}
+    yield "plot_path", closed(plots.plot_path), {"path": path()}
     yield "plot_coefficients", closed(plots.plot_coefficients), {"estimator": fitted()}
     yield "plot_rootogram", closed(plots.plot_rootogram), {"rootogram": diagnostics.rootogram(counts(), **COUNTED)}
     found = diagnostics.calibration(classified(), X, CLASSES)

@@ -66,7 +66,7 @@ WRONG = {
 PATIENT = "n n_samples n_features n_experts n_init n_em n_lines n_stages n_halvings n_bins n_covariates n_resamples "
 PATIENT += "n_boot n_replications patience max_iter sizes size replication"
 # Yes or no: Python asks no more of them than to be one or the other, which an array is not.
-FLAGS = "verbose warm_start return_std return_cov certified_only refit infimum as_frame return_X_y"
+FLAGS = "verbose warm_start return_std return_cov certified_only refit infimum as_frame return_X_y relax one_se"
 # Functions: what a class makes of its arguments is its own affair.
 FUNCTIONS = "function criterion covariates start keep gate_features expert_features spec exponent"
 SKIPPED = {
@@ -124,7 +124,7 @@ MADE = "BootstrapResult Covariance DeltaMethod Dendrogram Diagnosis LikelihoodRa
 MADE += "SlopeHeuristic Summary WaldTest ConditionalMixture HighestDensityRegions DensityError Rate Record Store "
 MADE += "Calibration Classification Membership Certificate Fit Solver Start Task certify covariance plt "
 MADE += "Rootogram RealMixture IntegerMixture ClassMixture VectorMixture HighestDensityIntegers Table "
-MADE += "Elemental FromSoftmax KMeans RandomPartition"  # by their names
+MADE += "ElasticNetPath Elemental FromSoftmax KMeans RandomPartition"  # by their names
 SHARED = "get_metadata_routing get_params set_callbacks set_params "
 SHARED += " ".join(f"set_{method}_request" for method in ("fit", "partial_fit", "predict", "score"))
 

@@ -3,18 +3,21 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, load_iris
 from sklearn.linear_model import ElasticNet as Linear
+from sklearn.linear_model import LogisticRegression
 
 import naive
+import smoe.search as search
 from helpers import Problem, assert_derivative, quietly
-from smoe import MoERegressor
+from smoe import MoEClassifier, MoERegressor
 from smoe._kernels.coordinate_descent import coordinate_descent
 from smoe.experts import GaussianExpert
-from smoe.gates import LinearGateParams
+from smoe.gates import LinearGateParams, TreeGate, TreeGateParams
 from smoe.params import MoEParams, flatten
-from smoe.penalties import ElasticNet, Ridge
-from smoe.solvers import EM
+from smoe.penalties import ElasticNet, KeepZeros, Ridge
+from smoe.rows import Blocks
+from smoe.solvers import EM, working_set
 
 X, Y = load_diabetes(return_X_y=True)
 Y = Y / 100
@@ -50,6 +53,32 @@ def test_the_exact_optimum(lasso):
     assert lasso.converged_ and lasso.score_norm_ <= 1e-8
     assert lasso.n_parameters_ == 25 == 5 + 15 + 1 + 2 + 2
     assert "elastic net" in lasso.status_ and np.isnan(flatten(lasso.standard_errors_)).all()
+
+
+def test_few_of_many_columns(lasso, monkeypatch):
+    """The same optimum, one small problem after the other; its certificate; columns that tell by squares alone."""
+    monkeypatch.setattr(working_set, "WIDE", 2)
+    monkeypatch.setattr(working_set, "_FEWEST", 2)
+    monkeypatch.setattr(search, "WIDE", 2)
+    flat = MoEParams(*(part._replace(coef=np.zeros_like(part.coef)) for part in lasso.params_))
+    few = MoERegressor(2, penalty=lasso.penalty, start=flat).fit(X, Y)
+    assert few.converged_ and few.score_norm_ <= 1e-8
+    assert few.fitted_.objective == pytest.approx(lasso.fitted_.objective, abs=1e-7)
+    assert few.n_parameters_ == lasso.n_parameters_
+    searched = fitted(lasso.penalty, n_init=3)
+    assert searched.fitted_.objective == pytest.approx(lasso.fitted_.objective, abs=1e-7)
+    again = MoERegressor(2, penalty=KeepZeros(), start=few.params_).fit(X, Y)
+    monkeypatch.undo()
+    whole = MoERegressor(2, penalty=KeepZeros(), start=few.params_).fit(X, Y)
+    errors = (flatten(fit.standard_errors_) for fit in (again, whole))
+    np.testing.assert_allclose(*errors, rtol=1e-6)
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 9))
+    y = np.where(rng.random(400) > 0.5, 2, -2) * x[:, 4] + 3.0 * (x[:, 7] > 1) + rng.normal(size=400)
+    blocks = Blocks.plain(lasso.fitted_.model, x, y)
+    columns = working_set.telling(lasso.fitted_.model, blocks, 2)
+    assert columns.gate.tolist() == columns.expert.tolist() == [4, 7]
 
 
 @pytest.mark.parametrize(("k", "ratio", "scaled"), [(2, 1.0, False), (3, 1.0, True), (3, 0.6, True)])
@@ -190,6 +219,35 @@ def test_derivatives(net, variances):
     assert_derivative(-model.information(params, curvature, n)[np.ix_(moved, moved)], hessian, 1e-5)
 
 
+def test_classes_are_penalised_logistic_regression():
+    """Two classes against scikit-learn; of three the conditions of optimality, by differences."""
+    x, y = load_iris(return_X_y=True)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    model = MoEClassifier(1, pull=0.0, penalty=ElasticNet(0.05), random_state=0).fit(x[50:], y[50:])
+    z2 = (x[50:] - x[50:].mean(axis=0)) / x[50:].std(axis=0)
+    known = LogisticRegression(C=1 / (100 * 0.05), l1_ratio=1.0, solver="saga", tol=1e-12, max_iter=100_000)
+    known.fit(z2, y[50:])
+    assert -model.expert_coef_[0, 0] * x[50:].std(axis=0) == pytest.approx(known.coef_[0], abs=1e-6)
+    three = MoEClassifier(1, pull=0.0, penalty=ElasticNet(0.05), random_state=0).fit(x, y)
+    coef, proba = three.expert_coef_[0] * x.std(axis=0), three.predict_proba(x)
+    slope = np.array([(np.equal(y, c) - proba[:, c]) @ z for c in (0, 1)]) / len(y)
+    assert slope[coef != 0] == pytest.approx(0.05 * np.sign(coef[coef != 0]), abs=1e-6)
+    assert np.abs(slope[coef == 0]).max() <= 0.05 and three.converged_ and 0 < np.count_nonzero(coef) < 8
+
+
+def test_a_tree_of_two_is_a_softmax_gate(lasso):
+    params = lasso.params_
+    gate = TreeGateParams(*params.gate, np.arange(2.0))
+    tree = MoERegressor(2, gate="tree", penalty=lasso.penalty, start=params._replace(gate=gate)).fit(X, Y)
+    assert tree.fitted_.objective == pytest.approx(lasso.fitted_.objective, abs=1e-7) and tree.converged_
+    assert tree.n_parameters_ == lasso.n_parameters_
+    net = ElasticNet(0.1, 0.05)
+    three = quietly(fitted, net, 3, n_init=2, gate=TreeGate("sticks"))
+    pinned = flatten(three.fitted_.model.gate.free(three.params_.gate)).reshape(3, -1)[:, 0] == 0
+    assert not three.gate_coef_[pinned].any() and three.score_norm_ <= 1e-8
+    assert three.fitted_.objective == pytest.approx(-len(Y) * objective(three, X, Y, 0.1, 0.05, scaled=True), abs=1e-6)
+
+
 def test_coordinate_descent():
     """Against the conditions of a maximum."""
     rng = np.random.default_rng(0)
@@ -210,7 +268,8 @@ def test_coordinate_descent():
         ({"penalty": ElasticNet(0.1, l1_ratio=1.5)}, "ElasticNet: l1_ratio"),
         ({"penalty": ElasticNet(0.1, penalty_factor=[1.0])}, "penalty_factor must be"),
         ({"penalty": ElasticNet(0.1, penalty_factor="all")}, "penalty_factor must be"),
-        ({"penalty": ElasticNet(0.1), "gate": "laplace"}, "needs a softmax gate"),
+        ({"penalty": ElasticNet(0.1), "gate": "laplace"}, "ElasticNet needs a softmax gate"),
+        ({"penalty": KeepZeros(), "gate": "laplace"}, "KeepZeros needs a softmax gate"),
         ({"penalty": ElasticNet(0.1), "expert": "student_t"}, "ElasticNet takes experts"),
         ({"penalty": ElasticNet(0.1), "solver": "newton"}, "Newton follows derivatives, and ElasticNet"),
     ],

@@ -91,7 +91,8 @@ def test_nothing_private_of_scikit_learn(path):
 
 # These are about one gate or one family, by their own words: losses and truths of published models, named estimators.
 OF_ONE_MODEL = {
-    *("estimators/named.py", "solvers/annealing.py", "datasets/_make.py", "penalties/elastic_net.py"),
+    *("estimators/named.py", "solvers/annealing.py", "datasets/_make.py"),
+    *("penalties/elastic_net.py", "penalties/keep_zeros.py"),
     *(f"simulation/{name}.py" for name in ("voronoi", "_truths", "_protocols", "papers", "losses")),
 }
 OWNERS = {"gates", "experts", "families", "_kernels"}

@@ -43,7 +43,9 @@ years = np.arange(0, 13)
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for k, style, name in ((high, "-", "the higher career"), (1 - high, "--", "the other")):
     rise = two.expert_coef_[k]
-    axes[0].plot(years, two.expert_intercept_[k] + rise[0] * years + rise[1] * years**2, style, color="black", label=name)
+    axes[0].plot(
+        years, two.expert_intercept_[k] + rise[0] * years + rise[1] * years**2, style, color="black", label=name
+    )
 axes[0].set(xlabel="experience (years)", ylabel="logarithm of the hourly wage")
 axes[0].legend(frameon=False)
 first = data.drop_duplicates("nr").set_index("nr").loc[labels]

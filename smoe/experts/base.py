@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator
 
 from smoe.families.base import Support
 from smoe.fields import averaged, relabelled
-from smoe.params import fold, n_rows
+from smoe.params import fold, n_rows, unflatten
 from smoe.validation import check_response
 
 __all__ = ["Expert", "Support"]
@@ -189,6 +189,14 @@ class Expert(BaseEstimator):
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood, shaped like the parameters."""
         raise self._missing("score")
+
+    def pullback(self, rows, params, resp):
+        """Return the sum over rows of resp times the gradient of log f_k, shaped like the parameters.
+
+        Here from gradients row by row; a family that has less to store overrides it.
+        """
+        own = np.einsum("kem,km->ke", self.row_scores(rows, params), resp)
+        return unflatten(fold(own.ravel(), params), params)
 
     def mean(self, rows, params):
         """Return the means of y, (n_experts, m)."""

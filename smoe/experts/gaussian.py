@@ -230,6 +230,13 @@ class GaussianExpert(Expert):
         own = 0.5 * (square / v - stats.weight) / v
         return GaussianExpertParams(slope[:, :-1], slope[:, -1], np.asarray(own.sum()) if self._shared else own)
 
+    def pullback(self, rows, params, resp):
+        """Return the sum of resp times the gradient of log f_i."""
+        v, left = _variances(params), rows.y - self.mean(rows, params)
+        pull = (resp * left) @ rows.Z.T / v[:, None]
+        own = 0.5 * ((resp * left**2).sum(axis=1) / v - resp.sum(axis=1)) / v
+        return GaussianExpertParams(pull[:, :-1], pull[:, -1], np.asarray(own.sum()) if self._shared else own)
+
     def row_scores(self, rows, params):
         """Return d log f_i / d(a_i, b_i, v_i) for each row, (n_experts, n_terms + 1, m)."""
         return gaussian_row_scores(self.mean(rows, params), rows.Z, rows.y, _variances(params))

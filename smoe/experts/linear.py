@@ -293,13 +293,21 @@ class LinearExpert(Expert):
         resp = np.broadcast_to(weight, value.shape)
         return float((value @ weight).sum()), self._sums(rows.Z, first, second, resp)
 
-    def _sums(self, Z, first, second, resp):
-        """Return the `LinearStats` of derivatives by (eta, phi)."""
+    def pullback(self, rows, params, resp):
+        """Return the sum of resp times the gradient of log f_i."""
+        first = self.family.derivatives(rows, *self._at(rows, params))[0]
+        return unflatten(fold(self._pull(rows.Z, first, resp).ravel(), params), params)
+
+    def _pull(self, Z, first, resp):
+        """Return the sums of resp times derivatives by each expert's own entries, (n_experts, n_own)."""
         n = self.family.n_predictors
         lines = [(resp * slope) @ Z.T for slope in first[:n]]
         own = [(resp * slope).sum(axis=1)[:, None] for slope in first[n:]]
-        pull = np.concatenate([*(line[:, :-1] for line in lines), *(line[:, -1:] for line in lines), *own], axis=1)
-        return LinearStats(pull, self._own_products(second, resp, Z), resp.sum(axis=1))
+        return np.concatenate([*(line[:, :-1] for line in lines), *(line[:, -1:] for line in lines), *own], axis=1)
+
+    def _sums(self, Z, first, second, resp):
+        """Return the `LinearStats` of derivatives by (eta, phi)."""
+        return LinearStats(self._pull(Z, first, resp), self._own_products(second, resp, Z), resp.sum(axis=1))
 
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood at the parameters of the pass."""

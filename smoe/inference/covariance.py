@@ -9,6 +9,7 @@ from smoe.inference.directions import root_n_directions, separation
 from smoe.inference.rows import cluster_products, score_products
 from smoe.params import MoEParams, coordinates, flatten, unflatten
 from smoe.solvers.certificate import LARGEST, SINGULAR
+from smoe.solvers.working_set import where_used
 from smoe.threads import driving
 
 __all__ = ["KINDS", "WEIGHTS", "Covariance", "covariance"]
@@ -147,13 +148,15 @@ def covariance(
     Liang, K.-Y. and Zeger, S. L. (1986). Longitudinal data analysis using generalized linear models. Biometrika 73,
     13-22.
     """
-    chart, user = model.chart(params), blocks.scaling.to_user(model, params)
-    change = _change(model, blocks.scaling, chart, params)
+    chart, user, scaling = model.chart(params), blocks.scaling.to_user(model, params), blocks.scaling
+    change = _change(model, scaling, chart, params)
     nothing, every = np.zeros((chart.n_free, 0)), np.eye(chart.n_free)
     bare = partial(Covariance, kind, entries, params=user, change=change)
     unknown = partial(bare, factor=nothing, null=every, jumps=nothing)
     if reason := _nothing_known(model, certificate, chart):
         return unknown(reason)
+    model, blocks, params = where_used(model, blocks, params)
+    chart, curvature = model.chart(params), None if blocks.scaling is not scaling else curvature
     curvature = blocks.sum(model.curvature, params) if curvature is None else curvature
     information = chart.information(model.information(params, curvature, blocks.total_weight), params)
     if not np.isfinite(information).all():
@@ -171,13 +174,14 @@ def covariance(
     elif kind == "cluster":
         factor = _sandwich(factor, chart.information(cluster_products(model, blocks, params, groups), params))
     inflation, remarks = _sources(blocks, kind, groups, weights, correction, chart.n_free)
+    remarks += tuple(penalty.given for penalty in model.active_penalties if penalty.given)
     factor = factor * np.sqrt(inflation)
     lost = np.hstack([along.lost, singular])
     null = np.hstack([along.diverging, lost])
     found = bare("", factor=factor, null=null, jumps=along.jumps, separation=words, remarks=remarks)
     bounds = _named_bounds(entries, chart, held)
     singular = lost[:, np.linalg.norm(change @ lost, axis=0) > 0]
-    return _with_reason(found, "; ".join(filter(None, [words, along.note, bounds])), model, blocks.scaling, singular)
+    return _with_reason(found, "; ".join(filter(None, [words, along.note, bounds])), model, scaling, singular)
 
 
 def _on_bounds(model, params, chart):
@@ -228,10 +232,9 @@ def _change(model, scaling, chart, params):
     def moved(flat):
         return flatten(scaling.to_units(model, unflatten(flat, params)))
 
-    columns = chart.spread(np.eye(chart.n_free)).T
-    origin = moved(np.zeros(columns.shape[1]))
-    units = np.array([moved(unit) - origin for unit in columns])  # units change by an affine map
-    return units.T * chart.slope(params)
+    origin = moved(np.zeros(len(chart.free)))
+    units = [moved(chart.spread(one)) - origin for one in np.eye(chart.n_free)]  # units change by an affine map
+    return np.reshape(units, (chart.n_free, len(origin))).T * chart.slope(params)
 
 
 def _inverse_root(information, basis):

@@ -24,6 +24,10 @@ class Penalty(BaseEstimator):
     ----------
     words : str
         What it is called, in ``status_``.
+    remark : str
+        What ``status_`` says of it.
+    given : str
+        What standard errors are given, or nothing.
     equivariant : bool
         Whether it is the same for all linear combinations of the columns that say the same. Else fits work on the
         standardised columns themselves, however collinear.
@@ -41,11 +45,16 @@ class Penalty(BaseEstimator):
     """
 
     words = "penalty"
+    given = ""
     equivariant = False
     moves_estimates = False
     kinked = False
     keeps_columns = False
     default_solver = None
+
+    @property
+    def remark(self):
+        return f"the {self.words} takes part: no maximum of the likelihood alone"
 
     def bind(self, model, scaling):
         """Return the penalty that knows what it must of the working coordinates: itself."""

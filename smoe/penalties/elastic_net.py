@@ -1,14 +1,15 @@
 """Absolute values and squares of slopes: columns without effect drop out."""
 
 from copy import copy
+from functools import lru_cache
 
 import numpy as np
 
-from smoe.params import MoEParams, flatten, n_rows, unflatten
-from smoe.penalties.base import Penalty, zeros_like
+from smoe.params import MoEParams, flatten, unflatten
+from smoe.penalties.base import Penalty
 from smoe.validation import check_number
 
-__all__ = ["ElasticNet"]
+__all__ = ["ElasticNet", "slope_places"]
 
 
 class ElasticNet(Penalty):
@@ -64,7 +65,7 @@ class ElasticNet(Penalty):
     kinked = True
     keeps_columns = True
     default_solver = "proximal_newton"
-    _unit, _gate_factor, _expert_factor = 1.0, 1.0, 1.0  # of a penalty that is bound to no data
+    _unit, _gate_factor, _expert_factor, centres = 1.0, 1.0, 1.0, True  # of a penalty that is bound to no data
 
     def __init__(self, alpha_expert=0.0, alpha_gate=0.0, l1_ratio=1.0, scaled=True, penalty_factor=None):
         self.alpha_expert = alpha_expert
@@ -74,22 +75,42 @@ class ElasticNet(Penalty):
         self.penalty_factor = penalty_factor
 
     def check(self, gate):
+        self.check_weights()
+        self._check_gate(gate)
+
+    def check_weights(self):
+        """Raise ValueError or TypeError for weights that make no sense."""
         check_number(self.alpha_expert, "ElasticNet: alpha_expert", 0.0)
         check_number(self.alpha_gate, "ElasticNet: alpha_gate", 0.0)
         check_number(self.l1_ratio, "ElasticNet: l1_ratio", 0.0, high=1.0)
-        if set(gate.fields) != {"coef", "intercept"} or gate.fields["coef"].gauge != "expert" or not gate.smooth:
+
+    def _check_gate(self, gate):
+        """Raise ValueError for gates whose slopes are no log odds."""
+        estimated = {name for name, field in gate.fields.items() if not field.fixed}
+        if estimated != {"coef", "intercept"} or not gate.smooth:
             raise ValueError(
-                f"penalty: ElasticNet needs a softmax gate, not {type(gate).__name__}; Ridge takes others."
+                f"penalty: {type(self).__name__} needs a softmax gate or a tree of such, not {type(gate).__name__}; "
+                "Ridge takes others."
             )
 
     def bind(self, model, scaling):
         """Return the penalty that knows the columns and the unit of y."""
-        _check_expert(model.expert)
+        self._check_expert(model.expert)
         out, d = copy(self), 1 + int(max([-1, *scaling.gate.columns, *scaling.expert.columns]))
         factor = np.ones(d) if self.penalty_factor is None else self._checked_factor(d)
         out._gate_factor, out._expert_factor = factor[scaling.gate.columns], factor[scaling.expert.columns]
         out._unit = 1.0 if self.scaled else float(scaling.y_scale)
+        out.centres = model.gate.fields["coef"].gauge == "expert"
         return out
+
+    def _check_expert(self, expert):
+        """Raise ValueError for experts whose slopes have no coordinate descent."""
+        bounded = any(field.bounded for field in expert.fields.values())
+        if bounded and not hasattr(expert, "variance_given"):
+            raise ValueError(
+                f"penalty: {type(self).__name__} takes experts 'gaussian', 'poisson', 'binomial', 'multinomial', not "
+                f"{expert.name}; Ridge takes all."
+            )
 
     def _checked_factor(self, d):
         try:
@@ -105,20 +126,18 @@ class ElasticNet(Penalty):
 
     def weights(self, params):
         """Return the weights per row of absolute values and of squares, each in flat order."""
-        blank = zeros_like(params)
-        gate = self._weights(self.alpha_gate, self._gate_factor, 1.0)
-        expert = self._weights(self.alpha_expert, self._expert_factor, self._per_unit(params.expert))
-        sides = [
-            MoEParams(*(part._replace(coef=part.coef + own) for part, own in zip(blank, pair, strict=True)))
-            for pair in zip(gate, expert, strict=True)
-        ]
-        return tuple(flatten(side) for side in sides)
+        gate, expert, size = slope_places(params)
+        l1, l2, unit = np.zeros(size), np.zeros(size), self._per_unit(params.expert)
+        l1[gate], l2[gate] = self._of_factor(self.alpha_gate, self._gate_factor)
+        own = self._of_factor(self.alpha_expert, self._expert_factor)
+        l1[expert], l2[expert] = own[0] * unit, own[1] * unit**2
+        return l1, l2
 
-    def _weights(self, alpha, factor, unit):
-        """Return weights that can be added to zeros shaped like the slopes."""
+    def _of_factor(self, alpha, factor):
+        """Return both weights of slopes with these factors; one that is left out has no square to be added up."""
         out = np.isinf(factor)
         finite = alpha * np.where(out, 0.0, factor)
-        return np.where(out, np.inf, self.l1_ratio * finite * unit), (1.0 - self.l1_ratio) * finite * unit**2
+        return np.where(out, np.inf, self.l1_ratio * finite), (1.0 - self.l1_ratio) * finite
 
     def _scales(self, expert):
         return self.scaled and hasattr(expert, "variance")
@@ -133,12 +152,12 @@ class ElasticNet(Penalty):
         """Return what absolute values and squares add up to per row, each in flat order."""
         flat = flatten(params)
         l1, l2 = self.weights(params)
-        return np.where(flat != 0, np.where(flat != 0, l1, 0.0) * np.abs(flat), 0.0), 0.5 * l2 * flat**2
+        return np.where(flat != 0, l1, 0.0) * np.abs(flat), 0.5 * l2 * flat**2
 
     def by_expert(self, params):
         """Return the same of the experts' slopes, summed for each expert, (2, n_experts)."""
-        like = [unflatten(part, params).expert.coef for part in self.parts(params)]
-        return np.array([one.reshape(len(one), -1).sum(axis=1) for one in like])
+        expert = slope_places(params)[1]
+        return np.array([part[expert].reshape(len(expert), -1).sum(axis=1) for part in self.parts(params)])
 
     def on_unit_scale(self, params):
         """Return the same for variances of one, where the penalty depends on variances; else zeros."""
@@ -188,24 +207,61 @@ class ElasticNet(Penalty):
     def free(self, params, free, held):
         """Return which entries are free: all rows of the gate, and with ``held`` not what is held at zero."""
         l1, l2 = self.weights(params)
-        coef = unflatten(np.arange(len(free)), params).gate.coef.astype(int)
-        out = np.array(free)
-        out[coef] |= (l1 + l2)[coef] > 0 if len(coef) > 1 else False
+        coef, out = slope_places(params)[0], np.array(free)
+        out[coef] |= (l1 + l2)[coef] > 0 if self.centres and len(coef) > 1 else False
         return out & ~((flatten(params) == 0) & (l1 > 0)) if held else out
 
     def n_redundant(self, params):
         """Return the number of the gate's columns all of whose rows count as free: one follows from the others."""
-        everything = self.free(params, np.zeros(flatten(params).size, dtype=bool), True)
-        return (
-            int(unflatten(everything, params).gate.coef.astype(bool).all(axis=0).sum())
-            if n_rows(params.gate) > 1
-            else 0
-        )
+        coef, _, size = slope_places(params)
+        return int(self.free(params, np.zeros(size, dtype=bool), True)[coef].all(axis=0).sum())
+
+    def in_use(self, params, free):
+        """Return which columns, of the gate and of the experts, have slopes that are not zero or not held there.
+
+        Parameters
+        ----------
+        params : MoEParams
+        free : ndarray of bool
+            Which entries are, in flat order.
+        """
+        flat, l1 = flatten(params), self.weights(params)[0]
+        used = (flat != 0) | (free & (l1 == 0))
+        return [_by_column(used[places]).any(axis=0) for places in slope_places(params)[:2]]
+
+    def pulls(self, params, score, n):
+        """Return how far the score leads slopes away from where they are, the largest of each column, as `in_use`."""
+        slope = np.abs(flatten(self.steepest(params, score, n)))
+        return [_by_column(slope[places]).max(axis=0, initial=0.0) for places in slope_places(params)[:2]]
+
+    def n_slopes(self, params):
+        """Return how many slopes are not zero, each freedom counted once, and how many there could be."""
+        gate, expert, _ = slope_places(params)
+        moved = flatten(params) != 0
+        shifted = moved[gate].all(axis=0).sum() if self.centres and len(gate) > 1 else 0
+        possible = gate.size - gate.shape[1] + expert.size
+        return int(moved[gate].sum() - shifted + moved[expert].sum()), possible
 
     def n_left(self, params):
         """Return how many slopes of each expert are not zero, (n_experts,)."""
         coef = params.expert.coef
         return (coef != 0).reshape(len(coef), -1).sum(axis=1)
+
+    def largest_factor(self, params, score, n):
+        """Return by what all weights must be multiplied for slopes of zero to be stationary.
+
+        Parameters
+        ----------
+        params : MoEParams
+            The maximum where all slopes with a weight are zero.
+        score : MoEParams
+            Of the log-likelihood.
+        n : float
+            Sum of the weights of the rows.
+        """
+        slope, l1 = np.abs(flatten(score)), n * self.weights(params)[0]
+        held = (l1 > 0) & np.isfinite(l1)
+        return float(np.max(slope[held] / l1[held], initial=0.0))
 
     def placed(self, gate, centred):
         """Return the gate's parameters with the slopes of others, which ``centred`` has placed."""
@@ -214,11 +270,32 @@ class ElasticNet(Penalty):
     def centred(self, params):
         """Return the parameters with the shift of each column of the gate at which the penalty is least.
 
-        Of shifts that are as good the one at which the last possible row is zero.
+        Of shifts that are as good the one at which the last possible row is zero. A tree has none: log odds there are
+        those of branches, against the last one beside them.
         """
+        if not self.centres:
+            return params
         l1, l2 = (unflatten(side, params).gate.coef[0] for side in self.weights(params))
         coef = _centred(params.gate.coef, l1, l2)
         return params._replace(gate=params.gate._replace(coef=coef))
+
+
+def _by_column(values):
+    """Return numbers of slopes (n_predictors, n_features)."""
+    return values.reshape(int(np.prod(values.shape[:-1])), values.shape[-1])
+
+
+def slope_places(params):
+    """Return where the slopes of the gate and of the experts are in flat order, and how many entries there are."""
+    return _slopes(tuple((type(part), tuple(map(np.shape, part))) for part in params))
+
+
+@lru_cache(maxsize=64)
+def _slopes(parts):
+    blank = MoEParams(*(kind(*map(np.zeros, shapes)) for kind, shapes in parts))
+    size = flatten(blank).size
+    places = unflatten(np.arange(size), blank)
+    return *(part.coef.astype(int) for part in places), size
 
 
 def _centred(b, l1, l2):
@@ -238,14 +315,3 @@ def _centred(b, l1, l2):
     kink, column = k - 1 - np.argmax(good[k - 1 :: -1], axis=0), np.arange(b.shape[1])
     best = np.where(good[:k].any(axis=0), kink, np.argmin(size, axis=0))
     return moved[best, :, column].T
-
-
-def _check_expert(expert):
-    """Raise ValueError for experts whose slopes have no coordinate descent."""
-    from_moments = hasattr(expert, "variance_given")
-    bounded = [name for name, field in expert.fields.items() if field.bounded]
-    several = [name for name, field in expert.fields.items() if len(field.axes) > 2]
-    if (bounded or several) and not from_moments:
-        raise ValueError(
-            f"penalty: ElasticNet takes experts 'gaussian', 'poisson', 'binomial', not {expert.name}; Ridge takes all."
-        )

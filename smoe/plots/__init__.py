@@ -16,6 +16,7 @@ from smoe.plots.diagnostics import (
     plot_rootogram,
 )
 from smoe.plots.fit import plot_fit
+from smoe.plots.path import plot_path
 from smoe.plots.rates import plot_rates
 from smoe.plots.selection import plot_dendrogram, plot_selection
 from smoe.plots.tree import plot_tree
@@ -27,6 +28,7 @@ __all__ = [
     "plot_diagnostics",
     "plot_expert_load",
     "plot_fit",
+    "plot_path",
     "plot_pit",
     "plot_rates",
     "plot_residual_qq",

@@ -418,6 +418,11 @@ class OneBlock:
     def __len__(self):
         return len(self.block)
 
+    def seen_in(self, scaling):
+        """Return the same rows in other coordinates."""
+        block = self.block
+        return type(self)(Block(block.raw, scaling, block.roles, block.place), self.complete)
+
     def sum(self, visit, params, *args):
         """Visit the block."""
         return visit(self.block, params, *args)

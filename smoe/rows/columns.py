@@ -87,11 +87,21 @@ def gram(source, view, centred, n_threads):
     return found[:-1, :-1] - np.outer(rest, rest) if centred else found[:-1, :-1], rest
 
 
-def mean_and_scale(source, plain, centred=True, n_threads=1, sizes=None):
+def _squares(Z, share):
+    return np.array([Z[:-1] ** 2 @ share, Z[:-1] @ share])
+
+
+def squares(source, view, centred, n_threads):
+    """Return what `gram` does without the products of different columns."""
+    found, rest = sum(_visited(_squares, source, view, n_threads))
+    return found - rest**2 if centred else found, rest
+
+
+def mean_and_scale(source, plain, centred=True, n_threads=1, sizes=None, products=True):
     """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
 
-    That is the Gram matrix of the standardised columns, and their sizes in the same units. No value overflows. It takes
-    two passes, or one if the ``sizes`` are known.
+    That is the Gram matrix of the standardised columns (None without ``products``), and their sizes in the same units.
+    No value overflows. It takes two passes, or one if the ``sizes`` are known.
 
     Raises
     ------
@@ -103,16 +113,19 @@ def mean_and_scale(source, plain, centred=True, n_threads=1, sizes=None):
     if not np.isfinite(largest).all():
         raise ValueError(_first_not_finite(source, plain))
     unit = np.where(largest > 0, largest, 1.0)
-    moments, rest = gram(source, plain._replace(shift=mean, scale=unit), True, n_threads)
+    moments, rest = (gram if products else squares)(source, plain._replace(shift=mean, scale=unit), True, n_threads)
     mean = mean / unit + rest
-    sd = np.sqrt(np.maximum(moments.diagonal(), 0.0))
+    square = moments.diagonal() if products else moments
+    sd = np.sqrt(np.maximum(square, 0.0))
     size, constant = np.hypot(mean, sd), sd <= _CONSTANT
+    around = mean
     if not centred:
-        moments = moments + np.outer(mean, mean)
-        sd = np.where(constant, np.sqrt(moments.diagonal()), sd)
+        sd = np.where(constant, np.sqrt(square + mean**2), sd)
         constant, mean = largest == 0, np.zeros(len(mean))
     own = np.where(constant, 1.0, sd)
-    return unit * mean, unit * sd, constant, moments / np.outer(own, own), size / own
+    if products:
+        moments = (moments if centred else moments + np.outer(around, around)) / np.outer(own, own)
+    return unit * mean, unit * sd, constant, moments if products else None, size / own
 
 
 def observed_mean_and_scale(source):

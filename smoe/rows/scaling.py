@@ -136,11 +136,13 @@ def _plain_view(columns):
 
 def _view(source, columns, centred, linear, n_threads, sizes, every=False):
     sizes = None if sizes is None else sizes[0][:, columns]
-    shift, scale, constant, moments, size = mean_and_scale(source, _plain_view(columns), centred, n_threads, sizes)
+    plain = _plain_view(columns)
+    shift, scale, constant, moments, size = mean_and_scale(source, plain, centred, n_threads, sizes, not every)
     kept = ~constant
-    view, moments = View(columns[kept], shift[kept], scale[kept], kept), moments[np.ix_(kept, kept)]
+    view = View(columns[kept], shift[kept], scale[kept], kept)
     if every:
         return view
+    moments = moments[np.ix_(kept, kept)]
     single = are_single(source, _plain_view(view.columns))
     noise = np.where(single, _SINGLE, _DOUBLE) * size[kept]
     if is_well_conditioned(moments, noise):

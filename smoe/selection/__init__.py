@@ -1,15 +1,19 @@
-"""How many experts: criteria along a growing path, the dendrogram of one over-fitted mixture, merging and dropping."""
+"""How many experts and which features: criteria along paths of fits, dendrograms, merging and dropping."""
 
 from smoe.selection.criteria import SlopeHeuristic, slope_heuristic
 from smoe.selection.likelihood_ratio import NExpertsTest, n_experts_test
 from smoe.selection.merging import Reduced, drop_expert, merge_experts
-from smoe.selection.meta import MoEClassifierSelect, MoERegressorSelect
+from smoe.selection.meta import MoEClassifierPath, MoEClassifierSelect, MoERegressorPath, MoERegressorSelect
+from smoe.selection.penalty_path import ElasticNetPath, elastic_net_path
 from smoe.selection.select import Selection, select_n_experts
 from smoe.selection.tree import Dendrogram, dendrogram
 
 __all__ = [
     "Dendrogram",
+    "ElasticNetPath",
+    "MoEClassifierPath",
     "MoEClassifierSelect",
+    "MoERegressorPath",
     "MoERegressorSelect",
     "NExpertsTest",
     "Reduced",
@@ -17,6 +21,7 @@ __all__ = [
     "SlopeHeuristic",
     "dendrogram",
     "drop_expert",
+    "elastic_net_path",
     "merge_experts",
     "n_experts_test",
     "select_n_experts",

@@ -164,7 +164,7 @@ def select_n_experts(
     X, y = indexable(X, y)
     sizes = check_sizes(n_experts, len(rows), sample_weight, groups)
     rng = check_generator(random_state)
-    folds = _checked_folds(cv) if criterion == "cv" else None
+    folds = checked_folds(cv) if criterion == "cv" else None
     if estimator.random_state is None:
         estimator = clone(estimator).set_params(random_state=int(rng.integers(2**31)))
     if expert.classes is not None:  # folds may lack some
@@ -173,8 +173,7 @@ def select_n_experts(
     path = grown(fits, X, y, sample_weight, rng)
     table = _tabulate(path, X, y, sample_weight)
     if criterion == "cv":
-        folds = _drawn(folds, expert, groups, rng)
-        parts = _parts(folds, X, y, groups)
+        parts = parts_of(drawn_folds(folds, expert, rng, groups), X, y, groups)
         values = _cross_validated(estimator, sizes, X, y, sample_weight, parts, rng, n_jobs)
     else:
         values = _values(criterion, table, path, X, y, sample_weight)
@@ -249,7 +248,7 @@ def _number(value):
     return number.item()
 
 
-def _checked_folds(cv):
+def checked_folds(cv):
     """Return a splitter, or the number of folds that are to be drawn."""
     if isinstance(cv, numbers.Integral):
         return KFold(cv).n_splits
@@ -270,7 +269,7 @@ def _pair(entry):
     raise TypeError(f"cv must yield pairs of two arrays of row numbers, to fit to and to hold out; got {entry!r}.")
 
 
-def _drawn(folds, expert, groups, rng):
+def drawn_folds(folds, expert, rng, groups=None):
     if not isinstance(folds, numbers.Integral):
         return folds
     kind = KFold if expert.classes is None or groups is not None else StratifiedKFold
@@ -292,11 +291,11 @@ class _Whole(NamedTuple):
 def _cross_validated(estimator, sizes, X, y, sample_weight, parts, rng, n_jobs):
     """Return minus twice the held-out log-likelihood of each size, scaled to all rows."""
     weight = check_weights(sample_weight, len(y))
-    train = [tuple(_rows(data, rows) for data in (X, y, weight)) for rows, _ in parts]
+    train = [tuple(rows_at(data, rows) for data in (X, y, weight)) for rows, _ in parts]
     total, mass = np.zeros(len(sizes)), 0.0
     for fits, rows, (_, test) in zip(fresh_fits(estimator, sizes, train, n_jobs), train, parts, strict=True):
         if np.any(weight[test] > 0):
-            held_out = tuple(_rows(data, test) for data in (X, y, weight))
+            held_out = tuple(rows_at(data, test) for data in (X, y, weight))
             total += [fit.loglik(*held_out) for fit in grown(fits, *rows, rng)]
             mass += weight[test].sum()
     if not mass:
@@ -304,7 +303,7 @@ def _cross_validated(estimator, sizes, X, y, sample_weight, parts, rng, n_jobs):
     return -2.0 * weight.sum() * total / mass
 
 
-def _parts(folds, X, y, groups):
+def parts_of(folds, X, y, groups=None):
     """Return pairs of rows to fit to and rows held out."""
     parts = list(folds.split(X, y, groups))
     if not parts:
@@ -315,7 +314,7 @@ def _parts(folds, X, y, groups):
     return parts
 
 
-def _rows(data, rows):
+def rows_at(data, rows):
     """Return some rows of an array, a data frame or a list."""
     if hasattr(data, "iloc"):
         return data.iloc[rows]

@@ -7,6 +7,7 @@ import numpy as np
 from smoe.chance import Load, is_exact, prices
 from smoe.params import flatten
 from smoe.solvers.separation import Limit, diverging, newton_step, separating_experts, undecided_groups
+from smoe.solvers.working_set import is_wide, where_used
 from smoe.validation import remark_on_response
 
 __all__ = ["SEPARATES", "Certificate", "Checked", "certify", "usage"]
@@ -158,7 +159,7 @@ def certify(model, blocks, fit, tol):
         if groups is not None:
             shape = [SEPARATES]
         elif chart.n_free <= LARGEST:
-            shape = _curvature_reasons(model, blocks, fit, chart, stationary)
+            shape = _curvature_reasons(*_of_use(model, blocks, fit), stationary)
     separates = shape == [SEPARATES]
     flat = stationary and not few and not doubtful and (separates or shape == [_SINGULAR])
     shape = [Reason(words) if isinstance(words, str) else words for words in shape]
@@ -238,8 +239,16 @@ def _listed(experts):
     return ", ".join(map(str, experts))
 
 
-def _curvature_reasons(model, blocks, fit, chart, stationary):
-    params, total = fit.params, blocks.total_weight
+def _of_use(model, blocks, fit):
+    """Return model, rows and fit in the columns in use, if few are: what is held at zero has no curvature."""
+    if not is_wide(model, blocks.scaling):
+        return model, blocks, fit
+    model, blocks, params = where_used(model, blocks, fit.params)
+    return model, blocks, fit._replace(params=params, curvature=None)
+
+
+def _curvature_reasons(model, blocks, fit, stationary):
+    params, total, chart = fit.params, blocks.total_weight, model.chart(fit.params)
     curvature = blocks.sum(model.curvature, params) if fit.curvature is None else fit.curvature
     if not chart.n_free:
         return []

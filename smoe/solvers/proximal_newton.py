@@ -7,6 +7,7 @@ from smoe.params import flatten, n_experts_of
 from smoe.solvers.base import Solver, score_norm, summarise
 from smoe.solvers.em import EM
 from smoe.solvers.proximal import sparse_step
+from smoe.solvers.working_set import is_wide, narrowed, with_violating
 from smoe.validation import check_number
 
 __all__ = ["ProximalNewton"]
@@ -66,24 +67,42 @@ class ProximalNewton(Solver):
         check_number(self.n_em, "n_em", 0, integer=True)
 
     def _run(self, model, blocks, params):
+        climb = self._climb_few if is_wide(model, blocks.scaling) else self._climb
+        params, result, trace = climb(model, blocks, model.canonical(params), self.max_iter)
+        fit = summarise(model, blocks, params, result, len(trace) - 1, self.tol, trace, "iteration limit")
+        return fit if result.information is None else fit._replace(curvature=result)
+
+    def _climb(self, model, blocks, params, max_iter):
+        """Return the parameters reached, their curvature and the trace."""
         total = blocks.total_weight
-        params, _, trace = EM(min(self.n_em, self.max_iter), 0.0).climb(model, blocks, model.canonical(params))
+        params, _, trace = EM(min(self.n_em, max_iter), 0.0).climb(model, blocks, params)
         while True:
             result = blocks.sum(model.curvature, params)
             done = score_norm(model, params, model.score(params, result, total), total) <= self.tol
-            if done or len(trace) > self.max_iter:
-                break
+            if done or len(trace) > max_iter:
+                return params, result, trace
             found = _newton(model, blocks, params, result)
             if found is None:
-                left = min(_EM_AGAIN, self.max_iter - len(trace) + 1)
+                left = min(_EM_AGAIN, max_iter - len(trace) + 1)
                 params, _, climbed = EM(left, 0.0).climb(model, blocks, params)
                 trace += climbed[1:]
             else:
                 params, loglik = found
                 trace.append(loglik)
-        limit = "iteration limit"
-        fit = summarise(model, blocks, params, result, len(trace) - 1, self.tol, trace, limit)
-        return fit._replace(curvature=result)
+
+    def _climb_few(self, model, blocks, params, max_iter):
+        """Do the same in the columns that matter, as long as there are others that do."""
+        total, trace = blocks.total_weight, []
+        while True:
+            result = blocks.sum(model.gradient, params)
+            trace = trace or [result.loglik]
+            columns = with_violating(model, params, model.smooth_score(params, result, total), total)
+            done = score_norm(model, params, model.score(params, result, total), total) <= self.tol
+            if done or len(trace) > max_iter:
+                return params, result, trace
+            few, rows = narrowed(model, blocks, columns)
+            found, _, climbed = self._climb(few, rows, columns.restrict(model, params), max_iter - len(trace) + 1)
+            params, trace = columns.expand(model, found, blocks.scaling), trace + climbed[1:]
 
 
 def _newton(model, blocks, params, result):
@@ -127,7 +146,7 @@ def _is_concave(bend):
 
 def _along_gauge(model, params, chart):
     """Return what bends the directions along which only the penalty changes: a column of the gate all shifted."""
-    if model.kinked is None:
+    if model.kinked is None or not model.kinked.centres:
         return np.zeros((chart.n_free, chart.n_free))
     n_gate = flatten(params.gate).size
     k = n_experts_of(params)

@@ -41,6 +41,10 @@ def test_score_is_the_derivative_of_the_loglik_and_of_q(gate, expert):
     np.testing.assert_allclose(statistics.loglik, problem.loglik(params), rtol=1e-11)
     own = estimable(params, model.fields)
     assert_derivative(flatten(model.score(params, statistics, problem.blocks.total_weight))[own], wanted[own], 1e-7)
+    if hasattr(model.expert, "row_scores"):
+        gradient = model.gradient(problem.block, params)
+        np.testing.assert_allclose(gradient.loglik, statistics.loglik, rtol=1e-11)
+        assert_derivative(flatten(gradient.score)[own], wanted[own], 1e-7)
     resp = problem.twin.resp(params, X, y)
     expected = naive.gradient(lambda p: problem.twin.q(p, resp, X, y, problem.weight), params, step=1e-4)
     assert_derivative(expected[own], wanted[own], 1e-7)
