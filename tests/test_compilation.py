@@ -1,5 +1,6 @@
 """Compiled kernels where nothing can be written, where files are damaged, and where signals come in between."""
 
+import gc
 import os
 import pickle
 import shutil
@@ -18,7 +19,7 @@ from sklearn.base import clone
 from helpers import interrupt_of_compiled_code, quietly
 from smoe import MoERegressor
 from smoe._kernels import _cache
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels._signals import raise_cause, signals_held
 from smoe._kernels.posterior import posterior, softmax
 from smoe.inference import bootstrap
@@ -215,6 +216,29 @@ def test_signals_wait_for_the_compiler(monkeypatch):
         compiled(1.0)
     assert finished == [True]
     assert compiled(1.0) == 2.0
+
+
+def test_an_inner_function_is_compiled_with_the_kernel_that_calls_it():
+    half = inner(lambda x: 0.5 * x)
+    assert kernel(lambda x: half(x) + 1.0)(3.0) == 2.5
+    with pytest.raises(TypeError):
+        half(3.0)
+    with pytest.raises(TypeError):
+        inner(lambda a, b: a + b)(1.0, 2.0)
+
+
+def test_garbage_waits_for_the_compiler(monkeypatch):
+    seen, compiled = [], kernel(lambda x: x + 2.0)
+    compile_result = compiled.compile
+    monkeypatch.setattr(compiled, "compile", lambda sig: (seen.append(gc.isenabled()), compile_result(sig))[1])
+    assert compiled(1.0) == 3.0
+    gc.disable()
+    try:
+        assert compiled(1) == 3.0
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert seen == [False, False]
 
 
 def test_handlers_are_put_back():

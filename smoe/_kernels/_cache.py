@@ -181,6 +181,6 @@ def _sources():
     files = {file.name: file for file in resources.files("smoe._kernels").iterdir()}
     digest = hashlib.sha256()
     for name in sorted(files):
-        if name == "_jit.py" or name.endswith(".py") and not name.startswith("_"):
+        if name in ("_inner.py", "_jit.py") or name.endswith(".py") and not name.startswith("_"):
             digest.update(files[name].read_bytes())
     return digest.hexdigest()

@@ -5,13 +5,13 @@ With few rows an iteration costs less than the calls that it is made of. What it
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.gate_steps import damped_step
 from smoe._kernels.linear_gaussian import run
 from smoe._kernels.regression import least_squares
 
 
-@kernel
+@inner
 def _free_information(pairs, k):
     """Return the gate's information without the last expert, whose row is pinned, from the sums of the pairs."""
     q, pair = pairs.shape[1], 0
@@ -30,7 +30,7 @@ def _free_information(pairs, k):
     return out
 
 
-@kernel
+@inner
 def _move_gate(coef, intercept, step, t):
     """Return the gate moved by t times the step; the last expert's row stays."""
     new_coef, new_intercept, place = np.copy(coef), np.copy(intercept), 0
@@ -44,15 +44,16 @@ def _move_gate(coef, intercept, step, t):
 
 
 @kernel
-def climb(gate_coef, gate_intercept, coef, intercept, variance, data, floor, rank_tol, n_iter, n_halvings, slack):
+def climb(gate, experts, data, wanted, floor, rank_tol, n_iter, n_halvings, slack):
     """Do ``n_iter`` iterations; return the parameters, the sums of `run` at them, and the log-likelihoods on the way.
 
-    ``data`` are the arguments of `run` from ``flat`` to ``y_inverse``. A gate's step after which the log-likelihood
-    falls by more than ``slack`` (relative, and per weight) is halved, ``n_halvings`` times, then left out.
+    ``gate``, ``experts`` and ``data`` are the arguments of `run`; so are those ``wanted``, where there is no iteration:
+    a pass is made here too, because `run` takes long to compile. A gate's step after which the log-likelihood falls by
+    more than ``slack`` (relative, and per weight) is halved, ``n_halvings`` times, then left out.
     """
-    k, q = gate_coef.shape[0], gate_coef.shape[1] + 1
-    gate, experts, trace = (gate_coef, gate_intercept), (coef, intercept, variance), np.empty(n_iter + 1)
-    sums = run(*gate, *experts, *data, True, False)
+    k, q = gate[0].shape[0], gate[0].shape[1] + 1
+    trace = np.empty(n_iter + 1)
+    sums = run(*gate, *experts, *data, *wanted)
     for iteration in range(n_iter):
         trace[iteration] = least = sums[0]
         gram, cross, score, pairs = sums[1:5]
