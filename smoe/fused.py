@@ -4,8 +4,6 @@ A pass made of the methods of gate and experts stores what each of them returns;
 returns the same and exists for speed alone.
 """
 
-import numpy as np
-
 from smoe._kernels import linear_gaussian_em
 from smoe._kernels.moments import FEW_TERMS
 from smoe.experts.gaussian import RANK_TOL, GaussianExpert, GaussianExpertParams, GaussianStats
@@ -35,9 +33,7 @@ def applies(model, block):
 
 
 def _arguments(block, params):
-    (gate_coef, gate_intercept), (coef, intercept, variance) = params
-    gate = np.ascontiguousarray(gate_coef), gate_intercept
-    experts = np.ascontiguousarray(coef), intercept, variance
+    gate, experts = (tuple(field.copy() for field in part) for part in params)  # one kind of array
     scaling = block.scaling
     views = *scaling.gate.raw, *scaling.expert.raw, scaling.expert is scaling.gate
     return gate, experts, (*block.flat, block.low, block.high, *views, scaling.y_shift, 1.0 / scaling.y_scale)

@@ -22,7 +22,11 @@ ZERO = np.int64(0)  # as an argument: for a literal a kernel would be compiled a
 
 
 def kernel(function):
-    """Compile a function that Python calls."""
+    """Compile a function that Python calls.
+
+    It is compiled anew for each kind of array: contiguous or not, writable or not. Whoever calls a large one sees to it
+    that there is one kind; small arrays are copied for that.
+    """
     return undisturbed(keep(njit(fastmath={"contract"}, **_COMMON)(function)))
 
 

@@ -127,7 +127,7 @@ def _predictors(coef, intercept, Z):
 def predictors(coef, intercept, Z):
     """Return coef @ features + intercept, (n_experts, m), from a design whose last row is ones."""
     if len(Z) <= _FEW_TERMS:
-        return _predictors(coef, intercept, Z)
+        return _predictors(coef.copy(), intercept.copy(), np.ascontiguousarray(Z))  # kinds of arrays: see `kernel`
     out = coef @ Z[:-1]
     out += intercept[:, None]
     return out

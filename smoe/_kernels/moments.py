@@ -262,7 +262,7 @@ def _grams(weights, Z):
 def weighted_grams(weights, Z):
     """Sum over rows of weights[c] z z': (n_weights, m), (p, m) -> (n_weights, p, p)."""
     if len(Z) <= FEW_TERMS:
-        return _grams(weights, Z)
+        return _grams(np.ascontiguousarray(weights), np.ascontiguousarray(Z))  # kinds of arrays: see `kernel`
     return np.array([(w * Z) @ Z.T for w in weights]).reshape(-1, len(Z), len(Z))
 
 
