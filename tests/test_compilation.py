@@ -46,6 +46,7 @@ PROGRAM = """
 import os, sys, warnings
 from smoe._kernels import _cache
 
+_cache._PATIENCE = 0.0
 closed = {closed!r}.split(",") if {closed!r} else []
 reach = _cache.tempfile.TemporaryFile
 def deny(*args, **kwargs):
@@ -93,6 +94,30 @@ def test_kernels_are_kept_and_the_user_is_told_once(warm):
     assert counts == (0, 1) and warned == []
     assert told.count("\n") == 1 and told.startswith("smoe: compiling for this machine, once")
     assert len(stored(cache)) == 4
+
+
+def test_the_user_is_told_once_and_of_what_takes_long_alone(monkeypatch, capsys):
+    class Told:
+        compiling, last, since, said, silent = 0, -float("inf"), 0.0, False, False
+
+    delays, now = [], [100.0]
+    timer = type("Timer", (), {"start": lambda self: None})
+    monkeypatch.setattr(_cache, "_told", Told)
+    monkeypatch.setattr(_cache.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_cache.threading, "Timer", lambda delay, _: (delays.append(delay), timer())[1])
+    _cache._begin("here")
+    Told.compiling, Told.last, now[0] = 0, 100.5, 103.0
+    _cache._say()
+    _cache._begin("here")  # goes on, after other work
+    assert delays == [2.0, 0.0] and capsys.readouterr().err == ""
+    _cache._say()
+    _cache._say()
+    Told.compiling, Told.last = 0, 104.0
+    _cache._begin("here")
+    assert len(delays) == 2 and capsys.readouterr().err.count("compiling for this machine, once") == 1
+    Told.compiling, now[0] = 0, 110.0
+    _cache._begin("here")
+    assert delays[2:] == [2.0] and not Told.said
 
 
 def test_nowhere_to_write(warm):

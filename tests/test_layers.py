@@ -21,7 +21,7 @@ LAYERS = [
     {"criteria", "inference", "distribution", "diagnostics", "fitted", "fitted_joint", "profile"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},
-    {"plots", "warm_up"},
+    {"plots", "precompile"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
