@@ -32,17 +32,17 @@ def applies(model, block):
     return few and pairs(model) and not block.roles.columns
 
 
-def _arguments(block, params):
-    gate, experts = (tuple(field.copy() for field in part) for part in params)  # one kind of array
+def _arguments(block, *lines):
     scaling = block.scaling
     views = *scaling.gate.raw, *scaling.expert.raw, scaling.expert is scaling.gate
-    return gate, experts, (*block.flat, block.low, block.high, *views, scaling.y_shift, 1.0 / scaling.y_scale)
+    return *lines, *block.flat, block.low, block.high, *views, scaling.y_shift, 1.0 / scaling.y_scale
 
 
 def _pass(block, params, gate_information, observed):
     """Return the sums of one pass: no iteration is made."""
-    wanted, no_step = (gate_information, observed), (0.0, 0.0, 0, 0, 0.0)
-    return linear_gaussian_em.climb(*_arguments(block, params), wanted, *no_step)[2]
+    # One kind of array, so that it is compiled once.
+    lines = [field if field.flags.carray else field.copy() for part in params for field in part]
+    return linear_gaussian_em.climb(0.0, 0.0, 0, 0, 0.0, gate_information, observed, *_arguments(block, *lines))[0]
 
 
 def _shaped(model, sums, gate_information=True):
@@ -60,8 +60,9 @@ def statistics(model, block, params, gate_information=True):
 def climb(model, block, params, n_iter, n_halvings, slack):
     """Do EM iterations as `smoe.solvers.EM` does; return parameters, what `statistics` returns there, and the trace."""
     how = model.expert.variance_floor, RANK_TOL, n_iter, n_halvings, slack
-    gate, experts, sums, trace = linear_gaussian_em.climb(*_arguments(block, params), (True, False), *how)
-    params = MoEParams(LinearGateParams(*gate), GaussianExpertParams(*experts))
+    lines = [field.copy() for part in params for field in part]
+    sums, trace = linear_gaussian_em.climb(*how, True, False, *_arguments(block, *lines))
+    params = MoEParams(LinearGateParams(*lines[:2]), GaussianExpertParams(*lines[2:]))
     return params, _shaped(model, sums[:5]), trace
 
 

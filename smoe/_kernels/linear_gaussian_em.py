@@ -43,17 +43,59 @@ def _move_gate(coef, intercept, step, t):
     return new_coef, new_intercept
 
 
-@kernel
-def climb(gate, experts, data, wanted, floor, rank_tol, n_iter, n_halvings, slack):
-    """Do ``n_iter`` iterations; return the parameters, the sums of `run` at them, and the log-likelihoods on the way.
+@inner
+def _put(new_coef, new_intercept, coef, intercept):
+    for i in range(len(coef)):
+        intercept[i] = new_intercept[i]
+        for j in range(coef.shape[1]):
+            coef[i, j] = new_coef[i, j]
 
-    ``gate``, ``experts`` and ``data`` are the arguments of `run`; so are those ``wanted``, where there is no iteration:
-    a pass is made here too, because `run` takes long to compile. A gate's step after which the log-likelihood falls by
-    more than ``slack`` (relative, and per weight) is halved, ``n_halvings`` times, then left out.
+
+@kernel
+def climb(
+    floor,
+    rank_tol,
+    n_iter,
+    n_halvings,
+    slack,
+    gate_information,
+    observed,
+    gate_coef,
+    gate_intercept,
+    coef,
+    intercept,
+    variance,
+    flat,
+    row_step,
+    column_step,
+    y,
+    weight,
+    low,
+    high,
+    gate_columns,
+    gate_shift,
+    gate_inverse,
+    gate_factor,
+    columns,
+    shift,
+    inverse,
+    factor,
+    same,
+    y_shift,
+    y_inverse,
+):
+    """Do ``n_iter`` iterations in place; return the sums of `run` at their end, and the log-likelihoods on the way.
+
+    With no iteration it is a pass, with what is wanted of it; `run` takes long to compile, and is compiled here alone.
+    Its arguments come one by one, because numba takes its time for the types in a tuple. A gate's step after which the
+    log-likelihood falls by more than ``slack`` (relative, per weight) is halved, ``n_halvings`` times, then left out.
     """
-    k, q = gate[0].shape[0], gate[0].shape[1] + 1
-    trace = np.empty(n_iter + 1)
-    sums = run(*gate, *experts, *data, *wanted)
+    k, q = gate_coef.shape[0], gate_coef.shape[1] + 1
+    gate, experts, trace = (gate_coef, gate_intercept), (coef, intercept, variance), np.empty(n_iter + 1)
+    rows = flat, row_step, column_step, y, weight, low, high
+    views = gate_columns, gate_shift, gate_inverse, gate_factor, columns, shift, inverse, factor, same
+    data = (*rows, *views, y_shift, y_inverse)
+    sums = run(*gate, *experts, *data, gate_information, observed)
     for iteration in range(n_iter):
         trace[iteration] = least = sums[0]
         gram, cross, score, pairs = sums[1:5]
@@ -70,4 +112,9 @@ def climb(gate, experts, data, wanted, floor, rank_tol, n_iter, n_halvings, slac
                 gate, experts, sums = candidate, new, there
                 break
     trace[n_iter] = sums[0]
-    return gate, experts, sums, trace
+    if n_iter > 0:
+        _put(gate[0], gate[1], gate_coef, gate_intercept)
+        _put(experts[0], experts[1], coef, intercept)
+        for i in range(k):
+            variance[i] = experts[2][i]
+    return sums, trace
