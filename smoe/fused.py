@@ -4,9 +4,7 @@ A pass made of the methods of gate and experts stores what each of them returns;
 returns the same and exists for speed alone.
 """
 
-import numpy as np
-
-from smoe._kernels import linear_gaussian, linear_gaussian_em
+from smoe._kernels import linear_gaussian_em
 from smoe._kernels.moments import FEW_TERMS
 from smoe.experts.gaussian import RANK_TOL, GaussianExpert, GaussianExpertParams, GaussianStats
 from smoe.gates.base import LinearGateParams
@@ -34,12 +32,17 @@ def applies(model, block):
     return few and pairs(model) and not block.roles.of_rows and not block.grouped
 
 
-def _arguments(block, params):
-    (gate_coef, gate_intercept), (coef, intercept, variance) = params
-    lines = np.ascontiguousarray(gate_coef), gate_intercept, np.ascontiguousarray(coef), intercept, variance
+def _arguments(block, *lines):
     scaling = block.scaling
     views = *scaling.gate.raw, *scaling.expert.raw, scaling.expert is scaling.gate
     return *lines, *block.flat, block.low, block.high, *views, scaling.y_shift, 1.0 / scaling.y_scale
+
+
+def _pass(block, params, gate_information, observed):
+    """Return the sums of one pass: no iteration is made."""
+    # One kind of array, so that it is compiled once.
+    lines = [field if field.flags.carray else field.copy() for part in params for field in part]
+    return linear_gaussian_em.climb(0.0, 0.0, 0, 0, 0.0, gate_information, observed, *_arguments(block, *lines))[0]
 
 
 def _shaped(model, sums, gate_information=True):
@@ -51,24 +54,21 @@ def _shaped(model, sums, gate_information=True):
 
 def statistics(model, block, params, gate_information=True):
     """Return log-likelihood, sufficient statistics, the gate's score and its information, or None in its place."""
-    sums = linear_gaussian.run(*_arguments(block, params), gate_information, False)[:5]
-    return _shaped(model, sums, gate_information)
+    return _shaped(model, _pass(block, params, gate_information, False)[:5], gate_information)
 
 
 def climb(model, block, params, n_iter, n_halvings, slack):
     """Do EM iterations as `smoe.solvers.EM` does; return parameters, what `statistics` returns there, and the trace."""
-    arguments, expert = _arguments(block, params), model.expert
-    lines, data = arguments[:5], arguments[5:]
-    gate, experts, sums, trace = linear_gaussian_em.climb(
-        *lines, data, expert.variance_floor, RANK_TOL, n_iter, n_halvings, slack
-    )
-    params = MoEParams(LinearGateParams(*gate), GaussianExpertParams(*experts))
+    how = model.expert.variance_floor, RANK_TOL, n_iter, n_halvings, slack
+    lines = [field.copy() for part in params for field in part]
+    sums, trace = linear_gaussian_em.climb(*how, True, False, *_arguments(block, *lines))
+    params = MoEParams(LinearGateParams(*lines[:2]), GaussianExpertParams(*lines[2:]))
     return params, _shaped(model, sums[:5]), trace
 
 
 def curvature(model, block, params):
     """Return the same with the gate's observed information, and its cross and the experts' blocks."""
-    *sums, between, both = linear_gaussian.run(*_arguments(block, params), True, True)
+    *sums, between, both = _pass(block, params, True, True)
     loglik, stats, score, gate_block = _shaped(model, sums)
     own = model.expert.curvature(None, params.expert, None, stats)  # the moments say it all
     expert_block = with_own(between, own)

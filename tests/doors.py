@@ -125,10 +125,10 @@ def built(kind, y=Y):
 
 
 def part(kind, argument, estimator=smoe.MoERegressor, **fixed):
-    """Make a gate, a family, a solver or a start, and fit with it."""
+    """Make a gate, a family, a solver or a start, and fit with it from one start: nothing is asked of a search."""
 
     def fit(**settings):
-        return estimator(**{**TINY, **fixed, argument: kind(**settings)}).fit(X, Y)
+        return estimator(**{**TINY, "n_init": 1, **fixed, argument: kind(**settings)}).fit(X, Y)
 
     fit.__signature__ = inspect.signature(kind)
     return quiet(fit)
@@ -169,8 +169,8 @@ def settings():
     for solver in (solvers.EM, solvers.EMNewton, solvers.LBFGS, solvers.Newton):
         yield solver.__name__, part(solver, "solver"), {"max_iter": 3}
     lasso = penalties.ElasticNet(0.1, 0.1)
-    yield "ProximalNewton", part(solvers.ProximalNewton, "solver", n_init=1, penalty=lasso), {"max_iter": 3}
-    yield "SupportSearch", part(solvers.SupportSearch, "solver", gate=gates.TopKGate(1), n_init=1), {"max_iter": 3}
+    yield "ProximalNewton", part(solvers.ProximalNewton, "solver", penalty=lasso), {"max_iter": 3}
+    yield "SupportSearch", part(solvers.SupportSearch, "solver", gate=gates.TopKGate(1)), {"max_iter": 3}
     yield "Annealing", part(solvers.Annealing, "anneal", smoe.DenseToSparseMoERegressor), {"n_em": 1, "max_iter": 3}
 
 

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import replace
 
+import numba
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
@@ -48,6 +49,11 @@ def expert_of(name):
     expert = EXPERTS[name]()
     responses = {"classes": np.arange(3), "vectors": np.zeros((1, 2))}
     return expert.bind(responses[expert.support.kind]) if expert.support.kind in responses else expert
+
+
+def from_python(function):
+    """A function that kernels alone can call, as one that Python can."""
+    return numba.njit(lambda *args: function(*args), error_model="numpy")
 
 
 def estimable(params, fields):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import smoe
-import smoe.warm_up
+import smoe.precompile
 from helpers import interrupt_of_compiled_code
 from smoe import SoftmaxMoERegressor
 from smoe.cli import main
@@ -320,16 +320,17 @@ def test_tables_of_other_kinds(tmp_path):
     assert main(["fit", str(tmp_path), "--y", "a"]) == 2
 
 
-# warm-up --------------------------------------------------------------------------------------------------------------
+# compile --------------------------------------------------------------------------------------------------------------
 
 
-def test_warm_up(capsys, monkeypatch):
-    monkeypatch.setattr(smoe.warm_up, "_ESTIMATORS", {"softmax gate": SoftmaxMoERegressor(n_init=2, random_state=0)})
-    assert main(["warm-up"]) == 0
-    first, gate, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("compiling") and gate.split()[:2] == ["softmax", "gate"] and last.startswith("kept ")
+def test_compile(capsys, monkeypatch):
+    monkeypatch.setattr(smoe.precompile, "ESTIMATORS", {"softmax gate": SoftmaxMoERegressor(n_init=2, random_state=0)})
+    assert main(["compile"]) == 0
+    out, shown = capsys.readouterr()
+    first, last = out.splitlines()
+    assert first.startswith("compiling") and last.startswith("kept ") and "compile" in shown and "100" in shown
 
 
-def test_warm_up_knows_every_gate():
-    kinds = {type(estimator.gate) for estimator in smoe.warm_up._ESTIMATORS.values()}
+def test_compile_knows_every_gate():
+    kinds = {type(estimator.gate) for estimator in smoe.precompile.ESTIMATORS.values()}
     assert kinds >= set(GATES.values())

@@ -1,5 +1,6 @@
 """Compiled kernels where nothing can be written, where files are damaged, and where signals come in between."""
 
+import gc
 import os
 import pickle
 import shutil
@@ -18,7 +19,7 @@ from sklearn.base import clone
 from helpers import interrupt_of_compiled_code, quietly
 from smoe import MoERegressor
 from smoe._kernels import _cache
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels._signals import raise_cause, signals_held
 from smoe._kernels.posterior import posterior, softmax
 from smoe.inference import bootstrap
@@ -45,6 +46,7 @@ PROGRAM = """
 import os, sys, warnings
 from smoe._kernels import _cache
 
+_cache._PATIENCE = 0.0
 closed = {closed!r}.split(",") if {closed!r} else []
 reach = _cache.tempfile.TemporaryFile
 def deny(*args, **kwargs):
@@ -92,6 +94,30 @@ def test_kernels_are_kept_and_the_user_is_told_once(warm):
     assert counts == (0, 1) and warned == []
     assert told.count("\n") == 1 and told.startswith("smoe: compiling for this machine, once")
     assert len(stored(cache)) == 4
+
+
+def test_the_user_is_told_once_and_of_what_takes_long_alone(monkeypatch, capsys):
+    class Told:
+        compiling, last, since, said, silent = 0, -float("inf"), 0.0, False, False
+
+    delays, now = [], [100.0]
+    timer = type("Timer", (), {"start": lambda self: None})
+    monkeypatch.setattr(_cache, "_told", Told)
+    monkeypatch.setattr(_cache.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_cache.threading, "Timer", lambda delay, _: (delays.append(delay), timer())[1])
+    _cache._begin("here")
+    Told.compiling, Told.last, now[0] = 0, 100.5, 103.0
+    _cache._say()
+    _cache._begin("here")  # goes on, after other work
+    assert delays == [2.0, 0.0] and capsys.readouterr().err == ""
+    _cache._say()
+    _cache._say()
+    Told.compiling, Told.last = 0, 104.0
+    _cache._begin("here")
+    assert len(delays) == 2 and capsys.readouterr().err.count("compiling for this machine, once") == 1
+    Told.compiling, now[0] = 0, 110.0
+    _cache._begin("here")
+    assert delays[2:] == [2.0] and not Told.said
 
 
 def test_nowhere_to_write(warm):
@@ -215,6 +241,29 @@ def test_signals_wait_for_the_compiler(monkeypatch):
         compiled(1.0)
     assert finished == [True]
     assert compiled(1.0) == 2.0
+
+
+def test_an_inner_function_is_compiled_with_the_kernel_that_calls_it():
+    half = inner(lambda x: 0.5 * x)
+    assert kernel(lambda x: half(x) + 1.0)(3.0) == 2.5
+    with pytest.raises(TypeError):
+        half(3.0)
+    with pytest.raises(TypeError):
+        inner(lambda a, b: a + b)(1.0, 2.0)
+
+
+def test_garbage_waits_for_the_compiler(monkeypatch):
+    seen, compiled = [], kernel(lambda x: x + 2.0)
+    compile_result = compiled.compile
+    monkeypatch.setattr(compiled, "compile", lambda sig: (seen.append(gc.isenabled()), compile_result(sig))[1])
+    assert compiled(1.0) == 3.0
+    gc.disable()
+    try:
+        assert compiled(1) == 3.0
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert seen == [False, False]
 
 
 def test_handlers_are_put_back():

@@ -47,7 +47,7 @@ PUBLIC = [
 INNER = {
     *("cli", "criteria", "cumulative", "estimators", "fitted", "fitted_joint", "fused"),
     *("chance", "checkpoint", "columns", "files", "formulas", "optional", "order", "rotation", "settings", "texts"),
-    "warm_up",
+    "precompile",
     *("pool", "profile", "registry", "scaling", "search", "second_look", "tables", "threads", "validation", "__main__"),
 }
 # for other modules of smoe

@@ -21,7 +21,7 @@ LAYERS = [
     {"criteria", "inference", "distribution", "diagnostics", "fitted", "fitted_joint", "profile"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},
-    {"plots", "warm_up"},
+    {"plots", "precompile"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -135,7 +135,7 @@ def asked_private(module):
 
 
 OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
-WITH_NUMBA = {"_cache.py", "_signals.py"}  # what numba has no public name for
+WITH_NUMBA = {"_cache.py", "_inner.py", "_signals.py"}  # what numba has no public name for
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name not in WITH_NUMBA], ids=str)
@@ -148,7 +148,7 @@ def test_nobody_reaches_for_private_attributes_of_others(path):
             assert name in allowed, f"line {line}: {name}"
 
 
-MACHINERY = {"_cache.py", "_signals.py"}  # around kernels: where they are kept, and signals
+MACHINERY = {"_cache.py", "_inner.py", "_signals.py"}  # around kernels: where they are kept, how, and signals
 KERNELS = [path for path in MODULES if part(path) == "_kernels" and path.name not in MACHINERY]
 
 
@@ -159,6 +159,12 @@ def test_kernels_import_hardly_anything(path):
         assert allowed, name
 
 
+def compiled_as(function):
+    """The name of what compiles a function, if anything does."""
+    names = {ast.unparse(decorator) for decorator in function.decorator_list}
+    return next(iter(names & {"kernel", "inner", "reduction"}), None)
+
+
 @pytest.mark.parametrize("path", KERNELS, ids=str)
 def test_kernels_call_kernels_only(path):
     module = tree(path)
@@ -167,7 +173,26 @@ def test_kernels_call_kernels_only(path):
     own |= {alias.name for node in module.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     plain = {"range", "len", "min", "max", "abs", "float", "int", "bool"}
     for function in module.body:
-        if isinstance(function, ast.FunctionDef) and any("kernel" in ast.unparse(d) for d in function.decorator_list):
+        if isinstance(function, ast.FunctionDef) and compiled_as(function):
             for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
                 name = ast.unparse(call.func)
                 assert name in own | plain or name.split(".")[0] in ("np", "math"), f"{function.name} calls {name}"
+
+
+def test_python_calls_kernels_alone():
+    """An inner function has no machine code of its own."""
+    kinds = {
+        f"{path.stem}.{node.name}": compiled_as(node)
+        for path in KERNELS
+        for node in tree(path).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    for path in MODULES:
+        for name in imports(path) if part(path) != "_kernels" else ():
+            assert kinds.get(name.removeprefix("smoe._kernels.")) not in ("inner", "reduction"), f"{path}: {name}"
+    for path in KERNELS:
+        for function in (node for node in tree(path).body if isinstance(node, ast.FunctionDef)):
+            for call in ast.walk(function) if not compiled_as(function) else ():
+                if isinstance(call, ast.Call):
+                    kind = kinds.get(f"{path.stem}.{ast.unparse(call.func)}")
+                    assert kind not in ("inner", "reduction"), f"{path}: {ast.unparse(call)}"

@@ -12,6 +12,7 @@ from smoe.gates import GATES, LinearGateParams, TemperatureGateParams
 from smoe.params import MoEParams
 
 often = settings(max_examples=15, deadline=None, derandomize=True, database=None)
+for_each_gate = settings(often, max_examples=5)
 sizes = st.integers(40, 90)
 seeds = st.integers(0, 10**6)
 scales = st.floats(-3, 3).map(lambda power: 10.0**power)
@@ -38,7 +39,7 @@ def equal_weights(n, seed):
 
 
 @pytest.mark.parametrize("gate", GATES)
-@often
+@for_each_gate
 @given(seed=seeds, n=sizes, d=st.integers(1, 2), weighted=st.booleans())
 def test_what_is_reported_is_what_the_rows_say(gate, seed, n, d, weighted):
     X, y, _ = problem(seed, n, d)

@@ -5,9 +5,10 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 import naive
-from helpers import assert_close, assert_derivative, quietly, random_gate
+from helpers import assert_close, assert_derivative, from_python, quietly, random_gate
 from smoe import MoERegressor
-from smoe._kernels.top_p import keep_mass, mass_line, mass_loglik, others_breaks
+from smoe._kernels import top_p
+from smoe._kernels.top_p import keep_mass
 from smoe.datasets import make_moe
 from smoe.features import design
 from smoe.gates import (
@@ -19,6 +20,8 @@ from smoe.gates import (
     TopPGate,
 )
 from smoe.params import flatten
+
+mass_line, mass_loglik, others_breaks = map(from_python, (top_p.mass_line, top_p.mass_loglik, top_p.others_breaks))
 
 
 def proba(gate, params, Z):

@@ -5,11 +5,10 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 
 import naive
-from helpers import Problem, altered, assert_close, quietly, random_expert
+from helpers import Problem, altered, assert_close, from_python, quietly, random_expert
 from smoe import MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
-from smoe._kernels.line_search import keep_pivots, nearest, search_lines, unevenness
-from smoe._kernels.line_sweep import best_on_line, sort_breaks
-from smoe._kernels.support_lines import line_terms, moved_loglik, others, sort_best
+from smoe._kernels import line_search, line_sweep, support_lines
+from smoe._kernels.line_search import search_lines
 from smoe._kernels.top_k import chosen_lines, gather, keep_chosen, top_k_experts
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, GaussianExpertParams
@@ -21,6 +20,12 @@ from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.solvers import EM, LBFGS, EMNewton, Newton, SupportSearch
 from smoe.starts import FromParams
 
+keep_pivots, nearest, unevenness = map(
+    from_python, (line_search.keep_pivots, line_search.nearest, line_search.unevenness)
+)
+best_on_line, sort_breaks = map(from_python, (line_sweep.best_on_line, line_sweep.sort_breaks))
+line_terms, moved_loglik = map(from_python, (support_lines.line_terms, support_lines.moved_loglik))
+others, sort_best = map(from_python, (support_lines.others, support_lines.sort_best))
 T0 = MoEParams(
     LinearGateParams(np.array([[25.0], [0.0]]), np.array([-8.0, 0.0])),
     GaussianExpertParams(np.array([[-20.0], [20.0]]), np.array([15.0, -5.0]), np.array([0.09, 0.16])),

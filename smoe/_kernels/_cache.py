@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from functools import cache, cached_property
@@ -19,6 +20,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache
 
 __all__ = ["KernelCache", "be_silent", "directory", "keep"]
 
+_PATIENCE = 2.0  # seconds of compilation before the user is told
 _PAUSE = 5.0  # seconds without compilation after which the user is told again
 
 
@@ -65,8 +67,7 @@ class KernelCache(NullCache):
                 continue
             if found is not None:
                 return found
-        _tell(self.cache_path)
-        _told.compiling += 1
+        _begin(self.cache_path)
         return None
 
     def save_overload(self, sig, data):
@@ -82,12 +83,12 @@ class KernelCache(NullCache):
 
 
 class _told:
-    """How many kernels are being compiled, when the last was done, whether to be silent, and which warnings were given.
+    """How many kernels are being compiled, when the last was done, since when it goes on, and what the user knows.
 
     Kernels are compiled within the compilation of those that call them.
     """
 
-    compiling, last, silent, warnings = 0, -float("inf"), False, set()
+    compiling, last, since, said, silent, warnings = 0, -float("inf"), 0.0, False, False, set()
 
 
 def be_silent():
@@ -95,15 +96,29 @@ def be_silent():
     _told.silent = True
 
 
-_WORDS = "smoe: compiling for this machine, once; this may take half a minute (python -m smoe warm-up: all of it)"
+_WORDS = "smoe: compiling for this machine, once; this may take half a minute (python -m smoe compile: all, ahead)"
 _REMEDY = "set the environment variable NUMBA_CACHE_DIR to a directory that can be written"
 
 
-def _tell(path):
-    """Tell the user on stderr that it will take a while, unless that was said of the kernels just before."""
+def _begin(path):
+    """See to it that the user is told when it takes a while, unless that was said of the kernels just before."""
     if path is None:
         _warn_once(f"smoe compiles for half a minute in every process: its kernels can be kept nowhere; {_REMEDY}")
-    elif not (_told.silent or _told.compiling) and time.monotonic() - _told.last > _PAUSE:
+    _told.compiling += 1
+    if path is not None and _told.compiling == 1 and not _told.silent:
+        now = time.monotonic()
+        if now - _told.last > _PAUSE:
+            _told.since, _told.said = now, False
+        if not _told.said:
+            timer = threading.Timer(max(_told.since + _PATIENCE - now, 0.0), _say)
+            timer.daemon = True
+            timer.start()
+
+
+def _say():
+    """Tell the user on stderr, if something is being compiled still."""
+    if _told.compiling and not _told.said:
+        _told.said = True
         print(_WORDS, file=sys.stderr, flush=True)
 
 
@@ -181,6 +196,6 @@ def _sources():
     files = {file.name: file for file in resources.files("smoe._kernels").iterdir()}
     digest = hashlib.sha256()
     for name in sorted(files):
-        if name == "_jit.py" or name.endswith(".py") and not name.startswith("_"):
+        if name in ("_inner.py", "_jit.py") or name.endswith(".py") and not name.startswith("_"):
             digest.update(files[name].read_bytes())
     return digest.hexdigest()

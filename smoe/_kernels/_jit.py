@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from smoe._kernels._cache import keep
+from smoe._kernels._inner import InnerCompiler
 from smoe._kernels._signals import undisturbed
 
 _COMMON = {"nogil": True, "error_model": "numpy"}
@@ -20,10 +21,15 @@ _COMMON = {"nogil": True, "error_model": "numpy"}
 ZERO = np.int64(0)  # as an argument: for a literal a kernel would be compiled anew
 
 
-def _maker(fastmath):
-    compiled = njit(fastmath=fastmath, **_COMMON)
-    return lambda function: undisturbed(keep(compiled(function)))
+def kernel(function):
+    """Compile a function that Python calls.
+
+    It is compiled anew for each kind of array: contiguous or not, writable or not. Whoever calls a large one sees to it
+    that there is one kind; small arrays are copied for that.
+    """
+    return undisturbed(keep(njit(fastmath={"contract"}, **_COMMON)(function)))
 
 
-kernel = _maker({"contract"})
-reducing_kernel = _maker({"reassoc", "contract"})
+# Functions that kernels alone call; sums that may be reassociated are a function of their own.
+inner = njit(fastmath={"contract"}, pipeline_class=InnerCompiler, **_COMMON)
+reduction = njit(fastmath={"reassoc", "contract"}, pipeline_class=InnerCompiler, **_COMMON)

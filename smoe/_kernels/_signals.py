@@ -1,11 +1,12 @@
 """Signals and compiled code: neither numba nor what it has compiled can stand an exception out of a signal handler."""
 
 import functools
+import gc
 import signal
 import threading
 from contextlib import contextmanager
 
-__all__ = ["raise_cause", "signals_held", "undisturbed"]
+__all__ = ["raise_cause", "signals_held", "uncollected", "undisturbed"]
 
 
 def raise_cause(error):
@@ -36,15 +37,31 @@ def signals_held():
             signal.raise_signal(number)
 
 
+@contextmanager
+def uncollected():
+    """Let garbage wait until the end of this context: a compiler keeps most of what it makes, and looking is dear."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def undisturbed(dispatcher):
-    """Hold signals back while numba compiles a kernel or loads it: an exception there breaks numba's registries."""
+    """Hold signals and garbage collection back while numba compiles a kernel or loads it.
+
+    An exception out of a signal handler breaks numba's registries.
+    """
     if not hasattr(dispatcher, "_compile_for_args"):  # plain Python
         return dispatcher
     compile_for = dispatcher._compile_for_args
 
     @functools.wraps(compile_for)
     def compile_undisturbed(*args, **kwargs):
-        with signals_held():
+        with signals_held(), uncollected():
             return compile_for(*args, **kwargs)
 
     dispatcher._compile_for_args = compile_undisturbed

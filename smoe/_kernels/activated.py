@@ -6,7 +6,7 @@ of the design Z (p, m) is ones.
 
 import numpy as np
 
-from smoe._kernels._jit import ZERO, kernel
+from smoe._kernels._jit import ZERO, inner, kernel
 from smoe._kernels.moments import add_dots, add_product, dot, multiply, negative_product, total
 
 _CHUNK = 512  # rows that stay in the first-level cache while all is done with them
@@ -30,31 +30,31 @@ def pull_activated(R, level, slope, Z):
     return own, shared
 
 
-@kernel
+@inner
 def _own_weight(proba, weight, out):
     for i in range(len(out)):
         out[i] = weight[i] * (proba[i] - proba[i] * proba[i])
 
 
-@kernel
+@inner
 def _less_own(resp, weight, out):
     for i in range(len(out)):
         out[i] -= weight[i] * (resp[i] - resp[i] * resp[i])
 
 
-@kernel
+@inner
 def _less_pair(a, b, weight, out):
     for i in range(len(out)):
         out[i] += weight[i] * a[i] * b[i]
 
 
-@kernel
+@inner
 def _spread(proba, level, mean, weight, out):
     for i in range(len(out)):
         out[i] = weight[i] * proba[i] * (level[i] - mean[i])
 
 
-@kernel
+@inner
 def _observe(proba, resp, level, mean, weight, tau, first, second):
     """Take off what the responsibilities spread, and the second derivatives of the scores that tau has a part in."""
     for i in range(len(first)):
@@ -64,13 +64,13 @@ def _observe(proba, resp, level, mean, weight, tau, first, second):
         second[i] = spread - 2.0 * change
 
 
-@kernel
+@inner
 def _bend_weight(proba, resp, bend, weight, tau, out):
     for i in range(len(out)):
         out[i] = weight[i] * (proba[i] - resp[i]) * bend[i] * tau
 
 
-@kernel
+@inner
 def _designs(slope, Z, low, rows):
     """Fill rows (n_experts, p, .) with slope x and 1."""
     m, p = slope.shape[1], len(Z)
@@ -80,7 +80,7 @@ def _designs(slope, Z, low, rows):
         rows[k, p - 1, :m] = 1.0
 
 
-@kernel
+@inner
 def _add_blocks(proba, resp, weight, observed, rows, work, blocks):
     n_experts, m, p = len(proba), len(weight), rows.shape[1]
     factor, product = work[0, :m], work[1, :m]
@@ -100,7 +100,7 @@ def _add_blocks(proba, resp, weight, observed, rows, work, blocks):
             add_dots(factor, rows[j], p - 1 if i == j else ZERO, ZERO, blocks[i, p - 1, j])
 
 
-@kernel
+@inner
 def _add_bends(proba, resp, bend, weight, tau, Z, low, work, blocks):
     m, p = len(weight), len(Z)
     factor, product = work[0, :m], work[1, :m]
@@ -111,7 +111,7 @@ def _add_bends(proba, resp, bend, weight, tau, Z, low, work, blocks):
             add_dots(product, Z[: p - 1], a, low, blocks[i, a, i])
 
 
-@kernel
+@inner
 def _add_temperature(proba, resp, level, weight, tau, observed, rows, work, side):
     """Add to the sums with the derivatives by the slopes and the intercept, side (n_experts, p); return that by tau."""
     m, corner = len(weight), 0.0
@@ -131,7 +131,7 @@ def _add_temperature(proba, resp, level, weight, tau, observed, rows, work, side
     return corner
 
 
-@kernel
+@inner
 def _assembled(blocks, side, corner, tau):
     n_experts, p = side.shape
     n = n_experts * p

@@ -2,7 +2,7 @@
 
 import math
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.elementary import exp, log
 
 _INVERSE_ROOT = 1.0 / math.sqrt(2.0 * math.pi)
@@ -56,7 +56,7 @@ def softplus(u, value, slope, bend):
         bend[i] = e * inverse * inverse
 
 
-@kernel
+@inner
 def _tail(t):
     """(5 + z) exp(z^2 / 2) ndtr(-z) for z >= 0 as a polynomial in t = (z - 5) / (z + 5): a Chebyshev fit."""
     p = -8.166192624428987e-10

@@ -8,13 +8,13 @@ import math
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.elementary import log_add
 
 __all__ = ["inclusion_bends", "inclusion_slopes", "log_inclusion"]
 
 
-@kernel
+@inner
 def _sums_without_each(u, n, forward, backward, out):
     """Fill out with the logs of the elementary symmetric polynomials of degree n of all odds but one."""
     forward[0] = backward[:] = -np.inf
@@ -30,7 +30,7 @@ def _sums_without_each(u, n, forward, backward, out):
             backward[r] = log_add(backward[r], u[i] + backward[r - 1])
 
 
-@kernel
+@inner
 def _include(u, n, forward, backward, out):
     """Fill out with the logs of the probabilities of being among n elements."""
     if n < 1:
@@ -75,7 +75,7 @@ def inclusion_slopes(u, n):
     return out
 
 
-@kernel
+@inner
 def _add_covariance(scale, v, n, forward, backward, own, rest, out):
     """Add scale times the covariances of being among n, by pairs j <= l; v is restored."""
     _include(v, n, forward, backward, own)

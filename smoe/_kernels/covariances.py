@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 
 _SAME = 1e-13  # share of a response's variance that responses before it leave by rounding alone
 _VANISHED = 1e-4  # share of the floor below which a variance is rounding
@@ -58,7 +58,7 @@ def chain(covariance, floor):
     return variances, slopes
 
 
-@kernel
+@inner
 def _pooled(scatter, volume, total, out):
     """Out = the sum over experts of scatter / volume, over the total weight."""
     n, q = scatter.shape[:2]
@@ -69,7 +69,7 @@ def _pooled(scatter, volume, total, out):
                 out[0, a, b] += scatter[e, a, b] / (volume[e] * total)
 
 
-@kernel
+@inner
 def _to_volume_one(shape):
     """Divide shape (1, q) by its geometric mean."""
     q, logs = shape.shape[1], 0.0
@@ -79,7 +79,7 @@ def _to_volume_one(shape):
         shape[0, j] /= np.exp(logs / q)
 
 
-@kernel
+@inner
 def _square(scatter, T, shape):
     """Return the trace of T scatter T' over the shape."""
     total = 0.0

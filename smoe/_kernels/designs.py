@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 
 _CHUNK = 512  # rows that stay in the first-level cache while all their predictors are made
 _TILE = 2048  # entries of X that stay there while they are turned from rows to columns
 _FEW_TERMS = 6  # with more, BLAS wins (measured with 2 to 16 experts)
 
 
-@kernel
+@inner
 def standardise(values, shift, inverse_scale, out):
     """Out = (values - shift) * inverse_scale."""
     for i in range(len(out)):
@@ -30,13 +30,13 @@ def standard_rows(X, low, high, columns, shift, inverse_scale):
     return out
 
 
-@kernel
+@inner
 def _subtract(out, factor, z):
     for i in range(len(out)):
         out[i] -= factor * z[i]
 
 
-@kernel
+@inner
 def _multiply(out, factor):
     for i in range(len(out)):
         out[i] *= factor
@@ -57,19 +57,19 @@ def rotate(Z, factor, m):
             _multiply(Z[j, low:high], 1.0 / factor[j, j])
 
 
-@kernel
+@inner
 def _start(out, constant, slope, z):
     for i in range(len(out)):
         out[i] = constant + slope * z[i]
 
 
-@kernel
+@inner
 def _add(out, slope, z):
     for i in range(len(out)):
         out[i] += slope * z[i]
 
 
-@kernel
+@inner
 def _add_two(out, other, a, b, c, d, y, z):
     """Two features for two experts: half the loads and stores."""
     for i in range(len(out)):
@@ -77,7 +77,7 @@ def _add_two(out, other, a, b, c, d, y, z):
         other[i] = other[i] + c * y[i] + d * z[i]
 
 
-@kernel
+@inner
 def _add_four(out, other, a, b, w, x, y, z):
     """Four features for two experts, with the slopes a and b."""
     a0, a1, a2, a3, b0, b1, b2, b3 = a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]
@@ -86,7 +86,7 @@ def _add_four(out, other, a, b, w, x, y, z):
         other[i] = other[i] + b0 * w[i] + b1 * x[i] + b2 * y[i] + b3 * z[i]
 
 
-@kernel
+@inner
 def fill_predictors(coef, intercept, Z, low, high, out, at):
     """Put coef[k]'z + intercept[k] for the rows from low to high into the columns of out from ``at`` on."""
     n_experts, p = coef.shape
@@ -127,7 +127,7 @@ def _predictors(coef, intercept, Z):
 def predictors(coef, intercept, Z):
     """Return coef @ features + intercept, (n_experts, m), from a design whose last row is ones."""
     if len(Z) <= _FEW_TERMS:
-        return _predictors(coef, intercept, Z)
+        return _predictors(coef.copy(), intercept.copy(), np.ascontiguousarray(Z))  # kinds of arrays: see `kernel`
     out = coef @ Z[:-1]
     out += intercept[:, None]
     return out

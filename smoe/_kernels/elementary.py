@@ -6,7 +6,7 @@ import numpy as np
 from numba import config, types
 from numba.extending import intrinsic
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 
 _SMALLEST = -708.0  # below it exp(x) is less than the smallest normal number
 
@@ -80,8 +80,8 @@ def _plain_exp(x):
     return 0.0 if x < _SMALLEST else math.exp(x)
 
 
-exp = kernel(_plain_exp if config.DISABLE_JIT else _vector_exp)
-log = math.log if config.DISABLE_JIT else kernel(_vector_log)
+exp = inner(_plain_exp if config.DISABLE_JIT else _vector_exp)
+log = math.log if config.DISABLE_JIT else inner(_vector_log)
 
 
 _SMALL = 0.1
@@ -109,7 +109,7 @@ def ratio_slopes(u):
     return out
 
 
-@kernel
+@inner
 def log_add(a, b):
     """Return log(exp(a) + exp(b)); either may be minus infinity."""
     high, low = (a, b) if a > b else (b, a)

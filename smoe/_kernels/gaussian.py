@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from smoe._kernels._jit import ZERO, kernel
+from smoe._kernels._jit import ZERO, inner, kernel
 from smoe._kernels.moments import multiply
 
 
-@kernel
+@inner
 def _log_density(row, y, constant, half_precision):
     for i in range(len(row)):
         residual = y[i] - row[i]
@@ -23,7 +23,7 @@ def gaussian_log_prob(mean, y, variance):
     return mean
 
 
-@kernel
+@inner
 def _residual_scores(mean, y, precision, pull, spread):
     for i in range(len(mean)):
         u = (y[i] - mean[i]) * precision
@@ -31,7 +31,7 @@ def _residual_scores(mean, y, precision, pull, spread):
         spread[i] = 0.5 * (u * u - precision)
 
 
-@kernel
+@inner
 def fill_row_scores(means, Z, y, variance, low, high, at, out):
     """Put d log N / d(line, variance) of the rows from low to high into out (n_experts, n_terms + 1, .) at ``at``."""
     p, end = len(Z), at + high - low

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.line_sweep import best_on_line, sort_breaks
 from smoe._kernels.moments import dot
 from smoe._kernels.support_lines import line_terms, moved_loglik, others, sort_best
@@ -14,13 +14,13 @@ _NEAR = 40  # rows near the boundary among which pivots are drawn
 _DEPENDENT = 1e-10  # share of a pivot's length outside the span of those before it that is rounding
 
 
-@kernel
+@inner
 def _add(slope, z, out):
     for row in range(len(out)):
         out[row] += slope * z[row]
 
 
-@kernel
+@inner
 def predict(line, Z, n_terms, out):
     """Out = the sum of the first terms of line'z."""
     out[:] = 0.0
@@ -28,7 +28,7 @@ def predict(line, Z, n_terms, out):
         _add(line[j], Z[j], out)
 
 
-@kernel
+@inner
 def _sift(gaps, near, n):
     """Bring the root of a heap with the largest gap on top to its place."""
     here = 0
@@ -43,7 +43,7 @@ def _sift(gaps, near, n):
         here = child
 
 
-@kernel
+@inner
 def nearest(rank, level, near, gaps):
     """Put the rows at which a rank is closest to the level into near, in no order; return how many there are."""
     n = min(len(near), len(rank))
@@ -56,7 +56,7 @@ def nearest(rank, level, near, gaps):
     return n
 
 
-@kernel
+@inner
 def keep_pivots(delta, Z, near, picks):
     """Take out of delta what moves scores at as many of the rows near as there are picks, uniform draws from [0, 1)."""
     basis, n = np.zeros((len(picks), len(delta))), 0
@@ -75,7 +75,7 @@ def keep_pivots(delta, Z, near, picks):
             n += 1
 
 
-@kernel
+@inner
 def unevenness(scores, ranking, weight, top_k):
     """Return the number of rows times the squared coefficient of variation of the experts' summed probabilities."""
     k, m = scores.shape
@@ -92,7 +92,7 @@ def unevenness(scores, ranking, weight, top_k):
     return k * np.sum(importance * importance) / n - n
 
 
-@kernel
+@inner
 def _swap(a, b):
     for row in range(len(a)):
         a[row], b[row] = b[row], a[row]

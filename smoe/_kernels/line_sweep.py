@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner
 
 _APART = 1e-10  # share of the reach by which break points must differ
 _DIGIT = 11  # bits that one pass of the sort looks at
@@ -10,7 +10,7 @@ _N_DIGITS = 3  # break points are sorted in steps of the reach over 2^32
 _ROW_BITS = 28
 
 
-@kernel
+@inner
 def _move(from_, shift, counts, to):
     """Do one pass of a radix sort."""
     total = 0
@@ -22,7 +22,7 @@ def _move(from_, shift, counts, to):
         counts[digit] += 1
 
 
-@kernel
+@inner
 def sort_breaks(at, reach, packed, spare):
     """Sort the rows by their break points, as far as these lie within the reach; return the rows.
 
@@ -47,7 +47,7 @@ def sort_breaks(at, reach, packed, spare):
     return packed
 
 
-@kernel
+@inner
 def best_on_line(order, at, terms, v, c0, c1, c2, reach):
     """Return the t within reach with the largest value, and this value; ``order`` sorts the break points within reach.
 

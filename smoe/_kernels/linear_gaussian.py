@@ -5,7 +5,7 @@ These make in one go what the other kernels make one after the other, and must a
 
 import numpy as np
 
-from smoe._kernels._jit import ZERO, kernel
+from smoe._kernels._jit import ZERO, inner
 from smoe._kernels.designs import fill_predictors, rotate, standardise
 from smoe._kernels.elementary import exp, log
 from smoe._kernels.gaussian import fill_row_scores
@@ -22,7 +22,7 @@ _CHUNK = 512  # rows
 _LOGS = 64  # logarithms of products of rows, one for each so many rows apart
 
 
-@kernel
+@inner
 def _joint(score, gate_top, mean, y, constant, half_precision, out):
     """Score, relative to the largest, plus log density: large scores must not swallow it."""
     for i in range(len(out)):
@@ -30,26 +30,26 @@ def _joint(score, gate_top, mean, y, constant, half_precision, out):
         out[i] = (score[i] - gate_top[i]) + (constant - half_precision * residual * residual)
 
 
-@kernel
+@inner
 def _pull(weight, proba, resp, out):
     for i in range(len(out)):
         out[i] = resp[i] - weight[i] * proba[i]
 
 
-@kernel
+@inner
 def _add_pair(a, b, inverse, out):
     for i in range(len(out)):
         out[i] += a[i] * inverse[i] * b[i]
 
 
-@kernel
+@inner
 def _every(flat, start, step, shift, inverse_scale, out):
     """Standardise every step-th number from ``start`` on."""
     for i in range(len(out)):
         out[i] = (flat[start + i * step] - shift) * inverse_scale
 
 
-@kernel
+@inner
 def _designs(flat, row_step, column_step, low, columns, shift, inverse_scale, factor, m, Z):
     for j in range(len(columns)):
         start = low * row_step + columns[j] * column_step
@@ -60,7 +60,7 @@ def _designs(flat, row_step, column_step, low, columns, shift, inverse_scale, fa
     rotate(Z, factor, m)
 
 
-@kernel
+@inner
 def _ones(n_rows):
     """Return room for a design, whose last row stays one."""
     Z = np.empty((n_rows + 1, _CHUNK))
@@ -68,19 +68,19 @@ def _ones(n_rows):
     return Z
 
 
-@kernel
+@inner
 def _fold(ratio, product):
     for i in range(len(ratio)):
         product[i] *= ratio[i]
 
 
-@kernel
+@inner
 def _log(product):
     for i in range(len(product)):
         product[i] = log(product[i])
 
 
-@kernel
+@inner
 def _loglik(top, ratio, weight, one_weight, product):
     """Return the weighted sum of log(ratio) + top; with one weight for all, of products of ratios: logs are dear."""
     if not one_weight:
@@ -93,7 +93,7 @@ def _loglik(top, ratio, weight, one_weight, product):
     return weight[0] * (total(product) + total(top))
 
 
-@kernel
+@inner
 def _e_step(scores, means, y, weight, variance, proba, resp, top, ratio, work):
     """Fill proba and resp (times the weights) of a chunk, and log densities as log(ratio) + top."""
     m = len(y)
@@ -105,7 +105,7 @@ def _e_step(scores, means, y, weight, variance, proba, resp, top, ratio, work):
     posterior_chunk(scores, ZERO, m, weight, proba, resp, top, ratio, work)
 
 
-@kernel
+@inner
 def _two(odds, mean, other, y, weight, lines, first, second, pull, pair, top, ratio):
     """Do all of an E-step that two experts need in one loop, with one exponential each for the gate and the posterior.
 
@@ -140,7 +140,7 @@ def _two(odds, mean, other, y, weight, lines, first, second, pull, pair, top, ra
     return n_zero
 
 
-@kernel
+@inner
 def _mend_two(top, weight, first, second, pull):
     """Give rows without any density the gate's probabilities."""
     for i in range(len(top)):
@@ -150,7 +150,7 @@ def _mend_two(top, weight, first, second, pull):
             pull[i] = 0.0
 
 
-@kernel
+@inner
 def _e_step_two(odds, means, y, weight, variance, resp, pull, pair, top, ratio):
     """Fill resp (times the weights), the pull on the odds, the gate's weights of the pair, top and ratio."""
     m, constants = len(y), -0.5 * np.log(2.0 * np.pi * variance)
@@ -160,7 +160,7 @@ def _e_step_two(odds, means, y, weight, variance, resp, pull, pair, top, ratio):
         _mend_two(top, weight, first, second, pull)
 
 
-@kernel
+@inner
 def _add_gate_score(proba, resp, weight, Z, pull, score):
     """Add all rows but the last, which is minus their sum."""
     m = len(weight)
@@ -169,7 +169,7 @@ def _add_gate_score(proba, resp, weight, Z, pull, score):
         add_dots(pull, Z, ZERO, ZERO, score[i])
 
 
-@kernel
+@inner
 def _gate_weights(proba, weight, weights):
     """Fill the weights -w p_i p_j of the pairs i < j."""
     m, pair = len(weight), 0
@@ -179,7 +179,7 @@ def _gate_weights(proba, weight, weights):
             pair += 1
 
 
-@kernel
+@inner
 def _add_observed(resp, inverse, weights):
     """Add r_i r_j / w, with resp times the weights."""
     m, pair = len(inverse), 0
@@ -189,13 +189,13 @@ def _add_observed(resp, inverse, weights):
             pair += 1
 
 
-@kernel
+@inner
 def _invert(weight, out):
     for i in range(len(out)):
         out[i] = 1.0 / weight[i]
 
 
-@kernel
+@inner
 def _log_odds(coef, intercept):
     """Return the line of the log odds of the first of two experts."""
     slope, constant = np.empty((1, coef.shape[1])), np.empty(1)
@@ -205,7 +205,7 @@ def _log_odds(coef, intercept):
     return slope, constant
 
 
-@kernel
+@inner
 def _close(score, gram, pairs, between, both, observed):
     """Fill in what follows from what was summed: the last expert's score, and the other halves of symmetric arrays."""
     last = len(score) - 1
@@ -219,7 +219,7 @@ def _close(score, gram, pairs, between, both, observed):
         close_cross_products(both)
 
 
-@kernel
+@inner
 def run(
     gate_coef,
     gate_intercept,

@@ -5,13 +5,13 @@ With few rows an iteration costs less than the calls that it is made of. What it
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.gate_steps import damped_step
 from smoe._kernels.linear_gaussian import run
 from smoe._kernels.regression import least_squares
 
 
-@kernel
+@inner
 def _free_information(pairs, k):
     """Return the gate's information without the last expert, whose row is pinned, from the sums of the pairs."""
     q, pair = pairs.shape[1], 0
@@ -30,7 +30,7 @@ def _free_information(pairs, k):
     return out
 
 
-@kernel
+@inner
 def _move_gate(coef, intercept, step, t):
     """Return the gate moved by t times the step; the last expert's row stays."""
     new_coef, new_intercept, place = np.copy(coef), np.copy(intercept), 0
@@ -43,16 +43,59 @@ def _move_gate(coef, intercept, step, t):
     return new_coef, new_intercept
 
 
-@kernel
-def climb(gate_coef, gate_intercept, coef, intercept, variance, data, floor, rank_tol, n_iter, n_halvings, slack):
-    """Do ``n_iter`` iterations; return the parameters, the sums of `run` at them, and the log-likelihoods on the way.
+@inner
+def _put(new_coef, new_intercept, coef, intercept):
+    for i in range(len(coef)):
+        intercept[i] = new_intercept[i]
+        for j in range(coef.shape[1]):
+            coef[i, j] = new_coef[i, j]
 
-    ``data`` are the arguments of `run` from ``flat`` to ``y_inverse``. A gate's step after which the log-likelihood
-    falls by more than ``slack`` (relative, and per weight) is halved, ``n_halvings`` times, then left out.
+
+@kernel
+def climb(
+    floor,
+    rank_tol,
+    n_iter,
+    n_halvings,
+    slack,
+    gate_information,
+    observed,
+    gate_coef,
+    gate_intercept,
+    coef,
+    intercept,
+    variance,
+    flat,
+    row_step,
+    column_step,
+    y,
+    weight,
+    low,
+    high,
+    gate_columns,
+    gate_shift,
+    gate_inverse,
+    gate_factor,
+    columns,
+    shift,
+    inverse,
+    factor,
+    same,
+    y_shift,
+    y_inverse,
+):
+    """Do ``n_iter`` iterations in place; return the sums of `run` at their end, and the log-likelihoods on the way.
+
+    With no iteration it is a pass, with what is wanted of it; `run` takes long to compile, and is compiled here alone.
+    Its arguments come one by one, because numba takes its time for the types in a tuple. A gate's step after which the
+    log-likelihood falls by more than ``slack`` (relative, per weight) is halved, ``n_halvings`` times, then left out.
     """
     k, q = gate_coef.shape[0], gate_coef.shape[1] + 1
     gate, experts, trace = (gate_coef, gate_intercept), (coef, intercept, variance), np.empty(n_iter + 1)
-    sums = run(*gate, *experts, *data, True, False)
+    rows = flat, row_step, column_step, y, weight, low, high
+    views = gate_columns, gate_shift, gate_inverse, gate_factor, columns, shift, inverse, factor, same
+    data = (*rows, *views, y_shift, y_inverse)
+    sums = run(*gate, *experts, *data, gate_information, observed)
     for iteration in range(n_iter):
         trace[iteration] = least = sums[0]
         gram, cross, score, pairs = sums[1:5]
@@ -69,4 +112,9 @@ def climb(gate_coef, gate_intercept, coef, intercept, variance, data, floor, ran
                 gate, experts, sums = candidate, new, there
                 break
     trace[n_iter] = sums[0]
-    return gate, experts, sums, trace
+    if n_iter > 0:
+        _put(gate[0], gate[1], gate_coef, gate_intercept)
+        _put(experts[0], experts[1], coef, intercept)
+        for i in range(k):
+            variance[i] = experts[2][i]
+    return sums, trace

@@ -5,13 +5,13 @@ All are sums of products of rows of numbers. Such sums wait for loads, so that s
 
 import numpy as np
 
-from smoe._kernels._jit import ZERO, kernel, reducing_kernel
+from smoe._kernels._jit import ZERO, inner, kernel, reduction
 
 _CHUNK = 512  # rows that stay in the first-level cache while all their products are taken
 FEW_TERMS = 40  # with more, BLAS wins
 
 
-@reducing_kernel
+@reduction
 def _four(w0, w1, w2, w3, a, b):
     """Sums of w a b for four weights at once: the product is made once, and loads are what such sums wait for."""
     t0 = t1 = t2 = t3 = 0.0
@@ -24,7 +24,7 @@ def _four(w0, w1, w2, w3, a, b):
     return t0, t1, t2, t3
 
 
-@reducing_kernel
+@reduction
 def _two(w0, w1, a, b):
     t0 = t1 = 0.0
     for i in range(len(a)):
@@ -34,7 +34,7 @@ def _two(w0, w1, a, b):
     return t0, t1
 
 
-@reducing_kernel
+@reduction
 def _one(w, a, b):
     total = 0.0
     for i in range(len(a)):
@@ -42,7 +42,7 @@ def _one(w, a, b):
     return total
 
 
-@reducing_kernel
+@reduction
 def _four_by_two(w0, w1, w2, w3, a, b, c):
     """Sums of w a b and of w a c for four weights."""
     s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
@@ -59,7 +59,7 @@ def _four_by_two(w0, w1, w2, w3, a, b, c):
     return s0, s1, s2, s3, t0, t1, t2, t3
 
 
-@kernel
+@inner
 def _add_four(weights, c, at, Z, j, low, high, out):
     """Add row j of the upper triangles for the weights c to c + 3, two columns at a time."""
     end = at + high - low
@@ -84,7 +84,7 @@ def _add_four(weights, c, at, Z, j, low, high, out):
         out[c + 3, j, k] += s3
 
 
-@reducing_kernel
+@reduction
 def _two_by_four(w0, w1, a, b, c, d, e):
     """Sums of w a b to w a e for two weights."""
     s0 = s1 = t0 = t1 = u0 = u1 = v0 = v1 = 0.0
@@ -101,7 +101,7 @@ def _two_by_four(w0, w1, a, b, c, d, e):
     return s0, s1, t0, t1, u0, u1, v0, v1
 
 
-@kernel
+@inner
 def _add_two(w0, w1, c, Z, j, low, high, out):
     """Add row j of the upper triangles for the weights c and c + 1, four columns at a time."""
     p, k, a = len(Z), j, Z[j, low:high]
@@ -124,7 +124,7 @@ def _add_two(w0, w1, c, Z, j, low, high, out):
         k += 1
 
 
-@reducing_kernel
+@reduction
 def _line(w, x):
     """Sums of w, w x and w x^2."""
     s0 = s1 = s2 = 0.0
@@ -136,7 +136,7 @@ def _line(w, x):
     return s0, s1, s2
 
 
-@reducing_kernel
+@reduction
 def _two_lines(w0, w1, x):
     """Do it for two weights."""
     s0 = s1 = s2 = t0 = t1 = t2 = 0.0
@@ -151,7 +151,7 @@ def _two_lines(w0, w1, x):
     return s0, s1, s2, t0, t1, t2
 
 
-@kernel
+@inner
 def _add_lines(weights, at, x, out):
     """Add the grams of a design of one feature and a row of ones, all three sums in one loop."""
     n_weights, end, c = len(weights), at + len(x), 0
@@ -171,7 +171,7 @@ def _add_lines(weights, at, x, out):
         out[c, 1, 1] += s0
 
 
-@kernel
+@inner
 def add_grams(weights, at, Z, low, high, out):
     """Add the upper triangles of weights[c] z z' over the rows from low to high of a design Z, whose last row is ones.
 
@@ -196,7 +196,7 @@ def add_grams(weights, at, Z, low, high, out):
                 out[c, j, k] += _one(weights[c, at:end], Z[j, low:high], Z[k, low:high])
 
 
-@reducing_kernel
+@reduction
 def _cross(w, x, y):
     """Sums of w x y, w y and w y^2."""
     s0 = s1 = s2 = 0.0
@@ -208,7 +208,7 @@ def _cross(w, x, y):
     return s0, s1, s2
 
 
-@kernel
+@inner
 def add_cross(weights, at, Z, y, low, high, out):
     """Add the sums of weights[c] z y, and last of weights[c] y^2, (n_weights, p + 1); Z as in `add_grams`."""
     end, p = at + high - low, len(Z)
@@ -239,7 +239,7 @@ def add_cross(weights, at, Z, y, low, high, out):
             out[c, j] += _one(weights[c, at:end], a, b)
 
 
-@kernel
+@inner
 def mirror(grams):
     """Copy upper triangles to the lower ones."""
     for c in range(len(grams)):
@@ -262,11 +262,11 @@ def _grams(weights, Z):
 def weighted_grams(weights, Z):
     """Sum over rows of weights[c] z z': (n_weights, m), (p, m) -> (n_weights, p, p)."""
     if len(Z) <= FEW_TERMS:
-        return _grams(weights, Z)
+        return _grams(np.ascontiguousarray(weights), np.ascontiguousarray(Z))  # kinds of arrays: see `kernel`
     return np.array([(w * Z) @ Z.T for w in weights]).reshape(-1, len(Z), len(Z))
 
 
-@reducing_kernel
+@reduction
 def dot(a, b):
     """Sum of a b."""
     total = 0.0
@@ -275,7 +275,7 @@ def dot(a, b):
     return total
 
 
-@reducing_kernel
+@reduction
 def total(a):
     """Sum of a."""
     out = 0.0
@@ -284,7 +284,7 @@ def total(a):
     return out
 
 
-@reducing_kernel
+@reduction
 def _dot_four(a, b0, b1, b2, b3):
     t0 = t1 = t2 = t3 = 0.0
     for i in range(len(a)):
@@ -295,7 +295,7 @@ def _dot_four(a, b0, b1, b2, b3):
     return t0, t1, t2, t3
 
 
-@kernel
+@inner
 def add_dots(a, rows, first, at, out):
     """out[c] += sum of a rows[c] for c >= first, the rows' columns being those from ``at`` on."""
     n, c, low, high = len(rows), first, at, at + len(a)
@@ -312,21 +312,21 @@ def add_dots(a, rows, first, at, out):
         c += 1
 
 
-@kernel
+@inner
 def multiply(a, b, out):
     """Out = a b."""
     for i in range(len(out)):
         out[i] = a[i] * b[i]
 
 
-@kernel
+@inner
 def add_product(a, b, out):
     """Add a b to out."""
     for i in range(len(out)):
         out[i] += a[i] * b[i]
 
 
-@kernel
+@inner
 def negative_product(weight, a, b, out):
     """Out = -weight a b."""
     for i in range(len(out)):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.elementary import exp
 
 MEAN = 0  # rows of the table of one mixture
@@ -17,7 +17,7 @@ EPS = 2.0**-52
 MOST_STEPS = 4096  # of any iteration: halving gets from one end of float64 to the other in 2,100
 
 
-@kernel
+@inner
 def load(weight, mean, sd, i, sign, table):
     """Put the experts of row i that have weight into the table, sorted by mean; return how many they are."""
     n = 0
@@ -32,13 +32,13 @@ def load(weight, mean, sd, i, sign, table):
     return n
 
 
-@kernel
+@inner
 def lower_tail(t):
     """Phi(t), accurate where it is small."""
     return 0.5 * math.erfc(-t / _ROOT_TWO)
 
 
-@kernel
+@inner
 def advance(value, slope, y, low, high, before, unit):
     """Return the next point of a safeguarded Newton iteration in [low, high], and whether it is the last.
 
@@ -57,7 +57,7 @@ def advance(value, slope, y, low, high, before, unit):
     return middle, abs(middle - y) <= EPS * (abs(y) + unit)
 
 
-@kernel
+@inner
 def _excess(table, n, y, p):
     """Return log(F(y) / p) and its derivative.
 
@@ -78,7 +78,7 @@ def _excess(table, n, y, p):
     return math.log1p(excess / p), _DENSITY * density / (p + excess)
 
 
-@kernel
+@inner
 def _solve(table, n, p, low, high):
     """Return the root of F(y) = p in [low, high], from the right: there one expert's tail is often all of F."""
     unit = np.min(table[SD, :n])

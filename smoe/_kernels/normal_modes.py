@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.elementary import exp
 from smoe._kernels.normal_mixture import EPS, MEAN, MOST_STEPS, SD, WEIGHT, advance, load
 
@@ -30,7 +30,7 @@ _NEGLIGIBLE = -40.0  # log of a share that is less than rounding
 _ROOT_THREE = math.sqrt(3.0)
 
 
-@kernel
+@inner
 def _place(table, start, end, step, unit):
     """Put the means from ``start`` to ``end`` into coordinates whose origin is that of ``start``; narrow wide gaps."""
     anchor, offset = table[_PLACE, start], 0.0
@@ -41,7 +41,7 @@ def _place(table, start, end, step, unit):
         table[MEAN, k] = offset + (table[_PLACE, k] - anchor) / unit
 
 
-@kernel
+@inner
 def place_back(table, n, unit, y):
     """Return a point in the user's units, by its distance from the nearest mean."""
     nearest = 0
@@ -51,7 +51,7 @@ def place_back(table, n, unit, y):
     return table[_PLACE, nearest] + unit * (y - table[MEAN, nearest])
 
 
-@kernel
+@inner
 def prepare(weight, mean, sd, i, table):
     """Load row i and the logarithms that the slope and the density need; return the number of experts and the unit.
 
@@ -73,7 +73,7 @@ def prepare(weight, mean, sd, i, table):
     return n, unit
 
 
-@kernel
+@inner
 def _slope(table, n, y):
     """Return f' and f'' at y, both over the same positive number."""
     top = -np.inf
@@ -89,7 +89,7 @@ def _slope(table, n, y):
     return first, second
 
 
-@kernel
+@inner
 def _largest(table, n, a, b):
     """Return the log of the largest of the experts' sizes over [a, b], and the smallest sd among those that matter."""
     top, narrowest = -np.inf, np.inf
@@ -104,7 +104,7 @@ def _largest(table, n, a, b):
     return top, narrowest
 
 
-@kernel
+@inner
 def _clear(first, last, width, low, high):
     """Whether a function with these values at the ends and a slope between low < 0 and high > 0 stays positive."""
     if not (first > 0.0 and last > 0.0):
@@ -113,7 +113,7 @@ def _clear(first, last, width, low, high):
     return first + low * meet > 0.0
 
 
-@kernel
+@inner
 def _convex(table, n, a, b):
     """Whether [a, b] is more than one standard deviation from every mean; far away sizes underflow."""
     for k in range(n):
@@ -122,7 +122,7 @@ def _convex(table, n, a, b):
     return True
 
 
-@kernel
+@inner
 def _settled(table, n, a, b):
     """Whether f' has no zero in [a, b], or is monotone there, or the interval is too short to matter."""
     if _convex(table, n, a, b):
@@ -148,7 +148,7 @@ def _settled(table, n, a, b):
     return _clear(first, last, width, low_bend, high_bend) or _clear(-first, -last, width, -high_bend, -low_bend)
 
 
-@kernel
+@inner
 def _root(table, n, low, high, sign):
     """Return the zero of f' in [low, high], where it has this sign at the left end and the other at the right."""
     unit = np.min(table[SD, :n])
@@ -167,7 +167,7 @@ def _root(table, n, low, high, sign):
     return y
 
 
-@kernel
+@inner
 def stationary_points(table, n, stack, out):
     """Fill out (2 n + 1 at least) with modes and antimodes in turn, from left to right; return how many.
 
@@ -196,7 +196,7 @@ def stationary_points(table, n, stack, out):
     return count
 
 
-@kernel
+@inner
 def log_density(table, n, y):
     """Return the log density at y up to the constant log sqrt(2 pi), and its derivative."""
     top = -np.inf
@@ -212,7 +212,7 @@ def log_density(table, n, y):
     return top + math.log(total), slope / total
 
 
-@kernel
+@inner
 def new_stack():
     """Return room for `stationary_points`."""
     return np.empty((2, _STACK))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.normal_mixture import MEAN, MOST_STEPS, SD, WEIGHT, advance, lower_tail
 from smoe._kernels.normal_modes import (
     LOG_DENSITY,
@@ -23,7 +23,7 @@ _MASS = 1e-12  # relative error
 _NEAR_TOP = 1e-12  # a level so close below the top cannot be told from it
 
 
-@kernel
+@inner
 def _crossing(table, n, low, high, level, sign, start, unit):
     """Return where the log density meets the level in [low, high], where it rises (sign 1) or falls (sign -1)."""
     y = min(max(start, low), high)
@@ -42,7 +42,7 @@ def _crossing(table, n, low, high, level, sign, start, unit):
     return y
 
 
-@kernel
+@inner
 def _far(table, n, level, sign):
     """Return a point left (sign -1) or right of which every expert's share of the level is less than 1/n."""
     out = -np.inf
@@ -52,7 +52,7 @@ def _far(table, n, level, sign):
     return sign * out
 
 
-@kernel
+@inner
 def _edge(table, n, points, count, j, level, sign, guess, unit):
     """Return the edge left (sign 1) or right (sign -1) of mode j; the guess is the last one, NaN for none."""
     top, beyond = points[j], j - 1 if sign > 0.0 else j + 1
@@ -65,7 +65,7 @@ def _edge(table, n, points, count, j, level, sign, guess, unit):
     return _crossing(table, n, min(end, top), max(end, top), level, sign, start, unit)
 
 
-@kernel
+@inner
 def _region(table, n, points, heights, count, level, guess, unit, edges):
     """Fill edges (2, .) with the intervals in which the log density exceeds the level; return how many.
 
@@ -86,7 +86,7 @@ def _region(table, n, points, heights, count, level, guess, unit, edges):
     return m
 
 
-@kernel
+@inner
 def _between(table, n, a, b):
     """Return the mass of [a, b]; tails are subtracted on the side on which they are small."""
     out = 0.0
@@ -102,7 +102,7 @@ def _between(table, n, a, b):
     return out
 
 
-@kernel
+@inner
 def _mass(table, n, edges, m, outside):
     """Return the mass outside or inside the region."""
     out = 0.0
@@ -118,7 +118,7 @@ def _mass(table, n, edges, m, outside):
     return out
 
 
-@kernel
+@inner
 def _excess(table, n, edges, m, level, target, outside):
     """Return how far the log of the mass is from that wanted, growing with the level, and its slope.
 
@@ -132,14 +132,14 @@ def _excess(table, n, edges, m, level, target, outside):
     return (value if outside else -value), slope
 
 
-@kernel
+@inner
 def _flat_top(mode, height, coverage, edges):
     """Put the interval around a mode that has this mass if the density is flat there."""
     half = 0.5 * coverage / math.exp(height - _LOG_ROOT_TWO_PI)
     edges[0, 0], edges[1, 0] = mode - half, mode + half
 
 
-@kernel
+@inner
 def _shift(table, n, edges, m, step):
     """Move the edges to a log level higher by a step that the level itself may be too coarse to take.
 
@@ -152,7 +152,7 @@ def _shift(table, n, edges, m, step):
                 edges[side, j] += move
 
 
-@kernel
+@inner
 def _solve(table, n, points, heights, count, target, outside, drop, guess, edges):
     """Leave the region of the wanted mass in edges; return the number of its intervals and its log level, NaN for none.
 

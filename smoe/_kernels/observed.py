@@ -5,25 +5,25 @@ Row by row that covariance is diag(r) - r r': its rows sum to zero, so that pair
 
 import numpy as np
 
-from smoe._kernels._jit import ZERO, kernel, reducing_kernel
+from smoe._kernels._jit import ZERO, inner, kernel, reduction
 from smoe._kernels.moments import add_dots, multiply
 
 _CHUNK = 512  # rows that stay in the first-level cache while all their products are taken
 
 
-@kernel
+@inner
 def _pair(a, b, inverse, out):
     for i in range(len(out)):
         out[i] = a[i] * inverse[i] * b[i]  # in this order weights of any size do not overflow
 
 
-@kernel
+@inner
 def _own(a, inverse, out):
     for i in range(len(out)):
         out[i] = a[i] * (a[i] * inverse[i] - 1.0)
 
 
-@reducing_kernel
+@reduction
 def _nine(factor, a0, a1, a2, b0, b1, b2):
     """Sums of factor a b for three a and three b."""
     r0 = r1 = r2 = s0 = s1 = s2 = t0 = t1 = t2 = 0.0
@@ -41,7 +41,7 @@ def _nine(factor, a0, a1, a2, b0, b1, b2):
     return r0, r1, r2, s0, s1, s2, t0, t1, t2
 
 
-@reducing_kernel
+@reduction
 def _six(factor, x, b0, b1, b2):
     """Sums of factor x b and of factor b for three b."""
     r0 = r1 = r2 = s0 = s1 = s2 = 0.0
@@ -56,7 +56,7 @@ def _six(factor, x, b0, b1, b2):
     return r0, r1, r2, s0, s1, s2
 
 
-@kernel
+@inner
 def _add_nine(factor, a, b, at, out):
     """Add all products of an expert's three scores, with one feature, with another's, in one loop."""
     end = at + len(factor)
@@ -66,7 +66,7 @@ def _add_nine(factor, a, b, at, out):
         out[i // 3, i % 3] += sums[i]
 
 
-@kernel
+@inner
 def _add_six(factor, x, b, out):
     """Add all products of one feature and of one with an expert's three scores, in one loop."""
     m = len(factor)
@@ -75,7 +75,7 @@ def _add_six(factor, x, b, out):
         out[i // 3, i % 3] += sums[i]
 
 
-@kernel
+@inner
 def add_expert_products(resp, inverse, rows, at, work, out):
     """Add the sums of w (r_i r_j - 1{i=j} r_i) g_i g_j' for j >= i, (n_experts, width, n_experts, width).
 
@@ -97,7 +97,7 @@ def add_expert_products(resp, inverse, rows, at, work, out):
                 add_dots(product, rows[j], a if i == j else ZERO, at, out[i, a, j])
 
 
-@kernel
+@inner
 def add_cross_products(resp, inverse, Z, low, rows, work, out):
     """Add the sums of w r_i r_j z g_j' for i != j, (n_experts, p, n_experts, width); Z begins at row ``low``."""
     n_experts, m, line = len(rows), len(inverse), len(Z) == 2 and rows.shape[1] == 3
@@ -114,7 +114,7 @@ def add_cross_products(resp, inverse, Z, low, rows, work, out):
                 add_dots(product, rows[i], ZERO, ZERO, out[j, a, i])
 
 
-@kernel
+@inner
 def close_expert_products(out):
     """Fill in the entries for j < i."""
     n_experts, width = out.shape[:2]
@@ -125,7 +125,7 @@ def close_expert_products(out):
                     out[j, b, i, a] = out[i, a, j, b]
 
 
-@kernel
+@inner
 def close_cross_products(out):
     """Fill in the entries for i = j, which are minus the sum of the others."""
     n_experts, p, _, width = out.shape

@@ -10,13 +10,13 @@ import math
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.elementary import log_add
 
 __all__ = ["averaged_weights"]
 
 
-@kernel
+@inner
 def _sums(u, out):
     """Fill out with the logs of the summed worths of all subsets."""
     out[0] = -np.inf
@@ -27,13 +27,13 @@ def _sums(u, out):
         out[A] = log_add(out[A & (A - 1)], u[i])
 
 
-@kernel
+@inner
 def _add(scale, values, out):
     for j in range(len(out)):
         out[j] += scale * values[j]
 
 
-@kernel
+@inner
 def _add_shares(scale, u, sums, A, slope):
     """Add scale times the shares of A's elements in its sum."""
     for j in range(len(slope)):
@@ -41,7 +41,7 @@ def _add_shares(scale, u, sums, A, slope):
             slope[j] += scale * math.exp(u[j] - sums[A])
 
 
-@kernel
+@inner
 def _add_spread(scale, u, sums, A, bend):
     """Add scale times diag(share) - share share' of A's elements, by pairs j <= h."""
     pair = 0
@@ -53,7 +53,7 @@ def _add_spread(scale, u, sums, A, bend):
             pair += 1
 
 
-@kernel
+@inner
 def _add_square(scale, slope, mean, bend):
     pair = 0
     for j in range(len(mean)):
@@ -62,7 +62,7 @@ def _add_square(scale, slope, mean, bend):
             pair += 1
 
 
-@kernel
+@inner
 def _chances(u, sums, sizes, n, chance, slope, bend):
     """Fill the logs of the chances of subsets of up to n elements, their slopes and their bends by u."""
     k, every = len(u), len(sums) - 1
@@ -95,7 +95,7 @@ def _chances(u, sums, sizes, n, chance, slope, bend):
         slope[A] = mean
 
 
-@kernel
+@inner
 def _average(s, inner, sizes, n, tau, chance, slope, bend, i, mean, spread):
     """Return the log of the averaged weight of expert i; fill its slopes and bends by s."""
     total, one = -np.inf, np.empty(len(mean))

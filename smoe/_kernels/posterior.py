@@ -2,45 +2,45 @@
 
 import numpy as np
 
-from smoe._kernels._jit import kernel, reducing_kernel
+from smoe._kernels._jit import inner, kernel, reduction
 from smoe._kernels.elementary import exp, log
 
 _CHUNK = 512  # rows that stay in the first-level cache while all is done with them
 _NOTHING = 1e-300  # of a probability: what it adds to an entropy is nothing
 
 
-@kernel
+@inner
 def copy(a, out):
     """Out = a; an assignment of slices takes long to compile."""
     for i in range(len(out)):
         out[i] = a[i]
 
 
-@kernel
+@inner
 def _larger(a, b, top):
     for i in range(len(top)):
         top[i] = a[i] if a[i] > b[i] else b[i]
 
 
-@kernel
+@inner
 def _raise(top, row):
     for i in range(len(top)):
         top[i] = row[i] if row[i] > top[i] else top[i]
 
 
-@kernel
+@inner
 def _finite(top):
     for i in range(len(top)):
         top[i] = 0.0 if top[i] == -np.inf else top[i]
 
 
-@kernel
+@inner
 def _multiply(row, factor):
     for i in range(len(row)):
         row[i] *= factor[i]
 
 
-@kernel
+@inner
 def _exp_of(row, top, out, total):
     """Out = exp(row - top), added to the total."""
     for i in range(len(out)):
@@ -48,7 +48,7 @@ def _exp_of(row, top, out, total):
         total[i] += out[i]
 
 
-@kernel
+@inner
 def _exp_both(score, gate_top, proba, gate_total, joint, top, total):
     """Do the same for two sums in one loop; joint is its own out."""
     for i in range(len(proba)):
@@ -58,7 +58,7 @@ def _exp_both(score, gate_top, proba, gate_total, joint, top, total):
         total[i] += joint[i]
 
 
-@kernel
+@inner
 def _exp_two(a, b, out_a, out_b, total):
     """Do all of this for the scores of two experts with one exponential: the larger one's is 1."""
     for i in range(len(total)):
@@ -70,7 +70,7 @@ def _exp_two(a, b, out_a, out_b, total):
         total[i] = 1.0 + ratio
 
 
-@kernel
+@inner
 def _exp_two_joint(a, b, top, total):
     """Do the same in place; both may be -inf."""
     for i in range(len(top)):
@@ -85,20 +85,20 @@ def _exp_two_joint(a, b, top, total):
         total[i] = largest + ratio
 
 
-@kernel
+@inner
 def _multiply_both(proba, gate_factor, resp, factor):
     for i in range(len(proba)):
         proba[i] *= gate_factor[i]
         resp[i] *= factor[i]
 
 
-@kernel
+@inner
 def _invert(total):
     for i in range(len(total)):
         total[i] = 1.0 / total[i]
 
 
-@kernel
+@inner
 def maximum(values, low, high, top):
     """Put the largest of each row's values in top."""
     if len(values) == 1:
@@ -126,7 +126,7 @@ def softmax(scores, proba):
             _multiply(proba[k, low:high], total)
 
 
-@kernel
+@inner
 def _close(gate_total, total, weight, ratio):
     """Put 1/gate_total and weight/total in place of the sums, with one division.
 
@@ -144,7 +144,7 @@ def _close(gate_total, total, weight, ratio):
     return n_zero
 
 
-@kernel
+@inner
 def _mend(proba, resp, total, weight, low, top):
     """Give rows without any density the gate's probabilities."""
     for i in range(len(total)):
@@ -154,7 +154,7 @@ def _mend(proba, resp, total, weight, low, top):
                 resp[k, low + i] = weight[i] * proba[k, low + i]
 
 
-@kernel
+@inner
 def posterior_chunk(scores, low, high, weight, proba, resp, top, ratio, work):
     """Do the rows from low to high: responsibilities come out times the weights, log densities as log(ratio) + top.
 
@@ -182,14 +182,14 @@ def posterior_chunk(scores, low, high, weight, proba, resp, top, ratio, work):
         _mend(proba, resp, total, weight, low, top)
 
 
-@kernel
+@inner
 def add_logs(ratio, top):
     """Put log densities in the place of top."""
     for i in range(len(top)):
         top[i] += log(ratio[i])
 
 
-@reducing_kernel
+@reduction
 def _plogp(p, weight):
     out = 0.0
     for i in range(len(p)):
@@ -206,7 +206,7 @@ def entropies(proba, weight):
     return out
 
 
-@kernel
+@inner
 def join(score, gate_top, log_density, out):
     """Out = score - gate_top + log_density, in this order: large scores must not swallow the density."""
     for i in range(len(out)):

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 
 __all__ = ["pair_covariances", "pulled", "spread_blocks"]
 
@@ -22,7 +22,7 @@ def pulled(R, slopes):
     return out
 
 
-@kernel
+@inner
 def _add_product(a, b, out):
     for i in range(len(out)):
         out[i] += a[i] * b[i]
@@ -47,13 +47,13 @@ def pair_covariances(slopes, proba, weight):
     return out
 
 
-@kernel
+@inner
 def _multiply(a, b, out):
     for i in range(len(out)):
         out[i] = a[i] * b[i]
 
 
-@kernel
+@inner
 def _finish(a, b, weight, out):
     for i in range(len(out)):
         out[i] = weight[i] * (out[i] - a[i] * b[i])

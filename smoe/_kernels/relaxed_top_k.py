@@ -6,7 +6,7 @@ The derivative of relaxed_i by r_j is bend_i (1{i=j} - share_j), where the share
 
 import numpy as np
 
-from smoe._kernels._jit import ZERO, kernel
+from smoe._kernels._jit import ZERO, inner, kernel
 from smoe._kernels.elementary import exp, log
 from smoe._kernels.moments import add_dots, add_product
 from smoe._kernels.top_k import top_k_experts
@@ -14,13 +14,13 @@ from smoe._kernels.top_k import top_k_experts
 _CHUNK = 512  # rows that stay in the first-level cache while all is done with them
 
 
-@kernel
+@inner
 def _threshold(ranking, last, out, threshold):
     for i in range(len(threshold)):
         threshold[i] = 0.5 * (ranking[last[i], i] + ranking[out[i], i])
 
 
-@kernel
+@inner
 def _soften(score, rank, threshold, inverse, relaxed, bend):
     for i in range(len(relaxed)):
         distance = (rank[i] - threshold[i]) * inverse
@@ -30,7 +30,7 @@ def _soften(score, rank, threshold, inverse, relaxed, bend):
         bend[i] = (e if distance > 0.0 else 1.0) / (1.0 + e) * inverse
 
 
-@kernel
+@inner
 def _count(expert, last, out, share):
     for i in range(len(share)):
         share[i] = 0.5 if last[i] == expert or out[i] == expert else 0.0
@@ -53,7 +53,7 @@ def relax(scores, ranking, top_k, width):
     return relaxed, bend, share
 
 
-@kernel
+@inner
 def _pulled(r, bend, share, total, out):
     for i in range(len(out)):
         out[i] = r[i] + r[i] * bend[i] - share[i] * total[i]
@@ -77,7 +77,7 @@ def pull_relaxed(R, bend, share, Z):
     return sums
 
 
-@kernel
+@inner
 def _add_moments(proba, bend, first, second):
     for i in range(len(first)):
         product = proba[i] * bend[i]
@@ -85,7 +85,7 @@ def _add_moments(proba, bend, first, second):
         second[i] += product * bend[i]
 
 
-@kernel
+@inner
 def _mean_and_twist(proba, bend, share, first, mean, twist):
     """The mean of d relaxed / d s_j, and what the threshold makes of that score."""
     for i in range(len(mean)):
@@ -94,7 +94,7 @@ def _mean_and_twist(proba, bend, share, first, mean, twist):
         twist[i] = own * bend[i]
 
 
-@kernel
+@inner
 def _add_pair(sign, weight, mean_j, mean_h, twist_j, twist_h, share_j, share_h, second, out):
     for i in range(len(out)):
         joint = share_j[i] * share_h[i] * second[i] - twist_j[i] * share_h[i] - twist_h[i] * share_j[i]

@@ -6,7 +6,7 @@ the row's other experts contribute does not depend on t; ``rest`` (5, m) holds i
 
 import numpy as np
 
-from smoe._kernels._jit import kernel, reducing_kernel
+from smoe._kernels._jit import inner, reduction
 from smoe._kernels.elementary import exp, log, log_add
 from smoe._kernels.moments import dot
 
@@ -14,13 +14,13 @@ _CHUNK = 512  # rows that stay in the first-level cache while all is done with t
 _FAR = 1e12  # a break point beyond it is none
 
 
-@kernel
+@inner
 def _gather(order, values, out):
     for i in range(len(out)):
         out[i] = values[order[i], i]
 
 
-@kernel
+@inner
 def sort_best(order, scores, ranking, log_density, best):
     """Put ranks, scores and log densities of each row's best experts into best (3, top_k + 1, m)."""
     for slot in range(len(order)):
@@ -29,33 +29,33 @@ def sort_best(order, scores, ranking, log_density, best):
         _gather(order[slot], log_density, best[2, slot])
 
 
-@kernel
+@inner
 def _pass_over(expert, i, passed):
     for row in range(len(passed)):
         passed[row] = 1.0 if expert[row] == i else passed[row]
 
 
-@kernel
+@inner
 def _choose(passed, this, following, out):
     for row in range(len(out)):
         out[row] = this[row] if passed[row] == 0.0 else following[row]
 
 
-@kernel
+@inner
 def _start_sums(score, density, gate, joint):
     for row in range(len(gate)):
         gate[row] = score[row]
         joint[row] = score[row] + density[row]
 
 
-@kernel
+@inner
 def _add_to_sums(score, density, gate, joint):
     for row in range(len(gate)):
         gate[row] = log_add(gate[row], score[row])
         joint[row] = log_add(joint[row], score[row] + density[row])
 
 
-@kernel
+@inner
 def _close_sums(score, density, gate, joint, out):
     """Add the last expert to both sums; out is what the row has gained by its response."""
     for row in range(len(out)):
@@ -66,13 +66,13 @@ def _close_sums(score, density, gate, joint, out):
         out[row] = (top - bottom) + (log(ratio) if ratio > 0.0 else ratio)  # NaN stays NaN
 
 
-@kernel
+@inner
 def _precedes(passed, this, following, i, out):
     for row in range(len(out)):
         out[row] = 1.0 if i < (this[row] if passed[row] == 0.0 else following[row]) else 0.0
 
 
-@kernel
+@inner
 def others(order, best, i, rest):
     """Fill rest with what the experts other than i say of each row.
 
@@ -104,14 +104,14 @@ def others(order, best, i, rest):
                 _add_to_sums(score, density, gate, joint)
 
 
-@kernel
+@inner
 def _break_points(rank, level, v, at):
     for row in range(len(at)):
         t = (level[row] - rank[row]) / v[row] if v[row] != 0.0 else np.inf
         at[row] = t if abs(t) < _FAR else np.inf
 
 
-@kernel
+@inner
 def _expand_one(density, without, weight, at, jump, slope, bend):
     """With one expert per row nothing but the jump is left."""
     for row in range(len(at)):
@@ -120,7 +120,7 @@ def _expand_one(density, without, weight, at, jump, slope, bend):
         bend[row] = 0.0
 
 
-@kernel
+@inner
 def _expand(score, density, gate, joint, without, u, weight, at, jump, slope, bend):
     for row in range(len(at)):
         t = at[row] if at[row] < np.inf else 0.0
@@ -140,7 +140,7 @@ def _expand(score, density, gate, joint, without, u, weight, at, jump, slope, be
         bend[row] = weight[row] * second
 
 
-@kernel
+@inner
 def _share_at_start(rank, level, precedes, v, at, share):
     """Whether i is in the row's support at t = -inf."""
     for row in range(len(share)):
@@ -149,7 +149,7 @@ def _share_at_start(rank, level, precedes, v, at, share):
         share[row] = 1.0 if inside else 0.0
 
 
-@reducing_kernel
+@reduction
 def _sum_where(share, values):
     total = 0.0
     for row in range(len(share)):
@@ -157,7 +157,7 @@ def _sum_where(share, values):
     return total
 
 
-@kernel
+@inner
 def line_terms(scores, ranking, log_density, weight, i, u, v, rest, top_k, at, terms):
     """Expand the log-likelihood along the line to second order at each row's break point.
 
@@ -187,14 +187,14 @@ def line_terms(scores, ranking, log_density, weight, i, u, v, rest, top_k, at, t
     return c0, c1, c2
 
 
-@kernel
+@inner
 def _keep_inside(rank, level, precedes, without, out):
     for row in range(len(out)):
         inside = rank[row] > level[row] or (rank[row] == level[row] and precedes[row] > 0.0)
         out[row] = out[row] if inside else without[row]
 
 
-@kernel
+@inner
 def moved_loglik(score, rank, density, weight, rest, top_k):
     """Return the exact log-likelihood with these scores and ranks (m,) of the expert that ``rest`` leaves out."""
     m, total, values = len(rank), 0.0, np.empty(_CHUNK)

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 
 _CHUNK = 256  # rows whose lists stay in the first-level cache
 _LOWEST = -1.7e308  # ranks of -inf or NaN count as this, so that top_k different experts are always chosen
 
 
-@kernel
+@inner
 def _push(rank, expert, best, chosen):
     """Insert experts by rank, then by index, into one slot of the lists; what is displaced is left in their place."""
     for i in range(len(rank)):

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 from smoe._kernels.elementary import log_add
 from smoe._kernels.line_search import keep_pivots, nearest, predict
 from smoe._kernels.line_sweep import best_on_line, sort_breaks
@@ -18,7 +18,7 @@ from smoe._kernels.moments import dot
 _NEAR = 40  # rows near a break point among which pivots are drawn
 
 
-@kernel
+@inner
 def _sort(scores, order):
     """Fill order with the experts, the largest score first; ties go to the lower index."""
     for e in range(len(scores)):
@@ -29,7 +29,7 @@ def _sort(scores, order):
         order[place] = e
 
 
-@kernel
+@inner
 def _n_in(scores, order, p):
     """Return how many of the first experts in order have a share p of the mass."""
     total, mass = 0.0, 0.0
@@ -55,7 +55,7 @@ def keep_mass(scores, p):
     return out
 
 
-@kernel
+@inner
 def mass_loglik(scores, log_density, weight, p):
     """Return the log-likelihood."""
     k, m = scores.shape
@@ -69,7 +69,7 @@ def mass_loglik(scores, log_density, weight, p):
     return total
 
 
-@kernel
+@inner
 def _state(w, mass, p):
     """Return the state for the weight of expert i; ``mass`` are the cumulative weights of the others, from zero."""
     k, n = len(mass), 0
@@ -85,7 +85,7 @@ def _state(w, mass, p):
     return n
 
 
-@kernel
+@inner
 def _ascend(values, n):
     for q in range(1, n):
         value, place = values[q], q
@@ -95,7 +95,7 @@ def _ascend(values, n):
         values[place] = value
 
 
-@kernel
+@inner
 def _row_breaks(mass, p, levels, states):
     """Fill the levels, weights of i, and the states between them; return how many levels there are."""
     k, n, kept = len(mass), 0, 0
@@ -117,7 +117,7 @@ def _row_breaks(mass, p, levels, states):
     return kept
 
 
-@kernel
+@inner
 def others_breaks(scores, log_density, i, p, levels, states, counts, gate, joint):
     """Say of every row what happens along lines in the score of expert i.
 
@@ -142,7 +142,7 @@ def others_breaks(scores, log_density, i, p, levels, states, counts, gate, joint
             levels[q, row] = top + math.log(levels[q, row])
 
 
-@kernel
+@inner
 def _nearest_level(score, levels, counts, out):
     for row in range(len(out)):
         out[row] = np.inf
@@ -151,7 +151,7 @@ def _nearest_level(score, levels, counts, out):
                 out[row] = level
 
 
-@kernel
+@inner
 def _piece(state, k, mine, density, gate, joint, u, t):
     """Return the coefficients of 1, t, t^2 of a row's log-likelihood in this state, expanded at t."""
     n = state % k
@@ -166,7 +166,7 @@ def _piece(state, k, mine, density, gate, joint, u, t):
     return value - first * t + second * t * t, first - 2.0 * second * t, second
 
 
-@kernel
+@inner
 def mass_line(score, log_density, weight, u, levels, states, counts, gate, joint, at, terms):
     """Expand the log-likelihood along score + t u of one expert, whose densities are given, between its break points.
 

@@ -7,7 +7,7 @@ one past all branches. The predictor of a branch is that of the expert on its la
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 
 __all__ = ["tree_bends", "tree_log_shares", "tree_scores", "tree_slopes"]
 
@@ -30,19 +30,19 @@ def tree_log_shares(u, on_leaf, first, high):
     return out
 
 
-@kernel
+@inner
 def _largest(a, out):
     for i in range(len(out)):
         out[i] = max(out[i], a[i])
 
 
-@kernel
+@inner
 def _add_exponential(a, top, out):
     for i in range(len(out)):
         out[i] += np.exp(a[i] - top[i])
 
 
-@kernel
+@inner
 def _normalise(top, total, out):
     for i in range(len(out)):
         out[i] -= top[i] + np.log(total[i])
@@ -58,7 +58,7 @@ def tree_scores(log_shares, on_leaf, low, high):
     return out
 
 
-@kernel
+@inner
 def _add(a, out):
     for i in range(len(out)):
         out[i] += a[i]
@@ -82,7 +82,7 @@ def tree_slopes(log_shares, on_leaf, first, low, high):
     return out
 
 
-@kernel
+@inner
 def _less_exponential(start, a, out):
     for i in range(len(out)):
         out[i] = start - np.exp(a[i])
@@ -110,7 +110,7 @@ def tree_bends(log_shares, R, on_leaf, first, low, high):
     return out
 
 
-@kernel
+@inner
 def _bend(total, a, b, own, out):
     for i in range(len(out)):
         out[i] = total[i] * (np.exp(a[i] + b[i]) - own * np.exp(a[i]))

@@ -50,8 +50,8 @@ def _variances(params):
 
 
 def _apart(params):
-    """Parameters with a variance per expert, for kernels that know no other."""
-    return params._replace(variance=_variances(params))
+    """Parameters with a variance per expert, in arrays of one kind, for kernels that know no other."""
+    return GaussianExpertParams(params.coef.copy(), params.intercept.copy(), _variances(params).copy())
 
 
 class GaussianExpert(Expert):
@@ -192,7 +192,7 @@ class GaussianExpert(Expert):
         """Return the moments of (z, y) weighted by resp."""
         Z, y = rows.Z, rows.y
         gram = weighted_grams(resp, Z)
-        return GaussianStats(gram, (resp * y) @ Z.T, resp @ y**2, gram[:, -1, -1])
+        return GaussianStats(gram, (resp * y) @ Z.T, resp @ y**2, gram[:, -1, -1].copy())
 
     def m_step(self, stats, params):
         """Return weighted least squares and the ML variance.
@@ -214,7 +214,7 @@ class GaussianExpert(Expert):
 
         with p the ``values`` and q the ``squares``, numbers or one for each expert.
         """
-        _, square = residual_moments(*stats[:3], params.coef, params.intercept)
+        _, square = residual_moments(*stats[:3], *_apart(params)[:2])
         parts = np.broadcast_arrays(stats.weight, square + 2.0 * squares, values)
         weight, square, values = (part.sum() for part in parts) if self._shared else parts
         root = values + np.sqrt(values**2 + 4.0 * weight * square)  # of v: weight v - values sqrt(v) - square = 0
@@ -225,7 +225,7 @@ class GaussianExpert(Expert):
     def score(self, stats, params):
         """Return the gradient of the expected log-likelihood whose moments these are."""
         v = _variances(params)
-        pull, square = residual_moments(*stats[:3], params.coef, params.intercept)
+        pull, square = residual_moments(*stats[:3], *_apart(params)[:2])
         slope = pull / v[:, None]
         own = 0.5 * (square / v - stats.weight) / v
         return GaussianExpertParams(slope[:, :-1], slope[:, -1], np.asarray(own.sum()) if self._shared else own)

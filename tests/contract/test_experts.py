@@ -67,7 +67,7 @@ def make(name, k, d, rng, m=M):
     truth, params = (random_expert(expert, k, d, rng, spread) for _ in range(2))
     Z = design(X)
     y = expert.sample(Rows(Z), rng.integers(k, size=m), truth, rng)
-    resp = rng.dirichlet(np.ones(k), m).T * rng.uniform(0.5, 2.0, m)
+    resp = np.ascontiguousarray(rng.dirichlet(np.ones(k), m).T) * rng.uniform(0.5, 2.0, m)
     return Case(expert, X, Z, y, params, resp)
 
 

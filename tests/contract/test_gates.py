@@ -33,11 +33,13 @@ class Case(NamedTuple):
 def make(name, k, d, rng, m=40, pinned=True):
     gate, X = GATES[name](), rng.normal(size=(d, m))
     params = random_gate(gate, k, d, rng, pinned=pinned)
-    return Case(gate, X, design(X), params, rng.uniform(0.5, 2.0, m), rng.dirichlet(np.ones(k), m).T)
+    return Case(
+        gate, X, design(X), params, rng.uniform(0.5, 2.0, m), np.ascontiguousarray(rng.dirichlet(np.ones(k), m).T)
+    )
 
 
 def proba(gate, Z, params):
-    return np.array([naive.softmax(row) for row in gate.scores(Z, params).T.tolist()]).T
+    return np.ascontiguousarray(np.transpose([naive.softmax(row) for row in gate.scores(Z, params).T.tolist()]))
 
 
 def finite_scores(case):
@@ -145,10 +147,10 @@ def _variance(J, p, weight):
 def test_statistics_add_up_over_blocks(name, rng):
     case = make(name, 3, 2, rng)
     p, cuts = proba(case.gate, case.Z, case.params), [slice(0, 1), slice(1, 25), slice(25, 40)]
-    R = case.resp - p
-    parts = [case.gate.pullback(case.Z[:, s], case.params, R[:, s]) for s in cuts]
+    R, Zs = case.resp - p, [np.ascontiguousarray(case.Z[:, s]) for s in cuts]
+    parts = [case.gate.pullback(Z, case.params, R[:, s]) for Z, s in zip(Zs, cuts, strict=True)]
     assert_close(tree_sum(parts), case.gate.pullback(case.Z, case.params, R), rtol=1e-11, atol=1e-11)
-    parts = [case.gate.information(case.Z[:, s], case.params, p[:, s], case.weight[s]) for s in cuts]
+    parts = [case.gate.information(Z, case.params, p[:, s], case.weight[s]) for Z, s in zip(Zs, cuts, strict=True)]
     whole = case.gate.information(case.Z, case.params, p, case.weight)
     np.testing.assert_allclose(sum(parts), whole, rtol=1e-11, atol=1e-11)
 

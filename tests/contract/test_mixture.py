@@ -57,7 +57,7 @@ def test_curvature_is_the_second_derivative(gate, expert, k, d):
         pytest.skip("naive second derivatives are slow; two experts have all there is")
     if k == 3 and gate != "softmax":
         d = 1
-    problem = Problem(gate, expert, n=25, k=k, d=d, weighted=True)
+    problem = Problem(gate, expert, n=15, k=k, d=d, weighted=True)
     params = problem.near_truth()
     found = problem.model.curvature(problem.block, params)
     np.testing.assert_allclose(found.loglik, problem.loglik(params), rtol=1e-11)
