@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from smoe._kernels._jit import kernel
+from smoe._kernels._jit import inner, kernel
 
 
-@kernel
+@inner
 def _sum_up(values, first, out):
     last = len(first) - 1
     for g in range(last + 1):
