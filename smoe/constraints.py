@@ -20,7 +20,7 @@ class Constraints(BaseEstimator):
 
     with one :math:`\gamma` for all experts and given :math:`c`, in the units of X and of the linear predictor. They are
     constraints of maximum likelihood: each counts in degrees of freedom, standard errors and tests, which are those of
-    the constrained model. Variances that all Gaussian experts share are ``GaussianExpert(variance="shared")``.
+    the constrained model. Variances that all Gaussian experts share are ``GaussianExpert(variances="shared")``.
 
     Intercepts can be neither shared nor fixed, but for those of known experts. The gate is not touched.
 
