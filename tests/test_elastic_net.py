@@ -241,11 +241,11 @@ def test_a_tree_of_two_is_a_softmax_gate(lasso):
     tree = MoERegressor(2, gate="tree", penalty=lasso.penalty, start=params._replace(gate=gate)).fit(X, Y)
     assert tree.fitted_.objective == pytest.approx(lasso.fitted_.objective, abs=1e-7) and tree.converged_
     assert tree.n_parameters_ == lasso.n_parameters_
-    net = ElasticNet(0.1, 0.05)
+    net = ElasticNet(0.1, 0.01)
     three = quietly(fitted, net, 3, n_init=2, gate=TreeGate("sticks"))
     pinned = flatten(three.fitted_.model.gate.free(three.params_.gate)).reshape(3, -1)[:, 0] == 0
     assert not three.gate_coef_[pinned].any() and three.score_norm_ <= 1e-8
-    assert three.fitted_.objective == pytest.approx(-len(Y) * objective(three, X, Y, 0.1, 0.05, scaled=True), abs=1e-6)
+    assert three.fitted_.objective == pytest.approx(-len(Y) * objective(three, X, Y, 0.1, 0.01, scaled=True), abs=1e-6)
 
 
 def test_coordinate_descent():

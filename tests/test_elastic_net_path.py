@@ -48,11 +48,11 @@ def test_the_largest_weight(scaled, largest):
     y = 1 + x @ [0.5, 0.08, -3] + rng.normal(size=200)
     one = MoERegressor(1, penalty=ElasticNet(2.0, scaled=scaled), n_init=1, random_state=0)
     path = elastic_net_path(one, x, y, n_alphas=2, eps=0.98)
-    assert path.alphas_[0] == pytest.approx([largest, 0.0], abs=1e-9)
+    assert path.alphas_[0] == pytest.approx([largest * (1 + 1e-6), 0.0], abs=1e-7)
     assert path.table["n_slopes"] == (0, 1) and path.slopes("expert")[1, 0, 1] != 0 and path.status == "complete"
     squares = ElasticNet(1.0, l1_ratio=0.0, scaled=scaled)
     path = elastic_net_path(MoERegressor(1, penalty=squares, n_init=1, random_state=0), x, y, n_alphas=1)
-    assert path.alphas_[0, 0] == pytest.approx(1000 * largest, rel=1e-8)
+    assert path.alphas_[0, 0] == pytest.approx(1000 * largest, rel=1e-5)
 
 
 def test_the_choice(path):

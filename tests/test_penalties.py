@@ -234,7 +234,7 @@ def test_uneven_use_with_all_experts_selected_is_certified():
 
 def test_names_and_bad_settings():
     X, y = load_engel(return_X_y=True)
-    assert set(PENALTIES) == {"elastic_net", "pull", "ridge", "uneven_use", "variance_prior"}
+    assert set(PENALTIES) == {"elastic_net", "keep_zeros", "pull", "ridge", "uneven_use", "variance_prior"}
     model = SoftmaxMoERegressor(2, penalty=["pull", Ridge(expert=0.01)], n_init=6, random_state=0).fit(X, y)
     assert "pull" in model.status_ and "ridge" in model.status_
     for penalty, words in [

@@ -152,7 +152,7 @@ class ElasticNet(Penalty):
         """Return what absolute values and squares add up to per row, each in flat order."""
         flat = flatten(params)
         l1, l2 = self.weights(params)
-        return np.where(flat != 0, l1, 0.0) * np.abs(flat), 0.5 * l2 * flat**2
+        return np.where(flat != 0, l1, 0.0) * np.abs(flat), (np.sqrt(0.5 * l2) * flat) ** 2
 
     def by_expert(self, params):
         """Return the same of the experts' slopes, summed for each expert, (2, n_experts)."""
@@ -310,7 +310,7 @@ def _centred(b, l1, l2):
     between = -(b.sum(axis=0) + l1 / squares * (k - 2.0 * n_below)) / k
     moved = b + np.concatenate([-b, np.where(l2 > 0, between, -b[-1])])[:, None]
     moved[np.arange(k), np.arange(k)] = 0.0
-    size = (l1 * np.abs(moved) + 0.5 * l2 * moved**2).sum(axis=1)
+    size = (l1 * np.abs(moved) + (np.sqrt(0.5 * l2) * moved) ** 2).sum(axis=1)  # of steps too far for their squares
     good = size <= size.min(axis=0) * (1 + 1e-12)
     kink, column = k - 1 - np.argmax(good[k - 1 :: -1], axis=0), np.arange(b.shape[1])
     best = np.where(good[:k].any(axis=0), kink, np.argmin(size, axis=0))

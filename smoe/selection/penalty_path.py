@@ -25,7 +25,7 @@ _GATE_SHARE = 0.7  # of the experts' weight: the noise of the gate's score is as
 _WITHOUT_SLOPES = 1e8  # a factor at which no slope is left
 _LEAST_L1 = 1e-3  # the share of absolute values from which the largest weight of a ridge is taken
 _MOST_ALPHAS = 1000
-_ABOVE = 1.0 + 1e-9  # the largest weight, rounded up
+_ABOVE = 1.0 + 1e-6  # the largest weight, rounded up: variances have been fitted
 _MANY = 50  # columns from which small weights let in noise alone
 _EPS = {True: 0.1, False: 1e-3}  # the smallest factor, of the largest: with many columns and with few
 _MOST = 0.125  # degrees of freedom per row at which a path of many columns ends
@@ -309,9 +309,8 @@ class _Path:
     def without_slopes(self):
         """Return the fit in which all penalised slopes are zero."""
         n_init = min(self.estimator.n_init, _FEW_STARTS) if self.estimator.n_init != "auto" else _FEW_STARTS
-        large = _WITHOUT_SLOPES / max(self.net.l1_ratio, _LEAST_L1)
-        pair = [large * (weight > 0) for weight in (self.net.alpha_expert, self.net.alpha_gate)]
-        net = self.net_at(pair).set_params(l1_ratio=max(self.net.l1_ratio, _LEAST_L1))
+        pair = [_WITHOUT_SLOPES * (weight > 0) for weight in (self.net.alpha_expert, self.net.alpha_gate)]
+        net = self.net_at(pair).set_params(l1_ratio=1.0)
         return self.searched(net, n_init=n_init, max_iter=self.estimator.max_iter or _FEW_STEPS)
 
     @property
