@@ -1,6 +1,7 @@
 """Classes from the data to the answers: known maxima, labels, weights, separation, the pull, inference."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -283,3 +284,13 @@ def test_what_is_refused(data, model):
     with pytest.raises((TypeError, ValueError), match="pull"):
         MoEClassifier(pull="yes").fit(X, y)
     assert not hasattr(model, "predict_interval") and Poisson().classes is None
+
+
+def test_of_classes_that_are_as_likely_it_is_the_first_whatever_the_rounding():
+    y = np.repeat(["a", "b", "c"], [5, 10, 10])
+    model = MoEClassifier(1, expert_features=[], gate_features=[], n_init=1).fit(np.arange(25.0)[:, None], y)
+    for shift in (-1e-9, 0.0, 1e-9):
+        expert = model.params_.expert
+        moved = expert._replace(intercept=expert.intercept + shift * np.arange(expert.intercept.size))
+        fit = replace(model.fitted_, params=model.params_._replace(expert=moved))
+        assert set(fit.predict(np.zeros((3, 1)))) == {"b"}

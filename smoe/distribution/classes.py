@@ -7,6 +7,8 @@ from smoe.distribution.base import ConditionalMixture
 
 __all__ = ["ClassMixture"]
 
+_TIE = 1e-7  # of log probabilities: what the end of a fit, and rounding, leave of a tie
+
 
 class ClassMixture(ConditionalMixture, kind="classes"):
     r"""Distributions of a class y given x, one for each row of X.
@@ -44,7 +46,8 @@ class ClassMixture(ConditionalMixture, kind="classes"):
 
     def predict(self):
         """Return the most likely classes, (n_samples,); of equally likely ones the first."""
-        return self._labels(self.log_proba().argmax(axis=1))
+        log_proba = self.log_proba()
+        return self._labels((log_proba >= log_proba.max(axis=1, keepdims=True) - _TIE).argmax(axis=1))
 
     mode = predict
 
