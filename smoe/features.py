@@ -173,7 +173,7 @@ def choose_columns(spec, X, names, n_features, argument, without=()):
     ValueError
         Unknown names, indices out of range, a mask of the wrong length, a column chosen twice.
     """
-    if callable(spec):
+    if callable(spec) and not isinstance(spec, type):
         spec = spec(X)
     if spec is None:
         return np.setdiff1d(np.arange(n_features), np.asarray(without, dtype=int))

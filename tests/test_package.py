@@ -7,8 +7,10 @@ import pytest
 
 import smoe
 
-MODULES = "datasets diagnostics distribution experts families features fields fitted gates inference metrics mixture "
-MODULES += "params penalties plots rows selection simulation solvers starts"
+MODULES = (
+    "constraints datasets diagnostics distribution experts families features fields fitted gates inference metrics "
+)
+MODULES += "mixture params penalties plots rows selection simulation solvers starts"
 
 
 def fresh(code):

@@ -232,6 +232,8 @@ class GaussianExpert(Expert):
 
     def pullback(self, rows, params, resp):
         """Return the sum of resp times the gradient of log f_i."""
+        if type(self).row_scores is not GaussianExpert.row_scores:  # of a derived family with a density of its own
+            return super().pullback(rows, params, resp)
         v, left = _variances(params), rows.y - self.mean(rows, params)
         pull = (resp * left) @ rows.Z.T / v[:, None]
         own = 0.5 * ((resp * left**2).sum(axis=1) / v - resp.sum(axis=1)) / v

@@ -230,7 +230,7 @@ class ElasticNet(Penalty):
         return [_by_column(used[places]).any(axis=0) for places in slope_places(params)[:2]]
 
     def pulls(self, params, score, n):
-        """Return how far the score leads slopes away from where they are, the largest of each column, as `in_use`."""
+        """Return how far the score leads slopes away from where they are, the largest of each column, as ``in_use``."""
         slope = np.abs(flatten(self.steepest(params, score, n)))
         return [_by_column(slope[places]).max(axis=0, initial=0.0) for places in slope_places(params)[:2]]
 

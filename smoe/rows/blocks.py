@@ -42,7 +42,7 @@ class Block:
     Attributes
     ----------
     grouped : bool
-        Whether its columns are groups of rows, see `GroupedBlock`. A row alone is a group of one.
+        Whether its columns are groups of rows, see ``GroupedBlock``. A row alone is a group of one.
     """
 
     grouped = False

@@ -296,7 +296,7 @@ def test_progress(missing, monkeypatch, capsys):
 def test_plain_progress_knows_the_time_left(monkeypatch, capsys):
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with progress._plain(1000, done=400) as advance:
+    with progress._plain(1000, done=400, name="study") as advance:
         now = 10.0
         advance(200)
         now = 11.0
