@@ -11,7 +11,7 @@ from smoe import JointGaussianMoERegressor, MoERegressor
 from smoe.datasets import load_faithful
 from smoe.experts import JointGaussianExpert
 from smoe.gates import GaussianGate, SoftmaxGate
-from smoe.inference import compare_fits
+from smoe.inference import bootstrap, compare_fits
 from smoe.mixture import MixtureOfExperts
 from smoe.params import flatten, unflatten
 from smoe.rows import ArraySource, Blocks, Scaling
@@ -273,3 +273,9 @@ def test_words_for_what_does_not_compare():
     assert joint.predict_distribution(X[:1]).mean() == pytest.approx(joint.predict(X[:1]))
     with pytest.raises(ValueError, match="JointGaussianMoERegressor"):
         MoERegressor(2, gate=GaussianGate(fit="joint")).fit(X[1:], y[1:])
+
+
+def test_the_bootstrap_is_refused_in_words():
+    X, y = rows(missing=0.0)
+    with pytest.raises(ValueError, match="the fit is one of x and y"):
+        bootstrap(fitted(X, y), X, y, n_resamples=2)

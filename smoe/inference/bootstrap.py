@@ -110,6 +110,8 @@ def bootstrap(
     check_number(n_resamples, "n_resamples", 1, integer=True)
     check_choice(kind, "kind", _KINDS)
     check_choice(match, "match", _MATCHES)
+    if fit.density != "y given x":
+        raise ValueError(f"bootstrap refits laws of y given x, and the fit is one of {fit.density}; see covariance().")
     seed, n_jobs = check_seed(random_state), check_n_jobs(n_jobs)
     loglik_where_fitted(fit, "model", X, y, sample_weight)
     data = fit.blocks(X, y, sample_weight).source
