@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import chi2
 from sklearn.exceptions import ConvergenceWarning
 
+from smoe.constraints import Constraints
 from smoe.criteria import loglik
 from smoe.validation import check_mixture
 
@@ -172,11 +173,7 @@ def _refuse_not_nested(restricted, full):
         if extra:
             columns = sorted(map(int, extra))
             raise ValueError(f"not nested: the {side} of restricted sees columns {columns} of X, full's does not.")
-    frozen = [None if fit.model.constraints is None else fit.model.constraints.frozen for fit in (restricted, full)]
-    if full.model.n_frozen and frozen[0] != frozen[1]:
-        raise ValueError("not nested: full has known experts that restricted has not.")
-    if looser := _constraints_of_full_alone(restricted, full):
-        raise ValueError(f"not nested: full constrains the slopes of columns {looser} of X, restricted does not.")
+    _refuse_looser_constraints(restricted, full)
     if not full.model.gate.smooth and len(restricted.gate_columns) < len(full.gate_columns):
         raise ValueError(
             f"the likelihood of {type(full.model.gate).__name__} jumps in the gate's parameters: its columns cannot be "
@@ -184,19 +181,26 @@ def _refuse_not_nested(restricted, full):
         )
 
 
-def _constraints_of_full_alone(restricted, full):
-    """Return the columns of X whose slopes are constrained in full, and not, or otherwise, in restricted."""
-    (less, values), (shared, fixed) = map(_known_slopes, (restricted, full))
+def _refuse_looser_constraints(restricted, full):
+    """Raise ValueError where full has a constraint that restricted has not, or has otherwise."""
+    if full.model.constraints is None:
+        return
+    less, more = map(_constraints_of, (restricted, full))
+    if more.n_frozen and more.frozen != less.frozen:
+        raise ValueError("not nested: full has known experts that restricted has not.")
     seen = set(restricted.expert_columns.tolist())
-    loose = [column for column in shared if column in seen and column not in less | values.keys()]
-    return sorted(loose + [c for c, value in fixed.items() if values.get(c, None if c in seen else 0.0) != value])
+    loose = [column for column in more.shared if column in seen and column not in {*less.shared, *less.fixed}]
+    loose += [c for c, value in more.fixed.items() if less.fixed.get(c, None if c in seen else 0.0) != value]
+    if loose:
+        raise ValueError(
+            f"not nested: full constrains the slopes of columns {sorted(loose)} of X, restricted does not."
+        )
 
 
-def _known_slopes(fit):
-    if fit.model.constraints is None:
-        return set(), {}
-    known = fit.model.constraints.by_index(fit.expert_columns.tolist())
-    return set(known.shared), known.fixed
+def _constraints_of(fit):
+    """Return the constraints of a fit, with columns of X by their indices."""
+    constraints = fit.model.constraints
+    return Constraints([], {}) if constraints is None else constraints.by_index(fit.expert_columns.tolist())
 
 
 def _refuse_other_family(restricted, full, loglik_of, wanted):

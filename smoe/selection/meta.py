@@ -59,6 +59,29 @@ class BestOf(MetaEstimatorMixin, BaseEstimator):
         return sorted({*super().__dir__(), *(name for name in dir(best) if best and not name.startswith("_"))})
 
 
+class Regresses(RegressorMixin):
+    """What those have that answer by the best of several regressors."""
+
+    def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
+        """Return the best estimator's mean of y given x; with ``return_std`` its standard deviation too.
+
+        ``quantiles`` or ``coverage`` ask for quantiles or an interval instead, as in ``MoERegressor.predict``.
+        """
+        check_is_fitted(self)
+        return self.best_estimator_.predict(X, return_std, quantiles=quantiles, coverage=coverage)
+
+
+class Classifies(ClassifierMixin):
+    """What those have that answer by the best of several classifiers."""
+
+    default = MoEClassifier
+
+    def predict(self, X):
+        """Return the best estimator's most likely classes, (n_samples,)."""
+        check_is_fitted(self)
+        return self.best_estimator_.predict(X)
+
+
 class Select(BestOf):
     """What selections have whatever the response: they fit several numbers of experts and keep the best."""
 
@@ -174,7 +197,7 @@ class Path(BestOf):
         return self
 
 
-class MoERegressorSelect(RegressorMixin, Select):
+class MoERegressorSelect(Regresses, Select):
     r"""Mixture of experts that chooses its number of experts.
 
     .. math:: \hat k = \arg\min_k \mathrm{criterion}(k)
@@ -220,16 +243,8 @@ class MoERegressorSelect(RegressorMixin, Select):
     (2, 2)
     """
 
-    def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
-        """Return the best estimator's mean of y given x; with ``return_std`` its standard deviation too.
 
-        ``quantiles`` or ``coverage`` ask for quantiles or an interval instead, as in ``MoERegressor.predict``.
-        """
-        check_is_fitted(self)
-        return self.best_estimator_.predict(X, return_std, quantiles=quantiles, coverage=coverage)
-
-
-class MoEClassifierSelect(ClassifierMixin, Select):
+class MoEClassifierSelect(Classifies, Select):
     r"""Mixture of experts for classes that chooses its number of experts.
 
     .. math:: \hat k = \arg\min_k \mathrm{criterion}(k)
@@ -264,15 +279,8 @@ class MoEClassifierSelect(ClassifierMixin, Select):
     1
     """
 
-    default = MoEClassifier
 
-    def predict(self, X):
-        """Return the best estimator's most likely classes, (n_samples,)."""
-        check_is_fitted(self)
-        return self.best_estimator_.predict(X)
-
-
-class MoERegressorPath(RegressorMixin, Path):
+class MoERegressorPath(Regresses, Path):
     r"""Mixture of experts that chooses its features: a path of elastic nets, and the best of it.
 
     .. math:: \hat\alpha = \arg\min_\alpha \mathrm{criterion}(\alpha)
@@ -319,16 +327,8 @@ class MoERegressorPath(RegressorMixin, Path):
     ['sex', 'bmi', 'bp']
     """
 
-    def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
-        """Return the best estimator's mean of y given x; with ``return_std`` its standard deviation too.
 
-        ``quantiles`` or ``coverage`` ask for quantiles or an interval instead, as in ``MoERegressor.predict``.
-        """
-        check_is_fitted(self)
-        return self.best_estimator_.predict(X, return_std, quantiles=quantiles, coverage=coverage)
-
-
-class MoEClassifierPath(ClassifierMixin, Path):
+class MoEClassifierPath(Classifies, Path):
     r"""Mixture of experts for classes that chooses its features: a path of elastic nets, and the best of it.
 
     .. math:: \hat\alpha = \arg\min_\alpha \mathrm{criterion}(\alpha)
@@ -367,10 +367,3 @@ class MoEClassifierPath(ClassifierMixin, Path):
     >>> model.score(X, y) > 0.95
     True
     """
-
-    default = MoEClassifier
-
-    def predict(self, X):
-        """Return the best estimator's most likely classes, (n_samples,)."""
-        check_is_fitted(self)
-        return self.best_estimator_.predict(X)

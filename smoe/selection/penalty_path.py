@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import indexable
 
 from smoe.estimators.base import rows_of
+from smoe.optional import needed
 from smoe.penalties import PENALTIES, ElasticNet, KeepZeros, Penalty
 from smoe.registry import resolve
 from smoe.selection.select import check_estimator, checked_folds, drawn_folds, parts_of, rows_at
@@ -104,9 +105,7 @@ class ElasticNetPath:
 
     def to_frame(self):
         """Return the table as a pandas data frame, one row per pair of weights."""
-        import pandas as pd  # only this method needs it
-
-        return pd.DataFrame(self.table)
+        return needed("pandas", "to_frame()").DataFrame(self.table)
 
     def __str__(self):
         heads = f"{'alpha_expert':>13}{'alpha_gate':>13}{'slopes':>8}{'df':>6}{'loglik':>14}{self.criterion:>14}"

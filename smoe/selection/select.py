@@ -15,6 +15,7 @@ from sklearn.utils import indexable
 
 from smoe.estimators import MixtureEstimator
 from smoe.estimators.base import rows_of
+from smoe.optional import needed
 from smoe.selection.criteria import CRITERIA, information_criteria, slope_heuristic
 from smoe.selection.path import fresh_fits, grown
 from smoe.validation import check_floats, check_generator, check_n_jobs, check_weights
@@ -57,9 +58,7 @@ class Selection:
 
     def to_frame(self):
         """Return the table as a pandas data frame, one row per number of experts."""
-        import pandas as pd  # only this method needs it
-
-        return pd.DataFrame(self.table).set_index("n_experts")
+        return needed("pandas", "to_frame()").DataFrame(self.table).set_index("n_experts")
 
     def __str__(self):
         heads = "".join(f"{name:>13}" for name in ("AIC", "BIC", "ICL", self.criterion))
