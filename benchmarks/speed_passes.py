@@ -11,10 +11,12 @@ from speed_common import MODEL, Result, paired, random_problem, seconds, two_exp
 from smoe import MoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, LinearExpert
-from smoe.families import Poisson
+from smoe.families import Binomial, Poisson
+from smoe.features import Roles
 from smoe.gates import SoftmaxGate
 from smoe.mixture import MixtureOfExperts
 from smoe.rows import ArraySource, Blocks, Scaling
+from smoe.rows.grouped import by_group
 from smoe.solvers import EM, EMNewton, certify
 from smoe.starts import FromParams
 from smoe.threads import spread
@@ -35,21 +37,35 @@ def passes(options):
         cost = _median(partial(blocks.sum, visit, params), options.pick(7, 3)) / n * 1e9
         unit = (before + _exp(numbers)) / 2
         yield Result(f"{name}, k={k} d={d} n={n:,}", cost / unit, "exp", bar, f"{cost:.1f} ns per row")
-    yield _counts(options.pick(100_000, 20_000), options.pick(15, 5))
+    repeats = options.pick(15, 5)
+    for k, d, n in ((2, 1, options.pick(1_000_000, 100_000)), (3, 3, options.pick(100_000, 20_000))):
+        yield from _beside(k, d, n, repeats)
 
 
-def _counts(n, repeats):
-    """An EM pass made of methods, that of Poisson experts, in units of the compiled one of Gaussian experts."""
-    rng, columns = np.random.default_rng(0), np.arange(3)
-    source, scaling = ArraySource(rng.normal(size=(n, 3)), rng.poisson(3.0, n)), Scaling.identity(columns, columns)
-    calls = []
-    for expert in (GaussianExpert(), LinearExpert(Poisson())):
+def _beside(k, d, n, repeats):
+    """EM passes of counts, and of groups of two rows, in units of that of Gaussian experts and single rows."""
+    rng, columns = np.random.default_rng(0), np.arange(d)
+    X, y, pairs = np.repeat(rng.normal(size=(n // 2, d)), 2, axis=0), rng.poisson(3.0, n), np.arange(n) // 2
+    scaling, rows = Scaling.identity(columns, columns), ArraySource(X, y)
+    groups = by_group(ArraySource(np.column_stack([X, pairs]), y), d, columns)
+    gaussian, poisson, logit = GaussianExpert(), LinearExpert(Poisson()), LinearExpert(Binomial())
+    calls = {}
+    for name, expert, source in (
+        ("Gaussian", gaussian, rows),
+        ("Poisson", poisson, rows),
+        ("binomial", logit, ArraySource(X, np.minimum(y, 1.0))),
+        ("pairs of rows, Gaussian", gaussian, groups),
+        ("pairs of rows, Poisson", poisson, groups),
+    ):
         model = MixtureOfExperts(SoftmaxGate(), expert)
-        blocks = Blocks(model, source, scaling)
-        calls.append(partial(blocks.sum, model.statistics, model.init_params(3, 3, 3)))
-    one, other = np.median(paired(repeats, *calls), axis=0)
-    note = f"{other / n * 1e9:.1f} ns per row"
-    return Result(f"EM pass, Poisson / Gaussian experts, k=3 d=3 n={n:,}", other / one, "", "<= 4", note)
+        blocks = Blocks(model, source, scaling, Roles(group=d) if source is groups else Roles())
+        calls[name] = partial(blocks.sum, model.statistics, model.init_params(k, d, d))
+    times = paired(repeats, *calls.values())
+    costs, ratios = np.median(times, axis=0) / n * 1e9, np.median(times / times[:, :1], axis=0)
+    bars = {"Poisson": "<= 2", "pairs of rows, Gaussian": "<= 1.5"}
+    for name, cost, ratio in list(zip(calls, costs, ratios, strict=True))[1:]:
+        where = f"k={k} d={d} n={n:,}"
+        yield Result(f"EM pass, {name} / Gaussian, {where}", ratio, "", bars.get(name, ""), f"{cost:.1f} ns per row")
 
 
 def _exp(numbers):

@@ -6,7 +6,6 @@ They do what `linear_gaussian` does for single rows with Gaussian experts, which
 import math
 
 import numpy as np
-from scipy.special import gammaln
 
 from smoe._kernels._jit import ZERO, inner, kernel, reduction
 from smoe._kernels.chunks import (
@@ -28,10 +27,12 @@ from smoe._kernels.moments import add_cross, add_dots, add_grams, multiply
 from smoe._kernels.observed import add_cross_products, add_expert_products
 from smoe._kernels.posterior import copy, join, maximum, posterior_chunk
 
-GAUSSIAN, POISSON, BINOMIAL = 0, 1, 2
+GAUSSIAN = 0
+POISSON = 1
+BINOMIAL = 2
 LARGEST = 300.0  # size of predictors of counts
 
-_LOG_FACTORIALS = gammaln(np.arange(1024) + 1.0)
+_LOG_FACTORIALS = np.array([math.lgamma(count + 1.0) for count in range(1024)])
 
 
 # Log densities of a chunk ---------------------------------------------------------------------------------------------
