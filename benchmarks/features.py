@@ -143,7 +143,8 @@ def main():
     if args.what == "wide":
         wide()
     else:
-        {"recovery": recovery, "published": published}[args.what](range(args.first, args.first + args.draws), args.criterion)
+        seeds = range(args.first, args.first + args.draws)
+        {"recovery": recovery, "published": published}[args.what](seeds, args.criterion)
 
 
 if __name__ == "__main__":
