@@ -182,7 +182,7 @@ class ElasticNet(Penalty):
         out = np.arange(size)
         out[expert] = _by_column(expert)[:1]
         out[gate] = gate[:1]
-        if not (self.centres or self._gate is None):
+        if not self.centres and set(params.gate._fields) == set(self._gate.fields):  # starts have simpler gates
             pinned = gate[~self._gate.free(params.gate).coef]
             out[pinned] = size + pinned
         return out
