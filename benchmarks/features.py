@@ -1,6 +1,6 @@
 """Does a path of elastic nets find the features that are there, how well does it predict, and what does it cost?
 
-    python benchmarks/features.py [recovery|wide|published] [--draws N] [--criterion ebic|bic|cv]
+    python benchmarks/features.py [recovery|wide|published] [--draws N] [--first SEED] [--criterion ebic|bic|cv]
 
 recovery   1,000 columns, 2,000 rows, two experts; ten features in the gate and ten in each expert. The F1 score of all
            slopes, the log-likelihood of 2,000 new rows against that of the fit to the true columns, seconds of the path
@@ -76,9 +76,9 @@ def oracle(truth, X, y):
     return MoERegressor(2, start=start, gate_features=gate.tolist(), expert_features=expert.tolist()).fit(X, y)
 
 
-def recovery(n_draws, criterion, n=2000, n_columns=1000):
+def recovery(seeds, criterion, n=2000, n_columns=1000):
     rows = []
-    for seed in range(n_draws):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         truth, X = sparse_truth(rng, n_columns), rng.normal(size=(2 * n, n_columns))
         y = drawn(rng, truth, X)
@@ -115,10 +115,10 @@ def wide():
     print(f"{model.n_parameters_} free parameters, {seconds:.0f} s, {memory:.2f} GB: {model.status_}")
 
 
-def published(n_draws, criterion):
+def published(seeds, criterion):
     true, found = support(PUBLISHED), []
     root = np.linalg.cholesky(0.5 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6))))
-    for seed in range(n_draws):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         X = rng.normal(size=(300, 6)) @ root.T
         y = drawn(rng, PUBLISHED, X)
@@ -136,13 +136,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="recovery", choices=("recovery", "wide", "published"))
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first draw")
     parser.add_argument("--criterion", default="ebic", choices=("ebic", "bic", "aic", "cv"))
     args = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     if args.what == "wide":
         wide()
     else:
-        {"recovery": recovery, "published": published}[args.what](args.draws, args.criterion)
+        seeds = range(args.first, args.first + args.draws)
+        {"recovery": recovery, "published": published}[args.what](seeds, args.criterion)
 
 
 if __name__ == "__main__":

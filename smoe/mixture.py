@@ -193,7 +193,7 @@ class MixtureOfExperts(NamedTuple):
         return score if net is None else net.steepest(params, score, n)
 
     def smooth_score(self, params, result, n):
-        """Return the gradient of all but absolute values."""
+        """Return the gradient of all but absolute values and lengths."""
         if isinstance(result, Curvature):
             score = result.score
         else:
@@ -203,6 +203,11 @@ class MixtureOfExperts(NamedTuple):
 
     def information(self, params, result, n):
         """Return minus its second derivative, in flat order, from a `Curvature`."""
+        smooth = self.smooth_information(params, result, n)
+        return smooth if self.kinked is None else smooth + self.kinked.kink_curvature(params, n)
+
+    def smooth_information(self, params, result, n):
+        """Return that of all but absolute values and lengths."""
         return sum(self._penalised("curvature", params, result, n), result.information)
 
     def penalty_curvature(self, params, result, n):

@@ -37,8 +37,8 @@ def path():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
     [
-        MoERegressorPath(MoERegressor(1, n_init=1, max_iter=30), n_alphas=2, eps=0.1),
-        MoEClassifierPath(MoEClassifier(1, n_init=1, max_iter=30), n_alphas=2, eps=0.1),
+        MoERegressorPath(MoERegressor(1, n_init=1, max_iter=30), alphas=[(0.03, 0.0)]),
+        MoEClassifierPath(MoEClassifier(1, n_init=1, max_iter=30), alphas=[(0.03, 0.0)]),
     ]
 )
 def test_scikit_learn_checks(estimator, check):

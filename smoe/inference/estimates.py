@@ -343,7 +343,7 @@ def summary(fit, names=None, *, coverage=0.95, covariance=None):
     table, label, reason = _coefficients(fit, coverage, covariance)
     notes = "; ".join(filter(None, [reason, "" if fit.counts_rows else _NO_COUNTS]))
     named = fit.covariance.entries if names is None else fit.entries(names)
-    return Summary(fit.title, _facts(fit, label), named, table, coverage, notes, fit.pinned)
+    return Summary(fit.title, _facts(fit, label), named, table, coverage, notes, fit.pinned, _zero(fit))
 
 
 def _coefficients(fit, coverage, source):
@@ -361,6 +361,26 @@ def _coefficients(fit, coverage, source):
     found = fit.covariance if source is None else chosen_covariance(fit, source)
     table = coefficient_table(estimate, flatten(found.standard_errors), bounded, coverage)
     return table, found.label, found.reason
+
+
+def _zero(fit):
+    """Return which slopes a penalty has taken out; None without such a penalty."""
+    if fit.model.kinked is None:
+        return None
+    slopes = np.array([entry.feature is not None for entry in fit.covariance.entries])
+    return slopes & (flatten(fit.params) == 0)
+
+
+def _columns_in_use(fit):
+    """A line on how many columns have slopes, where a penalty takes them out."""
+    if (zero := _zero(fit)) is None:
+        return []
+    words = []
+    for side, columns in (("gate", fit.gate_columns), ("expert", fit.expert_columns)):
+        rows = zip(fit.covariance.entries, zero, strict=True)
+        used = {entry.feature for entry, out in rows if entry.part == side and entry.feature is not None and not out}
+        words.append(f"{side}{'s' if side == 'expert' else ''} {len(used)} of {len(columns)}")
+    return [("columns with slopes", ", ".join(words))]
 
 
 def _constraints(fit):
@@ -382,6 +402,7 @@ def _facts(fit, label):
         ("free parameters", f"{fit.n_parameters}"),
         ("AIC, BIC, ICL", f"{fit.aic:.3f}, {fit.bic:.3f}, {fit.icl:.3f}"),
         ("", f"BIC with n = {fit.n_rows:g}; ICL adds twice the entropy of the {fit.what}s' memberships"),
+        *_columns_in_use(fit),
         *_constraints(fit),
         ("standard errors", label),
         ("certificate", f"{fit.status} (score norm per {fit.what} {fit.score_norm:.1e})"),

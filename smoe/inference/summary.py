@@ -53,6 +53,8 @@ class Summary:
         Why standard errors are missing, or nothing.
     pinned : ndarray of bool, shape (n_entries,), or None
         Entries that are zero by convention: a section of nothing else is one line.
+    zero : ndarray of bool, shape (n_entries,), or None
+        Slopes that a penalty has taken out: they are in ``to_frame()`` alone, elsewhere their number.
     """
 
     title: str
@@ -62,6 +64,7 @@ class Summary:
     coverage: float = 0.95
     notes: str = ""
     pinned: np.ndarray | None = None
+    zero: np.ndarray | None = None
 
     @property
     def names(self):
@@ -139,7 +142,7 @@ class Summary:
           variance  0.06299 (0.00968)    0.1459 (0.0158)
         """
         cells = {}
-        for entry, values, pinned in zip(self.entries, self.table, self._is_pinned(), strict=True):
+        for entry, values, pinned in self._listed():
             cell, row = "reference" if pinned else estimate_cell(*values[:2]), (entry.field, entry.label)
             cells.setdefault(entry.part, {}).setdefault(row, {})[entry.expert or 0] = cell
         k = 1 + max(place for rows in cells.values() for row in rows.values() for place in row)
@@ -152,18 +155,34 @@ class Summary:
     def _is_pinned(self):
         return np.zeros(len(self.entries), dtype=bool) if self.pinned is None else self.pinned
 
+    def _listed(self):
+        """Return entries with their numbers and whether they are pinned, without slopes that are zero everywhere."""
+        rows = list(zip(self.entries, self.table, self._is_pinned(), strict=True))
+        if self.zero is None:
+            return rows
+        terms = [(entry.part, entry.field, entry.label) for entry in self.entries]
+        used = {term for term, out in zip(terms, self.zero, strict=True) if not out}
+        return [row for term, row in zip(terms, rows, strict=True) if term in used]
+
     def _headings(self):
         tail = 50.0 * (1.0 - self.coverage)
         return "estimate", "std. err.", "z", "p", f"[{tail:g} %", f"{100.0 - tail:g} %]"
 
     def _sections(self):
         """Yield headings (gate 0, expert 0, ...), their rows (a label, six cells of text), and whether any is free."""
-        rows, free = {}, {}
-        for entry, values, pinned in zip(self.entries, self.table, self._is_pinned(), strict=True):
+        rows, free, n_zero = {}, {}, {}
+        zero = np.zeros(len(self.entries), dtype=bool) if self.zero is None else self.zero
+        for entry, values, pinned, out in zip(self.entries, self.table, self._is_pinned(), zero, strict=True):
             place = _place(entry), entry.section
+            if out:
+                n_zero[place] = n_zero.get(place, 0) + 1
+                continue
             cells = [_cell(v, f) for v, f in zip(values, _FORMATS, strict=True)]
             rows.setdefault(place, []).append((printable(entry.label), cells))
             free[place] = free.get(place, False) or not pinned
+        for place, n in n_zero.items():
+            rows.setdefault(place, []).append((f"({n} at zero)", [""] * len(COLUMNS)))
+            free.setdefault(place, False)
         yield from ((place[1], rows[place], free[place]) for place in sorted(rows))
 
     def _facts(self):
@@ -174,13 +193,14 @@ class Summary:
         facts = self._facts()
         width = max(len(name) for name, _ in facts)
         lines = [self.title, "=" * len(self.title), *(f"{name:<{width}}  {value}" for name, value in facts)]
-        label = max(max(len(printable(entry.label)) + 2, len(entry.section)) for entry in self.entries)
-        for part, rows, free in self._sections():
+        sections = list(self._sections())
+        label = max(max([len(part), *(len(name) + 2 for name, _ in rows)]) for part, rows, _ in sections)
+        for part, rows, free in sections:
             if not free:
                 lines += ["", f"{part:<{label}}    {_REFERENCE}"]
                 continue
             lines += ["", f"{part:<{label}}{_line(self._headings())}"]
-            lines += [f"  {name:<{label - 2}}{_line(cells)}" for name, cells in rows]
+            lines += [f"  {name:<{label - 2}}{_line(cells)}".rstrip() for name, cells in rows]
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -36,8 +36,8 @@ class Penalty(BaseEstimator):
         log-likelihood.
     kinked : bool
         Whether it has kinks at zero, where slopes then may be held. Such a penalty has ``weights(params)``, those of
-        absolute values first, ``steepest``, ``free`` and ``centred``, as `smoe.penalties.ElasticNet` does; ``gradient``
-        and ``curvature`` are those of the rest.
+        absolute values first, ``groups(params)``, ``steepest``, ``kink_curvature``, ``free`` and ``centred``, as
+        `smoe.penalties.ElasticNet` does; ``gradient`` and ``curvature`` are those of the rest.
     keeps_columns : bool
         Whether it tells apart columns that are linear combinations of others.
     default_solver : str or None

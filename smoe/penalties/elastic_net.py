@@ -7,9 +7,10 @@ import numpy as np
 
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.penalties.base import Penalty
+from smoe.penalties.groups import excess, moved, pull, second_derivative
 from smoe.validation import check_number
 
-__all__ = ["ElasticNet", "slope_places"]
+__all__ = ["ElasticNet", "check_group", "slope_places"]
 
 
 class ElasticNet(Penalty):
@@ -23,6 +24,14 @@ class ElasticNet(Penalty):
     counts the others. All rows of the gate are penalised, so the fit does not depend on which expert is last:
     ``gate_coef_`` has the shift of each column that makes the penalty least, under the lasso one with a zero row. For
     an even number of experts that shift is one of several with the same penalty.
+
+    With ``group="experts"`` it is the group lasso: a column's slopes in all experts (and classes) are zero together or
+    not at all, and so are its slopes in all rows of the gate. Euclidean lengths take the place of absolute values,
+
+    .. math:: \rho \sum_j f_j \Big(\alpha_g \sqrt{\textstyle\sum_i \beta_{1ij}^2}
+              + \alpha_e \sqrt{\textstyle\sum_i (a_{ij} / \sigma_i)^2}\Big),
+
+    without factors for the number of experts, and the gate's shift is the mean of its rows.
 
     One normal expert is scikit-learn's ``ElasticNet(alpha=alpha_expert * variance, l1_ratio)`` on standardised columns
     with ``scaled=False``, at the fitted variance.
@@ -39,11 +48,16 @@ class ElasticNet(Penalty):
     penalty_factor : array-like of shape (n_features,), default=None
         Factors f of the columns of X: zero for a column that is free of the penalty, infinity for one that is left out.
         They are not rescaled. None for ones.
+    group : {None, "experts"}, default=None
+        Whether slopes drop out one by one, or those of a column in all experts together.
 
     References
     ----------
     Staedler, N., Buehlmann, P. and van de Geer, S. (2010). l1-penalization for mixture regression models. TEST 19,
     209-256.
+
+    Yuan, M. and Lin, Y. (2006). Model selection and estimation in regression with grouped variables. Journal of the
+    Royal Statistical Society B 68, 49-67.
 
     Zou, H. and Hastie, T. (2005). Regularization and variable selection via the elastic net. Journal of the Royal
     Statistical Society B 67, 301-320.
@@ -58,6 +72,11 @@ class ElasticNet(Penalty):
     >>> model = SoftmaxMoERegressor(2, penalty=net, n_init=5, random_state=0).fit(X, y)
     >>> model.converged_, int((model.expert_coef_ != 0).sum()) < 20
     (True, True)
+    >>> net.set_params(group="experts")
+    ElasticNet(alpha_expert=0.1, alpha_gate=0.05, group='experts')
+    >>> model = SoftmaxMoERegressor(2, penalty=net, n_init=5, random_state=0).fit(X, y)
+    >>> (model.expert_coef_ != 0).sum(axis=0).tolist()
+    [0, 0, 2, 2, 0, 0, 2, 0, 2, 0]
     """
 
     words = "elastic net"
@@ -66,13 +85,15 @@ class ElasticNet(Penalty):
     keeps_columns = True
     default_solver = "proximal_newton"
     _unit, _gate_factor, _expert_factor, centres = 1.0, 1.0, 1.0, True  # of a penalty that is bound to no data
+    _gate = None
 
-    def __init__(self, alpha_expert=0.0, alpha_gate=0.0, l1_ratio=1.0, scaled=True, penalty_factor=None):
+    def __init__(self, alpha_expert=0.0, alpha_gate=0.0, l1_ratio=1.0, scaled=True, penalty_factor=None, group=None):
         self.alpha_expert = alpha_expert
         self.alpha_gate = alpha_gate
         self.l1_ratio = l1_ratio
         self.scaled = scaled
         self.penalty_factor = penalty_factor
+        self.group = group
 
     def check(self, gate):
         self.check_weights()
@@ -83,6 +104,7 @@ class ElasticNet(Penalty):
         check_number(self.alpha_expert, "ElasticNet: alpha_expert", 0.0)
         check_number(self.alpha_gate, "ElasticNet: alpha_gate", 0.0)
         check_number(self.l1_ratio, "ElasticNet: l1_ratio", 0.0, high=1.0)
+        check_group(self)
 
     def _check_gate(self, gate):
         """Raise ValueError for gates whose slopes are no log odds."""
@@ -101,6 +123,7 @@ class ElasticNet(Penalty):
         out._gate_factor, out._expert_factor = factor[scaling.gate.columns], factor[scaling.expert.columns]
         out._unit = 1.0 if self.scaled else float(scaling.y_scale)
         out.centres = model.gate.fields["coef"].gauge == "expert"
+        out._gate = model.gate
         return out
 
     def _check_expert(self, expert):
@@ -148,11 +171,27 @@ class ElasticNet(Penalty):
             return self._unit
         return 1.0 / np.sqrt(np.broadcast_to(expert.variance, len(expert.intercept)))[:, None]
 
+    def groups(self, params):
+        """Return a number for each entry, in flat order, the same for those of one group; None if all stand alone.
+
+        Slopes that the gate pins to zero are in no group.
+        """
+        if self.group is None:
+            return None
+        gate, expert, size = slope_places(params)
+        out = np.arange(size)
+        out[expert] = _by_column(expert)[:1]
+        out[gate] = gate[:1]
+        if not self.centres and set(params.gate._fields) == set(self._gate.fields):  # starts have simpler gates
+            pinned = gate[~self._gate.free(params.gate).coef]
+            out[pinned] = size + pinned
+        return out
+
     def parts(self, params):
-        """Return what absolute values and squares add up to per row, each in flat order."""
+        """Return what absolute values (or lengths) and squares add up to per row, each in flat order."""
         flat = flatten(params)
         l1, l2 = self.weights(params)
-        return np.where(flat != 0, l1, 0.0) * np.abs(flat), (np.sqrt(0.5 * l2) * flat) ** 2
+        return flat * pull(flat, l1, self.groups(params)), (np.sqrt(0.5 * l2) * flat) ** 2
 
     def by_expert(self, params):
         """Return the same of the experts' slopes, summed for each expert, (2, n_experts)."""
@@ -160,11 +199,17 @@ class ElasticNet(Penalty):
         return np.array([part[expert].reshape(len(expert), -1).sum(axis=1) for part in self.parts(params)])
 
     def on_unit_scale(self, params):
-        """Return the same for variances of one, where the penalty depends on variances; else zeros."""
+        """Return the same for variances of one, where the penalty depends on variances; else zeros.
+
+        Lengths of groups depend on all variances: by squares that are nowhere less, and the same here.
+        """
         if not self._scales(params.expert):
             return np.zeros((2, len(params.expert.intercept)))
         variance = np.broadcast_to(params.expert.variance, len(params.expert.intercept))
-        return self.by_expert(params) * np.array([np.sqrt(variance), variance])
+        values, squares = self.by_expert(params)
+        if self.group is not None:
+            values, squares = np.zeros_like(values), 0.5 * values + squares
+        return np.array([values * np.sqrt(variance), squares * variance])
 
     def value(self, model, params, sums, n):
         return n * float(sum(part.sum() for part in self.parts(params)))
@@ -182,34 +227,47 @@ class ElasticNet(Penalty):
         )
 
     def curvature(self, model, params, sums, n):
+        """Return the second derivative of the same: of squares, and of all by variances."""
         l1, l2 = self.weights(params)
         out = np.diag(n * l2)
         if not self._scales(params.expert):
             return out
-        flat, places = flatten(params), unflatten(np.arange(len(l2)), params).expert
-        variance = np.broadcast_to(params.expert.variance, len(places.coef))
-        at = np.broadcast_to(places.variance.astype(int), len(places.coef))
-        cross = np.where(flat != 0, -n * (0.5 * np.where(flat != 0, l1, 0.0) * np.sign(flat) + l2 * flat), 0.0)
-        values, squares = self.by_expert(params)
-        for i, row in enumerate(places.coef.astype(int)):
-            out[at[i], row] = cross[row] / variance[i]
-            out[row, at[i]] = out[at[i], row]
-            out[at[i], at[i]] += n * (0.75 * values[i] + 2.0 * squares[i]) / variance[i] ** 2
+        rows, flat = slope_places(params)[1], flatten(params)
+        who = np.repeat(np.arange(len(rows)), rows[0].size)
+        variance = np.broadcast_to(params.expert.variance, len(rows))
+        at = np.broadcast_to(unflatten(np.arange(len(l2)), params).expert.variance.astype(int), len(rows))
+        rows = rows.ravel()
+        own = np.equal.outer(who, np.arange(len(variance))).astype(float)
+        finite = np.where(np.isinf(l1), 0.0, l1)
+        slopes, first = flat[rows], (pull(flat, finite, self.groups(params)) + l2 * flat)[rows]
+        bent = ((self._bend_of_lengths(params)[np.ix_(rows, rows)] + np.diag(l2[rows])) * slopes) @ own
+        cross = -0.5 * n * (bent + own * first[:, None]) / variance
+        np.add.at(out, np.ix_(rows, at), cross)
+        np.add.at(out, np.ix_(at, rows), cross.T)
+        both = 0.25 * (own.T * slopes) @ bent / np.outer(variance, variance)
+        np.add.at(out, np.ix_(at, at), n * (both + np.diag(0.75 * own.T @ (slopes * first) / variance**2)))
         return out
+
+    def kink_curvature(self, params, n):
+        """Return the second derivative of lengths of groups that are not zero, by slopes."""
+        return n * self._bend_of_lengths(params)
+
+    def _bend_of_lengths(self, params):
+        return second_derivative(flatten(params), self.weights(params)[0], self.groups(params))
 
     def steepest(self, params, score, n):
         """Return the steepest ascent from the score of all that is smooth: zero at entries that are held at zero."""
-        flat, l1 = flatten(params), n * self.weights(params)[0]
-        slope, moved = flatten(score), flat != 0
-        at_zero = np.sign(slope) * np.maximum(np.abs(slope) - l1, 0.0)
-        return unflatten(np.where(moved, slope - np.where(moved, l1, 0.0) * np.sign(flat), at_zero), params)
+        flat, slope, l1, groups = flatten(params), flatten(score), n * self.weights(params)[0], self.groups(params)
+        times = excess(slope, l1, groups)
+        at_zero = np.where(times > 1.0, slope * (1.0 - 1.0 / np.maximum(times, 1.0)), 0.0)
+        return unflatten(np.where(moved(flat, groups), slope - pull(flat, l1, groups), at_zero), params)
 
     def free(self, params, free, held):
         """Return which entries are free: all rows of the gate, and with ``held`` not what is held at zero."""
         l1, l2 = self.weights(params)
         coef, out = slope_places(params)[0], np.array(free)
         out[coef] |= (l1 + l2)[coef] > 0 if self.centres and len(coef) > 1 else False
-        return out & ~((flatten(params) == 0) & (l1 > 0)) if held else out
+        return out & ~(~moved(flatten(params), self.groups(params)) & (l1 > 0)) if held else out
 
     def n_redundant(self, params):
         """Return the number of the gate's columns all of whose rows count as free: one follows from the others."""
@@ -225,8 +283,7 @@ class ElasticNet(Penalty):
         free : ndarray of bool
             Which entries are, in flat order.
         """
-        flat, l1 = flatten(params), self.weights(params)[0]
-        used = (flat != 0) | (free & (l1 == 0))
+        used = (flatten(params) != 0) | (free & (self.weights(params)[0] == 0))
         return [_by_column(used[places]).any(axis=0) for places in slope_places(params)[:2]]
 
     def pulls(self, params, score, n):
@@ -237,10 +294,18 @@ class ElasticNet(Penalty):
     def n_slopes(self, params):
         """Return how many slopes are not zero, each freedom counted once, and how many there could be."""
         gate, expert, _ = slope_places(params)
-        moved = flatten(params) != 0
-        shifted = moved[gate].all(axis=0).sum() if self.centres and len(gate) > 1 else 0
+        others = flatten(params) != 0
+        shifted = others[gate].all(axis=0).sum() if self.centres and len(gate) > 1 else 0
         possible = gate.size - gate.shape[1] + expert.size
-        return int(moved[gate].sum() - shifted + moved[expert].sum()), possible
+        return int(others[gate].sum() - shifted + others[expert].sum()), possible
+
+    def n_choices(self, params):
+        """Return how many slopes, or groups of them, are not zero, and how many there could be."""
+        if self.group is None:
+            return self.n_slopes(params)
+        sides = [_by_column(flatten(params)[places] != 0).any(axis=0) for places in slope_places(params)[:2]]
+        sides = sides if len(params.gate.coef) > 1 else sides[1:]
+        return int(sum(side.sum() for side in sides)), sum(map(len, sides))
 
     def n_left(self, params):
         """Return how many slopes of each expert are not zero, (n_experts,)."""
@@ -259,9 +324,9 @@ class ElasticNet(Penalty):
         n : float
             Sum of the weights of the rows.
         """
-        slope, l1 = np.abs(flatten(score)), n * self.weights(params)[0]
-        held = (l1 > 0) & np.isfinite(l1)
-        return float(np.max(slope[held] / l1[held], initial=0.0))
+        l1 = n * self.weights(params)[0]
+        times = excess(flatten(score), l1, self.groups(params))
+        return float(np.max(times[(l1 > 0) & np.isfinite(l1)], initial=0.0))
 
     def placed(self, gate, centred):
         """Return the gate's parameters with the slopes of others, which ``centred`` has placed."""
@@ -276,8 +341,19 @@ class ElasticNet(Penalty):
         if not self.centres:
             return params
         l1, l2 = (unflatten(side, params).gate.coef[0] for side in self.weights(params))
-        coef = _centred(params.gate.coef, l1, l2)
+        coef = (_centred if self.group is None else _at_mean)(params.gate.coef, l1, l2)
         return params._replace(gate=params.gate._replace(coef=coef))
+
+
+def check_group(penalty):
+    """Raise ValueError unless its ``group`` is known."""
+    if not (penalty.group is None or isinstance(penalty.group, str) and penalty.group == "experts"):
+        raise ValueError(f"{type(penalty).__name__}: group must be None or 'experts', got {penalty.group!r}.")
+
+
+def _at_mean(b, l1, l2):
+    """Return the same for lengths of columns: their means are zero, or without weights their last numbers."""
+    return b - np.where(l1 + l2 > 0, b.mean(axis=0), b[-1])
 
 
 def _by_column(values):

@@ -3,7 +3,8 @@
 import numpy as np
 
 from smoe.params import flatten
-from smoe.penalties.elastic_net import ElasticNet, slope_places
+from smoe.penalties.elastic_net import ElasticNet, check_group, slope_places
+from smoe.penalties.groups import moved
 
 __all__ = ["KeepZeros"]
 
@@ -18,6 +19,12 @@ class KeepZeros(ElasticNet):
 
     For a softmax gate what counts is in which columns experts have equal slopes: of those that have most often the same
     one it is zero.
+
+    Parameters
+    ----------
+    group : {None, "experts"}, default=None
+        Whether slopes stay zero one by one, or, with "experts", in columns alone where they are zero in all experts, as
+        `smoe.penalties.ElasticNet` takes them out.
 
     References
     ----------
@@ -41,33 +48,38 @@ class KeepZeros(ElasticNet):
     remark = given = "given the selected slopes"
     moves_estimates = False
 
-    def __init__(self):
-        super().__init__(scaled=False)
+    def __init__(self, group=None):
+        super().__init__(scaled=False, group=group)
 
     def check(self, gate):
+        check_group(self)
         self._check_gate(gate)
 
     def weights(self, params):
         """Return infinite weights of the absolute values of slopes that are zero, and none of squares."""
-        flat, l1 = flatten(params), np.zeros(flatten(params).size)
+        chosen = moved(flatten(params), self.groups(params))
+        l1 = np.zeros(len(chosen))
         for places in slope_places(params)[:2]:
-            l1[places] = np.where(flat[places] == 0, np.inf, 0.0)
-        return l1, np.zeros(len(flat))
+            l1[places] = np.where(chosen[places], 0.0, np.inf)
+        return l1, np.zeros(len(chosen))
 
     def free(self, params, free, held):
         """Return which entries are free: slopes that are not zero, less one in columns of the gate without a zero."""
         if not self.centres:
             return super().free(params, free, held)
         coef, out = slope_places(params)[0], np.array(free)
-        moved = flatten(params)[coef] != 0
-        out[coef] = np.where(moved.all(axis=0), out[coef], moved)
-        return out & ~((flatten(params) == 0) & (self.weights(params)[0] > 0))
+        others = flatten(params)[coef] != 0
+        if self.group is None:
+            out[coef] = np.where(others.all(axis=0), out[coef], others)
+        return out & ~(self.weights(params)[0] > 0)
 
     def centred(self, params):
         """Return the parameters with the shift of each column of the gate at which most slopes are zero."""
         if not self.centres:
             return params
         coef = params.gate.coef
+        if self.group is not None:
+            return params._replace(gate=params.gate._replace(coef=coef - coef[-1]))
         alike = (coef[:, None] == coef).sum(axis=1)[::-1]
         mode = coef[::-1][np.argmax(alike, axis=0), np.arange(coef.shape[1])]
         return params._replace(gate=params.gate._replace(coef=coef - mode))

@@ -283,7 +283,7 @@ class _Path:
 
     def refit(self, fit, data=None):
         """Return the fit without penalty on the slopes that are not zero."""
-        return at_params(self.under(KeepZeros()), fit.params_, *(data or self.data), solve=True)
+        return at_params(self.under(KeepZeros(self.net.group)), fit.params_, *(data or self.data), solve=True)
 
     def searched(self, net, **settings):
         """Return the fit with these weights that a search finds."""
@@ -367,8 +367,8 @@ class _Path:
         return bic + self.choices(fit) if criterion == "ebic" else bic
 
     def choices(self, fit):
-        """Return twice the logarithm of the number of ways to choose as many slopes."""
-        n, n_all = _net_of(fit).n_slopes(fit.params_)
+        """Return twice the logarithm of the number of ways to choose as many slopes, or groups of them."""
+        n, n_all = _net_of(fit).n_choices(fit.params_)
         return 2.0 * float(gammaln(n_all + 1) - gammaln(n + 1) - gammaln(n_all - n + 1))
 
     def held_out(self, pairs, fits, relax, folds):

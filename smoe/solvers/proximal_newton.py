@@ -4,9 +4,10 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky
 
 from smoe.params import flatten, n_experts_of
+from smoe.penalties.groups import excess, moved
 from smoe.solvers.base import Solver, score_norm, summarise
 from smoe.solvers.em import EM
-from smoe.solvers.proximal import sparse_step
+from smoe.solvers.proximal import curved_step, sparse_step
 from smoe.solvers.working_set import is_wide, narrowed, with_violating
 from smoe.validation import check_number
 
@@ -110,15 +111,21 @@ def _newton(model, blocks, params, result):
     total, chart = blocks.total_weight, model.chart(params, held=False)
     score = model.smooth_score(params, result, total)
     theta, slope = chart.pack(params), chart.gradient(score, params) / total
-    bend = chart.hessian(model.information(params, result, total), score, params) / total
-    weight = _weights(model, params, chart)
-    at = np.flatnonzero((theta != 0) | (weight == 0) | (np.abs(slope) > weight))
+    bend = chart.hessian(model.smooth_information(params, result, total), score, params) / total
+    weight, groups = _weights(model, params, chart)
+    at = np.flatnonzero(moved(theta, groups) | (weight == 0) | (excess(slope, weight, groups) > 1.0))
+    few = None if groups is None else groups[at]
     own = bend[np.ix_(at, at)]
-    if not np.isfinite(own).all() or not _is_concave(own + _along_gauge(model, params, chart)[np.ix_(at, at)]):
+    if not np.isfinite(own).all():
         return None
     end = theta.copy()
-    end[at] = sparse_step(slope[at], own, theta[at], weight[at], _SWEEPS, 1e-14)
+    if _is_concave(own + _along_gauge(model, params, chart)[np.ix_(at, at)]):
+        end[at] = sparse_step(slope[at], own, theta[at], weight[at], few, _SWEEPS, 1e-14)
+    elif few is not None and (moved(theta, groups) | (weight == 0))[at].all():
+        end[at] = curved_step(slope[at], own, theta[at], weight[at], few)
     step = end - theta
+    if not step.any():
+        return None
     floor = model.objective(params, result, total) - _SLACK * (abs(result.loglik) + total)
     for t in 0.5 ** np.arange(1 + _HALVINGS):
         candidate = model.canonical(chart.unpack(end if t == 1.0 else theta + t * step))
@@ -129,11 +136,11 @@ def _newton(model, blocks, params, result):
 
 
 def _weights(model, params, chart):
-    """Return the weights of the absolute values of free coordinates, per row."""
+    """Return the weights of the absolute values of free coordinates, per row, and their groups, if there are any."""
     if model.kinked is None:
-        return np.zeros(chart.n_free)
-    weight = model.kinked.weights(params)[0][chart.free]
-    return np.where(weight > 0, weight * chart.slope(params), 0.0)
+        return np.zeros(chart.n_free), None
+    weight, groups = model.kinked.weights(params)[0][chart.free], model.kinked.groups(params)
+    return np.where(weight > 0, weight * chart.slope(params), 0.0), None if groups is None else groups[chart.free]
 
 
 def _is_concave(bend):
