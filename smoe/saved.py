@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -16,7 +15,7 @@ from smoe.formulas import Design
 from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import flatten, n_experts_of
-from smoe.plain import decoded, encoded
+from smoe.plain import decoded, encoded, finite
 from smoe.rows import Scaling
 from smoe.search import StartRecord
 from smoe.settings import described
@@ -76,7 +75,7 @@ def as_document(estimator, **about):
         "params": described(fit.params),
         "standard_errors": None if errors is None else described(errors),
     }
-    document = _finite(document) | {"model": model}
+    document = finite(document) | {"model": model}
     return document | {"digest": _digest(document)}
 
 
@@ -92,15 +91,6 @@ def _own_version():
         return version("smoe")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _finite(value):
-    """Replace NaN and infinities, which JSON has not, by None."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _digest(document):

@@ -21,7 +21,7 @@ LAYERS = [
     {"criteria", "inference", "distribution", "diagnostics", "fitted", "fitted_joint", "profile", "saved"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},
-    {"plots", "precompile", "versions"},
+    {"plots", "precompile", "report", "versions"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -154,7 +154,7 @@ class MixtureEstimator(Watched, BaseEstimator):
         return diagnose(self, X, y, random_state, sample_weight=sample_weight)
 
     def save(self, path):
-        """Write the fit into a file of JSON, which `smoe.load` reads: no pickle, safe to load, the same in each version.
+        """Write the fit into a file of JSON, which `smoe.load` reads: no pickle, safe to load, stable across versions.
 
         Parameters, settings, certificate and covariance are in it, and no rows; numbers come back bit for bit. The
         state of ``partial_fit`` is not kept: a loaded estimator predicts, and begins anew with new rows.
