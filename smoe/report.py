@@ -63,10 +63,9 @@ def write_report(path, model, X=None, y=None, names=None, title="Mixture of expe
             parts.append(_section("Fit", _picture(plots, "fit", lambda: plots.plot_fit(model, X, y, feature=0))))
     body = "\n".join(parts)
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    page = (
-        f"<!doctype html>\n<html lang=en><head>{head}<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
-    )
-    write_whole(path, f"{page}\n<body>\n{body}\n</body></html>\n".encode())
+    head += f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
+    page = f"<!doctype html>\n<html lang=en><head>{head}</head>\n<body>\n{body}\n</body></html>\n"
+    write_whole(path, page.encode())
 
 
 def _section(heading, content):

@@ -25,7 +25,7 @@ def show_versions():
     rows += [(name, _version(name)) for name in (*_NEEDED, *_OPTIONAL)]
     rows += _threads()
     for name, value in rows:
-        print(f"{name:<14}{value}")
+        print(f"{name:<15}{value}")
 
 
 def _version(package):
@@ -41,7 +41,6 @@ def _threads():
     from numba import config
     from threadpoolctl import threadpool_info
 
-    pools = [
-        (f"{one['user_api']} threads", f" {one['num_threads']} ({one['internal_api']})") for one in threadpool_info()
-    ]
-    return [("numba threads", config.NUMBA_NUM_THREADS), *pools]
+    pools = [(one["user_api"], one["num_threads"], one["internal_api"]) for one in threadpool_info()]
+    named = [(f"{kind} threads", f"{n} ({library})") for kind, n, library in pools]
+    return [("numba threads", config.NUMBA_NUM_THREADS), *named]

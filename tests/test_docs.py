@@ -47,7 +47,7 @@ PUBLIC = [
 INNER = {
     *("cli", "criteria", "cumulative", "estimators", "fitted", "fitted_joint", "fused"),
     *("chance", "checkpoint", "columns", "files", "formulas", "optional", "order", "rotation", "settings", "texts"),
-    "precompile",
+    *("plain", "precompile", "report", "saved", "versions"),
     *(
         "plain",
         "pool",
