@@ -7,7 +7,7 @@ from typing import get_type_hints
 import numpy as np
 from sklearn.base import BaseEstimator
 
-__all__ = ["decoded", "encoded", "finite"]
+__all__ = ["decoded", "encoded"]
 
 _UNUSUAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # strict JSON has no words for them
 _DEEPEST = 60
@@ -203,12 +203,3 @@ def _learn(made, learnt, place):
         if not name.isidentifier() or name.startswith("__") or callable(own) or isinstance(own, property):
             raise ValueError(f"{place}: {name!r:.100} is nothing that {type(made).__name__} learns.")
         vars(made)[name] = one
-
-
-def finite(value):
-    """Replace NaN and infinities, which JSON has not, by None."""
-    if isinstance(value, dict):
-        return {key: finite(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -60,12 +60,20 @@ def write_report(path, model, X=None, y=None, names=None, title="Mixture of expe
         parts.append(_section("Diagnosis", _text(diagnosis)))
         parts.append(_section("Residuals", _picture(plots, "residuals", lambda: plots.plot_diagnostics(diagnosis))))
         if numbers:
-            parts.append(_section("Fit", _picture(plots, "fit", lambda: plots.plot_fit(model, X, y, feature=0))))
+            parts.append(_section("Fit", _picture(plots, "fit", lambda: _over_first(plots, model, X, y, names))))
     body = "\n".join(parts)
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     head += f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
     page = f"<!doctype html>\n<html lang=en><head>{head}</head>\n<body>\n{body}\n</body></html>\n"
     write_whole(path, page.encode())
+
+
+def _over_first(plots, model, X, y, names):
+    """Draw the fit over its first feature, called by its name."""
+    figure = plots.plot_fit(model, X, y, feature=0)
+    if names is not None:
+        figure.axes[-1].set_xlabel(str(names[0]).replace("$", r"\$"))
+    return figure
 
 
 def _section(heading, content):

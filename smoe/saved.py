@@ -9,13 +9,13 @@ import numpy as np
 from smoe import experts, families, fields, fitted_joint, gates, params, penalties, solvers, starts
 from smoe.constraints import Constraints
 from smoe.features import Roles
-from smoe.files import write_whole
+from smoe.files import finite, write_whole
 from smoe.fitted import FittedMixture
 from smoe.formulas import Design
 from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import flatten, n_experts_of
-from smoe.plain import decoded, encoded, finite
+from smoe.plain import decoded, encoded
 from smoe.rows import Scaling
 from smoe.search import StartRecord
 from smoe.settings import described

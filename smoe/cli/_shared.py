@@ -7,8 +7,7 @@ import json
 import os
 import sys
 
-from smoe.files import write_whole
-from smoe.plain import finite
+from smoe.files import finite, write_whole
 from smoe.texts import printable
 
 __all__ = ["add_format", "add_parser", "complain", "integer", "one_line", "say", "write_json", "write_picture"]

@@ -86,7 +86,7 @@ def _of_0_1(document, path):
             raise ValueError("gate is none.")
         expert, d = GaussianExpert(), len(document["x"])
         params = document["params"]
-        k = len(params["expert"]["coef"])
+        k = len(next(iter(params["expert"].values())))
         model = MixtureOfExperts(gate, expert)
         wanted = model.init_params(k, d, d)
         parts = (type(part)(**params[side]) for part, side in zip(wanted, ("gate", "expert"), strict=True))
