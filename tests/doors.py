@@ -198,7 +198,7 @@ def methods_of_models():
     yield "wald_test", quiet(model.wald_test), {"R": "expert 0: x0"}
     yield "summary", model.summary, {}
     yield "conf_int", model.conf_int, {}
-    yield "save", model.save, {"path": os.devnull}, ("path",)
+    yield "save", model.save, {"path": os.devnull}, ("none: a word would be a file",)
     yield "expert_profile", model.expert_profile, {"X": X}
     yield "standardised_gate_coef", model.standardised_gate_coef, {"X": X}
     yield "MoERegressorSelect.predict", selected().predict, {"X": X}

@@ -23,7 +23,7 @@ X = np.column_stack([np.linspace(-1, 1, N), RNG.normal(size=N)])
 Y = np.where(RNG.random(N) < 0.5, 3 + 2 * X[:, 1], -3 - X[:, 1]) + 0.3 * RNG.normal(size=N)
 COUNTS = RNG.poisson(2, N).astype(float)
 FRAME = pd.DataFrame({"y": Y, "a": X[:, 0], "b": X[:, 1], "c": np.where(X[:, 1] > 0, "u", "v"), "g": np.arange(N) // 3})
-FEW = {"n_init": 2, "max_iter": 20, "random_state": 0}
+FEW = {"n_init": 1, "max_iter": 4, "random_state": 0}
 FROZEN = {"coef": [0.0, 0.0], "intercept": 0.0, "variance": 4.0}
 
 
@@ -59,6 +59,7 @@ def cases():
     yield "dense to sparse", smoe.DenseToSparseMoERegressor(3, **FEW), X, Y
     box_cox = families.TransformedGaussian("sqrt")
     yield "a family with settings", smoe.MoERegressor(2, expert=box_cox, **FEW), X, np.abs(Y) + 0.1
+    yield "a certified one", smoe.MoERegressor(2, random_state=0), X, Y
     by_name = smoe.MoERegressor(2, gate_features=["b"], expert_features=slice(0, 2), **FEW)
     yield "names", by_name, FRAME[["a", "b"]], FRAME["y"]
     panel = smoe.MoERegressor(2, group_feature="g", gate_features=[], **FEW)
@@ -199,7 +200,7 @@ def test_whatever_is_changed_in_a_file_the_answer_is_a_fit_or_words(tmp_path):
         {"name": "x"},
     ]
     rng, refused = np.random.default_rng(1), 0
-    for at in [where[i] for i in rng.choice(len(where), 250, replace=False)]:
+    for at in [where[i] for i in rng.choice(len(where), 120, replace=False)]:
         changed = deepcopy(found)
         inner = changed["model"]
         for key in at[:-1]:
@@ -209,7 +210,7 @@ def test_whatever_is_changed_in_a_file_the_answer_is_a_fit_or_words(tmp_path):
             assert type(smoe.load(rewritten(path, changed))).__name__.startswith("MoE")
         except ValueError as error:
             refused += "holds no fit that this version of smoe can read" in str(error)
-    assert refused > 100
+    assert refused > 40
 
 
 def test_the_best_of_a_selection_is_saved(tmp_path):
