@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Two installs into one environment must not overlap.
 .NOTPARALLEL:
-.PHONY: help example test plain lint format docs truth bench clean
+.PHONY: help example test plain lint format docs truth bench dist oldest newest clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -42,6 +42,27 @@ docs: .venv/.docs-stamp  ## build the documentation: docs/_build/html/index.html
 	@rm -rf docs/api/generated
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+# The README's examples run on the wheel in an environment that has nothing else, away from the checkout.
+dist: .venv/.created  ## build sdist and wheel, and run the README on the wheel in an empty environment
+	@rm -rf dist build/dist && mkdir -p build/dist
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv build/dist/env
+	build/dist/env/bin/python -m pip install --quiet "$$(ls dist/*.whl)[plots]" pandas
+	cd build/dist && MPLBACKEND=Agg env/bin/python -m doctest -o ELLIPSIS -o NORMALIZE_WHITESPACE ../../README.md
+	@ls -l dist
+
+# The versions that setup.cfg allows at least, and the newest that there are.
+oldest:  ## run core tests with the oldest versions that are allowed
+newest:  ## run core tests with the newest versions that there are
+oldest newest:
+	rm -rf build/$@ && $(PYTHON) -m venv build/$@
+	$(PYTHON) tests/versions.py $@ > build/$@/constraints.txt
+	build/$@/bin/python -m pip install --quiet . pytest pandas matplotlib formulaic hypothesis \
+	  --constraint build/$@/constraints.txt
+	build/$@/bin/python -c 'import smoe; smoe.show_versions()'
+	build/$@/bin/python -m pytest -q -o addopts= tests/test_estimators.py tests/test_fitted.py tests/test_saving.py
 
 clean:  ## remove the environment and all that was built
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage htmlcov \

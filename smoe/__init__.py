@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         MoERegressor,
         SoftmaxMoERegressor,
         TopKMoERegressor,
+        load,
     )
     from smoe.selection import MoEClassifierPath, MoEClassifierSelect, MoERegressorPath, MoERegressorSelect
+    from smoe.versions import show_versions
 
 try:
     __version__ = version("smoe")
@@ -37,6 +39,8 @@ _MODULES = {
     "MoERegressorSelect": "smoe.selection",
     "SoftmaxMoERegressor": "smoe.estimators",
     "TopKMoERegressor": "smoe.estimators",
+    "load": "smoe.estimators",
+    "show_versions": "smoe.versions",
 }
 
 __all__ = [
@@ -50,6 +54,8 @@ __all__ = [
     "MoERegressorSelect",
     "SoftmaxMoERegressor",
     "TopKMoERegressor",
+    "load",
+    "show_versions",
 ]
 
 

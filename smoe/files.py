@@ -1,10 +1,11 @@
 """Files that are whole or not there: written beside, flushed to the disk, renamed."""
 
+import math
 import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["write_whole"]
+__all__ = ["finite", "write_whole"]
 
 
 def write_whole(path, data):
@@ -69,3 +70,12 @@ def _sync_folder(folder):
         pass
     finally:
         os.close(handle)
+
+
+def finite(value):
+    """Replace NaN and infinities, which JSON has not, by None."""
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

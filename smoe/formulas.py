@@ -1,5 +1,6 @@
 """Formulas, ``"y ~ experts | gate"``: what they make of the rows of a data frame."""
 
+import ast
 import re
 import warnings
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ _NAME = re.compile(r"`([^`]+)`|(?<![\w.])([^\W\d]\w*)(?!\s*(?:\(|=[^=]))")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _LEVELS = re.compile(r"\{(.*?)\}")
 _INTERCEPT = "Intercept"
+_CONTRASTS = tuple(f"{name}Contrasts" for name in ("Treatment", "SAS", "Sum", "Helmert", "Diff", "Poly"))
+_HARMLESS = (ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.keyword, ast.List, ast.Tuple)
+_HARMLESS += (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +69,35 @@ class Design:
         frame = _frame(data, used)
         with _in_words(formula):
             specs = {side: _learnt(part, frame) for side, part in parts.items()}
-        names = {side: [name for name in spec.column_names if name != _INTERCEPT] for side, spec in specs.items()}
-        roles = _roles_of(parts)
-        others = {term for added in roles.values() for term in added}
-        sides = {side: [name for name in found if name not in others] for side, found in names.items()}
-        return cls(formula, response, used, specs, sides, roles)
+        return cls(formula, response, used, specs, *_sides_and_roles(specs, parts))
+
+    def as_data(self):
+        """Return the formula and what it has learnt as numbers, text and containers of these.
+
+        Raises
+        ------
+        TypeError
+            A formula that calls what is not known to be harmless, or matrices of contrasts.
+        """
+        for side in self.specs.values():
+            _refuse_unknown_calls(side.formula)
+        return {
+            "formula": self.formula,
+            "response": self.response,
+            "used": self.used,
+            "learnt_of": {side: _spec_as_data(spec) for side, spec in self.specs.items()},
+        }
+
+    @classmethod
+    def from_data(cls, formula, response, used, learnt_of):
+        """Return the design that `as_data` has written; nothing is run before it gets rows."""
+        found, parts = _parsed(formula, [*used, *response])
+        if found != response or learnt_of.keys() != parts.keys():
+            raise ValueError(f"formula={formula!r} does not belong to what was learnt of it.")
+        for part in parts.values():
+            _refuse_unknown_calls(part)
+        specs = {side: _spec_from_data(parts[side], **learnt) for side, learnt in learnt_of.items()}
+        return cls(formula, response, used, specs, *_sides_and_roles(specs, parts))
 
     def frame(self, data):
         """Return the columns that the right side needs as a pandas frame, none of them with missing values."""
@@ -123,6 +151,95 @@ class Design:
             if name not in columns:
                 raise ValueError(f"formula: no column {name!r} in the data; its columns are {columns}.")
         return data[self.response[0]] if len(self.response) == 1 else data[list(self.response)]
+
+
+def _sides_and_roles(specs, parts):
+    """Return the names of the columns that each side sees, and the terms of each role."""
+    names = {side: [name for name in spec.column_names if name != _INTERCEPT] for side, spec in specs.items()}
+    roles = _roles_of(parts)
+    others = {term for added in roles.values() for term in added}
+    return {side: [name for name in found if name not in others] for side, found in names.items()}, roles
+
+
+def _spec_as_data(spec):
+    """Return what formulaic has learnt of one side."""
+    return {
+        "state": {factor: dict(state) for factor, state in spec.transform_state.items()},
+        "kinds": {factor: (kind.value, _levels_as_data(state)) for factor, (kind, state) in spec.encoder_state.items()},
+        "structure": [
+            [[_scoped(one) for one in row.scoped_terms], [str(name) for name in row.columns]] for row in spec.structure
+        ],
+    }
+
+
+def _scoped(term):
+    return [term.scale, [[factor.factor.expr, bool(factor.reduced)] for factor in term.factors]]
+
+
+def _levels_as_data(state):
+    """Return the categories of a factor and its contrasts, by name, with their settings."""
+    if "contrasts" not in state:
+        return dict(state)
+    contrasts = state["contrasts"].contrasts
+    settings = {name: value for name, value in vars(contrasts).items() if "UNSET" not in repr(value)}
+    if type(contrasts).__name__ not in _CONTRASTS:
+        raise TypeError(f"formula: {type(contrasts).__name__} cannot be written; contr.treatment, contr.sum, ... can.")
+    return {"categories": list(state["categories"]), "contrasts": type(contrasts).__name__, "settings": settings}
+
+
+def _spec_from_data(terms, state, kinds, structure):
+    """Return formulaic's specification of one side."""
+    formulaic = _formulaic()
+    from formulaic.materializers.base import EncodedTermStructure
+    from formulaic.materializers.types import EvaluatedFactor, ScopedFactor, ScopedTerm
+    from formulaic.parser.types import Factor
+
+    formula, factors = formulaic.SimpleFormula(terms), {f.expr: f for term in terms for f in term.factors}
+    rows = [
+        EncodedTermStructure(
+            term,
+            [ScopedTerm([ScopedFactor(EvaluatedFactor(factors[e], None), r) for e, r in own], s) for s, own in scoped],
+            columns,
+        )
+        for term, (scoped, columns) in zip(formula, structure, strict=True)
+    ]
+    encoders = {expr: (Factor.Kind(kind), _levels_from_data(**levels)) for expr, (kind, levels) in kinds.items()}
+    fixed = {"materializer": "pandas", "materializer_params": {}, "na_action": "ignore", "output": "numpy"}
+    return formulaic.ModelSpec(formula, structure=rows, transform_state=state, encoder_state=encoders, **fixed)
+
+
+def _levels_from_data(categories=None, contrasts=None, settings=None):
+    if contrasts is None:
+        return {} if categories is None else {"categories": categories}
+    from formulaic.transforms import contrasts as known
+
+    if contrasts not in _CONTRASTS:
+        raise ValueError(f"formula: contrasts {contrasts!r:.50} are not known.")
+    made = getattr(known, contrasts)(**settings)
+    return {"categories": categories, "contrasts": known.ContrastsState(made, categories)}
+
+
+def _refuse_unknown_calls(terms):
+    """Raise TypeError for a formula that is more than arithmetic and known functions: it would be run as code."""
+    from formulaic.transforms import TRANSFORMS
+
+    allowed = {*ROLES, *TRANSFORMS} - {"np", "contr"}
+    for factor in {factor for term in terms for factor in term.factors if factor.eval_method.value == "python"}:
+        tree = ast.parse(re.sub("`[^`]*`", "x", factor.expr).strip(), mode="eval")
+        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(tree):
+            harmless = isinstance(node, _HARMLESS) and not (isinstance(node, ast.Name) and node.id.startswith("_"))
+            if isinstance(node, ast.Name) and id(node) in called:
+                harmless = node.id in allowed
+            if isinstance(node, ast.Attribute):
+                owner = getattr(node.value, "id", "")
+                ufunc = owner == "np" and isinstance(getattr(np, node.attr, None), np.ufunc)
+                harmless = ufunc or owner == "contr" and not node.attr.startswith("_")
+            if not harmless:
+                raise TypeError(
+                    f"formula: {factor.expr!r} has more than columns, arithmetic and the functions of formulas, and "
+                    "files keep no code: make a column of it."
+                )
 
 
 def _formulaic():

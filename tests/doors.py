@@ -198,6 +198,7 @@ def methods_of_models():
     yield "wald_test", quiet(model.wald_test), {"R": "expert 0: x0"}
     yield "summary", model.summary, {}
     yield "conf_int", model.conf_int, {}
+    yield "save", model.save, {"path": os.devnull}, ("none: a word would be a file",)
     yield "expert_profile", model.expert_profile, {"X": X}
     yield "standardised_gate_coef", model.standardised_gate_coef, {"X": X}
     yield "MoERegressorSelect.predict", selected().predict, {"X": X}
@@ -272,6 +273,8 @@ def functions():
     yield "permute", parameters.permute, {"params": T0, "order": [1, 0]}
     choice = {"X": X, "names": ["a", "b"], "n_features": 2, "argument": "spec"}
     yield "choose_columns", lambda spec: features.choose_columns(spec, **choice), {"spec": [0]}
+    yield "load", smoe.load, {"path": "nowhere.json"}
+    yield "show_versions", smoe.show_versions, {}
     yield "read_columns", lambda path: tables.read_columns(path, "y"), {"path": "nowhere.csv"}
 
 

@@ -334,3 +334,27 @@ def test_compile(capsys, monkeypatch):
 def test_compile_knows_every_gate():
     kinds = {type(estimator.gate) for estimator in smoe.precompile.ESTIMATORS.values()}
     assert kinds >= set(GATES.values())
+
+
+def test_a_fit_of_the_command_line_is_loaded_and_reported(tmp_path, capsys):
+    import smoe
+
+    assert main(["fit", ENGEL, "--y", "foodexp", "--out", str(tmp_path)]) == 0
+    X, y = load_engel(return_X_y=True)
+    found = smoe.load(tmp_path / "fit.json")
+    np.testing.assert_array_equal(found.predict(X), SoftmaxMoERegressor(2, random_state=0).fit(X, y).predict(X))
+    page = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "fit.json"), "--data", ENGEL, "--out", str(page)]) == 0
+    assert capsys.readouterr().out.endswith(f"report: {page}\n")
+    text = page.read_text()
+    assert text.count('src="data:image/png;base64,') == 3 and "No picture" not in text
+    assert "http" not in text and "income" in text and str(found.diagnose(X, y, random_state=0))[:40] in text
+
+
+def test_a_report_without_data_and_of_what_is_no_fit(tmp_path, capsys):
+    assert main(["fit", ENGEL, "--y", "foodexp", "--experts", "1", "--out", str(tmp_path)]) == 0
+    assert main(["report", str(tmp_path / "fit.json"), "--out", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text().count("<img") == 1
+    (tmp_path / "fit.json").write_text("{")
+    assert main(["report", str(tmp_path / "fit.json")]) == 2
+    assert "is no JSON, or is cut off" in capsys.readouterr().err

@@ -47,8 +47,22 @@ PUBLIC = [
 INNER = {
     *("cli", "criteria", "cumulative", "estimators", "fitted", "fitted_joint", "fused"),
     *("chance", "checkpoint", "columns", "files", "formulas", "optional", "order", "rotation", "settings", "texts"),
-    "precompile",
-    *("pool", "profile", "registry", "scaling", "search", "second_look", "tables", "threads", "validation", "__main__"),
+    *("plain", "precompile", "report", "saved", "versions"),
+    *(
+        "plain",
+        "pool",
+        "profile",
+        "saved",
+        "versions",
+        "registry",
+        "scaling",
+        "search",
+        "second_look",
+        "tables",
+        "threads",
+        "validation",
+        "__main__",
+    ),
 }
 # for other modules of smoe
 NOT_DOCUMENTED = {

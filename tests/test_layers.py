@@ -12,16 +12,16 @@ ROOT = Path(smoe.__file__).parent
 # A module imports from layers below its own, or from its own without a cycle; a new module needs a place here.
 LAYERS = [
     {"_kernels", "params", "fields", "registry", "validation", "features", "formulas"}
-    | {"tables", "texts", "files", "threads", "settings", "optional"},
+    | {"plain", "tables", "texts", "files", "threads", "settings", "optional"},
     {"cumulative", "families", "penalties", "constraints"},
     {"gates", "experts"},
     {"fused"},
     {"mixture"},
     {"rows", "chance", "starts", "solvers", "pool", "second_look", "checkpoint", "order", "search"},
-    {"criteria", "inference", "distribution", "diagnostics", "fitted", "fitted_joint", "profile"},
+    {"criteria", "inference", "distribution", "diagnostics", "fitted", "fitted_joint", "profile", "saved"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},
-    {"plots", "precompile"},
+    {"plots", "precompile", "report", "versions"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

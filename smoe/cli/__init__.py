@@ -1,4 +1,4 @@
-"""The command line: ``smoe list | run | plot | fit | compile``. Mistakes get one line on stderr and exit code 2."""
+"""The command line: ``smoe list | run | plot | fit | report | compile``. Mistakes get one line and exit code 2."""
 
 import argparse
 import contextlib
@@ -8,7 +8,7 @@ import sys
 import warnings
 from importlib import import_module
 
-from smoe.cli import _compile, _fit, _studies
+from smoe.cli import _compile, _fit, _report, _studies
 from smoe.cli._shared import complain, one_line
 
 __all__ = ["main"]
@@ -105,8 +105,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser():
     parser = _Parser(prog="smoe", description="Statistical mixtures of experts.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"smoe {import_module('smoe').__version__}")
-    commands = parser.add_subparsers(metavar="{list,run,plot,fit,compile}", required=True)
+    commands = parser.add_subparsers(metavar="{list,run,plot,fit,report,compile}", required=True)
     _studies.add_commands(commands)
     _fit.add_command(commands)
+    _report.add_command(commands)
     _compile.add_command(commands)
     return parser

@@ -5,7 +5,7 @@ import io
 import warnings
 from pathlib import Path
 
-from smoe.cli._shared import add_format, add_parser, integer, say, write_json, write_picture
+from smoe.cli._shared import add_format, add_parser, integer, say, write_picture
 from smoe.texts import printable
 
 __all__ = ["add_command"]
@@ -71,8 +71,11 @@ def _fit(arguments):
 
 def _write(arguments, model, X, y, names, lines):
     """Write numbers and picture, and add where they are to the lines."""
+    from smoe.saved import as_document, write_document
+
     numbers, picture = arguments.out / "fit.json", arguments.out / f"fit.{arguments.format}"
-    write_json(numbers, _as_json(model, arguments, names))
+    about = {"data": arguments.data, "y": arguments.y, "x": names, "seed": arguments.seed}
+    write_document(numbers, as_document(model, **about))
     lines.append(f"numbers: {numbers}")
     write_picture(picture, lambda plots: _figure(plots, model, X, y, names, arguments.y))
     lines.append(f"picture: {picture}")
@@ -99,26 +102,6 @@ def _gate(arguments):
     if "top_k" not in gate.get_params():
         raise ValueError(f"--top-k: the gate {arguments.gate!r} has none; choose --gate top_k.")
     return gate.set_params(top_k=arguments.top_k)
-
-
-def _as_json(model, arguments, names):
-    from smoe.settings import described
-
-    errors = model.standard_errors_
-    return {
-        "data": arguments.data,
-        "y": arguments.y,
-        "x": names,
-        "gate": described(model.gate_),
-        "seed": arguments.seed,
-        "rows": int(model.n_samples_),
-        "loglik": model.loglik_,
-        "certified": bool(model.converged_),
-        "status": model.status_,
-        "n_parameters": model.n_parameters_,
-        "params": described(model.params_),
-        "standard_errors": None if errors is None else described(errors),
-    }
 
 
 def _figure(plots, model, X, y, names, y_name):

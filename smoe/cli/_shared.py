@@ -4,11 +4,10 @@ import argparse
 import contextlib
 import io
 import json
-import math
 import os
 import sys
 
-from smoe.files import write_whole
+from smoe.files import finite, write_whole
 from smoe.texts import printable
 
 __all__ = ["add_format", "add_parser", "complain", "integer", "one_line", "say", "write_json", "write_picture"]
@@ -60,18 +59,9 @@ def complain(message):
         print(f"smoe: {one_line(message)}", file=sys.stderr, flush=True)
 
 
-def _finite(value):
-    """Replace NaN and infinities, which JSON has not, by None."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def write_json(path, value):
     """Write a file of JSON, whole or not at all."""
-    write_whole(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
+    write_whole(path, (json.dumps(finite(value), indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_picture(path, draw):

@@ -5,6 +5,7 @@ from smoe.estimators.classifier import MoEClassifier
 from smoe.estimators.joint import JointGaussianMoERegressor
 from smoe.estimators.named import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.estimators.regressor import MoERegressor
+from smoe.estimators.saving import load
 
 __all__ = [
     "DenseToSparseMoERegressor",
@@ -14,4 +15,5 @@ __all__ = [
     "MoERegressor",
     "SoftmaxMoERegressor",
     "TopKMoERegressor",
+    "load",
 ]

@@ -29,6 +29,7 @@ from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
 from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Labelled, Source, Survey, by_group, standardise, survey
 from smoe.rows.dask import brought, is_dask
+from smoe.saved import as_document, write_document
 from smoe.search import n_sharing, search
 from smoe.settings import described
 from smoe.solvers import SOLVERS, Solver
@@ -151,6 +152,24 @@ class MixtureEstimator(Watched, BaseEstimator):
         See `smoe.diagnostics.diagnose`.
         """
         return diagnose(self, X, y, random_state, sample_weight=sample_weight)
+
+    def save(self, path):
+        """Write the fit into a file of JSON, which `smoe.load` reads: no pickle, safe to load, stable across versions.
+
+        Parameters, settings, certificate and covariance are in it, and no rows; numbers come back bit for bit. The
+        state of ``partial_fit`` is not kept: a loaded estimator predicts, and begins anew with new rows.
+
+        Parameters
+        ----------
+        path : str or path
+            Written whole or not at all.
+
+        Raises
+        ------
+        TypeError
+            A setting that is no data, such as a function, a random generator, or a gate of one's own.
+        """
+        write_document(path, as_document(self))
 
     def set_params(self, **params):
         """Set parameters by name, those of objects as ``gate__top_k``.
