@@ -13,7 +13,9 @@ from smoe.simulation._protocols import (
     FreeTemperatureGate,
     along_the_ray,
     by_split,
+    copies,
     density,
+    gate_scale,
     published_d2,
     ray,
 )
@@ -25,10 +27,12 @@ __all__ = [
     "EMNewton",
     "SupportSearch",
     "along_the_ray",
+    "copies_of",
     "density",
     "density_of",
     "doubling",
     "free_temperature",
+    "gate_scale",
     "published_d2",
     "ray",
     "split_losses",
@@ -36,7 +40,7 @@ __all__ = [
     "truths",
 ]
 
-split_losses = {"density": density, "D2": "D2", "split": by_split, "errors": "errors"}
+split_losses = {"density": density, "split": by_split, "errors": "errors"}
 
 
 def top_k(k):
@@ -57,3 +61,8 @@ def density_of(model):
 def doubling(*experts):
     """Return the start near the truth in which the additional experts stand for these."""
     return partial(near_truth, extra=experts)
+
+
+def copies_of(split):
+    """Return the loss `copies` of fits with this split, such as "3+1"."""
+    return partial(copies, split=split)

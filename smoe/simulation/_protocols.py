@@ -18,7 +18,9 @@ __all__ = [
     "FreeTemperatureGate",
     "along_the_ray",
     "by_split",
+    "copies",
     "density",
+    "gate_scale",
     "published_d2",
     "ray",
 ]
@@ -133,7 +135,10 @@ def along_the_ray(truth, n_experts, n, rng, spread=0.5):
 
 
 def density(params, truth, model=None):
-    """Return the Hellinger distance of the densities, averaged over x."""
+    """Return the Hellinger distance of the densities, averaged over x; of too few experts by the truth's model."""
+    k = n_experts_of(params)
+    if model is not None and model.gate.n_selected(k) > k:  # the truth itself, on which losses are tried
+        model = None
     return density_error(params, truth, model=model).value
 
 
@@ -150,12 +155,36 @@ def by_split(params, truth):
     """Return D2 and the errors of the parameters under the name of the split, such as ``{"2+1": {...}}``.
 
     "2+1" says that two fitted atoms have true expert 0 as their nearest, and one has expert 1. Fits that split
-    different experts have losses of different size, decades apart; a median over both is that of neither.
+    different experts have losses of different size, decades apart; a median over both is that of neither. Where all are
+    split, D2 is no loss and is left out.
     """
-    cells = voronoi_cells(params, truth.params, gate=truth.model.gate)
-    name = "+".join(map(str, np.bincount(cells, minlength=truth.n_experts)))
-    loss = voronoi_loss(params, truth.params, "D2", gate=truth.model.gate)
-    return {name: {"D2": loss, **parameter_errors(params, truth.params, gate=truth.model.gate)}}
+    sizes = _split(params, truth)
+    loss = {} if sizes.min() > 1 else {"D2": voronoi_loss(params, truth.params, "D2", gate=truth.model.gate)}
+    return {_name(sizes): {**loss, **parameter_errors(params, truth.params, gate=truth.model.gate)}}
+
+
+def copies(params, truth, split):
+    """Return the largest distance of gate slopes within a cell, and the sharp loss where it is one, for this split."""
+    sizes = _split(params, truth)
+    if _name(sizes) != split:
+        return {}
+    cells, slope = voronoi_cells(params, truth.params, gate=truth.model.gate), params.gate.coef
+    within = [slope[cells == j] for j in range(truth.n_experts)]
+    out = {"apart": max(float(np.linalg.norm(own - own.mean(axis=0), axis=1).max()) for own in within)}
+    return out if sizes.min() > 1 else {**out, "sharp": voronoi_loss(params, truth.params, "sharp")}
+
+
+def gate_scale(params, truth):
+    """Return the largest entry of the gate's slopes, the last expert's at zero."""
+    return float(np.abs(params.gate.coef).max())
+
+
+def _split(params, truth):
+    return np.bincount(voronoi_cells(params, truth.params, gate=truth.model.gate), minlength=truth.n_experts)
+
+
+def _name(sizes):
+    return "+".join(map(str, sizes))
 
 
 def published_d2(params, truth):

@@ -3,10 +3,13 @@
 import numpy as np
 from scipy import stats
 
-from smoe.experts import GaussianExpertParams
+from smoe.experts import GaussianExpertParams, LinearExpert
+from smoe.families import ScaleParams, StudentT
 from smoe.gates import (
     ActivationDenseToSparseGate,
     DenseToSparseGate,
+    GaussianGate,
+    GaussianGateParams,
     LinearGateParams,
     SoftmaxGate,
     TemperatureGateParams,
@@ -15,7 +18,16 @@ from smoe.gates import (
 from smoe.params import MoEParams
 from smoe.simulation.truth import Truth
 
-__all__ = ["published", "published_at_temperature", "published_top_1", "sigmoid", "tanh", "top_2_of_3"]
+__all__ = [
+    "comparable",
+    "profiled",
+    "published",
+    "published_at_temperature",
+    "published_top_1",
+    "sigmoid",
+    "tanh",
+    "top_2_of_3",
+]
 
 _GATE = LinearGateParams(np.array([[25.0], [0.0]]), np.array([-8.0, 0.0]))
 _SLOPES, _INTERCEPTS = [-20.0, 20.0], [15.0, -5.0]
@@ -69,3 +81,26 @@ def tanh():
 
 def _experts(slopes, intercepts, variances):
     return GaussianExpertParams(np.array(slopes)[:, None], np.array(intercepts), np.array(variances))
+
+
+def comparable():
+    """Two lines that cross, with weights of one size, on x uniform on [-1, 1]: T0's exp(-8) hides an expert."""
+    gate = LinearGateParams(np.array([[2.0], [0.0]]), np.zeros(2))
+    return Truth(
+        SoftmaxGate(), MoEParams(gate, _experts([-2.0, 2.0], [1.0, -1.0], [0.3, 0.4])), stats.uniform(-1.0, 2.0)
+    )
+
+
+def profiled(kind="softmax"):
+    """The truth of the profiles: two lines under a softmax gate, with Gaussian or Student t noise, or a curved gate."""
+    slopes, intercepts, law = [1.5, -1.0], [1.0, -1.0], stats.uniform(-1.0, 2.0)
+    linear = LinearGateParams(np.array([[1.0], [0.0]]), np.zeros(2))
+    if kind == "t":
+        expert = LinearExpert(StudentT(4))
+        scale = ScaleParams(np.array(slopes)[:, None], np.array(intercepts), np.array([0.5, 0.5]))
+        return Truth((SoftmaxGate(), expert), MoEParams(linear, scale), law)
+    experts = _experts(slopes, intercepts, [0.5, 0.5])
+    if kind == "softmax":
+        return Truth(SoftmaxGate(), MoEParams(linear, experts), law)
+    curved = GaussianGateParams(*linear, np.array([[-0.5], [0.0]]))
+    return Truth(GaussianGate("diag"), MoEParams(curved, experts), law)
