@@ -1,4 +1,4 @@
-"""The command line: ``smoe list | run | plot | fit | compile``. Mistakes get one line on stderr and exit code 2."""
+"""The command line: ``smoe list | run | study | plot | fit | compile``. Mistakes: one line on stderr and exit code 2."""
 
 import argparse
 import contextlib
@@ -105,7 +105,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser():
     parser = _Parser(prog="smoe", description="Statistical mixtures of experts.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"smoe {import_module('smoe').__version__}")
-    commands = parser.add_subparsers(metavar="{list,run,plot,fit,compile}", required=True)
+    commands = parser.add_subparsers(metavar="{list,run,study,plot,fit,compile}", required=True)
     _studies.add_commands(commands)
     _fit.add_command(commands)
     _compile.add_command(commands)

@@ -7,6 +7,7 @@ import numpy as np
 from smoe.chance import merit
 from smoe.gates import DenseToSparseGate
 from smoe.params import n_experts_of, permute
+from smoe.rows import Blocks
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation.density import density_error
 from smoe.simulation.voronoi import parameter_errors, voronoi_cells, voronoi_loss
@@ -20,10 +21,13 @@ __all__ = [
     "by_split",
     "copies",
     "density",
+    "expert_loss",
     "gate_scale",
     "published_d2",
     "ray",
 ]
+
+_NODES = 500
 
 
 class EMByLoglik(Solver):
@@ -136,8 +140,7 @@ def along_the_ray(truth, n_experts, n, rng, spread=0.5):
 
 def density(params, truth, model=None):
     """Return the Hellinger distance of the densities, averaged over x; of too few experts by the truth's model."""
-    k = n_experts_of(params)
-    if model is not None and model.gate.n_selected(k) > k:  # the truth itself, on which losses are tried
+    if n_experts_of(params) < getattr(model and model.gate, "top_k", 0):  # the truth itself, on which losses are tried
         model = None
     return density_error(params, truth, model=model).value
 
@@ -177,6 +180,30 @@ def copies(params, truth, split):
 def gate_scale(params, truth):
     """Return the largest entry of the gate's slopes, the last expert's at zero."""
     return float(np.abs(params.gate.coef).max())
+
+
+def expert_loss(params, truth, power=4.0):
+    """Return a Voronoi loss of the experts and their mean probabilities, for any gate and family with a dispersion.
+
+    On a split cell slopes and dispersions count with their squares and intercepts with ``power``, weighted with the
+    mean probability of the atom; what the probabilities of a cell miss of the truth's is added.
+    """
+    (expert, load), (true, true_load) = (_experts_and_loads(p, truth) for p in (params, truth.params))
+    cell = ((expert[:, None] - true) ** 2).sum(axis=2).argmin(axis=1)
+    gap = np.abs(expert - true[cell])
+    gap[:, -2] **= np.where(np.bincount(cell)[cell] > 1, 0.5 * power, 1.0)  # the squares below make it the power
+    squares = (gap**2).sum(axis=1)
+    term = np.where(np.bincount(cell)[cell] > 1, squares, np.sqrt(squares))
+    missed = np.abs(np.bincount(cell, load, len(true)) - true_load)
+    return float(load @ term + missed.sum())
+
+
+def _experts_and_loads(params, truth):
+    """Slopes, intercept and dispersion of each expert in a row, and their mean probabilities."""
+    x = truth.covariate_law.ppf((np.arange(_NODES) + 0.5) / _NODES)[:, None]
+    proba = Blocks.plain(truth.model, x).map_rows(truth.model.gate_proba, params)
+    coef, intercept, dispersion = (np.asarray(field, dtype=float) for field in params.expert[:3])
+    return np.column_stack([coef, intercept, dispersion]), proba.mean(axis=1)
 
 
 def _split(params, truth):

@@ -10,16 +10,24 @@ from smoe.gates import (
     DenseToSparseGate,
     GaussianGate,
     GaussianGateParams,
+    LaplaceGate,
+    LaplaceGateParams,
     LinearGateParams,
     SoftmaxGate,
     TemperatureGateParams,
     TopKGate,
+    TreeGate,
+    TreeGateParams,
 )
 from smoe.params import MoEParams
 from smoe.simulation.truth import Truth
 
 __all__ = [
     "comparable",
+    "heavy_tailed",
+    "hierarchical",
+    "laplace",
+    "localised",
     "profiled",
     "published",
     "published_at_temperature",
@@ -104,3 +112,32 @@ def profiled(kind="softmax"):
         return Truth(SoftmaxGate(), MoEParams(linear, experts), law)
     curved = GaussianGateParams(*linear, np.array([[-0.5], [0.0]]))
     return Truth(GaussianGate("diag"), MoEParams(curved, experts), law)
+
+
+def heavy_tailed():
+    """As `comparable`, with t noise of four degrees of freedom."""
+    truth = comparable()
+    expert = ScaleParams(*truth.params.expert[:2], np.sqrt(truth.params.expert.variance))
+    return Truth((SoftmaxGate(), LinearExpert(StudentT(4))), truth.params._replace(expert=expert), truth.covariates)
+
+
+def laplace():
+    """The experts of `comparable` under a Laplace gate with centres on either side of zero and sharpness two."""
+    gate = LaplaceGateParams(np.array([[0.5], [-0.5]]), np.zeros(2), np.array([[3.0]]), np.array(2.0))
+    truth = comparable()
+    return Truth(LaplaceGate(sharpness=2.0), MoEParams(gate, truth.params.expert), truth.covariates)
+
+
+def localised():
+    """Two lines with places in x, that of the published model selection with Gaussian gates, on uniform x."""
+    gate = GaussianGate("full").from_gaussians(
+        np.array([0.5, 0.5]), np.array([[0.2], [0.8]]), np.array([[[0.1]], [[0.15]]])
+    )
+    return Truth(GaussianGate("full"), MoEParams(gate, _experts([-5.0, 0.1], [2.0, 0.0], [0.09, 0.09])))
+
+
+def hierarchical():
+    """Four experts on a balanced tree: the root parts small x from large, either branch overlaps within."""
+    gate = TreeGateParams(np.array([[2.0], [4.0], [-2.0], [0.0]]), np.array([1.0, 0.0, 1.0, 0.0]), np.arange(4.0))
+    experts = _experts([-2.0, 2.0, 1.0, -1.0], [-3.0, -1.0, 1.5, 4.0], [0.3, 0.3, 0.3, 0.3])
+    return Truth(TreeGate(), MoEParams(gate, experts), stats.uniform(-1.0, 2.0))

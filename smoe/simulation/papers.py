@@ -15,7 +15,7 @@ the estimator: ``start="data"`` finds its own starts with the estimator that a u
 
 import inspect
 
-from smoe.simulation import _studies_published, _studies_sharp  # noqa: F401 - each enters its studies
+from smoe.simulation import _studies_gates, _studies_published, _studies_sharp  # noqa: F401 - each enters its studies
 from smoe.simulation._plan import SCALES, STUDIES, Run, sizes_of
 
 __all__ = ["SCALES", "STUDIES", "build", "describe"]
