@@ -1,4 +1,4 @@
-"""The command line: ``smoe list | run | study | plot | fit | compile``. Mistakes: one line on stderr and exit code 2."""
+"""The command line: ``smoe list | run | study | plot | fit | compile``. A mistake: a line on stderr, exit code 2."""
 
 import argparse
 import contextlib

@@ -130,7 +130,9 @@ def _draw_rate(axis, name, rate, theory, k):
     """The fitted line, and a line of the theoretical slope through its middle."""
     ends, colour = np.array([rate.n_min, rate.n_max], dtype=float), PALETTE[k % len(PALETTE)]
     low, high = rate.interval
-    label = f"{name}: slope {rate.slope:.3f} ({low:.3f} to {high:.3f})"
+    label = f"{name}: slope {rate.slope:.3f}"
+    if np.isfinite(low):
+        label += f" ({low:.3f} to {high:.3f})"
     if theory is not None:
         label += f", theory {theory:g} (dashed)"
     style = {"color": colour, "marker": MARKERS[k % len(MARKERS)], "ms": 4, "mew": 0, "markevery": []}

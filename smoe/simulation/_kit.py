@@ -3,7 +3,7 @@
 from functools import partial
 
 from smoe.experts import GaussianExpert
-from smoe.gates import TopKGate
+from smoe.gates import SoftmaxGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.simulation import _truths as truths
 from smoe.simulation._near_truth import near_truth
@@ -17,6 +17,8 @@ from smoe.simulation._protocols import (
     density,
     expert_loss,
     gate_scale,
+    mean_error,
+    normal_start,
     published_d2,
     ray,
 )
@@ -35,6 +37,9 @@ __all__ = [
     "expert_loss",
     "free_temperature",
     "gate_scale",
+    "mean_error_of",
+    "normal_model",
+    "normal_start",
     "published_d2",
     "ray",
     "split_losses",
@@ -68,3 +73,13 @@ def doubling(*experts):
 def copies_of(split):
     """Return the loss `copies` of fits with this split, such as "3+1"."""
     return partial(copies, split=split)
+
+
+def normal_model():
+    """Return a softmax gate with normal experts."""
+    return MixtureOfExperts(SoftmaxGate(), GaussianExpert())
+
+
+def mean_error_of(model):
+    """Return the loss `mean_error` for fits of this model."""
+    return partial(mean_error, model=model)

@@ -5,6 +5,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from smoe.chance import merit
+from smoe.experts import GaussianExpertParams
 from smoe.gates import DenseToSparseGate
 from smoe.params import n_experts_of, permute
 from smoe.rows import Blocks
@@ -23,6 +24,8 @@ __all__ = [
     "density",
     "expert_loss",
     "gate_scale",
+    "mean_error",
+    "normal_start",
     "published_d2",
     "ray",
 ]
@@ -196,6 +199,24 @@ def expert_loss(params, truth, power=4.0):
     term = np.where(np.bincount(cell)[cell] > 1, squares, np.sqrt(squares))
     missed = np.abs(np.bincount(cell, load, len(true)) - true_load)
     return float(load @ term + missed.sum())
+
+
+def mean_error(params, truth, model):
+    """Return the root mean square over x of the error of the mean of y given x; of the truth's own parameters zero."""
+    x = truth.covariate_law.ppf((np.arange(_NODES) + 0.5) / _NODES)[:, None]
+    model = model if len(params.expert) == len(model.expert.fields) else truth.model
+    one, other = (
+        Blocks.plain(owner, x).map_rows(owner.mean, values)
+        for owner, values in ((model, params), (truth.model, truth.params))
+    )
+    return float(np.sqrt(np.mean((one - other) ** 2)))
+
+
+def normal_start(truth, n_experts, n, rng):
+    """Return `near_truth` for normal experts, where the truth has t noise."""
+    start = near_truth(truth, n_experts, n, rng)
+    coef, intercept, scale = start.expert[:3]
+    return start._replace(expert=GaussianExpertParams(coef, intercept, scale**2))
 
 
 def _experts_and_loads(params, truth):

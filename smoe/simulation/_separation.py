@@ -17,10 +17,11 @@ __all__ = ["SeparationCells", "smallest_distance"]
 _X_NODES, _Y_NODES = 20, 200
 _REACH = 8.0  # of y, beyond which the densities of the profiles' truths are nothing, or the same
 _SPREADS = (0.5, 1.0, 2.0)  # powers of the separation: how far other parameters may go to make up for it
+_LARGEST = 0.1  # separation at which minima are looked for
 _MOST = 150
 
 
-def smallest_distance(truth, copies, part, field, separation, n_starts=12):
+def smallest_distance(truth, copies, part, field, separation, n_starts=6):
     r"""Return the smallest Hellinger distance to the truth at which two copies of expert 0 differ so much.
 
     Expert 0 has ``copies`` of equal weight; the first two differ by twice the separation in the first entry of one
@@ -44,12 +45,32 @@ def smallest_distance(truth, copies, part, field, separation, n_starts=12):
     params : MoEParams
         Where it is attained.
     """
-    problem = _Problem(truth, copies)
-    fixed = problem.separated(part, field)
-    target = np.zeros(len(fixed))
-    target[0] = 2.0 * separation
-    within, origin = null_space(fixed), problem.origin + np.linalg.pinv(fixed) @ target
-    rng, size = np.random.default_rng(0), len(problem.origin)
+    problem, path = _Problem(truth, copies), [separation]
+    while path[-1] < _LARGEST:
+        path.append(2.0 * path[-1])
+    constraints = problem.separated(part, field)
+    within, across = null_space(constraints), np.linalg.pinv(constraints)[:, 0]
+    rng, size, ends = np.random.default_rng(0), len(problem.origin), []
+    for apart in reversed(path):  # the minimum is found where it is easy, and followed
+        origin = problem.origin + 2.0 * apart * across
+        begins = [rng.normal(size=size) * apart ** rng.choice(_SPREADS, size=size) for _ in range(n_starts)]
+        ends.append(_lowest(problem, origin, within, [begin @ within for begin in begins + _continued(ends, within)]))
+    return float(np.sqrt(2.0 * ends[-1].cost)), problem.chart.unpack(origin + within @ ends[-1].x)
+
+
+def _continued(ends, within):
+    """Return where powers of the separation lead from the last minima, at half of it."""
+    steps = [within @ end.x for end in ends[-2:]]
+    if not steps:
+        return []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = np.nan_to_num(np.clip(np.abs(steps[-1] / steps[0]), 2.0**-4, 1.0), nan=0.5)
+    return [0.5 * steps[-1], np.sqrt(0.5) * steps[-1], factor * steps[-1]]
+
+
+def _lowest(problem, origin, within, begins):
+    """Return the least squares of the lowest of all searches."""
+    settings = {"method": "lm", "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": _MOST}
 
     def gap(u):
         return problem.gap(origin + within @ u)
@@ -57,13 +78,8 @@ def smallest_distance(truth, copies, part, field, separation, n_starts=12):
     def slope(u):
         return problem.slope(origin + within @ u) @ within
 
-    best = None
-    for _ in range(n_starts):
-        begin = within.T @ (rng.normal(size=size) * separation ** rng.choice(_SPREADS, size=size))
-        with np.errstate(over="ignore", under="ignore"):
-            end = least_squares(gap, begin, slope, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=_MOST)
-        best = end if best is None or end.cost < best.cost else best
-    return float(np.sqrt(2.0 * best.cost)), problem.chart.unpack(origin + within @ best.x)
+    with np.errstate(over="ignore", under="ignore"):
+        return min((least_squares(gap, begin, slope, **settings) for begin in begins), key=lambda end: end.cost)
 
 
 class _Problem:
@@ -114,13 +130,10 @@ class _Problem:
         rows = np.zeros((self.copies, len(self.origin)))
         one, other = self._places(part, field)[:2]
         rows[0, one], rows[0, other] = 1.0, -1.0
-        mass = next(iter(self._places("gate", name) for name in _MASSES if name in self.like.gate._fields))
+        mass = self._places("gate", "intercept")
         for j in range(1, self.copies):
             rows[j, mass[0]], rows[j, mass[j]] = 1.0, -1.0
         return rows
-
-
-_MASSES = ("intercept",)
 
 
 class SeparationCells(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from smoe.experts import GaussianExpertParams, LinearExpert
-from smoe.families import ScaleParams, StudentT
+from smoe.families import ScaleParams, StudentT, StudentTParams
 from smoe.gates import (
     ActivationDenseToSparseGate,
     DenseToSparseGate,
@@ -24,6 +24,7 @@ from smoe.simulation.truth import Truth
 
 __all__ = [
     "comparable",
+    "contaminated",
     "heavy_tailed",
     "hierarchical",
     "laplace",
@@ -141,3 +142,29 @@ def hierarchical():
     gate = TreeGateParams(np.array([[2.0], [4.0], [-2.0], [0.0]]), np.array([1.0, 0.0, 1.0, 0.0]), np.arange(4.0))
     experts = _experts([-2.0, 2.0, 1.0, -1.0], [-3.0, -1.0, 1.5, 4.0], [0.3, 0.3, 0.3, 0.3])
     return Truth(TreeGate(), MoEParams(gate, experts), stats.uniform(-1.0, 2.0))
+
+
+class Contaminated(Truth):
+    """A truth of whose responses a share is replaced by one value; its likelihood is that without outliers."""
+
+    def __init__(self, model, params, covariates, share, value):
+        super().__init__(model, params, covariates)
+        self.share, self.value = share, value
+
+    def draw(self, n, rng):
+        """Draw covariates and responses, outliers at random rows."""
+        X, y = super().draw(n, rng)
+        y[rng.random(len(y)) < self.share] = self.value
+        return X, y
+
+    def describe(self):
+        """Return also share and value."""
+        return {**super().describe(), "outliers": [self.share, self.value]}
+
+
+def contaminated(share):
+    """Two lines through the origin with t noise, and outliers at -5: the set-up of the robust mixtures of experts."""
+    gate = LinearGateParams(np.array([[8.0], [0.0]]), np.zeros(2))
+    lines = StudentTParams(np.array([[-2.5], [2.5]]), np.zeros(2), np.array([0.5, 0.5]), 1 / np.array([5.0, 7.0]))
+    model = SoftmaxGate(), LinearExpert(StudentT())
+    return Contaminated(model, MoEParams(gate, lines), stats.uniform(-1.0, 2.0), share, -5.0)

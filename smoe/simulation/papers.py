@@ -1,4 +1,4 @@
-"""Studies by name: the published convergence experiments, with what was done then and what is done here.
+"""Studies by name: the published convergence experiments, as then and as here, and those that nobody has made.
 
 >>> from smoe.simulation import papers
 >>> list(papers.STUDIES)[:3]
@@ -14,11 +14,14 @@ the estimator: ``start="data"`` finds its own starts with the estimator that a u
 """
 
 import inspect
+from importlib import import_module
 
-from smoe.simulation import _studies_gates, _studies_published, _studies_sharp  # noqa: F401 - each enters its studies
 from smoe.simulation._plan import SCALES, STUDIES, Run, sizes_of
 
 __all__ = ["SCALES", "STUDIES", "build", "describe"]
+
+for _group in ("published", "sharp", "gates"):  # each enters its studies, in this order
+    import_module(f"smoe.simulation._studies_{_group}")
 
 
 def build(name, scale="standard", *, start=None, random_state=0, **settings):
