@@ -6,20 +6,24 @@ These make in one go what the other kernels make one after the other, and must a
 import numpy as np
 
 from smoe._kernels._jit import ZERO, inner
-from smoe._kernels.designs import fill_predictors, rotate, standardise
-from smoe._kernels.elementary import exp, log
-from smoe._kernels.gaussian import fill_row_scores
-from smoe._kernels.moments import add_cross, add_dots, add_grams, dot, mirror, negative_product, total
-from smoe._kernels.observed import (
-    add_cross_products,
-    add_expert_products,
-    close_cross_products,
-    close_expert_products,
+from smoe._kernels.chunks import (
+    CHUNK,
+    LOGS,
+    add_gate_score,
+    add_observed,
+    close,
+    designs,
+    gate_weights,
+    invert,
+    ones,
+    row_logs,
 )
-from smoe._kernels.posterior import add_logs, copy, maximum, posterior_chunk
-
-_CHUNK = 512  # rows
-_LOGS = 64  # logarithms of products of rows, one for each so many rows apart
+from smoe._kernels.designs import fill_predictors, standardise
+from smoe._kernels.elementary import exp
+from smoe._kernels.gaussian import fill_row_scores
+from smoe._kernels.moments import add_cross, add_dots, add_grams
+from smoe._kernels.observed import add_cross_products, add_expert_products
+from smoe._kernels.posterior import copy, maximum, posterior_chunk
 
 
 @inner
@@ -28,69 +32,6 @@ def _joint(score, gate_top, mean, y, constant, half_precision, out):
     for i in range(len(out)):
         residual = y[i] - mean[i]
         out[i] = (score[i] - gate_top[i]) + (constant - half_precision * residual * residual)
-
-
-@inner
-def _pull(weight, proba, resp, out):
-    for i in range(len(out)):
-        out[i] = resp[i] - weight[i] * proba[i]
-
-
-@inner
-def _add_pair(a, b, inverse, out):
-    for i in range(len(out)):
-        out[i] += a[i] * inverse[i] * b[i]
-
-
-@inner
-def _every(flat, start, step, shift, inverse_scale, out):
-    """Standardise every step-th number from ``start`` on."""
-    for i in range(len(out)):
-        out[i] = (flat[start + i * step] - shift) * inverse_scale
-
-
-@inner
-def _designs(flat, row_step, column_step, low, columns, shift, inverse_scale, factor, m, Z):
-    for j in range(len(columns)):
-        start = low * row_step + columns[j] * column_step
-        if row_step == 1:
-            standardise(flat[start : start + m], shift[j], inverse_scale[j], Z[j, :m])
-        else:
-            _every(flat, start, row_step, shift[j], inverse_scale[j], Z[j, :m])
-    rotate(Z, factor, m)
-
-
-@inner
-def _ones(n_rows):
-    """Return room for a design, whose last row stays one."""
-    Z = np.empty((n_rows + 1, _CHUNK))
-    Z[n_rows] = 1.0
-    return Z
-
-
-@inner
-def _fold(ratio, product):
-    for i in range(len(ratio)):
-        product[i] *= ratio[i]
-
-
-@inner
-def _log(product):
-    for i in range(len(product)):
-        product[i] = log(product[i])
-
-
-@inner
-def _loglik(top, ratio, weight, one_weight, product):
-    """Return the weighted sum of log(ratio) + top; with one weight for all, of products of ratios: logs are dear."""
-    if not one_weight:
-        add_logs(ratio, top)
-        return dot(weight, top)
-    product[:] = 1.0
-    for low in range(0, len(ratio), len(product)):
-        _fold(ratio[low : low + len(product)], product)
-    _log(product)
-    return weight[0] * (total(product) + total(top))
 
 
 @inner
@@ -161,41 +102,6 @@ def _e_step_two(odds, means, y, weight, variance, resp, pull, pair, top, ratio):
 
 
 @inner
-def _add_gate_score(proba, resp, weight, Z, pull, score):
-    """Add all rows but the last, which is minus their sum."""
-    m = len(weight)
-    for i in range(len(proba) - 1):
-        _pull(weight, proba[i, :m], resp[i, :m], pull)
-        add_dots(pull, Z, ZERO, ZERO, score[i])
-
-
-@inner
-def _gate_weights(proba, weight, weights):
-    """Fill the weights -w p_i p_j of the pairs i < j."""
-    m, pair = len(weight), 0
-    for i in range(len(proba)):
-        for j in range(i + 1, len(proba)):
-            negative_product(weight, proba[i, :m], proba[j, :m], weights[pair, :m])
-            pair += 1
-
-
-@inner
-def _add_observed(resp, inverse, weights):
-    """Add r_i r_j / w, with resp times the weights."""
-    m, pair = len(inverse), 0
-    for i in range(len(resp)):
-        for j in range(i + 1, len(resp)):
-            _add_pair(resp[i, :m], resp[j, :m], inverse, weights[pair, :m])
-            pair += 1
-
-
-@inner
-def _invert(weight, out):
-    for i in range(len(out)):
-        out[i] = 1.0 / weight[i]
-
-
-@inner
 def _log_odds(coef, intercept):
     """Return the line of the log odds of the first of two experts."""
     slope, constant = np.empty((1, coef.shape[1])), np.empty(1)
@@ -203,20 +109,6 @@ def _log_odds(coef, intercept):
         slope[0, j] = coef[0, j] - coef[1, j]
     constant[0] = intercept[0] - intercept[1]
     return slope, constant
-
-
-@inner
-def _close(score, gram, pairs, between, both, observed):
-    """Fill in what follows from what was summed: the last expert's score, and the other halves of symmetric arrays."""
-    last = len(score) - 1
-    for i in range(last):
-        for a in range(score.shape[1]):
-            score[last, a] -= score[i, a]
-    mirror(gram)
-    mirror(pairs)
-    if observed:
-        close_expert_products(between)
-        close_cross_products(both)
 
 
 @inner
@@ -260,22 +152,22 @@ def run(
     gram, cross = np.zeros((k, p, p)), np.zeros((k, p + 1))
     score, pairs = np.zeros((k, q)), np.zeros((n_pairs, q, q))
     between, both = np.zeros((k, p + 1, k, p + 1)), np.zeros((k, q, k, p + 1))
-    gate_Z = _ones(q - 1)
-    Z = gate_Z if same else _ones(p - 1)
-    scores, means = np.empty((k, _CHUNK)), np.empty((k, _CHUNK))
-    proba, resp = np.empty((k, _CHUNK)), np.empty((k, _CHUNK))
-    work, rows, weights = np.empty((3, _CHUNK)), np.empty((6, _CHUNK)), np.empty((n_pairs, _CHUNK))
-    row_scores, product = np.empty((k, p + 1, _CHUNK if observed else 0)), np.empty(_LOGS)
+    gate_Z = ones(q - 1, CHUNK)
+    Z = gate_Z if same else ones(p - 1, CHUNK)
+    scores, means = np.empty((k, CHUNK)), np.empty((k, CHUNK))
+    proba, resp = np.empty((k, CHUNK)), np.empty((k, CHUNK))
+    work, rows, weights = np.empty((3, CHUNK)), np.empty((6, CHUNK)), np.empty((n_pairs, CHUNK))
+    row_scores, product = np.empty((k, p + 1, CHUNK if observed else 0)), np.empty(LOGS)
     if two:
         gate_coef, gate_intercept = _log_odds(gate_coef, gate_intercept)
     rows[1] = weight[0]
-    for start in range(low, high, _CHUNK):
-        m = min(_CHUNK, high - start)
+    for start in range(low, high, CHUNK):
+        m = min(CHUNK, high - start)
         values, w, inverse_w = rows[0, :m], rows[1, :m], rows[2, :m]
         top, ratio, pull = rows[3, :m], rows[4, :m], rows[5, :m]
-        _designs(flat, row_step, column_step, start, gate_columns, gate_shift, gate_inverse, gate_factor, m, gate_Z)
+        designs(flat, row_step, column_step, start, gate_columns, gate_shift, gate_inverse, gate_factor, m, gate_Z)
         if not same:
-            _designs(flat, row_step, column_step, start, columns, shift, inverse, factor, m, Z)
+            designs(flat, row_step, column_step, start, columns, shift, inverse, factor, m, Z)
         standardise(y[start : start + m], y_shift, y_inverse, values)
         if len(weight) > 1:
             copy(weight[start : start + m], w)
@@ -286,19 +178,19 @@ def run(
             add_dots(pull, gate_Z, ZERO, ZERO, score[0])
         else:
             _e_step(scores, means, values, w, variance, proba, resp, top, ratio, work)
-            _add_gate_score(proba, resp, w, gate_Z, pull, score)
+            add_gate_score(proba, resp, w, gate_Z, pull, score)
             if gate_information:
-                _gate_weights(proba, w, weights)
-        loglik += _loglik(top, ratio, w, len(weight) == 1, product)
+                gate_weights(proba, w, weights)
+        loglik += row_logs(top, ratio, w, len(weight) == 1, product)
         add_grams(resp, ZERO, Z, ZERO, m, gram)
         add_cross(resp, ZERO, Z, values, ZERO, m, cross)
         if observed:
-            _invert(w, inverse_w)
-            _add_observed(resp, inverse_w, weights)
+            invert(w, inverse_w)
+            add_observed(resp, inverse_w, weights)
             fill_row_scores(means, Z, values, variance, ZERO, m, ZERO, row_scores)
             add_expert_products(resp, inverse_w, row_scores, ZERO, work, between)
             add_cross_products(resp, inverse_w, gate_Z, ZERO, row_scores, work, both)
         if gate_information:
             add_grams(weights, ZERO, gate_Z, ZERO, m, pairs)
-    _close(score, gram, pairs, between, both, observed)
+    close(score, gram, pairs, between, both, observed)
     return loglik, gram, cross, score, pairs, between, both

@@ -12,7 +12,7 @@ from smoe.families.base import Family
 from smoe.fields import Field
 from smoe.params import chart_of, fold, unflatten
 
-__all__ = ["LinearExpert"]
+__all__ = ["LinearExpert", "LinearStats"]
 
 _LARGEST_OWN = 1e100  # of a family's own parameter: so do its cubes
 _REACH = 3.0  # spreads of the links of all rows: what predictors of a start may differ by
