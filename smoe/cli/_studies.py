@@ -92,7 +92,7 @@ def _run(arguments):
     out.mkdir(parents=True, exist_ok=True)
     say(title)
     say(f"{len(study.sizes)} sizes from {min(study.sizes)} to {max(study.sizes)}, {study.n_replications} replications")
-    say(f"takes about {_in_words(study.expected_seconds(arguments.jobs))}, judged by one fit of middle size")
+    say(f"takes about {_in_words(study.expected_seconds(arguments.jobs))}, judged by one fit")
     if not (out / _STUDY).exists() or not records.exists():
         write_json(out / _STUDY, {"name": arguments.name, "scale": scale})
     with _ends_cleanly(arguments):

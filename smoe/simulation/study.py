@@ -30,6 +30,7 @@ __all__ = ["ComparisonStudy", "ConvergenceStudy", "Study"]
 _BATCH_SECONDS = 0.3  # long against the cost of handing out work, short against what a killed study may lose
 _LARGEST_BATCH = 500
 _FIXED_COST = 4000  # rows: what a cell costs however few rows it has (measured with two experts)
+_FEW = 10  # cells, of which two would be a good part of the study
 _TRUTH = ("model", "params", "n_experts", "n_features", "draw", "loglik", "describe")
 
 
@@ -50,7 +51,9 @@ class Study:
         self._cells, self.sizes, self.n_replications, self.settings = cells, sizes, n_replications, settings
 
     def expected_seconds(self, n_jobs=None):
-        """Return about how long a run takes, from one cell of middle size that is timed; its record is not kept.
+        """Return about how long a run takes, from one cell that is timed; its record is not kept.
+
+        It is one of middle size, or of a study of few cells the smallest.
 
         Parameters
         ----------
@@ -58,8 +61,10 @@ class Study:
             Number of processes, as in `run`.
         """
         n_jobs = check_n_jobs(n_jobs)
-        n = sorted(self.sizes)[len(self.sizes) // 2]
-        self.run_cell(min(self.sizes), 0)  # what is compiled or loaded is not counted
+        few = len(self.sizes) * self.n_replications < _FEW
+        n = min(self.sizes) if few else sorted(self.sizes)[len(self.sizes) // 2]
+        if not few:
+            self.run_cell(min(self.sizes), 0)  # what is compiled or loaded is not counted
         begin = time.perf_counter()
         self.run_cell(n, 0)
         share = _cost([(n, 0)]) / _cost(itertools.product(self.sizes, range(self.n_replications)))

@@ -465,16 +465,16 @@ def test_bad_input(change, error, message):
 
 def test_the_sharp_loss_by_hand():
     """Three atoms, expert 0 split: squares of slopes, fourth power of intercepts, squares of variances."""
-    gate = LinearGateParams(np.array([[25.3], [24.8], [0.0]]), np.log([0.3, 0.1, 0.6]))
+    gate = LinearGateParams(np.array([[25.3], [24.8], [0.0]]), np.log([0.6, 0.3, 0.1]))
     expert = GaussianExpertParams(
-        np.array([[-20.1], [-19.8], [20.0]]), np.array([15.2, 14.7, -5.0]), np.array([0.1, 0.07, 0.16])
+        np.array([[-20.1], [-19.8], [20.0]]), np.array([15.2, 14.7, -4.9]), np.array([0.1, 0.07, 0.16])
     )
-    true = MoEParams(LinearGateParams(np.array([[25.0], [0.0]]), np.log([0.4, 0.6])), T0.expert)
+    true = MoEParams(LinearGateParams(np.array([[25.0], [0.0]]), np.log([0.9, 0.1])), T0.expert)
 
     def at(t):
         first = (0.3 - t) ** 2 + 0.1**2 + 0.2**4 + 0.01**2
         second = (-0.2 - t) ** 2 + 0.2**2 + 0.3**4 + 0.02**2
-        return 0.3 * first + 0.1 * second + 0.6 * abs(t)
+        return 0.6 * first + 0.3 * second + 0.1 * math.hypot(t, 0.1)
 
     expected = min(at(t) for t in np.linspace(-0.5, 0.5, 100_001))
     assert voronoi_loss(MoEParams(gate, expert), true, "sharp") == pytest.approx(expected, rel=1e-9)
