@@ -68,7 +68,7 @@ def test_every_study_builds_at_every_scale(name, scale):
     sizes = study.sizes
     assert sizes == sorted(set(sizes)) and study.n_replications >= 20
     if scale == "paper":
-        exact = name.endswith(("-exact", "-conditional")) or name.startswith("temperature")
+        exact = name.endswith(("-exact", "-conditional", "robust-t")) or name.startswith("temperature")
         assert sizes == (EXACT_SIZES if exact else [round(n) for n in np.linspace(10_000, 100_000, 200)])
         assert (len(sizes), study.n_replications) == (200, 40)
     else:
