@@ -292,6 +292,7 @@ def simulations():
     yield "rbar", simulation.rbar, {"m": 2}
     yield "density_error", simulation.density_error, {"fitted": T0, "truth": TRUTH, "n_covariates": 8}
     lists = {side: {name: f.tolist() for name, f in part._asdict().items()} for side, part in T0._asdict().items()}
+    yield "selected_experts", simulation.selected_experts, {"fitted": T0, "truth": TRUTH}
     yield "as_params", simulation.as_params, {"parameters": lists, "model": TRUTH.model}
     small = simulation.ConvergenceStudy(TRUTH, solvers.EM(3), [20, 30], 1, start="near_truth")
     study = {"truth": TRUTH, "fitter": solvers.EM(3), "sizes": [20], "n_replications": 1, "start": "near_truth"}

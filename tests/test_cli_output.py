@@ -285,6 +285,10 @@ def test_a_study_of_ones_own(tmp_path, monkeypatch, capsys):
     assert len(StudyResult.from_store(out / "records.jsonl").records) == 4 and (out / "rates.png").exists()
     assert main(["run", "own_study:late", "--out", str(out), "--resume"]) == 0  # the same study
     assert main(["plot", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["study", "own_study.py", "--out", "mine", "--format", "pdf"]) == 0
+    assert (tmp_path / "mine" / "rates.pdf").read_bytes().startswith(b"%PDF")
+    assert "takes about 1 s, judged by one fit" in capsys.readouterr().out
     (tmp_path / "json.py").write_text("study = 3")
     capsys.readouterr()
     for name, message in [

@@ -1,4 +1,4 @@
-"""``smoe list``, ``smoe run`` and ``smoe plot``: convergence studies."""
+"""``smoe list``, ``smoe run``, ``smoe study`` and ``smoe plot``: convergence studies."""
 
 import argparse
 import json
@@ -16,9 +16,10 @@ _CENTERS = ("median", "mean")
 
 
 def add_commands(commands):
-    """Add ``list``, ``run`` and ``plot`` to the parsers."""
+    """Add ``list``, ``run``, ``study`` and ``plot`` to the parsers."""
     _add_list(commands)
     _add_run(commands)
+    _add_study(commands)
     _add_plot(commands)
 
 
@@ -57,6 +58,25 @@ def _add_run(commands):
     parser.add_argument("--scale", help="quick, standard or paper (default: quick)")
     parser.add_argument("--start", help="near_truth or data (default: the study's own)")
     parser.add_argument("--seed", type=integer(0), help="random state (default: 0)")
+    _add_how(parser)
+
+
+def _add_study(commands):
+    parser = add_parser(commands, "study", _run_file, "Run a convergence study of your own, from a file.")
+    parser.add_argument("name", metavar="FILE.py", help="where it is: study = ConvergenceStudy(...), or FILE.py:OBJECT")
+    parser.set_defaults(scale=None, start=None, seed=None)
+    _add_how(parser)
+
+
+def _run_file(arguments):
+    """Run the object named ``study`` of a file, if no other is named."""
+    if ":" not in arguments.name:
+        arguments.name += ":study"
+    _run(arguments)
+
+
+def _add_how(parser):
+    """Add the options that every study has."""
     parser.add_argument("--jobs", type=_jobs, default=1, help="number of processes, -1 for all cores (default: 1)")
     parser.add_argument("--out", type=Path, help="directory of the results (default: NAME-SCALE)")
     parser.add_argument("--resume", action="store_true", help="go on with the records that are in --out")
@@ -72,12 +92,20 @@ def _run(arguments):
     out.mkdir(parents=True, exist_ok=True)
     say(title)
     say(f"{len(study.sizes)} sizes from {min(study.sizes)} to {max(study.sizes)}, {study.n_replications} replications")
+    say(f"takes about {_in_words(study.expected_seconds(arguments.jobs))}, judged by one fit")
     if not (out / _STUDY).exists() or not records.exists():
         write_json(out / _STUDY, {"name": arguments.name, "scale": scale})
     with _ends_cleanly(arguments):
         arguments.advice = f"; what was fitted is in {records}: the same command with --resume goes on from there"
         result = study.run(n_jobs=arguments.jobs, store=records, progress=True)
     _report(result, out, arguments.name, "median", None, arguments.format)
+
+
+def _in_words(seconds):
+    """Return a time with one unit."""
+    if seconds < 90:
+        return f"{max(1.0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _named(arguments):
@@ -92,14 +120,15 @@ def _named(arguments):
 def _own(arguments):
     """Return the user's study, its title and nothing for the scale."""
     from smoe.cli._objects import load
-    from smoe.simulation import ConvergenceStudy
+    from smoe.simulation import ComparisonStudy, ConvergenceStudy
 
     for option in ("scale", "start", "seed"):
         if getattr(arguments, option) is not None:
             raise ValueError(f"--{option} is for the studies that 'list' shows; {arguments.name} has its own settings.")
     study = load(arguments.name)
-    study = study if isinstance(study, ConvergenceStudy) or not callable(study) else study()
-    if not isinstance(study, ConvergenceStudy):
+    kinds = ConvergenceStudy | ComparisonStudy
+    study = study if isinstance(study, kinds) or not callable(study) else study()
+    if not isinstance(study, kinds):
         raise ValueError(f"{arguments.name} must be a ConvergenceStudy, or a function that returns one, got {study!r}.")
     return study, arguments.name, None
 
@@ -166,7 +195,7 @@ def _report(result, out, name, center, n_min, picture_format):
     from smoe.simulation import papers
 
     study = papers.STUDIES.get(name)
-    theory, shown = (study.theory, study.shown) if study else ({}, result.losses)
+    theory, shown, xlabel = (study.theory, study.shown, study.axis) if study else ({}, result.losses, None)
     rates = [rate for loss in result.losses for c in _CENTERS for rate in _rates(result, loss, c, n_min, theory)]
     known = [loss for loss in shown if any(r["loss"] == loss and r["center"] == center for r in rates)]
     if not known and n_min is not None:  # nothing is overwritten by nothing
@@ -182,7 +211,7 @@ def _report(result, out, name, center, n_min, picture_format):
         if not known:
             lines.append(f"no picture: {_why_no_rate(result, shown, center, n_min)}")
         else:
-            write_picture(picture, lambda plots: plots.plot_rates(result, known, theory, center, n_min))
+            write_picture(picture, lambda plots: plots.plot_rates(result, known, theory, center, n_min, xlabel=xlabel))
             lines.append(f"picture: {picture}")
     finally:
         for line in lines:

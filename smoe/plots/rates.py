@@ -13,8 +13,12 @@ from smoe.validation import check_instance, check_level, check_number
 
 __all__ = ["plot_rates"]
 
+_XLABEL = "number of rows n"
 
-def plot_rates(result, losses=None, theory=None, center="median", n_min=None, band=0.8, axes=None, labels=None):
+
+def plot_rates(
+    result, losses=None, theory=None, center="median", n_min=None, band=0.8, axes=None, labels=None, xlabel=None
+):
     r"""Draw losses against the number of rows on log scales, with fitted and theoretical slopes.
 
     Below them, by size, the shares of fits that are less likely than the truth (or raised an error) and of those
@@ -38,6 +42,8 @@ def plot_rates(result, losses=None, theory=None, center="median", n_min=None, ba
     labels : dict or None, default=None
         Text in place of the names of some losses, such as ``{"D1": r"$\mathcal{D}_1$"}``; between dollar signs as
         matplotlib reads formulas. Names as they are are not read so.
+    xlabel : str or None, default=None
+        What the sizes of the records are, None for "number of rows n".
 
     Returns
     -------
@@ -87,8 +93,7 @@ def plot_rates(result, losses=None, theory=None, center="median", n_min=None, ba
     top.set(xscale="log", yscale="log", ylabel=f"{center} loss")
     if bottom:
         _draw_shares(bottom[0], result)
-    else:
-        top.set_xlabel("number of rows n")
+    (bottom or [top])[0].set_xlabel(_XLABEL if xlabel is None else literal(xlabel))
     for axis in (top.yaxis, top.xaxis, *(axis.xaxis for axis in bottom)):
         label_log_ticks(axis)
     fitting_legend(top, title=f"{100 * rates[0].confidence:g} % intervals; band: {100 * band:g} % of fits")
@@ -125,7 +130,9 @@ def _draw_rate(axis, name, rate, theory, k):
     """The fitted line, and a line of the theoretical slope through its middle."""
     ends, colour = np.array([rate.n_min, rate.n_max], dtype=float), PALETTE[k % len(PALETTE)]
     low, high = rate.interval
-    label = f"{name}: slope {rate.slope:.3f} ({low:.3f} to {high:.3f})"
+    label = f"{name}: slope {rate.slope:.3f}"
+    if np.isfinite(low):
+        label += f" ({low:.3f} to {high:.3f})"
     if theory is not None:
         label += f", theory {theory:g} (dashed)"
     style = {"color": colour, "marker": MARKERS[k % len(MARKERS)], "ms": 4, "mew": 0, "markevery": []}
@@ -147,5 +154,5 @@ def _draw_shares(axis, result):
     axis.plot(sizes, below, "o-", color="k", ms=3, label=label)
     label = f"uncertified: {100 * result.share_uncertified:.1f} %"
     axis.plot(sizes, uncertified, "s--", color="0.5", ms=3, label=label)
-    axis.set(xscale="log", ylim=(-0.05, 1.05), xlabel="number of rows n", ylabel="share of fits")
+    axis.set(xscale="log", ylim=(-0.05, 1.05), ylabel="share of fits")
     fitting_legend(axis, ncols=2)

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smoe.simulation._near_truth import near_truth
     from smoe.simulation.cells import Record, as_params
-    from smoe.simulation.density import DensityError, density_error
+    from smoe.simulation.density import DensityError, density_error, selected_experts
     from smoe.simulation.losses import LOSSES
     from smoe.simulation.rates import Rate, StudyResult
     from smoe.simulation.store import Store
-    from smoe.simulation.study import ConvergenceStudy
+    from smoe.simulation.study import ComparisonStudy, ConvergenceStudy
     from smoe.simulation.truth import Truth
     from smoe.simulation.voronoi import parameter_errors, rbar, voronoi_cells, voronoi_loss
 
 __all__ = [
     "LOSSES",
+    "ComparisonStudy",
     "ConvergenceStudy",
     "DensityError",
     "Rate",
@@ -28,18 +29,19 @@ __all__ = [
     "near_truth",
     "parameter_errors",
     "rbar",
+    "selected_experts",
     "voronoi_cells",
     "voronoi_loss",
 ]
 
 _HOMES = {
     "cells": ("Record", "as_params"),
-    "density": ("DensityError", "density_error"),
+    "density": ("DensityError", "density_error", "selected_experts"),
     "losses": ("LOSSES",),
     "_near_truth": ("near_truth",),
     "rates": ("Rate", "StudyResult"),
     "store": ("Store",),
-    "study": ("ConvergenceStudy",),
+    "study": ("ComparisonStudy", "ConvergenceStudy"),
     "truth": ("Truth",),
     "voronoi": ("parameter_errors", "rbar", "voronoi_cells", "voronoi_loss"),
 }

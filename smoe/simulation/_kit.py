@@ -3,7 +3,7 @@
 from functools import partial
 
 from smoe.experts import GaussianExpert
-from smoe.gates import TopKGate
+from smoe.gates import SoftmaxGate, TopKGate
 from smoe.mixture import MixtureOfExperts
 from smoe.simulation import _truths as truths
 from smoe.simulation._near_truth import near_truth
@@ -13,7 +13,12 @@ from smoe.simulation._protocols import (
     FreeTemperatureGate,
     along_the_ray,
     by_split,
+    copies,
     density,
+    expert_loss,
+    gate_scale,
+    mean_error,
+    normal_start,
     published_d2,
     ray,
 )
@@ -25,10 +30,16 @@ __all__ = [
     "EMNewton",
     "SupportSearch",
     "along_the_ray",
+    "copies_of",
     "density",
     "density_of",
     "doubling",
+    "expert_loss",
     "free_temperature",
+    "gate_scale",
+    "mean_error_of",
+    "normal_model",
+    "normal_start",
     "published_d2",
     "ray",
     "split_losses",
@@ -36,7 +47,7 @@ __all__ = [
     "truths",
 ]
 
-split_losses = {"density": density, "D2": "D2", "split": by_split, "errors": "errors"}
+split_losses = {"density": density, "split": by_split, "errors": "errors"}
 
 
 def top_k(k):
@@ -57,3 +68,18 @@ def density_of(model):
 def doubling(*experts):
     """Return the start near the truth in which the additional experts stand for these."""
     return partial(near_truth, extra=experts)
+
+
+def copies_of(split):
+    """Return the loss `copies` of fits with this split, such as "3+1"."""
+    return partial(copies, split=split)
+
+
+def normal_model():
+    """Return a softmax gate with normal experts."""
+    return MixtureOfExperts(SoftmaxGate(), GaussianExpert())
+
+
+def mean_error_of(model):
+    """Return the loss `mean_error` for fits of this model."""
+    return partial(mean_error, model=model)

@@ -32,6 +32,8 @@ class PaperStudy(NamedTuple):
         The losses for a picture.
     own_start : bool
         Whether the start belongs to what is studied, so that there is no choice.
+    axis : str
+        What the sizes are.
     """
 
     builder: callable
@@ -39,6 +41,7 @@ class PaperStudy(NamedTuple):
     theory: dict
     shown: tuple
     own_start: bool
+    axis: str = "number of rows n"
 
     @property
     def description(self):
@@ -73,6 +76,24 @@ class Run(NamedTuple):
             settings |= {"start": start, "n_experts": n_experts, "model": model}
         return ConvergenceStudy(truth, fitter, self.sizes, self.n_replications, **settings)
 
+    def compare(self, arms):
+        """Return several studies, cell by cell."""
+        from smoe.simulation.study import ComparisonStudy
+
+        return ComparisonStudy(arms)
+
+    def profile(self, profiles):
+        """Return smallest distances at separations one over the sizes, for truths, numbers of copies and fields."""
+        from smoe.simulation._separation import SeparationCells
+        from smoe.simulation.study import Study
+
+        settings = {
+            name: {"truth": truth.describe(), "copies": copies, "fields": [list(pair) for pair in fields]}
+            for name, (truth, copies, fields) in profiles.items()
+        }
+        cells = SeparationCells(profiles, self.random_state)
+        return Study(cells, self.sizes, self.n_replications, {**settings, "random_state": self.random_state})
+
 
 STUDIES = {}
 
@@ -89,7 +110,7 @@ def _rounded(sizes):
     return sorted({int(round(n)) for n in sizes})
 
 
-def register(name, quick, standard, paper, theory, shown, own_start=False):
+def register(name, quick, standard, paper, theory, shown, own_start=False, **settings):
     """Return a decorator that enters a builder under this name.
 
     A scale is (smallest size, largest size, number of sizes, replications), evenly spaced in log n; the published ones
@@ -98,7 +119,7 @@ def register(name, quick, standard, paper, theory, shown, own_start=False):
 
     def add(builder):
         scales = dict(zip(SCALES, (quick, standard, paper), strict=True))
-        STUDIES[name] = PaperStudy(builder, scales, theory, shown, own_start)
+        STUDIES[name] = PaperStudy(builder, scales, theory, shown, own_start, **settings)
         return builder
 
     return add

@@ -33,7 +33,8 @@ def probed_losses(losses, truth, n_experts):
         second time.
     """
     # D1 and D2 are the same but where two experts stand for one.
-    more = max(n_experts, truth.n_experts + 1)
+    exchangeable = truth.model.gate.exchangeable  # others cannot be doubled
+    more = max(n_experts, truth.n_experts + 1) if exchangeable else truth.n_experts
     tried = truth.params, _perturbed(truth, truth.n_experts), _perturbed(truth, more)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -5,8 +5,10 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from smoe.chance import merit
+from smoe.experts import GaussianExpertParams
 from smoe.gates import DenseToSparseGate
 from smoe.params import n_experts_of, permute
+from smoe.rows import Blocks
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation.density import density_error
 from smoe.simulation.voronoi import parameter_errors, voronoi_cells, voronoi_loss
@@ -18,10 +20,17 @@ __all__ = [
     "FreeTemperatureGate",
     "along_the_ray",
     "by_split",
+    "copies",
     "density",
+    "expert_loss",
+    "gate_scale",
+    "mean_error",
+    "normal_start",
     "published_d2",
     "ray",
 ]
+
+_NODES = 500
 
 
 class EMByLoglik(Solver):
@@ -133,7 +142,9 @@ def along_the_ray(truth, n_experts, n, rng, spread=0.5):
 
 
 def density(params, truth, model=None):
-    """Return the Hellinger distance of the densities, averaged over x."""
+    """Return the Hellinger distance of the densities, averaged over x; of too few experts by the truth's model."""
+    if n_experts_of(params) < getattr(model and model.gate, "top_k", 0):  # the truth itself, on which losses are tried
+        model = None
     return density_error(params, truth, model=model).value
 
 
@@ -150,12 +161,78 @@ def by_split(params, truth):
     """Return D2 and the errors of the parameters under the name of the split, such as ``{"2+1": {...}}``.
 
     "2+1" says that two fitted atoms have true expert 0 as their nearest, and one has expert 1. Fits that split
-    different experts have losses of different size, decades apart; a median over both is that of neither.
+    different experts have losses of different size, decades apart; a median over both is that of neither. Where all are
+    split, D2 is no loss and is left out.
     """
-    cells = voronoi_cells(params, truth.params, gate=truth.model.gate)
-    name = "+".join(map(str, np.bincount(cells, minlength=truth.n_experts)))
-    loss = voronoi_loss(params, truth.params, "D2", gate=truth.model.gate)
-    return {name: {"D2": loss, **parameter_errors(params, truth.params, gate=truth.model.gate)}}
+    sizes = _split(params, truth)
+    loss = {} if sizes.min() > 1 else {"D2": voronoi_loss(params, truth.params, "D2", gate=truth.model.gate)}
+    return {_name(sizes): {**loss, **parameter_errors(params, truth.params, gate=truth.model.gate)}}
+
+
+def copies(params, truth, split):
+    """Return the largest distance of gate slopes within a cell, and the sharp loss where it is one, for this split."""
+    sizes = _split(params, truth)
+    if _name(sizes) != split:
+        return {}
+    cells, slope = voronoi_cells(params, truth.params, gate=truth.model.gate), params.gate.coef
+    within = [slope[cells == j] for j in range(truth.n_experts)]
+    out = {"apart": max(float(np.linalg.norm(own - own.mean(axis=0), axis=1).max()) for own in within)}
+    return out if sizes.min() > 1 else {**out, "sharp": voronoi_loss(params, truth.params, "sharp")}
+
+
+def gate_scale(params, truth):
+    """Return the largest entry of the gate's slopes, the last expert's at zero."""
+    return float(np.abs(params.gate.coef).max())
+
+
+def expert_loss(params, truth, power=4.0):
+    """Return a Voronoi loss of the experts and their mean probabilities, for any gate and family with a dispersion.
+
+    On a split cell slopes and dispersions count with their squares and intercepts with ``power``, weighted with the
+    mean probability of the atom; what the probabilities of a cell miss of the truth's is added.
+    """
+    (expert, load), (true, true_load) = (_experts_and_loads(p, truth) for p in (params, truth.params))
+    cell = ((expert[:, None] - true) ** 2).sum(axis=2).argmin(axis=1)
+    gap = np.abs(expert - true[cell])
+    gap[:, -2] **= np.where(np.bincount(cell)[cell] > 1, 0.5 * power, 1.0)  # the squares below make it the power
+    squares = (gap**2).sum(axis=1)
+    term = np.where(np.bincount(cell)[cell] > 1, squares, np.sqrt(squares))
+    missed = np.abs(np.bincount(cell, load, len(true)) - true_load)
+    return float(load @ term + missed.sum())
+
+
+def mean_error(params, truth, model):
+    """Return the root mean square over x of the error of the mean of y given x; of the truth's own parameters zero."""
+    x = truth.covariate_law.ppf((np.arange(_NODES) + 0.5) / _NODES)[:, None]
+    model = model if len(params.expert) == len(model.expert.fields) else truth.model
+    one, other = (
+        Blocks.plain(owner, x).map_rows(owner.mean, values)
+        for owner, values in ((model, params), (truth.model, truth.params))
+    )
+    return float(np.sqrt(np.mean((one - other) ** 2)))
+
+
+def normal_start(truth, n_experts, n, rng):
+    """Return `near_truth` for normal experts, where the truth has t noise."""
+    start = near_truth(truth, n_experts, n, rng)
+    coef, intercept, scale = start.expert[:3]
+    return start._replace(expert=GaussianExpertParams(coef, intercept, scale**2))
+
+
+def _experts_and_loads(params, truth):
+    """Slopes, intercept and dispersion of each expert in a row, and their mean probabilities."""
+    x = truth.covariate_law.ppf((np.arange(_NODES) + 0.5) / _NODES)[:, None]
+    proba = Blocks.plain(truth.model, x).map_rows(truth.model.gate_proba, params)
+    coef, intercept, dispersion = (np.asarray(field, dtype=float) for field in params.expert[:3])
+    return np.column_stack([coef, intercept, dispersion]), proba.mean(axis=1)
+
+
+def _split(params, truth):
+    return np.bincount(voronoi_cells(params, truth.params, gate=truth.model.gate), minlength=truth.n_experts)
+
+
+def _name(sizes):
+    return "+".join(map(str, sizes))
 
 
 def published_d2(params, truth):

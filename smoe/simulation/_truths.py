@@ -3,19 +3,40 @@
 import numpy as np
 from scipy import stats
 
-from smoe.experts import GaussianExpertParams
+from smoe.experts import GaussianExpertParams, LinearExpert
+from smoe.families import ScaleParams, StudentT, StudentTParams
 from smoe.gates import (
     ActivationDenseToSparseGate,
     DenseToSparseGate,
+    GaussianGate,
+    GaussianGateParams,
+    LaplaceGate,
+    LaplaceGateParams,
     LinearGateParams,
     SoftmaxGate,
     TemperatureGateParams,
     TopKGate,
+    TreeGate,
+    TreeGateParams,
 )
 from smoe.params import MoEParams
 from smoe.simulation.truth import Truth
 
-__all__ = ["published", "published_at_temperature", "published_top_1", "sigmoid", "tanh", "top_2_of_3"]
+__all__ = [
+    "comparable",
+    "contaminated",
+    "heavy_tailed",
+    "hierarchical",
+    "laplace",
+    "localised",
+    "profiled",
+    "published",
+    "published_at_temperature",
+    "published_top_1",
+    "sigmoid",
+    "tanh",
+    "top_2_of_3",
+]
 
 _GATE = LinearGateParams(np.array([[25.0], [0.0]]), np.array([-8.0, 0.0]))
 _SLOPES, _INTERCEPTS = [-20.0, 20.0], [15.0, -5.0]
@@ -69,3 +90,81 @@ def tanh():
 
 def _experts(slopes, intercepts, variances):
     return GaussianExpertParams(np.array(slopes)[:, None], np.array(intercepts), np.array(variances))
+
+
+def comparable():
+    """Two lines that cross, with weights of one size, on x uniform on [-1, 1]: T0's exp(-8) hides an expert."""
+    gate = LinearGateParams(np.array([[2.0], [0.0]]), np.zeros(2))
+    return Truth(
+        SoftmaxGate(), MoEParams(gate, _experts([-2.0, 2.0], [1.0, -1.0], [0.3, 0.4])), stats.uniform(-1.0, 2.0)
+    )
+
+
+def profiled(kind="softmax"):
+    """The truth of the profiles: two lines under a softmax gate, with Gaussian or Student t noise, or a curved gate."""
+    slopes, intercepts, law = [1.5, -1.0], [1.0, -1.0], stats.uniform(-1.0, 2.0)
+    linear = LinearGateParams(np.array([[1.0], [0.0]]), np.zeros(2))
+    if kind == "t":
+        expert = LinearExpert(StudentT(4))
+        scale = ScaleParams(np.array(slopes)[:, None], np.array(intercepts), np.array([0.5, 0.5]))
+        return Truth((SoftmaxGate(), expert), MoEParams(linear, scale), law)
+    experts = _experts(slopes, intercepts, [0.5, 0.5])
+    if kind == "softmax":
+        return Truth(SoftmaxGate(), MoEParams(linear, experts), law)
+    curved = GaussianGateParams(*linear, np.array([[-0.5], [0.0]]))
+    return Truth(GaussianGate("diag"), MoEParams(curved, experts), law)
+
+
+def heavy_tailed():
+    """As `comparable`, with t noise of four degrees of freedom."""
+    truth = comparable()
+    expert = ScaleParams(*truth.params.expert[:2], np.sqrt(truth.params.expert.variance))
+    return Truth((SoftmaxGate(), LinearExpert(StudentT(4))), truth.params._replace(expert=expert), truth.covariates)
+
+
+def laplace():
+    """The experts of `comparable` under a Laplace gate with centres on either side of zero and sharpness two."""
+    gate = LaplaceGateParams(np.array([[0.5], [-0.5]]), np.zeros(2), np.array([[3.0]]), np.array(2.0))
+    truth = comparable()
+    return Truth(LaplaceGate(sharpness=2.0), MoEParams(gate, truth.params.expert), truth.covariates)
+
+
+def localised():
+    """Two lines with places in x, that of the published model selection with Gaussian gates, on uniform x."""
+    gate = GaussianGate("full").from_gaussians(
+        np.array([0.5, 0.5]), np.array([[0.2], [0.8]]), np.array([[[0.1]], [[0.15]]])
+    )
+    return Truth(GaussianGate("full"), MoEParams(gate, _experts([-5.0, 0.1], [2.0, 0.0], [0.09, 0.09])))
+
+
+def hierarchical():
+    """Four experts on a balanced tree: the root parts small x from large, either branch overlaps within."""
+    gate = TreeGateParams(np.array([[2.0], [4.0], [-2.0], [0.0]]), np.array([1.0, 0.0, 1.0, 0.0]), np.arange(4.0))
+    experts = _experts([-2.0, 2.0, 1.0, -1.0], [-3.0, -1.0, 1.5, 4.0], [0.3, 0.3, 0.3, 0.3])
+    return Truth(TreeGate(), MoEParams(gate, experts), stats.uniform(-1.0, 2.0))
+
+
+class Contaminated(Truth):
+    """A truth of whose responses a share is replaced by one value; its likelihood is that without outliers."""
+
+    def __init__(self, model, params, covariates, share, value):
+        super().__init__(model, params, covariates)
+        self.share, self.value = share, value
+
+    def draw(self, n, rng):
+        """Draw covariates and responses, outliers at random rows."""
+        X, y = super().draw(n, rng)
+        y[rng.random(len(y)) < self.share] = self.value
+        return X, y
+
+    def describe(self):
+        """Return also share and value."""
+        return {**super().describe(), "outliers": [self.share, self.value]}
+
+
+def contaminated(share):
+    """Two lines through the origin with t noise, and outliers at -5: the set-up of the robust mixtures of experts."""
+    gate = LinearGateParams(np.array([[8.0], [0.0]]), np.zeros(2))
+    lines = StudentTParams(np.array([[-2.5], [2.5]]), np.zeros(2), np.array([0.5, 0.5]), 1 / np.array([5.0, 7.0]))
+    model = SoftmaxGate(), LinearExpert(StudentT())
+    return Contaminated(model, MoEParams(gate, lines), stats.uniform(-1.0, 2.0), share, -5.0)

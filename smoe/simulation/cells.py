@@ -226,6 +226,32 @@ class Cells(NamedTuple):
         return Outcome(params, float(loglik), float(score_norm), int(iterations), bool(converged), status)
 
 
+class Arms(NamedTuple):
+    """Cells by name that are run side by side, as one."""
+
+    arms: dict
+    random_state: int
+
+    def run(self, n, replication):
+        """Return one `Record` for all arms: the likelihoods of the arm that gains least, and the losses of each."""
+        records = {name: cells.run(n, replication) for name, cells in self.arms.items()}
+        gains = {name: record.loglik - record.truth_loglik for name, record in records.items()}
+        worst = records[min(gains, key=lambda name: gains[name] if gains[name] == gains[name] else -np.inf)]
+        every = list(records.values())
+        return worst._replace(
+            parameters=None if any(r.failed for r in every) else {name: r.parameters for name, r in records.items()},
+            score_norm=max(r.score_norm for r in every),
+            iterations=sum(r.iterations for r in every),
+            converged=all(r.converged for r in every),
+            status="; ".join(f"{name}: {r.status}" for name, r in records.items() if not r.converged) or "converged",
+            seconds=sum(r.seconds for r in every),
+            losses={
+                name: {**r.losses, "gain": float(gains[name]), "certified": float(r.converged)}
+                for name, r in records.items()
+            },
+        )
+
+
 @driving
 def fit_with_solver(solver, model, X, y, start, roles=_NO_ROLES):
     """Return the `Outcome` of a solver from parameters in the user's units, without an estimator around it."""

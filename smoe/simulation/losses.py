@@ -20,7 +20,12 @@ def _errors(params, truth):
 
 
 # Add your own: name: callable(fitted_params, truth) -> number, array, or dict of these; it must be picklable.
-LOSSES = {"D1": partial(_voronoi, kind="D1"), "D2": partial(_voronoi, kind="D2"), "errors": _errors}
+LOSSES = {
+    "D1": partial(_voronoi, kind="D1"),
+    "D2": partial(_voronoi, kind="D2"),
+    "sharp": partial(_voronoi, kind="sharp"),
+    "errors": _errors,
+}
 
 FAILED = "failed: "  # in a status, before the error that a fit or a loss raised
 

@@ -2,19 +2,20 @@
 
 import contextlib
 import itertools
+import time
 import warnings
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
-from smoe.estimators import MoERegressor
+from smoe.estimators import MixtureEstimator
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.rows import Scaling
 from smoe.settings import described
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation._probes import probed_losses, probed_start
-from smoe.simulation.cells import Cells, run_batch
+from smoe.simulation.cells import Arms, Cells, run_batch
 from smoe.simulation.losses import FAILED, evaluate, resolve_losses
 from smoe.simulation.progress import progress_bar
 from smoe.simulation.rates import StudyResult
@@ -24,15 +25,109 @@ from smoe.solvers.base import check_supports
 from smoe.starts import FromParams, Task
 from smoe.validation import check_n_jobs, check_number, check_path
 
-__all__ = ["ConvergenceStudy"]
+__all__ = ["ComparisonStudy", "ConvergenceStudy", "Study"]
 
 _BATCH_SECONDS = 0.3  # long against the cost of handing out work, short against what a killed study may lose
 _LARGEST_BATCH = 500
 _FIXED_COST = 4000  # rows: what a cell costs however few rows it has (measured with two experts)
+_FEW = 10  # cells, of which two would be a good part of the study
 _TRUTH = ("model", "params", "n_experts", "n_features", "draw", "loglik", "describe")
 
 
-class ConvergenceStudy:
+class Study:
+    """Cells by size and replication: how they are run, kept and counted.
+
+    Parameters
+    ----------
+    cells : object
+        ``run(n, replication)`` returns a `Record`, the same for the same address; ``random_state``.
+    sizes : list of int
+    n_replications : int
+    settings : dict
+        What determines the record of a cell, as JSON has it.
+    """
+
+    def __init__(self, cells, sizes, n_replications, settings):
+        self._cells, self.sizes, self.n_replications, self.settings = cells, sizes, n_replications, settings
+
+    def expected_seconds(self, n_jobs=None):
+        """Return about how long a run takes, from one cell that is timed; its record is not kept.
+
+        It is one of middle size, or of a study of few cells the smallest.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=None
+            Number of processes, as in `run`.
+        """
+        n_jobs = check_n_jobs(n_jobs)
+        few = len(self.sizes) * self.n_replications < _FEW
+        n = min(self.sizes) if few else sorted(self.sizes)[len(self.sizes) // 2]
+        if not few:
+            self.run_cell(min(self.sizes), 0)  # what is compiled or loaded is not counted
+        begin = time.perf_counter()
+        self.run_cell(n, 0)
+        share = _cost([(n, 0)]) / _cost(itertools.product(self.sizes, range(self.n_replications)))
+        return (time.perf_counter() - begin) / share / effective_n_jobs(n_jobs)
+
+    def run_cell(self, n, replication):
+        """Return the `Record` of the cell (n, replication): but for ``seconds`` that of a run of the whole study."""
+        check_number(n, "n", 1, integer=True)
+        check_number(replication, "replication", 0, integer=True)
+        return run_batch(self._cells, [(int(n), int(replication))])[0][0]
+
+    def run(self, n_jobs=None, store=None, progress=False):
+        """Compute all cells, the largest first.
+
+        Parameters
+        ----------
+        n_jobs : int or None, default=None
+            Number of processes, -1 for as many as there are cores, None for what ``joblib.parallel_config`` says or
+            one. Under ``with joblib.parallel_config("dask")`` cells run on the cluster of the current dask client.
+            Each process uses one thread.
+        store : str, path-like or None, default=None
+            A file that records are appended to as they come. If it is there already the study goes on from it; it
+            must hold a study with the same settings, other sizes or replications aside.
+        progress : bool, default=False
+            Show progress and the time left: with rich if it is installed, else with tqdm, else in plain lines.
+
+        Returns
+        -------
+        StudyResult
+            Records by size and replication.
+
+        Raises
+        ------
+        ValueError, RuntimeError, OSError
+            The store holds another study, is being written by another process, or cannot be written, see
+            `smoe.simulation.Store`.
+
+        Warns
+        -----
+        UserWarning
+            A fit or a loss raised an error.
+        """
+        n_jobs = check_n_jobs(n_jobs)
+        if store is not None:
+            check_path(store, "store")
+        with contextlib.ExitStack() as stack:
+            disk = None if store is None else stack.enter_context(Store(store, self.settings))
+            known = {} if disk is None else {record.address: record for record in disk.records}
+            cells = list(itertools.product(sorted(self.sizes, reverse=True), range(self.n_replications)))
+            todo = [cell for cell in cells if cell not in known]
+            records = [known[cell] for cell in cells if cell in known]
+            advance = stack.enter_context(_bar(cells, todo)) if progress else None
+            for batch in stack.enter_context(contextlib.closing(_computed(self._cells, todo, n_jobs))):
+                if disk is not None:
+                    disk.append(batch)
+                if advance is not None:
+                    advance(_cost(record.address for record in batch))
+                records += batch
+        _warn_of_failures(records)
+        return StudyResult(records, self.settings)
+
+
+class ConvergenceStudy(Study):
     """Fits to data from a known truth, at several sizes, many times each, for rates of convergence.
 
     Every cell, a number of rows n and a replication, draws its data and its start from
@@ -57,8 +152,8 @@ class ConvergenceStudy:
         parameters an estimator makes a single fit, whatever its ``start`` and ``n_init``.
     losses : dict, list of str or str, default=()
         Losses by name: ``loss(fitted_params, truth)`` returns a number, an array or a dict of these, and can be
-        pickled. Or names from ``smoe.simulation.LOSSES``: "D1" and "D2", see `smoe.simulation.voronoi_loss`, and
-        "errors", see `smoe.simulation.parameter_errors`.
+        pickled. Or names from ``smoe.simulation.LOSSES``: "D1", "D2" and "sharp", see
+        `smoe.simulation.voronoi_loss`, and "errors", see `smoe.simulation.parameter_errors`.
     random_state : int, default=0
     n_experts : int or None, default=None
         Experts to be fitted; None for the estimator's number, or with a solver for the truth's.
@@ -122,98 +217,89 @@ class ConvergenceStudy:
             raise TypeError(f"truth must be a smoe.simulation.Truth, got {kind} without {', '.join(missing)}.")
         check_number(n_replications, "n_replications", 1, integer=True)
         check_number(random_state, "random_state", 0, integer=True)
-        self.sizes, self.n_replications = _checked_sizes(sizes), int(n_replications)
+        sizes = _checked_sizes(sizes)
         n_experts = _checked_fitter(fitter, truth, n_experts)
         model = _checked_model(fitter, truth, model, n_experts)
         start = _resolved_start(start, fitter)
-        self._cells = Cells(truth, model, fitter, start, resolve_losses(losses), int(random_state), n_experts)
-        self._try()
-        self.settings = self._described()
+        cells = Cells(truth, model, fitter, start, resolve_losses(losses), int(random_state), n_experts)
+        _try(cells, sizes[0])
+        super().__init__(cells, sizes, int(n_replications), _described(cells))
 
-    def _try(self):
-        """Refuse at once losses that fail on the truth itself, and a start that the model cannot take."""
-        truth, model, fitter, start, losses, random_state, n_experts = self._cells
-        remark = evaluate(losses, truth.params, truth)[1]
-        if remark:
-            raise ValueError(f"losses: tried on the truth's own parameters: {remark.removeprefix('; ')}.")
-        if start is None:
-            return
-        params = start(truth, n_experts, self.sizes[0], np.random.default_rng(random_state))
-        if isinstance(fitter, Solver):
-            columns = np.arange(truth.n_features)
-            task = Task(model, None, n_experts, Scaling.identity(columns, columns))
-            FromParams(params).propose(task, None)
-        elif not isinstance(params, MoEParams) or n_experts_of(params) != n_experts:
-            raise ValueError(f"start must return MoEParams of {n_experts} experts, got {params!r}.")
 
-    def _described(self):
-        """Return what determines the record of a cell, as JSON has it."""
-        truth, model, fitter, start, losses, random_state, n_experts = self._cells
-        return {
-            "truth": described(truth.describe()),
-            "model": None if model is None else [described(model.gate), described(model.expert)],
-            "fitter": described(fitter, () if isinstance(fitter, Solver) else ("random_state",)),  # which cells set
-            "n_experts": n_experts,
-            "start": _described_start(start, truth, n_experts),
-            "losses": probed_losses(losses, truth, n_experts),
-            "random_state": random_state,
-        }
+class ComparisonStudy(Study):
+    """Several studies cell by cell: arms that fit the same data, or data of several truths, side by side.
 
-    def run_cell(self, n, replication):
-        """Return the `Record` of the cell (n, replication): but for ``seconds`` that of a run of the whole study."""
-        check_number(n, "n", 1, integer=True)
-        check_number(replication, "replication", 0, integer=True)
-        return run_batch(self._cells, [(int(n), int(replication))])[0][0]
+    The record of a cell has the losses of each arm under its name, ``name.loss``, with ``name.gain``, how much more
+    likely the fit is than the truth, and ``name.certified``. It is below the truth, or uncertified, if an arm is.
 
-    def run(self, n_jobs=None, store=None, progress=False):
-        """Compute all cells, the largest first.
+    Parameters
+    ----------
+    arms : dict of str to ConvergenceStudy
+        With the same sizes, replications and random state. Arms of the same truth fit the same data.
 
-        Parameters
-        ----------
-        n_jobs : int or None, default=None
-            Number of processes, -1 for as many as there are cores, None for what ``joblib.parallel_config`` says or
-            one. Under ``with joblib.parallel_config("dask")`` cells run on the cluster of the current dask client.
-            Each process uses one thread.
-        store : str, path-like or None, default=None
-            A file that records are appended to as they come. If it is there already the study goes on from it; it
-            must hold a study with the same settings, other sizes or replications aside.
-        progress : bool, default=False
-            Show progress and the time left: with rich if it is installed, else with tqdm, else in plain lines.
+    Attributes
+    ----------
+    settings : dict
+        Those of the arms, by name.
 
-        Returns
-        -------
-        StudyResult
-            Records by size and replication.
+    Raises
+    ------
+    ValueError, TypeError
+        No arms, or studies that differ in sizes, replications or random state.
 
-        Raises
-        ------
-        ValueError, RuntimeError, OSError
-            The store holds another study, is being written by another process, or cannot be written, see
-            `smoe.simulation.Store`.
+    Examples
+    --------
+    >>> from smoe.simulation import ComparisonStudy, papers
+    >>> study = papers.build("softmax-exact", "quick")
+    >>> both = ComparisonStudy({"exact": study, "again": study})
+    >>> sorted(both.run_cell(300, 0).losses["exact"])
+    ['D1', 'certified', 'density', 'gain']
+    """
 
-        Warns
-        -----
-        UserWarning
-            A fit or a loss raised an error.
-        """
-        n_jobs = check_n_jobs(n_jobs)
-        if store is not None:
-            check_path(store, "store")
-        with contextlib.ExitStack() as stack:
-            disk = None if store is None else stack.enter_context(Store(store, self.settings))
-            known = {} if disk is None else {record.address: record for record in disk.records}
-            cells = list(itertools.product(sorted(self.sizes, reverse=True), range(self.n_replications)))
-            todo = [cell for cell in cells if cell not in known]
-            records = [known[cell] for cell in cells if cell in known]
-            advance = stack.enter_context(_bar(cells, todo)) if progress else None
-            for batch in stack.enter_context(contextlib.closing(_computed(self._cells, todo, n_jobs))):
-                if disk is not None:
-                    disk.append(batch)
-                if advance is not None:
-                    advance(_cost(record.address for record in batch))
-                records += batch
-        _warn_of_failures(records)
-        return StudyResult(records, self.settings)
+    def __init__(self, arms):
+        if not isinstance(arms, dict) or not arms:
+            raise TypeError(f"arms must be a dict of names and ConvergenceStudy, got {arms!r}.")
+        for name, arm in arms.items():
+            if not isinstance(name, str) or not isinstance(arm, ConvergenceStudy):
+                raise TypeError(f"arms must be a dict of names and ConvergenceStudy, got {name!r}: {arm!r}.")
+        designs = {(tuple(arm.sizes), arm.n_replications, arm._cells.random_state) for arm in arms.values()}
+        if len(designs) > 1:
+            raise ValueError("arms must have the same sizes, n_replications and random_state.")
+        (sizes, n_replications, random_state), *_ = designs
+        cells = Arms({name: arm._cells for name, arm in arms.items()}, random_state)
+        settings = {"arms": {name: arm.settings for name, arm in arms.items()}, "random_state": random_state}
+        super().__init__(cells, list(sizes), n_replications, settings)
+
+
+def _try(cells, n):
+    """Refuse at once losses that fail on the truth itself, and a start that the model cannot take."""
+    truth, model, fitter, start, losses, random_state, n_experts = cells
+    remark = evaluate(losses, truth.params, truth)[1]
+    if remark:
+        raise ValueError(f"losses: tried on the truth's own parameters: {remark.removeprefix('; ')}.")
+    if start is None:
+        return
+    params = start(truth, n_experts, n, np.random.default_rng(random_state))
+    if isinstance(fitter, Solver):
+        columns = np.arange(truth.n_features)
+        task = Task(model, None, n_experts, Scaling.identity(columns, columns))
+        FromParams(params).propose(task, None)
+    elif not isinstance(params, MoEParams) or n_experts_of(params) != n_experts:
+        raise ValueError(f"start must return MoEParams of {n_experts} experts, got {params!r}.")
+
+
+def _described(cells):
+    """Return what determines the record of a cell, as JSON has it."""
+    truth, model, fitter, start, losses, random_state, n_experts = cells
+    return {
+        "truth": described(truth.describe()),
+        "model": None if model is None else [described(model.gate), described(model.expert)],
+        "fitter": described(fitter, () if isinstance(fitter, Solver) else ("random_state",)),  # which cells set
+        "n_experts": n_experts,
+        "start": _described_start(start, truth, n_experts),
+        "losses": probed_losses(losses, truth, n_experts),
+        "random_state": random_state,
+    }
 
 
 def _computed(cells, todo, n_jobs):
@@ -277,7 +363,7 @@ def _checked_sizes(sizes):
 
 def _checked_fitter(fitter, truth, n_experts):
     """Return the number of experts to be fitted."""
-    is_estimator = isinstance(fitter, MoERegressor)
+    is_estimator = isinstance(fitter, MixtureEstimator)
     if not is_estimator and not isinstance(fitter, Solver):
         hint = f" Call the class: {fitter.__name__}()." if isinstance(fitter, type) else ""
         raise TypeError(f"fitter must be an unfitted estimator of smoe or a Solver object, got {fitter!r}.{hint}")

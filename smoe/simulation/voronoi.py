@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.fields import check_part
 from smoe.gates import GATES, Gate
-from smoe.params import MoEParams, n_experts_of
+from smoe.params import MoEParams, n_experts_of, permute
 from smoe.registry import resolve
 from smoe.simulation._orders import rbar
 from smoe.simulation._translations import best_scale, best_shift
@@ -88,7 +88,7 @@ def voronoi_cells(fitted, true, cells="expert", *, gate=None, infimum=True):
     return _cells(_atoms(fitted, gate, infimum), _atoms(true, gate, infimum), cells, gate, infimum)
 
 
-def voronoi_loss(fitted, true, kind="D2", *, cells="expert", gate=None, exponent=None, infimum=True):
+def voronoi_loss(fitted, true, kind="D2", *, cells="expert", gate=None, exponent=None, infimum=True, selected=None):
     r"""Return the Voronoi loss between fitted and true parameters.
 
     For the softmax gate, with :math:`\Delta` the difference between atom i and the true atom j of its cell,
@@ -103,6 +103,16 @@ def voronoi_loss(fitted, true, kind="D2", *, cells="expert", gate=None, exponent
     with :math:`r = \bar r(|A_j|)`, see `rbar`. D1 has the first sum for every cell, whatever its size: it is the loss
     of fits with as many experts as the truth, and on a split cell a plain weighted sum of distances. The sum over an
     empty cell is zero and its weight term remains.
+
+    "sharp" has other powers on a split cell, which the density bounds as well and which say more: gate slopes and
+    slopes of the experts are known to their squares, whatever the size of the cell,
+
+    .. math:: \sum_{|A_j| > 1} \sum_{i \in A_j} e^{\beta_{0i}} \left[\|\Delta\beta_1 - t_2\|^2 + \|\Delta a\|^2
+              + |\Delta b|^{r} + |\Delta v|^{r/2}\right]
+
+    Where every true expert has two fitted atoms or more, as k = 2 k* may give, neither is a loss: all weights may be
+    multiplied by one function of x, :math:`\sum_l c_l \exp(t_l^\top x)`, which leaves the density as it is and sends
+    atoms of one expert as far apart as one likes. "D2" and "sharp" are refused there.
 
     The other gates:
 
@@ -123,7 +133,8 @@ def voronoi_loss(fitted, true, kind="D2", *, cells="expert", gate=None, exponent
     ----------
     fitted, true : MoEParams
         k fitted and k* true experts, in any order; k < k* is allowed. Variances, not standard deviations.
-    kind : {"D1", "D2"}, default="D2"
+    kind : {"D1", "D2", "sharp"}, default="D2"
+        "sharp" is for gates with linear scores.
     cells : {"expert", "all"}, default="expert"
         See `voronoi_cells`.
     gate : Gate or str, default=None
@@ -134,6 +145,9 @@ def voronoi_loss(fitted, true, kind="D2", *, cells="expert", gate=None, exponent
         False means t1 = t2 = 0 after pinning the last expert of either gate to zero (``gate.canonical``), as in the
         published code and in the display for the top-K gate. The loss then depends on how experts are numbered and does
         not converge when the reference expert is split.
+    selected : array of bool of shape (k,), default=None
+        Which fitted atoms are selected on some row, see `selected_experts`; None for all. The others are no part of the
+        density and leave the cells.
 
     Returns
     -------
@@ -143,7 +157,8 @@ def voronoi_loss(fitted, true, kind="D2", *, cells="expert", gate=None, exponent
     Raises
     ------
     ValueError, TypeError
-        A cell of four or more atoms without ``exponent``; an argument that makes no sense.
+        A cell of four or more atoms without ``exponent``; "D2" or "sharp" where every true expert has two atoms or
+        more (``infimum=False`` is let through, as a published number that is no loss); an argument that makes no sense.
 
     Notes
     -----
@@ -174,11 +189,14 @@ def voronoi_loss(fitted, true, kind="D2", *, cells="expert", gate=None, exponent
     0.099966
     """
     fitted, true, gate = _checked(fitted, true, gate)
-    compared = _compare(fitted, true, gate, _exponents(kind, exponent), cells, infimum)
+    fitted = _used(fitted, selected)
+    compared = _compare(fitted, true, gate, kind, exponent, cells, infimum)
+    if infimum and kind != "D1":
+        _refuse_flat(kind, np.bincount(compared.cell, minlength=len(compared.loss)), gate)
     return _total(compared, gate)
 
 
-def parameter_errors(fitted, true, *, kind="D2", cells="expert", gate=None, exponent=None, infimum=True):
+def parameter_errors(fitted, true, *, kind="D2", cells="expert", gate=None, exponent=None, infimum=True, selected=None):
     r"""Return the errors of each group of parameters, cell by cell.
 
     The gate is compared after the translations that attain the infimum of `voronoi_loss` with the same arguments, in
@@ -187,8 +205,8 @@ def parameter_errors(fitted, true, *, kind="D2", cells="expert", gate=None, expo
 
     Parameters
     ----------
-    fitted, true, kind, cells, gate, exponent, infimum
-        As in `voronoi_loss`.
+    fitted, true, kind, cells, gate, exponent, infimum, selected
+        As in `voronoi_loss`, but for any cells.
 
     Returns
     -------
@@ -212,7 +230,7 @@ def parameter_errors(fitted, true, *, kind="D2", cells="expert", gate=None, expo
     array([0.5, 0. ])
     """
     fitted, true, gate = _checked(fitted, true, gate)
-    compared = _compare(fitted, true, gate, _exponents(kind, exponent), cells, infimum)
+    compared = _compare(_used(fitted, selected), true, gate, kind, exponent, cells, infimum)
     errors = {"gate_weight": compared.weight_error}
     for name, gap in compared.gaps.items():
         errors[name] = np.full(len(compared.loss), np.nan)
@@ -223,26 +241,28 @@ def parameter_errors(fitted, true, *, kind="D2", cells="expert", gate=None, expo
 # The comparison -------------------------------------------------------------------------------------------------------
 
 
-def _compare(fitted, true, gate, exponents, cells, infimum):
+def _compare(fitted, true, gate, kind, exponent, cells, infimum):
     """Compare with each equivalent truth that no translation reaches; return the nearest."""
-    atoms = _atoms(fitted, gate, infimum)
+    exponents, atoms = _exponents(kind, exponent), _atoms(fitted, gate, infimum)
+    if kind == "sharp" and not _slopes_shift(gate):
+        raise ValueError("kind='sharp' is for gates with linear scores; for activated ones D2 has these powers.")
     results = [
-        _compare_atoms(atoms, truth, gate, exponents, cells, infimum)
+        _compare_atoms(atoms, truth, gate, kind == "sharp", exponents, cells, infimum)
         for truth in _mirrors(_atoms(true, gate, infimum), true.gate, gate)
     ]
     return min(results, key=lambda compared: _total(compared, gate))
 
 
-def _compare_atoms(fitted, true, gate, exponents, cells, infimum):
+def _compare_atoms(fitted, true, gate, sharp, exponents, cells, infimum):
     cell = _cells(fitted, true, cells, gate, infimum)
     weight = np.bincount(cell, fitted.weight, len(true.weight))
     scale = best_scale(weight, true.weight) if infimum else 1.0
     weight_error = np.abs(weight - scale * true.weight)
     power = exponents(np.bincount(cell, minlength=len(true.weight)))[cell]
     if _slopes_shift(gate):
-        shift = _shift(fitted, true, cell, power) if infimum else 0.0
+        shift = _shift(fitted, true, cell, power, sharp) if infimum else 0.0
         gaps = _gaps(fitted, true, cell, shift)
-        terms = _linear_terms(gaps, power)
+        terms = (_sharp_terms if sharp else _linear_terms)(gaps, power)
     else:
         gaps = _gaps(fitted, true, cell, 0.0)
         gaps["temperature"] = np.full(len(cell), abs(fitted.temperature - true.temperature))
@@ -274,6 +294,14 @@ def _linear_terms(gaps, power):
     return np.where(power == 1, np.sqrt(first + second), first ** (0.5 * power) + second ** (0.25 * power))
 
 
+def _sharp_terms(gaps, power):
+    """Power one: the distance of everything. Above: squares of both slopes, the intercept at r, the variance at r/2."""
+    slopes = gaps["gate_coef"] ** 2 + gaps["expert_coef"] ** 2
+    intercept, variance = gaps["expert_intercept"], gaps["expert_variance"]
+    alone = np.sqrt(slopes + intercept**2 + variance**2)
+    return np.where(power == 1, alone, slopes + intercept**power + variance ** (0.5 * power))
+
+
 def _activated_terms(gaps, power):
     """Power one: the sum of the distances. Above: squares, but the intercept at r and the variance at r/2."""
     slope, coef, temperature = gaps["gate_coef"], gaps["expert_coef"], gaps["temperature"]
@@ -282,12 +310,37 @@ def _activated_terms(gaps, power):
     return np.where(power == 1, slope + temperature + coef + intercept + variance, several)
 
 
-def _shift(fitted, true, cell, power):
+def _shift(fitted, true, cell, power, sharp=False):
     """The t2 that attains the infimum for these cells and powers."""
     gaps = _gaps(fitted, true, cell, 0.0)
     rest = gaps["expert_coef"] ** 2 + gaps["expert_variance"] ** 2
     base = gaps["expert_intercept"] ** 2 + np.where(power == 1, rest, 0.0)
+    if sharp:  # gate slopes of a split cell have squares of their own
+        base, power = np.where(power == 1, base, 0.0), np.minimum(power, 2.0)
     return best_shift(fitted.slope - true.slope[cell], base, power, fitted.weight)
+
+
+def _refuse_flat(kind, sizes, gate):
+    """Raise where gate slopes of copies can run off with the density left as it is."""
+    if _slopes_shift(gate) and gate.n_selected(len(sizes)) in (1, len(sizes)) and sizes.min() > 1:
+        raise ValueError(
+            f"kind={kind!r} is no loss here: every true expert has two fitted atoms or more (cells of "
+            f"{', '.join(map(str, sizes))}), so that the density leaves their gate slopes open; fit fewer than "
+            "twice as many experts as are true, or compare densities with density_error."
+        )
+
+
+def _used(params, selected):
+    """Return the parameters of the atoms that are selected somewhere."""
+    if selected is None:
+        return params
+    k = n_experts_of(params)
+    mask = np.asarray(selected)
+    if mask.shape != (k,) or mask.dtype != bool or not mask.any():
+        raise ValueError(
+            f"selected must hold {k} booleans, one for each fitted expert, not all False; got {selected!r}."
+        )
+    return permute(params, np.flatnonzero(mask))
 
 
 def _cells(fitted, true, cells, gate, infimum):
@@ -307,7 +360,7 @@ def _nearest(points, centres):
 
 def _exponents(kind, exponent):
     """Return a function from the sizes of the cells to their powers."""
-    check_choice(kind, "kind", ("D1", "D2"))
+    check_choice(kind, "kind", ("D1", "D2", "sharp"))
     order = exponent if callable(exponent) else rbar if exponent is None else lambda m: exponent
 
     def power(m):

@@ -14,7 +14,15 @@ from smoe.gates import (
     TopKGate,
 )
 from smoe.params import MoEParams, flatten, permute, unflatten
-from smoe.simulation import parameter_errors, rbar, voronoi_cells, voronoi_loss
+from smoe.simulation import (
+    Truth,
+    density_error,
+    parameter_errors,
+    rbar,
+    selected_experts,
+    voronoi_cells,
+    voronoi_loss,
+)
 from smoe.simulation._translations import best_scale, best_shift
 
 
@@ -436,7 +444,7 @@ def test_split_cells_do_not_drag_the_translation_along():
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        ({"kind": "D3"}, ValueError, "kind='D3' is not known; choose 'D1' or 'D2'"),
+        ({"kind": "D3"}, ValueError, "kind='D3' is not known; choose 'D1', 'D2' or 'sharp'"),
         ({"cells": "gate"}, ValueError, "cells='gate' is not known"),
         ({"gate": "hard"}, ValueError, "gate='hard' is not known"),
         ({"gate": "dense_to_sparse"}, TypeError, "fitted.gate must be TemperatureGateParams"),
@@ -455,10 +463,59 @@ def test_bad_input(change, error, message):
         voronoi_loss(**{"fitted": T0, "true": T0, **change})
 
 
+def test_the_sharp_loss_by_hand():
+    """Three atoms, expert 0 split: squares of slopes, fourth power of intercepts, squares of variances."""
+    gate = LinearGateParams(np.array([[25.3], [24.8], [0.0]]), np.log([0.6, 0.3, 0.1]))
+    expert = GaussianExpertParams(
+        np.array([[-20.1], [-19.8], [20.0]]), np.array([15.2, 14.7, -4.9]), np.array([0.1, 0.07, 0.16])
+    )
+    true = MoEParams(LinearGateParams(np.array([[25.0], [0.0]]), np.log([0.9, 0.1])), T0.expert)
+
+    def at(t):
+        first = (0.3 - t) ** 2 + 0.1**2 + 0.2**4 + 0.01**2
+        second = (-0.2 - t) ** 2 + 0.2**2 + 0.3**4 + 0.02**2
+        return 0.6 * first + 0.3 * second + 0.1 * math.hypot(t, 0.1)
+
+    expected = min(at(t) for t in np.linspace(-0.5, 0.5, 100_001))
+    assert voronoi_loss(MoEParams(gate, expert), true, "sharp") == pytest.approx(expected, rel=1e-9)
+
+
+def test_where_every_expert_is_split_there_is_no_loss():
+    """A common factor of all weights sends copies apart, and the density does not notice."""
+    gate, expert = permute(T0, [0, 0, 1, 1])
+    slope = gate.coef + np.array([[3.0], [-3.0], [3.0], [-3.0]])
+    apart = MoEParams(gate._replace(coef=slope - slope[-1]), expert)
+    assert density_error(apart, Truth("softmax", T0)).value < 1e-7
+    for kind in ("D2", "sharp"):
+        with pytest.raises(ValueError, match="is no loss here: every true expert has two fitted atoms or more"):
+            voronoi_loss(apart, T0, kind)
+    assert voronoi_loss(apart, T0, "D1") > 0.1 and voronoi_loss(apart, T0, infimum=False) > 1.0
+    assert voronoi_loss(permute(T0, [0, 0, 0, 1]), T0, "sharp") > 0
+
+
+def test_atoms_that_are_selected_nowhere_leave_the_cells():
+    true = MoEParams(T0.gate, T0.expert)
+    gate, expert = permute(true, [0, 0, 1])
+    spare = MoEParams(gate._replace(intercept=np.array([-13.0, -8.0, 0.0])), expert)
+    truth, top_1 = Truth(TopKGate(1), true), TopKGate(1)
+    selected = selected_experts(spare, truth, model=Truth(top_1, spare).model)
+    assert selected.tolist() == [False, True, True]
+    assert voronoi_loss(spare, true, gate=top_1) > 0.1
+    assert voronoi_loss(spare, true, gate=top_1, selected=selected) == pytest.approx(0.0, abs=1e-12)
+    assert parameter_errors(spare, true, gate=top_1, selected=selected)["gate_coef"].max() < 1e-12
+    assert selected_experts(spare, truth, model=Truth("softmax", spare).model).all()
+
+
+@pytest.mark.parametrize("selected", [[True], [1, 0, 1], [False] * 3, np.nan])
+def test_bad_selections(selected):
+    with pytest.raises(ValueError, match="selected must hold 3 booleans"):
+        voronoi_loss(permute(T0, [0, 0, 1]), T0, selected=selected)
+
+
 def test_one_true_expert():
     one = params([0], [0], [1], [0], [1])
     two = params([0, 0], [0, 0], [1, 1], [0.1, -0.1], [1, 1])
-    assert voronoi_loss(two, one) == pytest.approx(0.1**4, rel=1e-9)
+    assert voronoi_loss(two, one, "D1") == pytest.approx(0.1, rel=1e-9)
     with pytest.raises(ValueError, match="true has one expert"):
         tempered = [p._replace(gate=TemperatureGateParams(*p.gate, np.array(1.0))) for p in (two, one)]
         voronoi_loss(*tempered, gate=ActivationDenseToSparseGate())
