@@ -72,7 +72,9 @@ html_static_path = ["_static", str(_mathjax)]
 html_css_files = ["smoe.css"]
 html_favicon = html_logo = "_static/logo.svg"
 html_show_sourcelink = html_copy_source = False
-html_sidebars = {page: [] for page in ("index", "install", "faq", "cite", "changelog", "studies", "published", "architecture")}
+html_sidebars = {
+    page: [] for page in ("index", "install", "faq", "cite", "changelog", "studies", "published", "architecture")
+}
 html_theme_options = {
     "logo": {"text": "smoe", "alt_text": "smoe: home"},
     "navbar_align": "left",

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The command line: ``smoe list | run | plot | fit | report | compile``. Mistakes get one line and exit code 2."""
-=======
-"""The command line: ``smoe list | run | study | plot | fit | compile``. A mistake: a line on stderr, exit code 2."""
->>>>>>> studies
+"""The command line: ``smoe list | run | study | plot | fit | report | compile``. A mistake: one line, exit code 2."""
 
 import argparse
 import contextlib
@@ -109,11 +105,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser():
     parser = _Parser(prog="smoe", description="Statistical mixtures of experts.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"smoe {import_module('smoe').__version__}")
-<<<<<<< HEAD
-    commands = parser.add_subparsers(metavar="{list,run,plot,fit,report,compile}", required=True)
-=======
-    commands = parser.add_subparsers(metavar="{list,run,study,plot,fit,compile}", required=True)
->>>>>>> studies
+    commands = parser.add_subparsers(metavar="{list,run,study,plot,fit,report,compile}", required=True)
     _studies.add_commands(commands)
     _fit.add_command(commands)
     _report.add_command(commands)
