@@ -297,6 +297,7 @@ def simulations():
     small = simulation.ConvergenceStudy(TRUTH, solvers.EM(3), [20, 30], 1, start="near_truth")
     study = {"truth": TRUTH, "fitter": solvers.EM(3), "sizes": [20], "n_replications": 1, "start": "near_truth"}
     yield "ConvergenceStudy", simulation.ConvergenceStudy, study
+    yield "ComparisonStudy", simulation.ComparisonStudy, {"arms": {"small": small}}
     yield "ConvergenceStudy.run", quiet(lambda n_jobs: small.run(n_jobs)), {"n_jobs": 1}
     yield "ConvergenceStudy.run_cell", quiet(small.run_cell), {"n": 20, "replication": 0}
     yield "StudyResult", simulation.StudyResult, {"records": RECORDS}

@@ -335,7 +335,10 @@ def _used(params, selected):
     if selected is None:
         return params
     k = n_experts_of(params)
-    mask = np.asarray(selected)
+    try:
+        mask = np.asarray(selected)
+    except ValueError:  # a ragged list
+        mask = np.empty(0)
     if mask.shape != (k,) or mask.dtype != bool or not mask.any():
         raise ValueError(
             f"selected must hold {k} booleans, one for each fitted expert, not all False; got {selected!r}."
