@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Two installs into one environment must not overlap.
 .NOTPARALLEL:
-.PHONY: help example test plain lint format docs truth bench dist oldest newest clean
+.PHONY: help example test gallery plain lint format docs truth bench dist oldest newest clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -25,6 +25,9 @@ lint: .venv/.test-stamp  ## check style and format
 format: .venv/.test-stamp  ## format, and fix what is safe to fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+gallery: .venv/.test-stamp  ## run every example with warnings as errors
+	$(BIN)/python -m pytest -m gallery tests/test_docs.py
 
 # What fits whole data sets would take hours so.
 plain: .venv/.test-stamp  ## run what tests kernels, contracts and losses without compiling anything

@@ -190,6 +190,7 @@ def test_every_option_of_the_command_line_is_documented():
         assert not [o for o in names if o not in ("-h", "--help") and f"`{o}`" not in sections[command]]
 
 
+@pytest.mark.gallery
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run(path, monkeypatch):
     import matplotlib.pyplot as plt

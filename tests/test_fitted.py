@@ -129,6 +129,7 @@ def test_signatures_are_those_of_methods(model, name):
 
 
 def test_without_docstrings():
-    code = "import smoe; print(*(getattr(smoe, name)() for name in smoe.__all__), sep='; ')"
+    names = [name for name in smoe.__all__ if isinstance(getattr(smoe, name), type)]
+    code = f"import smoe; print(*(getattr(smoe, name)() for name in {names}), sep='; ')"
     out = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "; ".join(f"{name}()" for name in smoe.__all__)
+    assert out.strip() == "; ".join(f"{name}()" for name in names)

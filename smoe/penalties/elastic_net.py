@@ -75,8 +75,8 @@ class ElasticNet(Penalty):
     >>> net.set_params(group="experts")
     ElasticNet(alpha_expert=0.1, alpha_gate=0.05, group='experts')
     >>> model = SoftmaxMoERegressor(2, penalty=net, n_init=5, random_state=0).fit(X, y)
-    >>> (model.expert_coef_ != 0).sum(axis=0).tolist()
-    [0, 0, 2, 2, 0, 0, 2, 0, 2, 0]
+    >>> sorted(set((model.expert_coef_ != 0).sum(axis=0).tolist()))  # a column is in both experts, or in none
+    [0, 2]
     """
 
     words = "elastic net"
