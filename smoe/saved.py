@@ -52,8 +52,7 @@ def as_document(estimator, **about):
     """
     fit, errors = fit_of(estimator), estimator.standard_errors_
     learnt = {name: one for name, one in vars(estimator).items() if name[-1] == "_" and name[0] != "_"}
-    if "online_" in learnt:  # whose rows stay where they are
-        learnt.pop("online_")
+    learnt.pop("online_", None)  # whose rows stay where they are
     kind, settings = type(estimator), estimator.get_params(deep=False)
     if not kind.__module__.startswith("smoe."):
         raise TypeError(f"save keeps the estimators of smoe, and {kind.__name__} is none of them.")

@@ -232,3 +232,11 @@ def interrupt_of_compiled_code(cause=None):
     inner, outer = SystemError("returned a result with an exception set"), SystemError("the same again")
     inner.__cause__, outer.__cause__ = cause or KeyboardInterrupt(), inner
     return outer
+
+
+def mixed(n=150, d=5):
+    """Two experts with slopes in column 1, told apart by column 0."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, d))
+    which = X[:, 0] > rng.logistic(scale=0.3, size=n)
+    return X, np.where(which, 1 + 2 * X[:, 1], -1 - 2 * X[:, 1]) + 0.5 * rng.normal(size=n)

@@ -8,20 +8,12 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import KFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from helpers import for_check, quietly
+from helpers import for_check, mixed, quietly
 from smoe import MoEClassifier, MoEClassifierPath, MoERegressor, MoERegressorPath
 from smoe.penalties import ElasticNet, KeepZeros, Ridge
 from smoe.selection import elastic_net_path
 
 QUICK = {"n_init": 2, "random_state": 0}
-
-
-def mixed(n=150, d=5):
-    """Two experts with slopes in column 1, told apart by column 0."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, d))
-    which = X[:, 0] > rng.logistic(scale=0.3, size=n)
-    return X, np.where(which, 1 + 2 * X[:, 1], -1 - 2 * X[:, 1]) + 0.5 * rng.normal(size=n)
 
 
 X, Y = mixed()
