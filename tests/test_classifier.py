@@ -254,9 +254,11 @@ def test_other_tools(data, model):
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     hard = MoEClassifier(2, gate=TopKGate(1), random_state=0, n_init=3).fit(X, y)
     assert set(np.unique(hard.gate_proba(X))) == {0.0, 1.0} and np.isfinite(hard.predict_log_proba(X)).all()
-    given = MoEClassifier(1, expert=Multinomial(["yes", "no"])).fit(X, y)
+    given, usual = MoEClassifier(1, expert=Multinomial(["yes", "no"])).fit(X, y), MoEClassifier(1).fit(X, y)
     assert given.classes_.tolist() == ["yes", "no"]
-    np.testing.assert_allclose(given.expert_coef_, -MoEClassifier(1).fit(X, y).expert_coef_, atol=1e-8)
+    # A certified maximum is exact in the likelihood; where on its flat top a fit ends differs by machine.
+    np.testing.assert_allclose(given.loglik_, usual.loglik_, rtol=1e-12)
+    np.testing.assert_allclose(given.expert_coef_, -usual.expert_coef_, rtol=1e-5)
     axis = plot_calibration(calibration(model, X, y))
     assert len(axis.containers) == 1
     with pytest.raises(ValueError, match="classes must be a list"):
