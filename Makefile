@@ -62,7 +62,7 @@ newest:  ## run core tests with the newest versions that there are
 oldest newest:
 	rm -rf build/$@ && $(PYTHON) -m venv build/$@
 	$(PYTHON) tests/versions.py $@ > build/$@/constraints.txt
-	build/$@/bin/python -m pip install --quiet . pytest pandas matplotlib formulaic hypothesis \
+	build/$@/bin/python -m pip install --quiet . pytest pandas polars matplotlib formulaic hypothesis \
 	  --constraint build/$@/constraints.txt
 	build/$@/bin/python -c 'import smoe; smoe.show_versions()'
 	build/$@/bin/python -m pytest -q -o addopts= tests/test_estimators.py tests/test_fitted.py tests/test_saving.py

@@ -4,13 +4,16 @@ import configparser
 import sys
 from pathlib import Path
 
+# The generators of scikit-learn 1.6's checks are deprecated in pytest 9.
+RUNNER = "pytest==8.*"
+
 
 def oldest():
-    """Return lines such as numpy==2.0.* of what smoe cannot do without."""
+    """Return lines such as numpy==2.0.* of what smoe cannot do without, and the runner that goes with them."""
     setup = configparser.ConfigParser()
     setup.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
     pairs = [line.split(" >= ") for line in setup["options"]["install_requires"].split("\n") if line]
-    return [f"{name}=={least if '.' in least else least + '.0'}.*" for name, least in pairs]
+    return [*(f"{name}=={least if '.' in least else least + '.0'}.*" for name, least in pairs), RUNNER]
 
 
 if __name__ == "__main__":
