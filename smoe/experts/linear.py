@@ -279,7 +279,7 @@ class LinearExpert(Expert):
         return self._own_rows(self.family.mean_slopes(rows, *self._at(rows, params)), rows.Z)
 
     def suffstats(self, rows, params, resp):
-        """Return sums of gradients and informations, for one Newton step."""
+        """Return sums of gradients and information matrices, for one Newton step."""
         eta, phi = self._at(rows, params)
         first, second = self.family.derivatives(rows, eta, phi)
         return self._sums(rows.Z, first, self.family.information(rows, eta, phi, second), resp)
