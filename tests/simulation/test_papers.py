@@ -41,6 +41,14 @@ NAMES = [
     "laplace-over",
     "family-over",
     "robust-t",
+    "shared-linear",
+    "sigmoid-dense",
+    "constant-over",
+    "logit-flat",
+    "lasso-support",
+    "gaussian-joint",
+    "gaussian-curved",
+    "gaussian-over",
 ]
 FIXED = "profile-softmax"  # nothing in it is random
 SAMPLED = [name for name in NAMES if name != FIXED]
