@@ -118,7 +118,7 @@ def robust_t(run):
     own_start=True,
 )
 def shared_linear(run):
-    """One shared and two routed experts, fitted as such and with a shared one too many: density and experts at root n.
+    """One shared and two routed experts, with and without a shared one too many: density and experts at n^(-1/2).
 
     The model of Nguyen et al. (arXiv 2505.10860), a truth of our own on x uniform on [-1, 1]: the shared expert has
     half of the weight everywhere (there it is fixed, here it is estimated). Published rates of a doubled shared linear

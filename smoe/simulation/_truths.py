@@ -159,8 +159,8 @@ def places(both, curved=False):
 def gaussian_gated(number):
     """The published models with Gaussian gates, in one feature (1, 2) or two (3, 4); 2 and 4 have a centre at zero.
 
-    Each is a mixture of three normal laws of (x, y), written as regressions; in the first the variance of y given x is
-    as the code has it.
+    Meant as three normal laws of (x, y), written as regressions. The variances of y given x are those of the code, in
+    which a sign and a factor differ from such laws.
     """
     d, at_zero = 1 + (number > 2), number % 2 == 0
     first = 0.0 if at_zero else -0.1
