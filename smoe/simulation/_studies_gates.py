@@ -148,8 +148,8 @@ def sigmoid_dense(run):
 
     The gate of arXiv 2505.10860, a truth of our own on x uniform on [-1, 1]. A normalised sigmoid gate with k experts
     is none with k + 1 unless the additional one has no weight: the density of three is at n^(-1/2), and "spare", the
-    smallest mean probability, falls to zero. Such fits are on the way to a limit and seldom certified. Start: near the
-    truth.
+    smallest mean probability, is to fall to zero, slowly: maxima at which the third expert has a share come near to the
+    truth. Start: near the truth, all splits.
     """
     kit, truth = run.kit, run.kit.truths.normalised_sigmoid()
     losses = {"density": kit.density, "spare": kit.smallest_load}

@@ -32,7 +32,7 @@ def gaussian_joint(run):
     The well-specified model of Nguyen et al. (Electronic Journal of Statistics, 2022), who fit x and y together: sizes
     1,000 to 10,000, 30 replications, Kullback-Leibler divergence at 1/n, which is a Hellinger distance at n^(-1/2).
     Weights 1/2, centres 0.2 and 0.8, variances 0.1 and 0.15, lines 2 - 5x and 0.1x with standard deviation 0.3. The
-    joint fit is the better one, as it knows the law of x, by a factor and not by a rate. The density is that of y given
+    joint fit is better by some per cent, as it knows the law of x, and not by a rate. The density is that of y given
     x, averaged over 1,000 draws of x. Start: near the truth.
     """
     return _side_by_side(run, curved=False)
@@ -73,7 +73,7 @@ def gaussian_over(run, n_experts=4):
     replications, EM from within thousandths of the truth, stopped by a rule that every fit meets after one iteration;
     the published slopes are -0.50 to -0.52. Here every data set is climbed from all ways to split experts, until the
     score vanishes. "one step" is the published protocol for model 1: what falls is the error of one step from the
-    truth. The loss is the published one, with the powers r and r/2 for split experts. ``n_experts`` makes it 5. Start:
+    truth, which is no maximum and never certified. The loss is the published one, with the powers r and r/2 for split experts. ``n_experts`` makes it 5. Start:
     near the truth, all splits.
     """
     kit = run.kit
