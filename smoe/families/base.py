@@ -40,6 +40,11 @@ class Pointwise(NamedTuple):
     second: np.ndarray
     information: np.ndarray
 
+    def first_of(self, size):
+        """Return the derivatives by the first entries alone: the others are given."""
+        first, second, information = self.first[:size], self.second[:size, :size], self.information[:size, :size]
+        return Pointwise(self.log_prob, first, second, information)
+
 
 class Support(NamedTuple):
     """Which responses a family takes.
