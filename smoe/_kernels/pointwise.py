@@ -10,6 +10,8 @@ import numpy as np
 
 from smoe._kernels._jit import inner, kernel
 from smoe._kernels.elementary import exp, log
+from smoe._kernels.moments import multiply
+from smoe._kernels.posterior import copy
 
 _SMALL = 0.1  # of u, up to which slopes of log(1 + u) / u are a series
 _SMALLEST = 1e-100  # of u, up to which log(1 + u) / u is one
@@ -180,41 +182,52 @@ def student_pointwise(y, eta, scale, kappa, constants, expected):
 # More zeros -----------------------------------------------------------------------------------------------------------
 
 
+@inner
+def _zeros(y, share, log_prob, value, slope, corner, expected, part, across):
+    """Fill log densities, what concerns the share alone, the counts' part of the density, and what crosses it."""
+    rest, small, less = max(1.0 - share, _LEAST), max(share, _LEAST), math.log1p(-share)
+    for i in range(len(y)):
+        if y[i] > 0.0:
+            value[i] = log_prob[i] + less
+            slope[i] = -1.0 / rest
+            part[i] = 1.0
+            across[i] = 0.0
+        else:
+            count = math.exp(log_prob[i])
+            mass = share + (1.0 - share) * count
+            density = max(mass, _LEAST)
+            value[i] = math.log(mass)
+            slope[i] = (1.0 - count) / density
+            part[i] = (1.0 - share) * count / density
+            across[i] = count / (density * density)
+        corner[i] = slope[i] * slope[i]
+        expected[i] = (1.0 - part[i]) / (small * small) + part[i] / (rest * rest)
+
+
+@inner
+def _bent(part, second, a, b, out):
+    for i in range(len(out)):
+        out[i] = part[i] * (second[i] - (1.0 - part[i]) * a[i] * b[i])
+
+
 @kernel
 def zero_inflated_pointwise(y, share, log_prob, first, second, information):
     """Return what the counts' family (its four arrays, s own derivatives) gives with a share (k,) of zeros besides."""
     s, k, m = first.shape
     value, slopes = np.empty((k, m)), np.empty((s + 1, k, m))
     bends, expected = np.empty((s + 1, s + 1, k, m)), np.zeros((s + 1, s + 1, k, m))
+    part, across = np.empty(m), np.empty(m)
     for j in range(k):
-        rest = max(1.0 - share[j], _LEAST)
-        less = math.log1p(-share[j])
-        value[j] = log_prob[j] + less
-        slopes[:s, j] = first[:, j]
-        slopes[s, j] = -1.0 / rest
-        bends[:s, :s, j] = second[:, :, j]
-        bends[s, :s, j] = 0.0
-        bends[:s, s, j] = 0.0
-        bends[s, s, j] = 1.0 / rest**2
-        expected[:s, :s, j] = information[:, :, j]
-        expected[s, s, j] = 1.0 / rest**2
-        small = max(share[j], _LEAST) ** 2
-        for i in range(m):
-            if y[i] == 0.0:
-                count = math.exp(log_prob[j, i])
-                mass = share[j] + (1.0 - share[j]) * count
-                density = max(mass, _LEAST)
-                part = (1.0 - share[j]) * count / density
-                slope, across = (1.0 - count) / density, count / density**2
-                value[j, i] = math.log(mass)
-                slopes[s, j, i] = slope
-                bends[s, s, j, i] = slope * slope
-                expected[s, s, j, i] = (1.0 - part) / small + part / rest**2
-                for a in range(s):
-                    slopes[a, j, i] = part * first[a, j, i]
-                    bends[a, s, j, i] = bends[s, a, j, i] = across * first[a, j, i]
-                    for b in range(s):
-                        bent = part * (1.0 - part) * first[a, j, i] * first[b, j, i]
-                        bends[a, b, j, i] = part * second[a, b, j, i] - bent
-                        expected[a, b, j, i] = part * information[a, b, j, i]
+        own = value[j], slopes[s, j], bends[s, s, j], expected[s, s, j]
+        _zeros(y, share[j], log_prob[j], *own, part, across)
+        for a in range(s):
+            multiply(part, first[a, j], slopes[a, j])
+            multiply(across, first[a, j], bends[s, a, j])
+            copy(bends[s, a, j], bends[a, s, j])
+            for b in range(a + 1):
+                _bent(part, second[a, b, j], first[a, j], first[b, j], bends[a, b, j])
+                multiply(part, information[a, b, j], expected[a, b, j])
+                if b < a:
+                    copy(bends[a, b, j], bends[b, a, j])
+                    copy(expected[a, b, j], expected[b, a, j])
     return value, slopes, bends, expected
