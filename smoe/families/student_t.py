@@ -7,7 +7,8 @@ import numpy as np
 from numpy.polynomial.polynomial import polyder
 from scipy.special import bernoulli, digamma, gammaln, ndtr, ndtri, stdtr, stdtrit, zeta
 
-from smoe.families.base import Family, ScaleParams, tight_scale
+from smoe._kernels.pointwise import student_pointwise
+from smoe.families.base import Family, Pointwise, ScaleParams, tight_scale
 from smoe.families.stirling import log_ratio, log_ratio_slopes
 from smoe.fields import Field
 from smoe.validation import check_number
@@ -155,10 +156,16 @@ class StudentT(Family):
         _, square = self._squares(rows, eta, scale)
         out = np.zeros_like(second)
         out[0, 0] = (1.0 + kappa) / (1.0 + kappa * square) / scale**2
-        out[1, 1] = 2.0 / (1.0 + 3.0 * kappa) / scale**2
-        if self._learnt:
-            out[2, 2] = 3.5 / (1.0 + math.sqrt(3.5) * kappa) ** 2
+        for i, expected in enumerate(_expected(scale, kappa)[: len(phi)], 1):
+            out[i, i] = expected
         return out
+
+    def pointwise(self, rows, eta, phi):
+        scale, kappa = (np.broadcast_to(own, (eta.shape[1], 1))[:, 0].copy() for own in self._own(phi))
+        constants = np.column_stack([_constant(kappa), *_constant_slopes(kappa)])
+        expected = np.column_stack(_expected(scale, kappa))
+        here = student_pointwise(rows.y, np.ascontiguousarray(eta[0]), scale, kappa, constants, expected)
+        return Pointwise(*here) if self._learnt else Pointwise(*here).first_of(2)
 
     def mean(self, rows, eta, phi):
         return eta[0]
@@ -194,6 +201,11 @@ class StudentT(Family):
     def change_units(self, params, y_shift, y_scale):
         moved = params.intercept * y_scale + y_shift
         return params._replace(coef=params.coef * y_scale, intercept=moved, scale=params.scale * y_scale)
+
+
+def _expected(scale, kappa):
+    """Return what is expected of minus the second derivatives by the scale and by 1/df, the latter to some per cent."""
+    return 2.0 / (1.0 + 3.0 * kappa) / scale**2, 3.5 / (1.0 + math.sqrt(3.5) * kappa) ** 2
 
 
 def _constant(kappa):
