@@ -144,12 +144,12 @@ def shared_linear(run):
     own_start=True,
 )
 def sigmoid_dense(run):
-    """Normalised sigmoid gate, two and three experts for two: all at n^(-1/2), and the third switches itself off.
+    """Normalised sigmoid gate, two and three experts for two: the density at n^(-1/2), two experts as well.
 
     The gate of arXiv 2505.10860, a truth of our own on x uniform on [-1, 1]. A normalised sigmoid gate with k experts
     is none with k + 1 unless the additional one has no weight: the density of three is at n^(-1/2), and "spare", the
-    smallest mean probability, is to fall to zero, slowly: maxima at which the third expert has a share come near to the
-    truth. Start: near the truth, all splits.
+    smallest mean probability, should fall to zero, but maxima at which the third expert has a share come so near to
+    the truth that it hardly does at these sizes. Start: near the truth, all splits.
     """
     kit, truth = run.kit, run.kit.truths.normalised_sigmoid()
     losses = {"density": kit.density, "spare": kit.smallest_load}
@@ -209,7 +209,7 @@ def logit_flat(run):
     own_start=True,
 )
 def lasso_support(run):
-    """Lasso on experts and gate, 20 columns of which five matter: errors at about n^(-1/2), the support in the end.
+    """Lasso on experts and gate, 20 columns of which five matter: no true slope is lost, a few false ones come in.
 
     Our own truth on normal covariates: two slopes of each expert and of the gate are not zero, 54 are. The weight of
     the penalty is sqrt(log d / n). "kept" is the number of slopes that are not zero, over the true one: one is right;
