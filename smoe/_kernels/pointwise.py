@@ -77,6 +77,16 @@ def _before(values):
 
 
 @inner
+def _whole(y, out):
+    """Put whole numbers into out, and return the largest."""
+    most = 0
+    for i in range(len(out)):
+        out[i] = int(y[i])
+        most = max(most, out[i])
+    return most
+
+
+@inner
 def _look_up(table, at, out):
     for i in range(len(out)):
         out[i] = table[at[i]]
@@ -111,7 +121,8 @@ def negative_binomial_pointwise(y, eta, alpha, log_factorials):
     k, m = eta.shape
     value, first = np.empty((k, m)), np.empty((2, k, m))
     second, information = np.empty((2, 2, k, m)), np.zeros((2, 2, k, m))
-    tables, at, found = np.empty((3, int(y.max()) + 1)), y.astype(np.int64), np.empty((3, m))
+    at, found = np.empty(m, dtype=np.int64), np.empty((3, m))
+    tables = np.empty((3, 1 + _whole(y, at)))
     for i in range(k):
         _terms(alpha[i], tables[0], tables[1], tables[2])
         for j in range(3):

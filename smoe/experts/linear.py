@@ -1,6 +1,6 @@
 """Experts from a family: linear predictors, and the chain rule once for all families."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,14 @@ def _numbers(own):
         for field in fields
         for column in (field.reshape(len(field), -1).T if field.ndim else [field])
     ]
+
+
+@lru_cache
+def _places(q, n_terms, n_all):
+    """Return where the entries of q predictors (slopes, intercept) and of own parameters are in an expert's order."""
+    d = n_terms - 1
+    lines = [np.append(np.arange(a * d, (a + 1) * d), q * d + a) for a in range(q)]
+    return lines, q * (d + 1) + np.arange(n_all - q)
 
 
 def _element_line(Z, target, rows):
@@ -186,8 +194,8 @@ class LinearExpert(Expert):
     def natural_units(self, params):
         """Coefficients are measured in the noise of their expert's predictors."""
         coef, intercept, *own = params
-        unit = np.broadcast_to(self.family.unit(_numbers(own)), (len(intercept), 1))
-        sizes = [np.reshape(unit, (-1,) + (1,) * (np.ndim(a) - 1)) * np.ones(np.shape(a)) for a in (coef, intercept)]
+        unit = np.asarray(self.family.unit(_numbers(own)))
+        sizes = [np.ones(np.shape(a)) * unit.reshape((-1,) + (1,) * (np.ndim(a) - 1)) for a in (coef, intercept)]
         return type(params)(*sizes, *(np.ones(np.shape(field)) for field in own))
 
     # Predictors and the family's own parameters ------------------------------------------------------------------
@@ -249,15 +257,9 @@ class LinearExpert(Expert):
         slopes = (by_expert[:, :q, None] * Z[:-1]).reshape(k, -1, m)
         return np.concatenate([slopes, by_expert], axis=1)
 
-    def _places(self, n_terms, n_all):
-        """Return where the entries of each predictor (slopes, intercept) and each own parameter are in that order."""
-        q, d = self.family.n_predictors, n_terms - 1
-        lines = [np.append(np.arange(a * d, (a + 1) * d), q * d + a) for a in range(q)]
-        return lines, q * (d + 1) + np.arange(n_all - q)
-
     def _own_products(self, second, resp, Z):
         """Return the sums of resp times second derivatives, (n_experts, n_own, n_own)."""
-        lines, own = self._places(len(Z), len(second))
+        lines, own = _places(self.family.n_predictors, len(Z), len(second))
         size, n, (k, m) = len(lines) * len(Z) + len(own), len(lines), resp.shape
         out = np.empty((k, size, size))
         pairs = [(a, b) for a in range(n) for b in range(a + 1)]

@@ -33,7 +33,7 @@ def _low_quantile(values, weight, total):
 
 
 class Pointwise(NamedTuple):
-    """Log densities (n_experts, m) and derivatives, as `Family.derivatives` and `Family.information` give them."""
+    """Log densities (n_experts, m), and what `Family.derivatives` and `Family.information` return."""
 
     log_prob: np.ndarray
     first: np.ndarray

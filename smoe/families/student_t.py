@@ -210,19 +210,36 @@ def _expected(scale, kappa):
 
 def _constant(kappa):
     """Return the logarithm of the density's constant at scale one."""
-    half = 0.5 / np.maximum(kappa, _FAR)
-    exact = gammaln(half + 0.5) - gammaln(half) - 0.5 * np.log(half)
-    return np.where(kappa > _FAR, exact, _series(kappa, _STIRLING)) - 0.5 * math.log(2.0 * math.pi)
+    return _by_size(kappa, _exact_constant, (_STIRLING,))[0] - 0.5 * math.log(2.0 * math.pi)
 
 
 def _constant_slopes(kappa):
     """Return its first two derivatives by 1/df."""
-    df = 1.0 / np.maximum(kappa, _FAR)
+    return _by_size(kappa, _exact_slopes, (_SLOPE, _BEND))
+
+
+def _by_size(kappa, exact, coefficients):
+    """Return exact values where 1/df is not small, and of series elsewhere: each where it is asked for."""
+    kappa = np.asarray(kappa)
+    far = kappa > _FAR
+    if far.all():
+        return exact(kappa)
+    series = [_series(kappa, each) for each in coefficients]
+    values = exact(np.maximum(kappa, _FAR)) if far.any() else series
+    return [np.where(far, value, other) for value, other in zip(values, series, strict=True)]
+
+
+def _exact_constant(kappa):
+    half = 0.5 / kappa
+    return [gammaln(half + 0.5) - gammaln(half) - 0.5 * np.log(half)]
+
+
+def _exact_slopes(kappa):
+    df = 1.0 / kappa
     half = 0.5 * df
-    one = 0.5 * (digamma(half + 0.5) - digamma(half) - 1.0 / df)
-    two = 0.25 * (zeta(2.0, half + 0.5) - zeta(2.0, half)) + 0.5 / df**2  # trigammas
-    slope = np.where(kappa > _FAR, -(df**2) * one, _series(kappa, _SLOPE))
-    return slope, np.where(kappa > _FAR, df**4 * two + 2.0 * df**3 * one, _series(kappa, _BEND))
+    one = 0.5 * (digamma(half + 0.5) - digamma(half) - kappa)
+    two = 0.25 * (zeta(2.0, half + 0.5) - zeta(2.0, half)) + 0.5 * kappa**2  # trigammas
+    return [-(df**2) * one, df**4 * two + 2.0 * df**3 * one]
 
 
 def _series(kappa, coefficients):
