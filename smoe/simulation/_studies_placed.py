@@ -73,8 +73,8 @@ def gaussian_over(run, n_experts=4):
     replications, EM from within thousandths of the truth, stopped by a rule that every fit meets after one iteration;
     the published slopes are -0.50 to -0.52. Here every data set is climbed from all ways to split experts, until the
     score vanishes. "one step" is the published protocol for model 1: what falls is the error of one step from the
-    truth, which is no maximum and never certified. The loss is the published one, with the powers r and r/2 for split experts. ``n_experts`` makes it 5. Start:
-    near the truth, all splits.
+    truth, which is no maximum and never certified. The loss is the published one, with the powers r and r/2 for split
+    experts. ``n_experts`` makes it 5. Start: near the truth, all splits.
     """
     kit = run.kit
 
