@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Two installs into one environment must not overlap.
 .NOTPARALLEL:
-.PHONY: help example test gallery plain lint format docs truth bench dist oldest newest clean
+.PHONY: help example test gallery plain lint format coverage nightly docs truth bench dist oldest newest clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -18,9 +18,11 @@ example: .venv/.plots-stamp  ## fit, print and plot a first model
 test: lint  ## lint, then run all tests and doctests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-lint: .venv/.test-stamp  ## check style and format
+lint: .venv/.test-stamp  ## check style, format, spelling and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	$(BIN)/mypy
 
 format: .venv/.test-stamp  ## format, and fix what is safe to fix
 	$(BIN)/ruff format
@@ -34,6 +36,13 @@ plain: .venv/.test-stamp  ## run what tests kernels, contracts and losses withou
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest tests/test_kernels.py tests/contract tests/test_distribution.py \
 	  tests/test_trust_region.py tests/test_datasets.py tests/simulation/test_voronoi.py \
 	  tests/simulation/test_density.py tests/simulation/test_truth.py
+
+# What numba compiles is invisible to it.
+coverage: .venv/.test-stamp  ## run the suite and say which lines of Python it visits: htmlcov/index.html
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-report=html
+
+# What is too slow for every change.
+nightly: plain gallery truth oldest newest dist  ## run all that `make test` leaves out
 
 truth: .venv/.test-stamp  ## check fits against the known maxima
 	$(BIN)/python benchmarks/truth.py
@@ -53,7 +62,7 @@ dist: .venv/.created  ## build sdist and wheel, and run the README on the wheel 
 	$(BIN)/python -m build --outdir dist
 	$(PYTHON) -m venv build/dist/env
 	build/dist/env/bin/python -m pip install --quiet "$$(ls dist/*.whl)[plots]" pandas
-	cd build/dist && MPLBACKEND=Agg env/bin/python -m doctest -o ELLIPSIS -o NORMALIZE_WHITESPACE ../../README.md
+	cd build/dist && MPLBACKEND=Agg env/bin/python ../../tests/readme.py
 	@ls -l dist
 
 # The versions that setup.cfg allows at least, and the newest that there are.
@@ -62,7 +71,7 @@ newest:  ## run core tests with the newest versions that there are
 oldest newest:
 	rm -rf build/$@ && $(PYTHON) -m venv build/$@
 	$(PYTHON) tests/versions.py $@ > build/$@/constraints.txt
-	build/$@/bin/python -m pip install --quiet . pytest pandas matplotlib formulaic hypothesis \
+	build/$@/bin/python -m pip install --quiet . pytest pandas polars matplotlib formulaic hypothesis \
 	  --constraint build/$@/constraints.txt
 	build/$@/bin/python -c 'import smoe; smoe.show_versions()'
 	build/$@/bin/python -m pytest -q -o addopts= tests/test_estimators.py tests/test_fitted.py tests/test_saving.py

@@ -73,7 +73,8 @@ html_css_files = ["smoe.css"]
 html_favicon = html_logo = "_static/logo.svg"
 html_show_sourcelink = html_copy_source = False
 html_sidebars = {
-    page: [] for page in ("index", "install", "faq", "cite", "changelog", "studies", "published", "architecture")
+    page: []
+    for page in ("index", "install", "faq", "trust", "cite", "changelog", "studies", "published", "architecture")
 }
 html_theme_options = {
     "logo": {"text": "smoe", "alt_text": "smoe: home"},

@@ -2,11 +2,11 @@
 
 PARTS = [f"../examples/{part}" for part in ("first", "panels", "trust", "predict", "size", "gates", "rates")]
 STORY = [
-    *("engel", "faithful", "mcycle", "counts", "survival", "panel", "classes", "two_responses"),
+    *("engel", "faithful", "mcycle", "counts", "zeros", "survival", "panel", "classes", "two_responses"),
     *("wages", "visits", "fishing"),
     *("diagnostics", "ethanol", "over_specification"),
     "prediction",
-    *("choosing_k", "grid_search"),
+    *("choosing_k", "grid_search", "many_features", "rows_on_disk"),
     *("gate_regions", "top_k", "temperature", "temperature_ray", "tree", "curved_gates", "routing_gates", "joint_gate"),
     "rate_study",
 ]

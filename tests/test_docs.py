@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import readme
 import smoe
 from smoe import cli
 
@@ -220,3 +221,9 @@ def test_the_citation_has_the_version():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     assert f"\nversion: {setup['metadata']['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_the_readme_runs(capsys):
+    model = readme.run()["model"]
+    said = capsys.readouterr().out
+    assert model.converged_ and said.startswith("converged") and "no problem found" in said

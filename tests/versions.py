@@ -4,13 +4,16 @@ import configparser
 import sys
 from pathlib import Path
 
+# Of their time: pytest 9 deprecates the generators of scikit-learn 1.6's checks, and 1.6 finds no names in later polars.
+BESIDE = ["pytest==8.*", "polars==1.20.*"]
+
 
 def oldest():
-    """Return lines such as numpy==2.0.* of what smoe cannot do without."""
+    """Return lines such as numpy==2.0.* of what smoe cannot do without, and what goes with them."""
     setup = configparser.ConfigParser()
     setup.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
     pairs = [line.split(" >= ") for line in setup["options"]["install_requires"].split("\n") if line]
-    return [f"{name}=={least if '.' in least else least + '.0'}.*" for name, least in pairs]
+    return [*(f"{name}=={least if '.' in least else least + '.0'}.*" for name, least in pairs), *BESIDE]
 
 
 if __name__ == "__main__":

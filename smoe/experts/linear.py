@@ -283,7 +283,7 @@ class LinearExpert(Expert):
         return self._own_rows(self.family.mean_slopes(rows, *self._at(rows, params)), rows.Z)
 
     def suffstats(self, rows, params, resp):
-        """Return sums of gradients and informations, for one Newton step."""
+        """Return sums of gradients and information matrices, for one Newton step."""
         return self.evaluated(rows, params).suffstats(resp)
 
     def evaluated(self, rows, params):
