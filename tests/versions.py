@@ -4,7 +4,7 @@ import configparser
 import sys
 from pathlib import Path
 
-# Of their time: pytest 9 deprecates the generators of scikit-learn 1.6's checks; 1.6 finds no names in later polars.
+# Of their time: scikit-learn 1.6 makes generators that pytest 9 deprecates, and finds no names in later polars.
 BESIDE = ["pytest==8.*", "polars==1.20.*"]
 
 

@@ -1,6 +1,6 @@
 """
-Two hundred columns, four that matter
-=====================================
+Two hundred columns, three that matter
+======================================
 
 The progression of diabetes in 442 patients, ten measurements, and 190 columns of noise beside them. A path of group
 lassos takes columns in, one after the other, and the extended BIC chooses among them: what is kept is a refit without
