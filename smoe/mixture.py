@@ -117,13 +117,13 @@ class MixtureOfExperts(NamedTuple):
         if fused.applies(self, block):
             found = fused.statistics(self, block, params, gate_information)
             return Statistics(*found, self._penalty_sums(block, params))
-        gate, weight = self.gate, block.weight
-        proba, resp, loglik = self.posterior(block, params)
+        gate, weight, experts = self.gate, block.weight, self.expert.evaluated(block.rows, params.expert)
+        proba, resp, loglik = _posterior(gate.scores(block.gate_Z, params.gate), block.summed(experts.log_prob))
         information = gate.information(block.gate_Z, params.gate, proba, weight) if gate_information else None
         resp *= weight
         return Statistics(
             float(weight @ loglik),
-            self.expert.suffstats(block.rows, params.expert, block.spread(resp)),
+            experts.suffstats(block.spread(resp)),
             gate.pullback(block.gate_Z, params.gate, resp - weight * proba),
             information,
             self._penalty_sums(block, params),
@@ -230,22 +230,24 @@ class MixtureOfExperts(NamedTuple):
         if fused.applies(self, block):
             loglik, stats, gate_score, gate_block, cross, expert_block = fused.curvature(self, block, params)
         else:
-            proba, resp, rows_loglik = self.posterior(block, params)
-            weight, weighted, gate_Z = block.weight, resp * block.weight, block.gate_Z
+            gate_Z, experts = block.gate_Z, self.expert.evaluated(block.rows, params.expert)
+            log_density = block.summed(experts.log_prob)
+            proba, resp, rows_loglik = _posterior(self.gate.scores(gate_Z, params.gate), log_density)
+            weight, weighted = block.weight, resp * block.weight
             loglik = float(weight @ rows_loglik)
-            scores = block.summed(self.expert.row_scores(block.rows, params.expert))
-            stats = self.expert.suffstats(block.rows, params.expert, block.spread(weighted))
+            scores, of_rows = block.summed(experts.row_scores()), block.spread(weighted)
+            stats = experts.suffstats(of_rows)
             gate_score = self.gate.pullback(gate_Z, params.gate, weighted - weight * proba)
             gate_block = self.gate.information(gate_Z, params.gate, proba, weight, resp)
             cross = self._cross_information(block, params, scores, weighted, resp)
-            expert_block = self._expert_information(block, params, scores, weighted, stats)
+            own = experts.curvature(of_rows, stats)
+            expert_block = self._expert_information(block, params, scores, weighted, own)
         score = MoEParams(gate_score, self.expert.score(stats, params.expert))
         information = _symmetric(gate_block, cross, expert_block)
         return Curvature(loglik, score, information, self._penalty_sums(block, params, curved=True))
 
-    def _expert_information(self, block, params, scores, weighted, stats):
+    def _expert_information(self, block, params, scores, weighted, own):
         """E_r(-d2 log f) - Var_r(d log f), experts by experts."""
-        own = self.expert.curvature(block.rows, params.expert, block.spread(weighted), stats)
         out = fused.with_own(expert_products(weighted, 1.0 / block.weight, scores), own)
         return fold(fold(out, params.expert), params.expert, axis=1)
 

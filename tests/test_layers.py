@@ -99,6 +99,7 @@ OF_ONE_MODEL = {
             "voronoi",
             "_truths",
             "_protocols",
+            "_placed",
             "_separation",
             "_studies_published",
             "_studies_sharp",

@@ -467,6 +467,40 @@ def test_the_boundary_of_a_partition_is_found(seed):
     assert abs(boundary - 0.32) < 0.005
 
 
+def test_a_gate_that_runs_off_is_not_certified():
+    """Two of three for one of two: beside the expert without a copy one has to lose all weight."""
+    moe = make_moe(
+        500, params=T0, gate=TopKGate(1), covariates=lambda n, rng: rng.uniform(0, 1, (n, 1)), random_state=0
+    )
+    settings = {"top_k": 2, "n_init": 10, "random_state": 0}
+    three = quietly(TopKMoERegressor(3, **settings).fit, moe.data, moe.target)
+    assert not three.converged_ and three.status_.startswith("gate separates the data")
+    # Steeper between the copies and the other expert, at the same border: higher and higher.
+    border, side = 0.32, np.sign(three.expert_coef_[:, 0]) < 0
+    edge = moe.data[moe.data[:, 0] < border].max() / 2 + moe.data[moe.data[:, 0] > border].min() / 2
+    params = three.params_
+
+    def loglik(steepness):
+        gate = params.gate._replace(
+            coef=params.gate.coef + steepness * side[:, None], intercept=params.gate.intercept - steepness * edge * side
+        )
+        Z = design(moe.data.T)
+        scores, means = gate.coef @ Z[:-1] + gate.intercept[:, None], three.expert_predict(moe.data).T
+        squares = (moe.target - means) ** 2 / three.expert_variance_[:, None]
+        log_density = -0.5 * (squares + np.log(2 * np.pi * three.expert_variance_)[:, None])
+        return naive_loglik(scores, scores, log_density, np.ones(500), 2)
+
+    assert loglik(0.0) == pytest.approx(three.loglik_)
+    assert loglik(0.0) < loglik(1e5) <= loglik(1e6)
+
+
+def test_a_gate_that_has_a_scale_is_certified():
+    """One expert is selected everywhere, beside one of two: no row of these two has both."""
+    moe = make_moe(800, 1, 3, gate=TopKGate(2), random_state=4)
+    model = TopKMoERegressor(3, top_k=2, n_init=10, random_state=0).fit(moe.data, moe.target)
+    assert model.converged_, model.status_
+
+
 def test_ranks_by_slope_are_fitted():
     truth = MoEParams(
         LinearGateParams(np.array([[3.0], [-3.0], [0.0]]), np.array([0.5, 1.0, 0.0])),

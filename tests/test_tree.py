@@ -185,3 +185,12 @@ def test_numbers_of_experts_are_chosen_without_growing():
     moe = make_moe(200, n_experts=2, random_state=0)
     model = MoERegressorSelect(MoERegressor(gate="tree", n_init=2, random_state=0), n_experts=(1, 2))
     assert quietly(model.fit, moe.data, moe.target).n_experts_ == 2
+
+
+def test_one_shared_expert():
+    """A group of one has no node of its own; its weight is the same everywhere."""
+    gate = TreeGate.shared(1, 2)
+    gate.check(3)
+    params = TreeGateParams(np.array([[0.0], [2.0], [0.0]]), np.array([np.log(3.0), 0.0, 0.0]), np.arange(3.0))
+    np.testing.assert_allclose(np.exp(gate.scores(design(np.array([[-9.0, 0.0, 9.0]])), params))[0], 0.75)
+    assert not gate.free(params).coef[0].any()

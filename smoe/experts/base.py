@@ -1,5 +1,9 @@
 """The contract of an expert family: its response, densities, additive statistics, M-step, derivatives."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.base import BaseEstimator
 
@@ -8,7 +12,19 @@ from smoe.fields import averaged, relabelled
 from smoe.params import fold, n_rows, unflatten
 from smoe.validation import check_response
 
-__all__ = ["Expert", "Support"]
+__all__ = ["Evaluated", "Expert", "Support"]
+
+
+class Evaluated(NamedTuple):
+    """What one pass asks of experts at its rows and parameters: log densities, and functions of what is left.
+
+    ``suffstats(resp)``, ``row_scores()`` and ``curvature(resp, stats)`` return what the methods of `Expert` do.
+    """
+
+    log_prob: np.ndarray
+    suffstats: Callable
+    row_scores: Callable
+    curvature: Callable
 
 
 def _check_successes(name, y, trials):
@@ -51,6 +67,7 @@ class Expert(BaseEstimator):
       ``ppf(rows, q, params, upper=False)``, the points with mass q, a number or (m,), below or above them;
     * ``log_cdf(rows, params, upper=False)``, if the logarithm of ``cdf`` loses far tails, and ``normal(rows, params)``,
       if the densities are normal given x: quantiles then are fast, and modes and densest regions exact;
+    * ``evaluated(rows, params)``, if log densities and derivatives are cheaper together;
     * ``mean_of(rows, params, chosen)``, the means of the experts chosen (top_k, m) for each row;
     * ``natural_units(params)``, the natural unit of each entry.
 
@@ -170,6 +187,11 @@ class Expert(BaseEstimator):
     def suffstats(self, rows, params, resp):
         """Return a named tuple of sums over rows, weighted by resp."""
         raise self._missing("suffstats")
+
+    def evaluated(self, rows, params):
+        """Return what one pass asks for, as `Evaluated`."""
+        methods = self.suffstats, self.row_scores, self.curvature
+        return Evaluated(self.log_prob(rows, params), *(partial(method, rows, params) for method in methods))
 
     def m_step(self, stats, params):
         """Return parameters of higher expected log-likelihood: its maximiser if ``exact_m_step``."""

@@ -1,5 +1,6 @@
 """Experts from a family: linear predictors, and the chain rule once for all families."""
 
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from smoe._kernels.designs import predictors
 from smoe._kernels.gate_steps import damped_step
 from smoe._kernels.moments import weighted_grams
-from smoe.experts.base import Expert
+from smoe.experts.base import Evaluated, Expert
 from smoe.families.base import Family
 from smoe.fields import Field
 from smoe.params import chart_of, fold, unflatten
@@ -35,6 +36,14 @@ def _numbers(own):
         for field in fields
         for column in (field.reshape(len(field), -1).T if field.ndim else [field])
     ]
+
+
+@lru_cache
+def _places(q, n_terms, n_all):
+    """Return where the entries of q predictors (slopes, intercept) and of own parameters are in an expert's order."""
+    d = n_terms - 1
+    lines = [np.append(np.arange(a * d, (a + 1) * d), q * d + a) for a in range(q)]
+    return lines, q * (d + 1) + np.arange(n_all - q)
 
 
 def _element_line(Z, target, rows):
@@ -185,8 +194,8 @@ class LinearExpert(Expert):
     def natural_units(self, params):
         """Coefficients are measured in the noise of their expert's predictors."""
         coef, intercept, *own = params
-        unit = np.broadcast_to(self.family.unit(_numbers(own)), (len(intercept), 1))
-        sizes = [np.reshape(unit, (-1,) + (1,) * (np.ndim(a) - 1)) * np.ones(np.shape(a)) for a in (coef, intercept)]
+        unit = np.asarray(self.family.unit(_numbers(own)))
+        sizes = [np.ones(np.shape(a)) * unit.reshape((-1,) + (1,) * (np.ndim(a) - 1)) for a in (coef, intercept)]
         return type(params)(*sizes, *(np.ones(np.shape(field)) for field in own))
 
     # Predictors and the family's own parameters ------------------------------------------------------------------
@@ -248,26 +257,21 @@ class LinearExpert(Expert):
         slopes = (by_expert[:, :q, None] * Z[:-1]).reshape(k, -1, m)
         return np.concatenate([slopes, by_expert], axis=1)
 
-    def _places(self, n_terms, n_all):
-        """Return where the entries of each predictor (slopes, intercept) and each own parameter are in that order."""
-        q, d = self.family.n_predictors, n_terms - 1
-        lines = [np.append(np.arange(a * d, (a + 1) * d), q * d + a) for a in range(q)]
-        return lines, q * (d + 1) + np.arange(n_all - q)
-
     def _own_products(self, second, resp, Z):
         """Return the sums of resp times second derivatives, (n_experts, n_own, n_own)."""
-        lines, own = self._places(len(Z), len(second))
-        size = len(lines) * len(Z) + len(own)
-        out = np.empty((len(resp), size, size))
-        for a, rows in enumerate(lines):
-            for b, columns in enumerate(lines[: a + 1]):
-                block = weighted_grams(resp * second[a, b], Z)
-                out[:, rows[:, None], columns], out[:, columns[:, None], rows] = block, block
-            for b, column in enumerate(own):
-                out[:, rows, column] = out[:, column, rows] = (resp * second[a, len(lines) + b]) @ Z.T
-        for a, row in enumerate(own, len(lines)):
-            for b, column in enumerate(own, len(lines)):
-                out[:, row, column] = (resp * second[a, b]).sum(axis=1)
+        lines, own = _places(self.family.n_predictors, len(Z), len(second))
+        size, n, (k, m) = len(lines) * len(Z) + len(own), len(lines), resp.shape
+        out = np.empty((k, size, size))
+        pairs = [(a, b) for a in range(n) for b in range(a + 1)]
+        grams = weighted_grams(np.concatenate([resp * second[pair] for pair in pairs]), Z)
+        for (a, b), block in zip(pairs, grams.reshape(len(pairs), k, *grams.shape[1:]), strict=True):
+            out[:, lines[a][:, None], lines[b]] = out[:, lines[b][:, None], lines[a]] = block
+        if len(own):
+            sums = ((resp * second[n:]).reshape(len(own) * len(second) * k, m) @ Z.T).reshape(len(own), -1, k, len(Z))
+            for row, found in zip(own, sums, strict=True):
+                for line, block in zip(lines, found, strict=False):
+                    out[:, line, row] = out[:, row, line] = block
+                out[:, row, own] = found[n:, :, -1].T  # the design's last row is ones
         return out
 
     def row_scores(self, rows, params):
@@ -280,9 +284,17 @@ class LinearExpert(Expert):
 
     def suffstats(self, rows, params, resp):
         """Return sums of gradients and information matrices, for one Newton step."""
-        eta, phi = self._at(rows, params)
-        first, second = self.family.derivatives(rows, eta, phi)
-        return self._sums(rows.Z, first, self.family.information(rows, eta, phi, second), resp)
+        return self.evaluated(rows, params).suffstats(resp)
+
+    def evaluated(self, rows, params):
+        """Return what one pass asks for, the family being asked once."""
+        here, Z = self.family.pointwise(rows, *self._at(rows, params)), rows.Z
+        return Evaluated(
+            here.log_prob,
+            partial(self._sums, Z, here.first, here.information),
+            partial(self._own_rows, here.first, Z),
+            lambda resp, stats: self._own_products(here.second, resp, Z),
+        )
 
     def expected_stats(self, rows, params, shares, weight):
         """Return the mean log probability of classes in these shares, summed over experts and rows, and its statistics.
@@ -300,10 +312,10 @@ class LinearExpert(Expert):
 
     def _pull(self, Z, first, resp):
         """Return the sums of resp times derivatives by each expert's own entries, (n_experts, n_own)."""
-        n = self.family.n_predictors
-        lines = [(resp * slope) @ Z.T for slope in first[:n]]
-        own = [(resp * slope).sum(axis=1)[:, None] for slope in first[n:]]
-        return np.concatenate([*(line[:, :-1] for line in lines), *(line[:, -1:] for line in lines), *own], axis=1)
+        k, m = resp.shape
+        sums = ((resp * first).reshape(len(first) * k, m) @ Z.T).reshape(len(first), k, len(Z))
+        slopes = sums[: self.family.n_predictors, :, :-1].transpose(1, 0, 2).reshape(k, -1)
+        return np.concatenate([slopes, sums[:, :, -1].T], axis=1)
 
     def _sums(self, Z, first, second, resp):
         """Return the `LinearStats` of derivatives by (eta, phi)."""

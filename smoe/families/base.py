@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 
 from smoe.validation import check_response
 
-__all__ = ["Family", "LinearParams", "ScaleParams", "Support", "tight_scale"]
+__all__ = ["Family", "LinearParams", "Pointwise", "ScaleParams", "Support", "tight_scale"]
 
 _STEP = 1e-3  # of differences of five points
 _MEDIAN_SQUARE = 0.2  # the closest 1/k holds alien rows and overfitted ones; the scale matters little, EM corrects it
@@ -30,6 +30,20 @@ def _low_quantile(values, weight, total):
     order = np.argsort(values)
     position = np.searchsorted(np.cumsum(weight[order]), total)
     return values[order[min(position, len(order) - 1)]]
+
+
+class Pointwise(NamedTuple):
+    """Log densities (n_experts, m), and what `Family.derivatives` and `Family.information` return."""
+
+    log_prob: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    information: np.ndarray
+
+    def first_of(self, size):
+        """Return the derivatives by the first entries alone: the others are given."""
+        first, second, information = self.first[:size], self.second[:size, :size], self.information[:size, :size]
+        return Pointwise(self.log_prob, first, second, information)
 
 
 class Support(NamedTuple):
@@ -266,6 +280,14 @@ class Family(BaseEstimator):
         Here the observed ones; a family whose log density is not concave gives their expectation.
         """
         return second
+
+    def pointwise(self, rows, eta, phi):
+        """Return log densities, derivatives and information together, as `Pointwise`: what each pass asks for.
+
+        A family in which they have much in common does better than to ask its methods one by one.
+        """
+        first, second = self.derivatives(rows, eta, phi)
+        return Pointwise(self.log_prob(rows, eta, phi), first, second, self.information(rows, eta, phi, second))
 
     def mean_slopes(self, rows, eta, phi):
         """Return the derivatives of the means by (eta, phi), (s, n_experts, m), here by differences."""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from smoe.families.base import Family, ScaleParams, tight_scale
+from smoe.families.base import Family, Pointwise, ScaleParams, tight_scale
 from smoe.fields import Field
 from smoe.validation import check_number
 
@@ -103,31 +103,40 @@ class LocationScale(Family):
         return 0.0 if cut is None else cut[1][0]
 
     def log_prob(self, rows, eta, phi):
-        scale, seen = phi[0], _seen(rows)
-        _, (value, _, _) = self._noise_at(rows, eta, scale)
-        return value + seen * (self.g.log_slope(rows.y) - np.log(scale)) - self._log_mass(eta, scale)
+        scale = phi[0]
+        return self._value(rows, scale, self._noise_at(rows, eta, scale), self._cut(eta, scale))
 
     def derivatives(self, rows, eta, phi):
-        scale, seen = phi[0], _seen(rows)
-        u, (_, slope, bend) = self._noise_at(rows, eta, scale)
-        first, second = _by_location_and_scale(u, slope, bend, scale)
-        first[1] -= seen / scale
-        second[1, 1] -= seen / scale**2
-        if (cut := self._cut(eta, scale)) is not None:
-            w, (_, slope, bend) = cut
-            for out, part in zip((first, second), _by_location_and_scale(w, slope, bend, scale), strict=True):
-                out -= part
-        return first, second
+        scale = phi[0]
+        return self._slopes(rows, scale, self._noise_at(rows, eta, scale), self._cut(eta, scale))
 
     def information(self, rows, eta, phi, second):
         """Return minus the second derivatives by (location, 1) / scale, in which log densities are concave.
 
         At the expert's own maximum they are those by location and scale. What is cut off is left out.
         """
+        return _concave(rows, phi[0], self._noise_at(rows, eta, phi[0]))
+
+    def pointwise(self, rows, eta, phi):
         scale = phi[0]
-        u, (_, _, bend) = self._noise_at(rows, eta, scale)
-        own = -bend / scale**2
-        return np.array([[own, u * own], [u * own, u**2 * own + _seen(rows) / scale**2]])
+        noise, cut = self._noise_at(rows, eta, scale), self._cut(eta, scale)
+        slopes = self._slopes(rows, scale, noise, cut)
+        return Pointwise(self._value(rows, scale, noise, cut), *slopes, _concave(rows, scale, noise))
+
+    def _value(self, rows, scale, noise, cut):
+        mass = 0.0 if cut is None else cut[1][0]
+        return noise[1][0] + _seen(rows) * (self.g.log_slope(rows.y) - np.log(scale)) - mass
+
+    def _slopes(self, rows, scale, noise, cut):
+        seen, (u, (_, slope, bend)) = _seen(rows), noise
+        first, second = _by_location_and_scale(u, slope, bend, scale)
+        first[1] -= seen / scale
+        second[1, 1] -= seen / scale**2
+        if cut is not None:
+            w, (_, slope, bend) = cut
+            for out, part in zip((first, second), _by_location_and_scale(w, slope, bend, scale), strict=True):
+                out -= part
+        return first, second
 
     # Distributions ----------------------------------------------------------------------------------------------------
 
@@ -172,6 +181,14 @@ class LocationScale(Family):
 def _seen(rows):
     """Return whether each row's event was seen: all are, unless it is said."""
     return 1.0 if rows.event is None else rows.event
+
+
+def _concave(rows, scale, noise):
+    """Return minus the second derivatives by (location, 1) / scale, over the scale squared."""
+    u, (_, _, bend) = noise
+    own = -bend / scale**2
+    across = u * own
+    return np.array([[own, across], [across, u * across + _seen(rows) / scale**2]])
 
 
 def _by_location_and_scale(u, slope, bend, scale):

@@ -7,15 +7,15 @@ import numpy as np
 from scipy.special import betainc, betaincc, pdtr, pdtrc
 from scipy.stats import nbinom, poisson
 
-from smoe.families.base import Family, LinearParams, Support
-from smoe.families.poisson import log_factorial
+from smoe._kernels.pointwise import negative_binomial_pointwise
+from smoe.families.base import Family, LinearParams, Pointwise, Support
+from smoe.families.poisson import LOG_FACTORIALS, log_factorial
 from smoe.families.stirling import log_ratio, log_ratio_slopes, remainder, stirling
 from smoe.fields import Field
 from smoe.validation import check_number
 
 __all__ = ["AlphaParams", "NegativeBinomial"]
 
-_MOST = 1024  # counts below it have tables
 _LEAST = 1e-8  # a smaller alpha is taken for zero where only its inverse can be used
 
 
@@ -116,6 +116,14 @@ class NegativeBinomial(Family):
             expected[1, 1] = 0.5 * expected[0, 0] ** 2  # exact as alpha vanishes, and near it elsewhere
         return expected
 
+    def pointwise(self, rows, eta, phi):
+        a = self._alpha(phi)
+        if not _few(rows.y, a):
+            return super().pointwise(rows, eta, phi)
+        alpha, size = np.broadcast_to(a, (eta.shape[1], 1))[:, 0].copy(), 1 + len(phi)
+        here = Pointwise(*negative_binomial_pointwise(rows.y, np.ascontiguousarray(eta[0]), alpha, LOG_FACTORIALS))
+        return here if size == 2 else here.first_of(size)
+
     def link(self, rows):
         return np.log(rows.y + 0.5)
 
@@ -155,7 +163,7 @@ class NegativeBinomial(Family):
 def _few(y, a):
     """Whether sums over all smaller counts are looked up: there are few counts, and one alpha for an expert's rows."""
     alone = np.ndim(a) == 0 or np.shape(a)[-1] == 1
-    return alone and y.size and y.min() >= 0 and y.max() < _MOST
+    return alone and y.size and y.min() >= 0 and y.max() < len(LOG_FACTORIALS)
 
 
 def _sums(y, a):

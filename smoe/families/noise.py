@@ -43,8 +43,10 @@ class Logistic:
 
     @staticmethod
     def log_density(u):
-        p = expit(u)
-        return log_expit(u) + log_expit(-u), 1.0 - 2.0 * p, -2.0 * p * (1.0 - p)
+        far = np.abs(u)
+        less = np.exp(-far)
+        share = 1.0 / (1.0 + less)
+        return -far - 2.0 * np.log1p(less), np.copysign((1.0 - less) * share, -u), -2.0 * less * share**2
 
     @staticmethod
     def log_survival(u):

@@ -6,9 +6,9 @@ from scipy.stats import poisson
 
 from smoe.families.base import Family, Support
 
-__all__ = ["Poisson", "log_factorial"]
+__all__ = ["LOG_FACTORIALS", "Poisson", "log_factorial"]
 
-_LOG_FACTORIALS = gammaln(np.arange(1024) + 1.0)  # looking them up takes a tenth of the time
+LOG_FACTORIALS = gammaln(np.arange(1024) + 1.0)  # looking them up takes a tenth of the time
 
 
 class Poisson(Family):
@@ -73,6 +73,6 @@ class Poisson(Family):
 
 def log_factorial(y):
     """Return log y!."""
-    if y.size and y.max() < len(_LOG_FACTORIALS) and y.min() >= 0:
-        return _LOG_FACTORIALS[y.astype(np.intp)]
+    if y.size and y.max() < len(LOG_FACTORIALS) and y.min() >= 0:
+        return LOG_FACTORIALS[y.astype(np.intp)]
     return gammaln(y + 1.0)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.polynomial.polynomial import polyder
 from scipy.special import bernoulli, digamma, gammaln, ndtr, ndtri, stdtr, stdtrit, zeta
 
-from smoe.families.base import Family, ScaleParams, tight_scale
+from smoe._kernels.pointwise import student_pointwise
+from smoe.families.base import Family, Pointwise, ScaleParams, tight_scale
 from smoe.families.stirling import log_ratio, log_ratio_slopes
 from smoe.fields import Field
 from smoe.validation import check_number
@@ -155,10 +156,16 @@ class StudentT(Family):
         _, square = self._squares(rows, eta, scale)
         out = np.zeros_like(second)
         out[0, 0] = (1.0 + kappa) / (1.0 + kappa * square) / scale**2
-        out[1, 1] = 2.0 / (1.0 + 3.0 * kappa) / scale**2
-        if self._learnt:
-            out[2, 2] = 3.5 / (1.0 + math.sqrt(3.5) * kappa) ** 2
+        for i, expected in enumerate(_expected(scale, kappa)[: len(phi)], 1):
+            out[i, i] = expected
         return out
+
+    def pointwise(self, rows, eta, phi):
+        scale, kappa = (np.broadcast_to(own, (eta.shape[1], 1))[:, 0].copy() for own in self._own(phi))
+        constants = np.column_stack([_constant(kappa), *_constant_slopes(kappa)])
+        expected = np.column_stack(_expected(scale, kappa))
+        here = student_pointwise(rows.y, np.ascontiguousarray(eta[0]), scale, kappa, constants, expected)
+        return Pointwise(*here) if self._learnt else Pointwise(*here).first_of(2)
 
     def mean(self, rows, eta, phi):
         return eta[0]
@@ -196,21 +203,43 @@ class StudentT(Family):
         return params._replace(coef=params.coef * y_scale, intercept=moved, scale=params.scale * y_scale)
 
 
+def _expected(scale, kappa):
+    """Return what is expected of minus the second derivatives by the scale and by 1/df, the latter to some per cent."""
+    return 2.0 / (1.0 + 3.0 * kappa) / scale**2, 3.5 / (1.0 + math.sqrt(3.5) * kappa) ** 2
+
+
 def _constant(kappa):
     """Return the logarithm of the density's constant at scale one."""
-    half = 0.5 / np.maximum(kappa, _FAR)
-    exact = gammaln(half + 0.5) - gammaln(half) - 0.5 * np.log(half)
-    return np.where(kappa > _FAR, exact, _series(kappa, _STIRLING)) - 0.5 * math.log(2.0 * math.pi)
+    return _by_size(kappa, _exact_constant, (_STIRLING,))[0] - 0.5 * math.log(2.0 * math.pi)
 
 
 def _constant_slopes(kappa):
     """Return its first two derivatives by 1/df."""
-    df = 1.0 / np.maximum(kappa, _FAR)
+    return _by_size(kappa, _exact_slopes, (_SLOPE, _BEND))
+
+
+def _by_size(kappa, exact, coefficients):
+    """Return exact values where 1/df is not small, and of series elsewhere: each where it is asked for."""
+    kappa = np.asarray(kappa)
+    far = kappa > _FAR
+    if far.all():
+        return exact(kappa)
+    series = [_series(kappa, each) for each in coefficients]
+    values = exact(np.maximum(kappa, _FAR)) if far.any() else series
+    return [np.where(far, value, other) for value, other in zip(values, series, strict=True)]
+
+
+def _exact_constant(kappa):
+    half = 0.5 / kappa
+    return [gammaln(half + 0.5) - gammaln(half) - 0.5 * np.log(half)]
+
+
+def _exact_slopes(kappa):
+    df = 1.0 / kappa
     half = 0.5 * df
-    one = 0.5 * (digamma(half + 0.5) - digamma(half) - 1.0 / df)
-    two = 0.25 * (zeta(2.0, half + 0.5) - zeta(2.0, half)) + 0.5 / df**2  # trigammas
-    slope = np.where(kappa > _FAR, -(df**2) * one, _series(kappa, _SLOPE))
-    return slope, np.where(kappa > _FAR, df**4 * two + 2.0 * df**3 * one, _series(kappa, _BEND))
+    one = 0.5 * (digamma(half + 0.5) - digamma(half) - kappa)
+    two = 0.25 * (zeta(2.0, half + 0.5) - zeta(2.0, half)) + 0.5 * kappa**2  # trigammas
+    return [-(df**2) * one, df**4 * two + 2.0 * df**3 * one]
 
 
 def _series(kappa, coefficients):

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smoe.families.base import Family, Support
+from smoe._kernels.pointwise import zero_inflated_pointwise
+from smoe.families.base import Family, Pointwise, Support
 from smoe.families.negative_binomial import NegativeBinomial
 from smoe.families.poisson import Poisson
 from smoe.fields import Field
@@ -120,6 +121,11 @@ class ZeroInflated(Family):
         out[:size, :size] = part * self.base.information(rows, eta, own, self.base.derivatives(rows, eta, own)[1])
         out[size, size] = (1.0 - part) / np.maximum(share, _LEAST) ** 2 + part / np.maximum(1.0 - share, _LEAST) ** 2
         return out
+
+    def pointwise(self, rows, eta, phi):
+        *own, share = phi
+        counts = [np.ascontiguousarray(part) for part in self.base.pointwise(rows, eta, own)]
+        return Pointwise(*zero_inflated_pointwise(rows.y, share[:, 0].copy(), *counts))
 
     def mean(self, rows, eta, phi):
         return (1.0 - phi[-1]) * self.base.mean(rows, eta, phi[:-1])

@@ -34,6 +34,15 @@ class SparseGate(LinearGate):
         coef[i], coef[-1] = coef[i] + shift, coef[-1] - shift
         return params._replace(coef=coef)
 
+    def steeper(self, params, group, i, j, level, factor):
+        """Return parameters with a multiple of (score i - score j - level) added to the scores of a group (a mask).
+
+        With i in the group and j outside it, the border between them moves to that level, and is steeper.
+        """
+        coef = params.coef + factor * np.multiply.outer(group, params.coef[i] - params.coef[j])
+        intercept = params.intercept + factor * group * (params.intercept[i] - params.intercept[j] - level)
+        return params._replace(coef=coef, intercept=intercept)
+
     def idle(self, params, low, high):
         """Return the same probabilities with one expert more that no row selects.
 

@@ -94,7 +94,7 @@ class TreeGate(PredictorGate):
     @classmethod
     def shared(cls, n_shared, n_routed):
         """Return the gate of shared and routed experts: the shared ones have constant weights, as has their group."""
-        return cls((n_shared, n_routed), constant=((), (0,)))
+        return cls((n_shared, n_routed), constant=((), (0,)) if n_shared > 1 else ((),))
 
     def check(self, n_experts):
         """Raise ValueError or TypeError for settings that make no sense with this many experts."""

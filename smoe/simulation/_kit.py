@@ -2,17 +2,23 @@
 
 from functools import partial
 
+from smoe.estimators import JointGaussianMoERegressor
 from smoe.experts import GaussianExpert
-from smoe.gates import SoftmaxGate, TopKGate
+from smoe.gates import SoftmaxGate, TopKGate, TreeGate
 from smoe.mixture import MixtureOfExperts
+from smoe.penalties import Pull
 from smoe.simulation import _truths as truths
 from smoe.simulation._near_truth import near_truth
+from smoe.simulation._placed import joint_density, joint_start, lines, places_loss
 from smoe.simulation._protocols import (
     AllSplits,
     EMByLoglik,
     FreeTemperatureGate,
+    RuledLasso,
     along_the_ray,
     by_split,
+    class_density,
+    class_spread,
     copies,
     density,
     expert_loss,
@@ -21,28 +27,46 @@ from smoe.simulation._protocols import (
     normal_start,
     published_d2,
     ray,
+    shared_start,
+    smallest_load,
+    support,
 )
-from smoe.solvers import EMNewton, SupportSearch
+from smoe.solvers import EM, EMNewton, SupportSearch
 
 __all__ = [
+    "EM",
     "AllSplits",
     "EMByLoglik",
     "EMNewton",
+    "JointGaussianMoERegressor",
+    "RuledLasso",
     "SupportSearch",
     "along_the_ray",
+    "class_density",
+    "class_spread",
     "copies_of",
     "density",
     "density_of",
     "doubling",
     "expert_loss",
+    "expert_loss_of",
     "free_temperature",
     "gate_scale",
+    "joint_density",
+    "joint_start",
+    "lines",
     "mean_error_of",
     "normal_model",
     "normal_start",
+    "places_loss_of",
     "published_d2",
+    "pulled",
     "ray",
+    "shared_experts",
+    "shared_start",
+    "smallest_load",
     "split_losses",
+    "support",
     "top_k",
     "truths",
 ]
@@ -83,3 +107,24 @@ def normal_model():
 def mean_error_of(model):
     """Return the loss `mean_error` for fits of this model."""
     return partial(mean_error, model=model)
+
+
+def expert_loss_of(power=4.0, model=None):
+    """Return the loss `expert_loss` with this power of intercepts, for fits of this model if it is not the truth's."""
+    return partial(expert_loss, power=power) if model is None else partial(expert_loss, power=power, model=model)
+
+
+def places_loss_of(*flat):
+    """Return the loss `places_loss` for a truth with these experts at zero."""
+    return partial(places_loss, flat=flat)
+
+
+def pulled(model):
+    """Return the model with a pull of its gate and of its classes."""
+    n_classes = model.expert.family.n_classes
+    return model._replace(penalties=(Pull(classes=[1.0 / n_classes] * n_classes),))
+
+
+def shared_experts(n_shared, n_routed):
+    """Return a model of shared and routed normal experts."""
+    return MixtureOfExperts(TreeGate.shared(n_shared, n_routed), GaussianExpert())

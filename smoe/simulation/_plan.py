@@ -8,13 +8,29 @@ import numpy as np
 
 from smoe.simulation._orders import ORDERS
 
-__all__ = ["EXACT", "OVER", "ROOT", "SCALES", "STUDIES", "PaperStudy", "Run", "register", "sizes_of", "split_theory"]
+__all__ = [
+    "EXACT",
+    "OVER",
+    "QUICK",
+    "ROOT",
+    "SCALES",
+    "STANDARD",
+    "STUDIES",
+    "PaperStudy",
+    "Run",
+    "arms_theory",
+    "register",
+    "sizes_of",
+    "split_theory",
+]
 
 SCALES = ("quick", "standard", "paper")
 ROOT = -0.5
 # The published sizes and replications, for as many experts as the truth has and for more.
 EXACT = ((100, 900, 5), (1000, 100_000, 195), 40)
 OVER = ((10_000, 100_000, 200), 40)
+# Our own.
+QUICK, STANDARD = (1000, 10_000, 4, 20), (1000, 100_000, 6, 40)
 
 
 class PaperStudy(NamedTuple):
@@ -76,6 +92,17 @@ class Run(NamedTuple):
             settings |= {"start": start, "n_experts": n_experts, "model": model}
         return ConvergenceStudy(truth, fitter, self.sizes, self.n_replications, **settings)
 
+    def exact(self, truth):
+        """Return the study of as many experts as are true, by losses that any gate and family has."""
+        kit = self.kit
+        return self.study(truth, kit.EMNewton(), {"density": kit.density, "experts": kit.expert_loss})
+
+    def over(self, truth, power=4.0):
+        """Return the same of one expert more than the true two, climbed from both ways to split."""
+        kit = self.kit
+        losses = {"density": kit.density, "experts": kit.expert_loss_of(power)}
+        return self.study(truth, kit.AllSplits(2), losses, n_experts=3)
+
     def compare(self, arms):
         """Return several studies, cell by cell."""
         from smoe.simulation.study import ComparisonStudy
@@ -123,6 +150,11 @@ def register(name, quick, standard, paper, theory, shown, own_start=False, **set
         return builder
 
     return add
+
+
+def arms_theory(*arms):
+    """Return the slopes of density and experts of these arms."""
+    return {f"{arm}.{loss}": ROOT for arm in arms for loss in ("density", "experts")}
 
 
 def split_theory(*splits):

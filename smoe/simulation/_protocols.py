@@ -1,13 +1,16 @@
 """What the named studies need beside the library: starts, solvers, a gate with a free temperature, and losses."""
 
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
 
 from smoe.chance import merit
+from smoe.estimators import MoERegressor
 from smoe.experts import GaussianExpertParams
-from smoe.gates import DenseToSparseGate
-from smoe.params import n_experts_of, permute
+from smoe.gates import DenseToSparseGate, SoftmaxGate, TreeGateParams
+from smoe.params import MoEParams, n_experts_of, permute
+from smoe.penalties import ElasticNet
 from smoe.rows import Blocks
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation.density import density_error
@@ -16,10 +19,14 @@ from smoe.solvers import EM, EMNewton, Solver
 
 __all__ = [
     "AllSplits",
+    "ConstantGate",
     "EMByLoglik",
     "FreeTemperatureGate",
+    "RuledLasso",
     "along_the_ray",
     "by_split",
+    "class_density",
+    "class_spread",
     "copies",
     "density",
     "expert_loss",
@@ -28,6 +35,9 @@ __all__ = [
     "normal_start",
     "published_d2",
     "ray",
+    "shared_start",
+    "smallest_load",
+    "support",
 ]
 
 _NODES = 500
@@ -135,6 +145,28 @@ class FreeTemperatureGate(DenseToSparseGate):
         return ""
 
 
+class ConstantGate(SoftmaxGate):
+    """A softmax gate whose slopes are held at zero: weights that do not depend on x."""
+
+    def free(self, params):
+        """All intercepts but the last."""
+        free = super().free(params)
+        return free._replace(coef=np.zeros_like(free.coef))
+
+
+@dataclass(eq=False, repr=False)
+class RuledLasso(MoERegressor):
+    """The lasso on experts and gate with weights ``rule`` sqrt(log d / n), as theory has them."""
+
+    rule: float = 1.0
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit with the weight that this many rows and columns ask for."""
+        alpha = self.rule * np.sqrt(np.log(X.shape[1]) / len(X))
+        self.penalty = ElasticNet(alpha, alpha)
+        return super().fit(X, y, sample_weight)
+
+
 def along_the_ray(truth, n_experts, n, rng, spread=0.5):
     """Return `near_truth`, moved along the ray by a factor exp(N(0, spread^2)) whose law is the same for every n."""
     start, factor = near_truth(truth, n_experts, n, rng), np.exp(spread * rng.normal())
@@ -143,9 +175,15 @@ def along_the_ray(truth, n_experts, n, rng, spread=0.5):
 
 def density(params, truth, model=None):
     """Return the Hellinger distance of the densities, averaged over x; of too few experts by the truth's model."""
-    if n_experts_of(params) < getattr(model and model.gate, "top_k", 0):  # the truth itself, on which losses are tried
-        model = None
-    return density_error(params, truth, model=model).value
+    return density_error(params, truth, model=model if _takes(model, params) else None).value
+
+
+def _takes(model, params):
+    """Whether the model has a gate for so many experts; the truth, on which losses are tried, may have fewer."""
+    try:
+        return model is not None and model.gate.check(n_experts_of(params)) is None
+    except ValueError:
+        return False
 
 
 def ray(params, truth):
@@ -185,13 +223,15 @@ def gate_scale(params, truth):
     return float(np.abs(params.gate.coef).max())
 
 
-def expert_loss(params, truth, power=4.0):
+def expert_loss(params, truth, power=4.0, model=None):
     """Return a Voronoi loss of the experts and their mean probabilities, for any gate and family with a dispersion.
 
     On a split cell slopes and dispersions count with their squares and intercepts with ``power``, weighted with the
     mean probability of the atom; what the probabilities of a cell miss of the truth's is added.
     """
-    (expert, load), (true, true_load) = (_experts_and_loads(p, truth) for p in (params, truth.params))
+    fitted = model if _takes(model, params) else truth.model
+    expert, load = _experts_and_loads(params, truth, fitted)
+    true, true_load = _experts_and_loads(truth.params, truth, truth.model)
     cell = ((expert[:, None] - true) ** 2).sum(axis=2).argmin(axis=1)
     gap = np.abs(expert - true[cell])
     gap[:, -2] **= np.where(np.bincount(cell)[cell] > 1, 0.5 * power, 1.0)  # the squares below make it the power
@@ -201,9 +241,14 @@ def expert_loss(params, truth, power=4.0):
     return float(load @ term + missed.sum())
 
 
+def smallest_load(params, truth):
+    """Return the smallest mean probability of an expert."""
+    return float(_experts_and_loads(params, truth, truth.model)[1].min())
+
+
 def mean_error(params, truth, model):
     """Return the root mean square over x of the error of the mean of y given x; of the truth's own parameters zero."""
-    x = truth.covariate_law.ppf((np.arange(_NODES) + 0.5) / _NODES)[:, None]
+    x = _nodes(truth)
     model = model if len(params.expert) == len(model.expert.fields) else truth.model
     one, other = (
         Blocks.plain(owner, x).map_rows(owner.mean, values)
@@ -219,10 +264,67 @@ def normal_start(truth, n_experts, n, rng):
     return start._replace(expert=GaussianExpertParams(coef, intercept, scale**2))
 
 
-def _experts_and_loads(params, truth):
+def shared_start(truth, n_experts, n, rng):
+    """Return the truth of one shared and two routed experts with noise, the shared one halved as often as is asked."""
+    start, extra = near_truth(truth, truth.n_experts, n, rng), n_experts - truth.n_experts
+    atoms = [0] * (extra + 1) + [1, 2]
+    expert = permute(start.expert, atoms)
+    coef = expert.coef + 0.05 * n**-0.083 * rng.normal(size=expert.coef.shape)  # the copies apart
+    intercept = np.append(np.zeros(extra), start.gate.intercept)  # the group's last row has its odds against the others
+    slopes = np.vstack([np.zeros((extra, coef.shape[1])), start.gate.coef])
+    return MoEParams(TreeGateParams(slopes, intercept, np.arange(float(n_experts))), expert._replace(coef=coef))
+
+
+def class_density(params, truth):
+    """Return the Hellinger distance of the probabilities of classes, averaged over x."""
+    one, other = (np.einsum("km,kcm->cm", *_classes(p, truth)) for p in (params, truth.params))
+    return float(np.sqrt(0.5 * ((np.sqrt(one) - np.sqrt(other)) ** 2).sum(axis=0)).mean())
+
+
+def class_spread(params, truth):
+    """Return how far fitted experts are from the nearest true one: mean squares of class probabilities, weighted.
+
+    The square is averaged over x, the weight is the mean probability of the fitted expert.
+    """
+    (proba, own), (_, true) = (_classes(p, truth) for p in (params, truth.params))
+    gap = ((own[:, None] - true) ** 2).sum(axis=2).mean(axis=2)
+    return float(proba.mean(axis=1) @ gap.min(axis=1))
+
+
+def _classes(params, truth):
+    """Probabilities of experts (k, m), and their probabilities of classes (k, n_classes, m), at nodes of x."""
+    model, block = truth.model, Blocks.plain(truth.model, _nodes(truth)).take(slice(None))
+    return model.gate_proba(block, params), np.exp(model.expert.class_log_proba(block.rows, params.expert))
+
+
+def support(params, truth):
+    """Return what a sparse fit found: slopes per true slope, the share of the true ones missed, errors of slopes."""
+    found = [_slopes(params), _slopes(permute(params, [1, 0]))]
+    true = _slopes(truth.params)
+    fitted = min(found, key=lambda slopes: np.linalg.norm(slopes - true))
+    kept, wanted = fitted != 0, true != 0
+    return {
+        "kept": kept.sum() / wanted.sum(),
+        "missed": (wanted & ~kept).sum() / wanted.sum(),
+        "false": (kept & ~wanted).sum() / wanted.sum(),
+        "error": np.linalg.norm(fitted - true),
+    }
+
+
+def _slopes(params):
+    """Slopes of two experts, and of the odds of the first, in rows."""
+    return np.vstack([params.expert.coef, params.gate.coef[0] - params.gate.coef[1]])
+
+
+def _nodes(truth):
+    """Quantiles of one feature, (m, 1)."""
+    return truth.covariate_law.ppf((np.arange(_NODES) + 0.5) / _NODES)[:, None]
+
+
+def _experts_and_loads(params, truth, model):
     """Slopes, intercept and dispersion of each expert in a row, and their mean probabilities."""
-    x = truth.covariate_law.ppf((np.arange(_NODES) + 0.5) / _NODES)[:, None]
-    proba = Blocks.plain(truth.model, x).map_rows(truth.model.gate_proba, params)
+    x = _nodes(truth)
+    proba = Blocks.plain(model, x).map_rows(model.gate_proba, params)
     coef, intercept, dispersion = (np.asarray(field, dtype=float) for field in params.expert[:3])
     return np.column_stack([coef, intercept, dispersion]), proba.mean(axis=1)
 

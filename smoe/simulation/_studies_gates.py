@@ -1,34 +1,14 @@
-"""Other gates and families: exact fits, and one expert too many."""
+"""Other gates, families and penalties: exact fits, and one expert too many."""
 
-from functools import partial
-
-from smoe.simulation._plan import EXACT, OVER, ROOT, register
+from smoe.simulation._plan import EXACT, OVER, QUICK, ROOT, STANDARD, arms_theory, register
 
 __all__ = []
-
-_QUICK, _STANDARD = (1000, 10_000, 4, 20), (1000, 100_000, 6, 40)
-
-
-def _exact(run, truth):
-    kit = run.kit
-    return run.study(truth, kit.EMNewton(), {"density": kit.density, "experts": kit.expert_loss})
-
-
-def _over(run, truth, power):
-    """One expert more than the true two, climbed from both ways to split; losses of any gate and family."""
-    kit = run.kit
-    losses = {"density": kit.density, "experts": partial(kit.expert_loss, power=power)}
-    return run.study(truth, kit.AllSplits(2), losses, n_experts=3)
-
-
-def _theory(*arms):
-    return {f"{arm}.{loss}": ROOT for arm in arms for loss in ("density", "experts")}
 
 
 @register(
     "gaussian-conditional",
-    _QUICK,
-    _STANDARD,
+    QUICK,
+    STANDARD,
     EXACT,
     {"density": ROOT, "experts": ROOT},
     ("experts", "density"),
@@ -41,25 +21,25 @@ def gaussian_conditional(run):
     is uniform on [0, 1], which no Gaussian mixture is, so that a joint fit of x and y would be biased. The published
     Kullback-Leibler divergence at 1/n is a Hellinger distance at n^(-1/2). Start: near the truth.
     """
-    return _exact(run, run.kit.truths.localised())
+    return run.exact(run.kit.truths.localised())
 
 
-@register("tree-exact", _QUICK, _STANDARD, EXACT, {"density": ROOT, "experts": ROOT}, ("experts", "density"))
+@register("tree-exact", QUICK, STANDARD, EXACT, {"density": ROOT, "experts": ROOT}, ("experts", "density"))
 def tree_exact(run):
     """A balanced tree of four experts, fitted with its own shape: density and experts at n^(-1/2).
 
     Our own truth. Experts of a tree have places; fits begin near the truth's, and are compared expert by nearest
     expert. Start: near the truth.
     """
-    return _exact(run, run.kit.truths.hierarchical())
+    return run.exact(run.kit.truths.hierarchical())
 
 
 @register(
     "laplace-over",
-    _QUICK,
-    _STANDARD,
+    QUICK,
+    STANDARD,
     OVER,
-    _theory("laplace", "softmax"),
+    arms_theory("laplace", "softmax"),
     ("laplace.experts", "softmax.experts", "laplace.density", "softmax.density"),
     own_start=True,
 )
@@ -72,15 +52,15 @@ def laplace_over(run):
     for every gate. Start: near the truth, all splits.
     """
     truths = run.kit.truths
-    return run.compare({"laplace": _over(run, truths.laplace(), 4.0), "softmax": _over(run, truths.comparable(), 4.0)})
+    return run.compare({"laplace": run.over(truths.laplace()), "softmax": run.over(truths.comparable())})
 
 
 @register(
     "family-over",
-    _QUICK,
-    _STANDARD,
+    QUICK,
+    STANDARD,
     OVER,
-    _theory("normal", "t"),
+    arms_theory("normal", "t"),
     ("normal.experts", "t.experts", "normal.density", "t.density"),
     own_start=True,
 )
@@ -92,7 +72,7 @@ def family_over(run):
     normal experts, and 2, 2, 2 for those, and both are at n^(-1/2). Start: near the truth, all splits.
     """
     truths = run.kit.truths
-    return run.compare({"normal": _over(run, truths.comparable(), 4.0), "t": _over(run, truths.heavy_tailed(), 2.0)})
+    return run.compare({"normal": run.over(truths.comparable()), "t": run.over(truths.heavy_tailed(), 2.0)})
 
 
 _SHARES = (0.0, 0.01, 0.03, 0.05)
@@ -126,3 +106,115 @@ def robust_t(run):
                 truth, kit.EMNewton(), losses, start=start, model=model
             )
     return run.compare(arms)
+
+
+@register(
+    "shared-linear",
+    QUICK,
+    STANDARD,
+    OVER,
+    arms_theory("exact", "over"),
+    ("over.experts", "over.density", "exact.experts", "exact.density"),
+    own_start=True,
+)
+def shared_linear(run):
+    """One shared and two routed experts, with and without a shared one too many: density and experts at n^(-1/2).
+
+    The model of Nguyen et al. (arXiv 2505.10860), a truth of our own on x uniform on [-1, 1]: the shared expert has
+    half of the weight everywhere (there it is fixed, here it is estimated). Published rates of a doubled shared linear
+    expert are n^(-1/4) for the slope, n^(-1/(2r)) for the intercept and n^(-1/r) for the variance: the loss "experts"
+    has the powers 2, 4, 2 and is at n^(-1/2). Their code has the power 1 in place of 4. Start: near the truth, the
+    shared expert doubled.
+    """
+    kit, truth = run.kit, run.kit.truths.shared()
+    wide = kit.shared_experts(2, 2)
+    losses = {"density": kit.density_of(wide), "experts": kit.expert_loss_of(4.0, wide)}
+    over = run.study(truth, kit.EMNewton(), losses, start=kit.shared_start, n_experts=4, model=wide)
+    exact = run.study(truth, kit.EMNewton(), {"density": kit.density, "experts": kit.expert_loss})
+    return run.compare({"exact": exact, "over": over})
+
+
+@register(
+    "sigmoid-dense",
+    QUICK,
+    STANDARD,
+    OVER,
+    {**arms_theory("exact"), "three.density": ROOT},
+    ("exact.experts", "exact.density", "three.density", "three.spare"),
+    own_start=True,
+)
+def sigmoid_dense(run):
+    """Normalised sigmoid gate, two and three experts for two: the density at n^(-1/2), two experts as well.
+
+    The gate of arXiv 2505.10860, a truth of our own on x uniform on [-1, 1]. A normalised sigmoid gate with k experts
+    is none with k + 1 unless the additional one has no weight: the density of three is at n^(-1/2), and "spare", the
+    smallest mean probability, should fall to zero, but maxima at which the third expert has a share come so near to
+    the truth that it hardly does at these sizes. Start: near the truth, all splits.
+    """
+    kit, truth = run.kit, run.kit.truths.normalised_sigmoid()
+    losses = {"density": kit.density, "spare": kit.smallest_load}
+    return run.compare({"exact": run.exact(truth), "three": run.study(truth, kit.AllSplits(2), losses, n_experts=3)})
+
+
+@register("constant-over", QUICK, STANDARD, OVER, {"density": ROOT, "experts": ROOT}, ("experts", "density"))
+def constant_over(run):
+    """Weights that do not depend on x, three regressions for two: density and experts at n^(-1/2).
+
+    The mixture of regressions of Ho, Yang and Jordan (Journal of Machine Learning Research, 2022), who publish no
+    simulation of it; a truth of our own. Their Theorem 2 has slopes at n^(-1/4), intercepts at n^(-1/8) and variances
+    at n^(-1/4) for an expert split in two: the powers 2, 4, 2 of the loss "experts". Start: near the truth, all splits.
+    """
+    return run.over(run.kit.truths.constant())
+
+
+@register(
+    "logit-flat",
+    (500, 4000, 4, 20),
+    (1000, 32_000, 6, 30),
+    OVER,
+    {
+        **{f"{arm}.density": ROOT for arm in ("flat", "sloped", "flat pulled", "sloped pulled")},
+        **{"flat.spread": 0.0, "flat pulled.spread": 0.0, "sloped.spread": ROOT, "sloped pulled.spread": ROOT},
+    },
+    ("flat.spread", "sloped.spread", "flat pulled.spread", "sloped pulled.spread"),
+    own_start=True,
+)
+def logit_flat(run):
+    """Experts of classes, three for two: copies of one without slopes do not converge, those of others do slowly.
+
+    The model of Nguyen et al. (arXiv 2310.14188), whose simulation was not to be had; truths of our own with three
+    classes. An expert whose class probabilities p do not depend on x ("flat") may be split into any p' and p'' whose
+    mean by their weights is p, and the density stays. Copies of experts with slopes ("sloped") are at n^(-1/4). The
+    loss "spread" is the mean square of the difference of class probabilities from the nearest true expert's, weighted
+    by the gate; the density is that of the classes. "pulled" are the same fits with the pull of gate and classes
+    (`smoe.penalties.Pull`), whose likelihoods may be below the truth's. Start: near the truth, all splits.
+    """
+    kit, arms = run.kit, {}
+    for pull in (False, True):
+        for name in ("flat", "sloped"):
+            truth = kit.truths.classes(name == "flat")
+            losses = {"density": kit.class_density, "spread": kit.class_spread}
+            model = kit.pulled(truth.model) if pull else truth.model
+            arms[name + " pulled" * pull] = run.study(truth, kit.AllSplits(2), losses, n_experts=3, model=model)
+    return run.compare(arms)
+
+
+@register(
+    "lasso-support",
+    (250, 2000, 4, 20),
+    (250, 8000, 6, 30),
+    EXACT,
+    {"support.error": ROOT, "support.kept": 0.0},
+    ("support.error", "support.kept"),
+    own_start=True,
+)
+def lasso_support(run):
+    """Lasso on experts and gate, 20 columns of which five matter: no true slope is lost, a few false ones come in.
+
+    Our own truth on normal covariates: two slopes of each expert and of the gate are not zero, 54 are. The weight of
+    the penalty is sqrt(log d / n). "kept" is the number of slopes that are not zero, over the true one: one is right;
+    also recorded are the shares of true slopes that were missed, and of false ones. "error" is the Euclidean distance
+    of all slopes, shrunk as they are. A penalised fit may be below the truth's likelihood. Start: near the truth.
+    """
+    kit, truth = run.kit, run.kit.truths.sparse()
+    return run.study(truth, kit.RuledLasso(2), {"support": kit.support})

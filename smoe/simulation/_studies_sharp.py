@@ -148,8 +148,8 @@ def topk_published_over(run):
     side of the border one expert is to be alone, and two are selected: the additional one doubles the expert on its
     own side and must have no weight on the other. That takes a gate as steep as one likes: the best density of scale M
     is at a Kullback-Leibler distance of 0.0425 / M, there is no maximum, and the scale runs off at every n ("scale" is
-    the largest slope of the gate). Fits end where the likelihood rises by less than can be seen, most with a
-    certificate, which looks at the fit and not at infinity. Two of four ("four") are exact, k >= Kbar k* is what K = 1
+    the largest slope of the gate). Fits end where the likelihood rises by less than can be seen; none is certified,
+    since the certificate tries gates that are far steeper. Two of four ("four") are exact, k >= Kbar k* is what K = 1
     needs; their gate slopes are not identified either, since every expert is doubled. Start: near the truth, expert 0
     doubled, or both.
     """

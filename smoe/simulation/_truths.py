@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from smoe.experts import GaussianExpertParams, LinearExpert
-from smoe.families import ScaleParams, StudentT, StudentTParams
+from smoe.families import LinearParams, Multinomial, ScaleParams, StudentT, StudentTParams
 from smoe.gates import (
     ActivationDenseToSparseGate,
     DenseToSparseGate,
@@ -13,6 +13,7 @@ from smoe.gates import (
     LaplaceGate,
     LaplaceGateParams,
     LinearGateParams,
+    NormalisedSigmoidGate,
     SoftmaxGate,
     TemperatureGateParams,
     TopKGate,
@@ -20,25 +21,35 @@ from smoe.gates import (
     TreeGateParams,
 )
 from smoe.params import MoEParams
+from smoe.simulation._placed import Placed, Places
+from smoe.simulation._protocols import ConstantGate
 from smoe.simulation.truth import Truth
 
 __all__ = [
+    "classes",
     "comparable",
+    "constant",
     "contaminated",
+    "gaussian_gated",
     "heavy_tailed",
     "hierarchical",
     "laplace",
     "localised",
+    "normalised_sigmoid",
+    "places",
     "profiled",
     "published",
     "published_at_temperature",
     "published_top_1",
+    "shared",
     "sigmoid",
+    "sparse",
     "tanh",
     "top_2_of_3",
 ]
 
 _GATE = LinearGateParams(np.array([[25.0], [0.0]]), np.array([-8.0, 0.0]))
+_CENTRED = stats.uniform(-1.0, 2.0)  # x from -1 to 1
 _SLOPES, _INTERCEPTS = [-20.0, 20.0], [15.0, -5.0]
 
 
@@ -137,11 +148,72 @@ def localised():
     return Truth(GaussianGate("full"), MoEParams(gate, _experts([-5.0, 0.1], [2.0, 0.0], [0.09, 0.09])))
 
 
+def places(both, curved=False):
+    """As `localised` with x from the normal laws of the gate; ``curved``: means 1 - 6x + x^2 and -0.4x^2."""
+    law = Places([0.5, 0.5], [[0.2], [0.8]], [[[0.1]], [[0.15]]])
+    if curved:
+        return Placed(law, _experts([-6.0, 0.0], [1.0, 0.0], [0.09, 0.09]), (1.0, -0.4), both)
+    return Placed(law, _experts([-5.0, 0.1], [2.0, 0.0], [0.09, 0.09]), both=both)
+
+
+def gaussian_gated(number):
+    """The published models with Gaussian gates, in one feature (1, 2) or two (3, 4); 2 and 4 have a centre at zero.
+
+    Meant as three normal laws of (x, y), written as regressions. The variances of y given x are those of the code, in
+    which a sign and a factor differ from such laws.
+    """
+    d, at_zero = 1 + (number > 2), number % 2 == 0
+    first = 0.0 if at_zero else -0.1
+    spread = np.array([0.042824, 0.0175, 0.01])
+    slope = np.array([0.017324, -0.0125, 0.0]) / spread
+    intercept = np.array([0.3, -0.4, 0.2]) - slope * [first, 0.1, 0.5]
+    left = 0.0081759 - slope[0] * 0.017324 * (1.0 if at_zero else first)
+    variance = np.array([left, 0.0175 + 0.0125**2 / 0.0175, 0.0175])
+    law = Places([0.3, 0.4, 0.3], np.repeat([[first], [0.1], [0.5]], d, axis=1), spread[:, None, None] * np.eye(d))
+    return Placed(law, GaussianExpertParams(np.repeat(slope[:, None], d, axis=1), intercept, variance))
+
+
 def hierarchical():
     """Four experts on a balanced tree: the root parts small x from large, either branch overlaps within."""
     gate = TreeGateParams(np.array([[2.0], [4.0], [-2.0], [0.0]]), np.array([1.0, 0.0, 1.0, 0.0]), np.arange(4.0))
     experts = _experts([-2.0, 2.0, 1.0, -1.0], [-3.0, -1.0, 1.5, 4.0], [0.3, 0.3, 0.3, 0.3])
     return Truth(TreeGate(), MoEParams(gate, experts), stats.uniform(-1.0, 2.0))
+
+
+def shared():
+    """One shared expert with half of the weight everywhere, and two routed ones beside it."""
+    gate = TreeGateParams(np.array([[0.0], [3.0], [0.0]]), np.array([0.0, 0.5, 0.0]), np.arange(3.0))
+    experts = _experts([0.5, 2.0, -1.5], [4.0, 0.5, -1.5], [0.3, 0.3, 0.4])
+    return Truth(TreeGate.shared(1, 2), MoEParams(gate, experts), stats.uniform(-1.0, 2.0))
+
+
+def normalised_sigmoid():
+    """Two experts whose sigmoids overlap and saturate on either side, so that their level can be told."""
+    gate = LinearGateParams(np.array([[6.0], [-5.0]]), np.array([2.0, 1.0]))
+    return Truth(NormalisedSigmoidGate(), MoEParams(gate, _experts([2.0, -1.5], [2.0, -1.5], [0.3, 0.4])), _CENTRED)
+
+
+def constant():
+    """The experts of `comparable` with weights that do not depend on x: a mixture of two regressions."""
+    gate = LinearGateParams(np.zeros((2, 1)), np.array([0.2, 0.0]))
+    return Truth(ConstantGate(), comparable().params._replace(gate=gate), _CENTRED)
+
+
+def classes(flat):
+    """Three classes and two experts; of the first one the probabilities do not depend on x, or they do."""
+    coef = np.array([[[0.0], [0.0]] if flat else [[-3.0], [2.0]], [[4.0], [-3.0]]])
+    intercept = np.array([np.log([6.0, 3.0]), [-1.0, 0.5]])
+    gate = LinearGateParams(np.array([[3.0], [0.0]]), np.zeros(2))
+    expert = LinearExpert(Multinomial([0, 1, 2]))
+    return Truth((SoftmaxGate(), expert), MoEParams(gate, LinearParams(coef, intercept)), _CENTRED)
+
+
+def sparse(n_features=20):
+    """Two experts and a gate on normal covariates: two slopes of each are not zero."""
+    slopes, gate = np.zeros((2, n_features)), np.zeros((2, n_features))
+    slopes[0, :2], slopes[1, 2:4], gate[0, [0, 4]] = [1.5, -1.0], [1.0, 1.5], [2.0, -2.0]
+    experts = GaussianExpertParams(slopes, np.array([-1.5, 1.5]), np.array([0.5, 0.5]))
+    return Truth(SoftmaxGate(), MoEParams(LinearGateParams(gate, np.zeros(2)), experts), "normal")
 
 
 class Contaminated(Truth):

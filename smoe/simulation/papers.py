@@ -20,7 +20,7 @@ from smoe.simulation._plan import SCALES, STUDIES, Run, sizes_of
 
 __all__ = ["SCALES", "STUDIES", "build", "describe"]
 
-for _group in ("published", "sharp", "gates"):  # each enters its studies, in this order
+for _group in ("published", "sharp", "gates", "placed"):  # each enters its studies, in this order
     import_module(f"smoe.simulation._studies_{_group}")
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from smoe.chance import Load, is_exact, prices
 from smoe.params import flatten
@@ -18,6 +19,8 @@ _VANISHING = 1e-6  # a score norm per row at which a gate that still grows has s
 _LONG_STEP = 1e-2  # relative to the gate's size
 _UNMOVED = 1e-3  # logits: a shorter step moves no row
 _TINY = 1e-6  # a step along which everything is linear
+_HESITANT = 0.01  # of the rows: a gate that is undecided on fewer may lose nothing by being steeper
+_STEEPER = (1e3, 1e6)
 LARGEST = 1000  # with more free parameters than this the curvature is not looked at
 
 SEPARATES = "gate separates the data: its coefficients diverge while the log-likelihood converges"
@@ -160,7 +163,9 @@ def certify(model, blocks, fit, tol):
             shape = [SEPARATES]
         elif chart.n_free <= LARGEST:
             shape = _curvature_reasons(*_of_use(model, blocks, fit), stationary)
-    separates = shape == [SEPARATES]
+    elif not degenerate and not model.active_penalties and _runs_off(model, blocks, fit.params, overlap):
+        shape = [SEPARATES]
+    separates = model.gate.smooth and shape == [SEPARATES]
     flat = stationary and not few and not doubtful and (separates or shape == [_SINGULAR])
     shape = [Reason(words) if isinstance(words, str) else words for words in shape]
     reasons = (*reasons, *(one for one in shape if one not in reasons))
@@ -185,6 +190,50 @@ def _shares(block, params, model, blocks):
     rows = resp @ unit
     seen = rows if block.event is None else block.spread(resp) @ (block.spread(unit) * block.event)
     return _Shares(rows, seen, resp @ block.weight, (proba * unit) @ proba.T)
+
+
+def _runs_off(model, blocks, params, overlap):
+    """Whether a gate that selects experts may be as steep as one likes between some that rows select together.
+
+    Then the log-likelihood rises for ever, by ever less. It is looked at far out on the ray, for groups of experts
+    between which few rows are undecided: a gate that loses nothing by being a million times as steep has no maximum.
+    """
+    together, doubt = blocks.sum(_pairs, params, model, blocks)
+    linked = overlap + doubt + doubt.T > _HESITANT * blocks.n_distinct
+    groups = connected_components(linked)[1]
+    here = blocks.sum(model.loglik, params)
+    least = here - SINGULAR * abs(here)
+
+    def rises(i, j):
+        level = _level(model, blocks, params, groups, i, j)
+        rays = (model.gate.steeper(params.gate, groups == groups[i], i, j, level, factor) for factor in _STEEPER)
+        return np.isfinite(level) and all(blocks.sum(model.loglik, params._replace(gate=g)) >= least for g in rays)
+
+    return any(rises(*pair) for pair in np.argwhere((together > 0) & (groups[:, None] < groups)))
+
+
+def _level(model, blocks, params, groups, i, j):
+    """Return midway where the difference of two scores parts the rows of their groups, NaN where it does not."""
+
+    def visit(block, params):
+        resp = model.posterior(block, params)[1]
+        scores = model.gate.dense().scores(block.gate_Z, params.gate)
+        one, other = (resp[groups == groups[k]].sum(axis=0) for k in (i, j))
+        gap, theirs = scores[i] - scores[j], one + other > 0.5
+        first = one > other
+        return np.array([np.where(theirs & first, gap, np.inf), np.where(theirs & ~first, gap, -np.inf)])
+
+    high, low = blocks.map_rows(visit, params)
+    high, low = high.min(), low.max()
+    return 0.5 * (high + low) if high > low and np.isfinite([high, low]).all() else np.nan
+
+
+def _pairs(block, params, model, blocks):
+    """On how many rows pairs of experts are selected together, and probability of one where the other has the row."""
+    proba, resp, _ = model.posterior(block, params)
+    unit = blocks.unit_of(block)
+    chosen = np.isfinite(model.gate.scores(block.gate_Z, params.gate)).astype(float)
+    return np.array([(chosen * unit) @ chosen.T, (proba * unit) @ resp.T])
 
 
 def _said(reasons):

@@ -7,7 +7,16 @@ from scipy.stats import logistic
 
 from helpers import assert_derivative
 from smoe.experts import LinearExpert
-from smoe.families import FAMILIES, ClassFamily, Family, Multinomial, Ordinal
+from smoe.families import (
+    FAMILIES,
+    ClassFamily,
+    Family,
+    Multinomial,
+    NegativeBinomial,
+    Ordinal,
+    StudentT,
+    ZeroInflatedNegativeBinomial,
+)
 from smoe.features import Rows, design
 from smoe.params import flatten, unflatten
 
@@ -67,6 +76,43 @@ def test_the_information_of_the_m_step_is_positive(name, rng):
     family, rows, eta, phi = case(name, rng)
     matrix = family.information(rows, eta, phi, family.derivatives(rows, eta, phi)[1])
     assert np.linalg.eigvalsh(matrix.transpose(2, 3, 0, 1)).min() >= -1e-15 * abs(matrix).max()
+
+
+def assert_together(family, rows, eta, phi):
+    together, apart = family.pointwise(rows, eta, phi), Family.pointwise(family, rows, eta, phi)
+    for part, wanted in zip(together, apart, strict=True):
+        np.testing.assert_allclose(part, wanted, rtol=1e-9, atol=1e-11)
+
+
+@every
+def test_what_a_pass_asks_for_together_is_what_it_asks_one_by_one(name, rng):
+    """Own parameters at zero and near it, too, as far as they may be there, and predictors of any size."""
+    family, rows, eta, phi = case(name, rng, m=300)
+    for i, field in enumerate(family.fields.values()):
+        if field.attained:
+            phi[i][:2, 0] = 0.0, 1e-7
+    for factor in (1.0, 20.0):
+        assert_together(family, rows, factor * eta, phi)
+
+
+@pytest.mark.parametrize(
+    "family, phi",
+    [
+        (NegativeBinomial(0.7), []),
+        (NegativeBinomial(0.0), []),
+        (StudentT(df=4.0), [2.0]),
+        (StudentT(df=np.inf), [2.0]),
+        (StudentT(df="shared"), [2.0, 0.2]),
+        (ZeroInflatedNegativeBinomial(), [0.3, 0.2]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("largest", [9, 5000])
+def test_together_with_given_and_shared_parameters_and_large_counts(family, phi, largest, rng):
+    y = np.append(np.arange(10.0), largest)
+    fields = zip(family.fields.values(), phi, strict=True)
+    phi = [np.array(value) if field.shared else np.full((2, 1), value) for field, value in fields]
+    assert_together(family, Rows(None, y), rng.normal(1.0, 1.0, (1, 2, 11)), phi)
 
 
 @every

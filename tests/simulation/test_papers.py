@@ -9,13 +9,44 @@ import pytest
 from helpers import assert_close
 from naive import SOFTMAX_GAUSSIAN, gaussian_log_density, gaussian_m_step, linear_scores, log_sum_exp, softmax
 from smoe.experts import GaussianExpertParams
-from smoe.gates import LinearGateParams, TopKGate
+from smoe.gates import LinearGateParams, TopKGate, TreeGate
 from smoe.params import MoEParams, permute
-from smoe.simulation import ComparisonStudy, StudyResult, as_params, density_error, near_truth, papers, voronoi_loss
+from smoe.simulation import (
+    ComparisonStudy,
+    StudyResult,
+    Truth,
+    as_params,
+    density_error,
+    near_truth,
+    papers,
+    voronoi_loss,
+)
+from smoe.simulation._placed import joint_start, lines, of_y, places_loss
 from smoe.simulation._plan import Run
-from smoe.simulation._protocols import AllSplits, EMByLoglik, by_split, expert_loss, published_d2
+from smoe.simulation._protocols import (
+    AllSplits,
+    EMByLoglik,
+    by_split,
+    class_density,
+    class_spread,
+    expert_loss,
+    published_d2,
+    shared_start,
+    support,
+)
 from smoe.simulation._separation import smallest_distance
-from smoe.simulation._truths import comparable, profiled, published, top_2_of_3
+from smoe.simulation._truths import (
+    classes,
+    comparable,
+    constant,
+    gaussian_gated,
+    places,
+    profiled,
+    published,
+    shared,
+    sparse,
+    top_2_of_3,
+)
 from smoe.simulation.cells import fit_with_solver
 from smoe.solvers import EMNewton
 
@@ -41,6 +72,14 @@ NAMES = [
     "laplace-over",
     "family-over",
     "robust-t",
+    "shared-linear",
+    "sigmoid-dense",
+    "constant-over",
+    "logit-flat",
+    "lasso-support",
+    "gaussian-joint",
+    "gaussian-curved",
+    "gaussian-over",
 ]
 FIXED = "profile-softmax"  # nothing in it is random
 SAMPLED = [name for name in NAMES if name != FIXED]
@@ -68,7 +107,8 @@ def test_every_study_builds_at_every_scale(name, scale):
     sizes = study.sizes
     assert sizes == sorted(set(sizes)) and study.n_replications >= 20
     if scale == "paper":
-        exact = name.endswith(("-exact", "-conditional", "robust-t")) or name.startswith("temperature")
+        exact = name.endswith(("-exact", "-conditional", "-joint", "-curved", "-support", "robust-t"))
+        exact = exact or name.startswith("temperature")
         assert sizes == (EXACT_SIZES if exact else [round(n) for n in np.linspace(10_000, 100_000, 200)])
         assert (len(sizes), study.n_replications) == (200, 40)
     else:
@@ -97,7 +137,7 @@ def test_a_tiny_version_gives_records(name):
     for loss in (loss for loss in result.losses if loss.endswith("density")):
         values = np.concatenate(list(result.values(loss).values()))
         assert len(values) == 4 and values.min() > 0
-    if name not in ("topk2-over-narrow", "softmax-published", "robust-t"):
+    if name not in ("topk2-over-narrow", "softmax-published", "robust-t", "gaussian-curved", "lasso-support"):
         assert result.share_below_truth == 0
 
 
@@ -183,6 +223,13 @@ def test_a_core_expert_needs_its_margin():
         assert (error < 1e-7) == exact
 
 
+def test_a_scale_that_runs_off_is_seen():
+    """Two of three for one of two have no maximum and no certificate; two of four may have both."""
+    result = tiny("topk-published-over")
+    certified = {arm: np.concatenate(list(result.values(f"{arm}.certified").values())) for arm in ("three", "four")}
+    assert not certified["three"].any() and certified["four"].any()
+
+
 def test_expert_loss_by_hand():
     truth = comparable()
     gate, expert = permute(truth.params, [0, 0, 1])
@@ -192,6 +239,111 @@ def test_expert_loss_by_hand():
     expected = share.mean() * (0.1**4 + 0.02**2) + (1 - share.mean()) * 0.01
     assert expert_loss(MoEParams(gate, moved), truth) == pytest.approx(expected)
     assert expert_loss(MoEParams(gate, moved), truth, power=2.0) > expected + 0.004
+
+
+def normal(x, mean, variance):
+    return np.exp(-((x - mean) ** 2) / 2 / variance) / np.sqrt(2 * np.pi * variance)
+
+
+def test_what_a_joint_fit_says_of_y_given_x():
+    """The law of both over that of x, at one point; the start has the truth's shares, one of them halved."""
+    truth, x, y = gaussian_gated(1), 0.07, -0.2
+    params = joint_start(truth, 4, 1000, np.random.default_rng(0), extra=[1])
+    share = softmax(list(params.gate.intercept))
+    np.testing.assert_allclose(share, [0.2, 0.3, 0.2, 0.3])
+    law = params.expert
+    of_x = share * normal(x, law.centre[:, 0], law.x_variance[:, 0])
+    both = of_x * normal(y, law.coef[:, 0, 0] * x + law.intercept[:, 0], law.variance[:, 0])
+    conditional = Truth(lines(), of_y(params))
+    assert conditional.loglik([[x]], [y]) == pytest.approx(np.log(both.sum() / of_x.sum()))
+    # The truth's own likelihood is that of both.
+    (coef, intercept, variance), places = truth.params.expert, truth.covariates
+    of_x = places.weights * normal(x, places.centres[:, 0], places.covariances[:, 0, 0])
+    both = (of_x * normal(y, coef[:, 0] * x + intercept, variance)).sum()
+    assert truth.loglik([[x]], [y]) == pytest.approx(np.log(both))
+
+
+def test_places_loss_by_hand():
+    """Expert 1 is split in halves that are 0.01 to either side in slope and 0.02 in centre; expert 0 is 0.03 off."""
+    for flat, power in (((), 2.0), ((1,), 2.0), ((0,), 2.0)):
+        truth = gaussian_gated(1)
+        start = joint_start(truth, 4, 1000, np.random.default_rng(0), extra=[1])
+        expert, places, atoms = truth.params.expert, truth.covariates, [1, 0, 1, 2]
+        off, slope, side = np.array([0, 0.03, 0, 0]), expert.coef[atoms], np.array([[0.01], [0.0], [-0.01], [0.0]])
+        law = start.expert._replace(
+            centre=places.centres[atoms] + 2 * side,
+            x_variance=places.covariances[atoms][:, 0],
+            coef=(slope + side)[:, None],
+            intercept=(expert.intercept[atoms] + off)[:, None],
+            variance=expert.variance[atoms][:, None],
+        )
+        expected = 0.3 * 0.03 + 0.4 * (0.02**4 + 0.01**power)
+        assert places_loss(start._replace(expert=law), truth, flat) == pytest.approx(expected)
+    three = MoEParams(start.gate, start.expert)  # as drawn: near, and not there
+    assert 0 < places_loss(three, truth) < 0.05 and places_loss(truth.params, truth) == 0.0
+
+
+def test_curved_means_are_what_is_drawn():
+    truth = places(False, curved=True)
+    X, y = truth.draw(40_000, np.random.default_rng(0))
+    near = np.abs(X[:, 0] - 0.3) < 0.05
+    first = 1 / (1 + np.sqrt(0.1 / 0.15) * np.exp(0.01 / 0.2 - 0.25 / 0.3))
+    expected = first * (1 - 1.8 + 0.09) - (1 - first) * 0.036
+    assert y[near].mean() == pytest.approx(expected, abs=0.02)
+
+
+def test_a_doubled_shared_expert_leaves_the_density_alone():
+    truth = shared()
+    start = shared_start(truth, 4, 1000, np.random.default_rng(0))
+    (coef, intercept, _), atoms = truth.params.gate, [0, 0, 1, 2]
+    expert = permute(truth.params.expert, atoms)
+    gate = start.gate._replace(coef=coef[atoms] * [[0], [1], [1], [1]], intercept=np.array([0.3, *intercept]))
+    wide = (TreeGate.shared(2, 2), "gaussian")
+    assert density_error(MoEParams(gate, expert), truth, model=wide).value < 1e-7
+    assert density_error(start, truth, model=wide).value > 1e-3
+    np.testing.assert_allclose(start.gate.coef, gate.coef, atol=0.03)
+
+
+def test_copies_of_an_expert_without_slopes_may_be_anywhere():
+    """Two copies with equal shares and mean log odds apart, the mean of their probabilities as before."""
+    for flat in (True, False):
+        truth = classes(flat)
+        gate, expert = permute(truth.params, [0, 0, 1])
+        gate = gate._replace(intercept=gate.intercept - np.log([2.0, 2.0, 1.0]))
+        share, shift = np.array([0.6, 0.3, 0.1]), np.array([0.1, -0.1, 0.0])
+        intercept = expert.intercept.copy()
+        for i, sign in ((0, 1), (1, -1)):
+            moved = share + sign * shift
+            intercept[i] = np.log(moved[:2] / moved[2])
+        apart = MoEParams(gate, expert._replace(intercept=intercept))
+        assert (class_density(apart, truth) < 1e-7) == flat
+        if flat:
+            first = np.mean(1 / (1 + np.exp(-3 * ((np.arange(500) + 0.5) / 250 - 1))))
+            assert class_spread(apart, truth) == pytest.approx(first * 0.02)
+
+
+def test_support_by_hand():
+    """One true slope missed and two false ones, whichever expert comes first; the gate is compared by its odds."""
+    truth = sparse(6)
+    (coef, intercept), (slopes, *rest) = truth.params
+    assert support(truth.params, truth) == {"kept": 1.0, "missed": 0.0, "false": 0.0, "error": 0.0}
+    slopes = slopes.copy()
+    slopes[0, 1], slopes[1, 5], coef = 0.0, 0.5, coef + [[0, 0, 0, 0, 0, 0.25], [0, 0, 0, 0, 0, 0]]
+    fitted = MoEParams(LinearGateParams(coef, intercept), GaussianExpertParams(slopes, *rest))
+    for one in (fitted, permute(fitted, [1, 0])):
+        found = support(one, truth)
+        assert found.pop("error") == pytest.approx(np.sqrt(1.0 + 0.5**2 + 0.25**2))
+        assert found == {"kept": pytest.approx(7 / 6), "missed": pytest.approx(1 / 6), "false": pytest.approx(2 / 6)}
+
+
+def test_weights_that_do_not_depend_on_x():
+    """Slopes of the gate stay zero, and the weights are the mean responsibilities."""
+    truth = constant()
+    X, y = truth.draw(500, np.random.default_rng(0))
+    fit = fit_with_solver(EMNewton(), truth.model, X, y, near_truth(truth, 2, 500, np.random.default_rng(1)))
+    assert fit.converged and not fit.params.gate.coef.any()
+    _, resp = naive_posterior(X, y, fit.params)
+    np.testing.assert_allclose(softmax(list(fit.params.gate.intercept)), resp.mean(axis=0), atol=1e-7)
 
 
 # Comparisons ----------------------------------------------------------------------------------------------------------
