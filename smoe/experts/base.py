@@ -189,7 +189,7 @@ class Expert(BaseEstimator):
         raise self._missing("suffstats")
 
     def evaluated(self, rows, params):
-        """Return what one pass asks for, as `Evaluated`."""
+        """Return what one pass asks for, as ``Evaluated``."""
         methods = self.suffstats, self.row_scores, self.curvature
         return Evaluated(self.log_prob(rows, params), *(partial(method, rows, params) for method in methods))
 

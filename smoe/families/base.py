@@ -282,7 +282,7 @@ class Family(BaseEstimator):
         return second
 
     def pointwise(self, rows, eta, phi):
-        """Return log densities, derivatives and information together, as `Pointwise`: what each pass asks for.
+        """Return log densities, derivatives and information together, as ``Pointwise``: what each pass asks for.
 
         A family in which they have much in common does better than to ask its methods one by one.
         """
