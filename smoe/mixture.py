@@ -71,6 +71,11 @@ class MixtureOfExperts(NamedTuple):
         """Return gate probabilities and responsibilities (n_experts, m), and the log density of each row."""
         return _posterior(self.gate.scores(block.gate_Z, params.gate), self.log_density(block, params))
 
+    def _evaluated(self, block, params):
+        """Return what a pass asks of experts, asked once, and the posterior."""
+        experts = self.expert.evaluated(block.rows, params.expert)
+        return experts, _posterior(self.gate.scores(block.gate_Z, params.gate), block.summed(experts.log_prob))
+
     def scores_given_earlier(self, block, params):
         """Return scores of single rows that know the rows of their group that come before, (n_experts, n_rows).
 
@@ -117,8 +122,8 @@ class MixtureOfExperts(NamedTuple):
         if fused.applies(self, block):
             found = fused.statistics(self, block, params, gate_information)
             return Statistics(*found, self._penalty_sums(block, params))
-        gate, weight, experts = self.gate, block.weight, self.expert.evaluated(block.rows, params.expert)
-        proba, resp, loglik = _posterior(gate.scores(block.gate_Z, params.gate), block.summed(experts.log_prob))
+        gate, weight = self.gate, block.weight
+        experts, (proba, resp, loglik) = self._evaluated(block, params)
         information = gate.information(block.gate_Z, params.gate, proba, weight) if gate_information else None
         resp *= weight
         return Statistics(
@@ -230,10 +235,8 @@ class MixtureOfExperts(NamedTuple):
         if fused.applies(self, block):
             loglik, stats, gate_score, gate_block, cross, expert_block = fused.curvature(self, block, params)
         else:
-            gate_Z, experts = block.gate_Z, self.expert.evaluated(block.rows, params.expert)
-            log_density = block.summed(experts.log_prob)
-            proba, resp, rows_loglik = _posterior(self.gate.scores(gate_Z, params.gate), log_density)
-            weight, weighted = block.weight, resp * block.weight
+            experts, (proba, resp, rows_loglik) = self._evaluated(block, params)
+            weight, weighted, gate_Z = block.weight, resp * block.weight, block.gate_Z
             loglik = float(weight @ rows_loglik)
             scores, of_rows = block.summed(experts.row_scores()), block.spread(weighted)
             stats = experts.suffstats(of_rows)

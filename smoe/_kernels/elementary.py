@@ -84,28 +84,47 @@ exp = inner(_plain_exp if config.DISABLE_JIT else _vector_exp)
 log = math.log if config.DISABLE_JIT else inner(_vector_log)
 
 
-_SMALL = 0.1
-_TERMS = 16  # of the series of log(1 + u)
+_SMALL = 0.1  # of u, up to which slopes of log(1 + u) / u are a series
+
+
+@inner
+def slopes_of_ratio(u, share, ratio):
+    """Return the first two derivatives of log(1 + u) / u, given 1 / (1 + u) and that ratio.
+
+    Where u is small they follow from k = (log(1 + u) - u + u^2 / 2) / u^3, a series, without cancellation. Both sides
+    are evaluated and one is selected, so that loops vectorise.
+    """
+    small = abs(u) < _SMALL
+    x, by = u if small else _SMALL, _SMALL if small else u
+    k = 1.0 / 18.0
+    k = 1.0 / 17.0 - x * k
+    k = 1.0 / 16.0 - x * k
+    k = 1.0 / 15.0 - x * k
+    k = 1.0 / 14.0 - x * k
+    k = 1.0 / 13.0 - x * k
+    k = 1.0 / 12.0 - x * k
+    k = 1.0 / 11.0 - x * k
+    k = 1.0 / 10.0 - x * k
+    k = 1.0 / 9.0 - x * k
+    k = 1.0 / 8.0 - x * k
+    k = 1.0 / 7.0 - x * k
+    k = 1.0 / 6.0 - x * k
+    k = 1.0 / 5.0 - x * k
+    k = 1.0 / 4.0 - x * k
+    k = 1.0 / 3.0 - x * k
+    far = (share - ratio) / by
+    slope = x * (share - k) - 0.5 if small else far
+    bend = 2.0 * k - x * share * share if small else -(share * share + 2.0 * far) / by
+    return slope, bend
 
 
 @kernel
 def ratio_slopes(u):
-    """Return the first two derivatives of log(1 + u) / u, (2, n).
-
-    Where u is small they follow from k = (log(1 + u) - u + u^2 / 2) / u^3, a series, without cancellation.
-    """
+    """Return the first two derivatives of log(1 + u) / u, (2, n)."""
     out = np.empty((2, len(u)))
     for i in range(len(u)):
-        x, share = u[i], 1.0 / (1.0 + u[i])
-        if abs(x) < _SMALL:
-            k = 0.0
-            for j in range(_TERMS + 2, 2, -1):
-                k = 1.0 / j - x * k
-            out[0, i] = x * (share - k) - 0.5
-            out[1, i] = 2.0 * k - x * share * share
-        else:
-            out[0, i] = (share - math.log1p(x) / x) / x
-            out[1, i] = -(share * share + 2.0 * out[0, i]) / x
+        x = u[i]
+        out[0, i], out[1, i] = slopes_of_ratio(x, 1.0 / (1.0 + x), math.log1p(x) / x if x != 0.0 else 1.0)
     return out
 
 

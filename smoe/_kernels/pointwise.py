@@ -9,11 +9,10 @@ import math
 import numpy as np
 
 from smoe._kernels._jit import inner, kernel
-from smoe._kernels.elementary import exp, log
+from smoe._kernels.elementary import exp, log, slopes_of_ratio
 from smoe._kernels.moments import multiply
 from smoe._kernels.posterior import copy
 
-_SMALL = 0.1  # of u, up to which slopes of log(1 + u) / u are a series
 _SMALLEST = 1e-100  # of u, up to which log(1 + u) / u is one
 _LEAST = 1e-12  # of a share in a denominator
 
@@ -24,34 +23,6 @@ def _log1p(u):
     more = 1.0 + u
     away = more - 1.0
     return log(more) * (u / away) if away > 0.0 else u
-
-
-@inner
-def _slopes(u, share, ratio):
-    """Return the first two derivatives of log(1 + u) / u, given 1 / (1 + u) and that ratio; see `ratio_slopes`."""
-    x = min(u, _SMALL)
-    k = 1.0 / 18.0
-    k = 1.0 / 17.0 - x * k
-    k = 1.0 / 16.0 - x * k
-    k = 1.0 / 15.0 - x * k
-    k = 1.0 / 14.0 - x * k
-    k = 1.0 / 13.0 - x * k
-    k = 1.0 / 12.0 - x * k
-    k = 1.0 / 11.0 - x * k
-    k = 1.0 / 10.0 - x * k
-    k = 1.0 / 9.0 - x * k
-    k = 1.0 / 8.0 - x * k
-    k = 1.0 / 7.0 - x * k
-    k = 1.0 / 6.0 - x * k
-    k = 1.0 / 5.0 - x * k
-    k = 1.0 / 4.0 - x * k
-    k = 1.0 / 3.0 - x * k
-    by = max(u, _SMALL)
-    far = (share - ratio) / by
-    small = u < _SMALL
-    slope = x * (share - k) - 0.5 if small else far
-    bend = 2.0 * k - x * share * share if small else -(share * share + 2.0 * far) / by
-    return slope, bend
 
 
 # Negative binomial counts ---------------------------------------------------------------------------------------------
@@ -100,7 +71,7 @@ def _negative_binomial(y, eta, a, rest, one, two, value, pull, own, second, both
         c = 1.0 / (1.0 + t)
         logs = _log1p(t)
         ratio = logs / t if t > _SMALLEST else 1.0
-        slope, curve = _slopes(t, c, ratio)
+        slope, curve = slopes_of_ratio(t, c, ratio)
         mean, away = mu * c, y[i] - mu
         value[i] = (rest[i] + y[i] * (eta[i] - logs)) - mu * ratio
         pull[i] = away * c
@@ -151,7 +122,7 @@ def _student(y, eta, scale, kappa, constant, value, a, b, c, aa, ab, ac, bb, bc,
         more = 1.0 / (1.0 + u)
         logs = _log1p(u)
         ratio = logs / u if u > _SMALLEST else 1.0
-        slope, bend = _slopes(u, more, ratio)
+        slope, bend = slopes_of_ratio(u, more, ratio)
         pull = (1.0 + kappa) * more
         bent = pull * more
         value[i] = top - 0.5 * (square * ratio + logs)
