@@ -1,6 +1,7 @@
 """The compiled kernels against obvious twins."""
 
 import math
+import platform
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.stats import norm
 import naive
 from smoe._kernels import elementary
 from smoe._kernels import posterior as kernels
+from smoe._kernels._memory import keep_freed_memory
 from smoe._kernels.designs import predictors, standard_rows
 from smoe._kernels.gaussian import gaussian_log_prob
 from smoe._kernels.groups import group_sums
@@ -322,3 +324,23 @@ def test_group_sums(rng):
     np.testing.assert_allclose(group_sums(values, first), wanted, rtol=1e-14)
     values[1, 3] = -np.inf
     assert group_sums(values, first)[1].tolist().count(-np.inf) == 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators keep what is freed, or never do")
+def test_freed_memory_is_kept():
+    """Arrays as large as those of a pass do not come from the system page by page, again and again."""
+    resource = pytest.importorskip("resource")
+
+    def pages():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    def fill():
+        for array in [np.empty(2**17) for _ in range(3)]:
+            array.fill(1.0)
+
+    keep_freed_memory()
+    fill()
+    before = pages()
+    for _ in range(50):
+        fill()
+    assert pages() - before < 50 * 3 * 2**20 // resource.getpagesize() // 4

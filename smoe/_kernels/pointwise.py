@@ -15,6 +15,7 @@ from smoe._kernels.posterior import copy
 
 _SMALLEST = 1e-100  # of u, up to which log(1 + u) / u is one
 _LEAST = 1e-12  # of a share in a denominator
+_NORMAL = 1e-300  # a mass whose logarithm is known
 
 
 @inner
@@ -168,22 +169,21 @@ def student_pointwise(y, eta, scale, kappa, constants, expected):
 def _zeros(y, share, log_prob, value, slope, corner, expected, part, across):
     """Fill log densities, what concerns the share alone, the counts' part of the density, and what crosses it."""
     rest, small, less = max(1.0 - share, _LEAST), max(share, _LEAST), math.log1p(-share)
+    by_small, by_rest, none = 1.0 / (small * small), 1.0 / (rest * rest), -1.0 / rest
     for i in range(len(y)):
-        if y[i] > 0.0:
-            value[i] = log_prob[i] + less
-            slope[i] = -1.0 / rest
-            part[i] = 1.0
-            across[i] = 0.0
-        else:
-            count = math.exp(log_prob[i])
-            mass = share + (1.0 - share) * count
-            density = max(mass, _LEAST)
-            value[i] = math.log(mass)
-            slope[i] = (1.0 - count) / density
-            part[i] = (1.0 - share) * count / density
-            across[i] = count / (density * density)
-        corner[i] = slope[i] * slope[i]
-        expected[i] = (1.0 - part[i]) / (small * small) + part[i] / (rest * rest)
+        more = y[i] > 0.0
+        count = exp(min(log_prob[i], 0.0))
+        mass = share + (1.0 - share) * count
+        by_mass = 1.0 / max(mass, _LEAST)
+        here = log(max(mass, _NORMAL)) if mass > 0.0 else -np.inf
+        of_counts = 1.0 if more else (1.0 - share) * count * by_mass
+        along = none if more else (1.0 - count) * by_mass
+        value[i] = log_prob[i] + less if more else here
+        slope[i] = along
+        part[i] = of_counts
+        across[i] = 0.0 if more else count * (by_mass * by_mass)
+        corner[i] = along * along
+        expected[i] = (1.0 - of_counts) * by_small + of_counts * by_rest
 
 
 @inner
