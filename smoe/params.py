@@ -257,7 +257,7 @@ class Chart:
         sides = [None if side is None else side.tobytes() for side in (lower, upper, attained)]
         self._where, self._maps = _maps_of(free.tobytes(), *sides)
         self._flat, self._unit = flatten(like), unit[self._where]
-        self._recent = ()
+        self._recent, self._sloped = (), (None, None)
 
     @property
     def n_free(self):
@@ -325,10 +325,12 @@ class Chart:
         """Derivative of each free entry by its own coordinate."""
         if not self._maps:
             return self._unit
-        out, values = self._unit.copy(), self._free_entries(params)
-        for bounds in self._maps:
-            out[bounds.at] *= bounds.slope(values[bounds.at])
-        return out
+        if self._sloped[0] is not params:  # asked for several times in a row
+            out, values = self._unit.copy(), self._free_entries(params)
+            for bounds in self._maps:
+                out[bounds.at] *= bounds.slope(values[bounds.at])
+            self._sloped = params, out
+        return self._sloped[1]
 
     def gradient(self, score, params):
         """Chain rule for a gradient shaped like the parameters."""

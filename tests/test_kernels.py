@@ -16,7 +16,7 @@ from smoe._kernels._memory import keep_freed_memory
 from smoe._kernels.designs import predictors, standard_rows
 from smoe._kernels.gaussian import gaussian_log_prob
 from smoe._kernels.groups import group_sums
-from smoe._kernels.moments import covariance_weights, weighted_grams
+from smoe._kernels.moments import covariance_weights, weighted_grams, weighted_lines
 from smoe._kernels.regression import least_squares
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import LinearGateParams, SoftmaxGate
@@ -112,6 +112,14 @@ def test_weighted_grams(m, p, rng):
     Z[-1] = 1.0
     wanted = np.einsum("ci,ai,bi->cab", weights, Z, Z)
     np.testing.assert_allclose(weighted_grams(weights, Z), wanted, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("m", [1, 513, 1200])
+@pytest.mark.parametrize("p", [1, 4, 7, 50])  # alone, four at a time, all by BLAS
+def test_weighted_lines(m, p, rng):
+    resp, parts, Z = rng.uniform(size=(3, m)), rng.normal(size=(2, 3, m)), rng.normal(size=(p, m))
+    wanted = np.einsum("ki,aki,pi->akp", resp, parts, Z)
+    np.testing.assert_allclose(weighted_lines(resp, parts, Z), wanted, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])

@@ -319,6 +319,28 @@ def multiply(a, b, out):
         out[i] = a[i] * b[i]
 
 
+@kernel
+def _lines(resp, parts, Z):
+    n_parts, k, m = parts.shape
+    out, product = np.zeros((n_parts, k, len(Z))), np.empty(_CHUNK)
+    for low in range(0, m, _CHUNK):
+        high = min(low + _CHUNK, m)
+        here = product[: high - low]
+        for a in range(n_parts):
+            for i in range(k):
+                multiply(resp[i, low:high], parts[a, i, low:high], here)
+                add_dots(here, Z, 0, low, out[a, i])
+    return out
+
+
+def weighted_lines(resp, parts, Z):
+    """Sum over rows of resp[k] parts[a, k] z: (k, m), (n_parts, k, m), (p, m) -> (n_parts, k, p)."""
+    if len(Z) <= FEW_TERMS:
+        return _lines(*(np.ascontiguousarray(array) for array in (resp, parts, Z)))
+    n_parts, k, m = parts.shape
+    return ((resp * parts).reshape(n_parts * k, m) @ Z.T).reshape(n_parts, k, len(Z))
+
+
 @inner
 def add_product(a, b, out):
     """Add a b to out."""

@@ -174,9 +174,10 @@ def _zeros(y, share, log_prob, value, slope, corner, expected, part, across):
         more = y[i] > 0.0
         count = exp(min(log_prob[i], 0.0))
         mass = share + (1.0 - share) * count
-        by_mass = 1.0 / max(mass, _LEAST)
+        density = max(mass, _LEAST)
+        by_mass = 1.0 / density
         here = log(max(mass, _NORMAL)) if mass > 0.0 else -np.inf
-        of_counts = 1.0 if more else (1.0 - share) * count * by_mass
+        of_counts = 1.0 if more else (1.0 - share) * count / density  # exactly one where no zero is added
         along = none if more else (1.0 - count) * by_mass
         value[i] = log_prob[i] + less if more else here
         slope[i] = along

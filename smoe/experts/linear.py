@@ -7,7 +7,7 @@ import numpy as np
 
 from smoe._kernels.designs import predictors
 from smoe._kernels.gate_steps import damped_step
-from smoe._kernels.moments import weighted_grams
+from smoe._kernels.moments import weighted_grams, weighted_lines
 from smoe.experts.base import Evaluated, Expert
 from smoe.families.base import Family
 from smoe.fields import Field
@@ -260,18 +260,17 @@ class LinearExpert(Expert):
     def _own_products(self, second, resp, Z):
         """Return the sums of resp times second derivatives, (n_experts, n_own, n_own)."""
         lines, own = _places(self.family.n_predictors, len(Z), len(second))
-        size, n, (k, m) = len(lines) * len(Z) + len(own), len(lines), resp.shape
+        size, n, k = len(lines) * len(Z) + len(own), len(lines), len(resp)
         out = np.empty((k, size, size))
         pairs = [(a, b) for a in range(n) for b in range(a + 1)]
         grams = weighted_grams(np.concatenate([resp * second[pair] for pair in pairs]), Z)
         for (a, b), block in zip(pairs, grams.reshape(len(pairs), k, *grams.shape[1:]), strict=True):
             out[:, lines[a][:, None], lines[b]] = out[:, lines[b][:, None], lines[a]] = block
-        if len(own):
-            sums = ((resp * second[n:]).reshape(len(own) * len(second) * k, m) @ Z.T).reshape(len(own), -1, k, len(Z))
-            for row, found in zip(own, sums, strict=True):
-                for line, block in zip(lines, found, strict=False):
-                    out[:, line, row] = out[:, row, line] = block
-                out[:, row, own] = found[n:, :, -1].T  # the design's last row is ones
+        for j, row in enumerate(own):
+            found = weighted_lines(resp, second[n + j, : n + j + 1], Z)
+            for line, block in zip(lines, found, strict=False):
+                out[:, line, row] = out[:, row, line] = block
+            out[:, row, own[: j + 1]] = out[:, own[: j + 1], row] = found[n:, :, -1].T  # the last row is ones
         return out
 
     def row_scores(self, rows, params):
@@ -312,9 +311,8 @@ class LinearExpert(Expert):
 
     def _pull(self, Z, first, resp):
         """Return the sums of resp times derivatives by each expert's own entries, (n_experts, n_own)."""
-        k, m = resp.shape
-        sums = ((resp * first).reshape(len(first) * k, m) @ Z.T).reshape(len(first), k, len(Z))
-        slopes = sums[: self.family.n_predictors, :, :-1].transpose(1, 0, 2).reshape(k, -1)
+        sums = weighted_lines(resp, first, Z)
+        slopes = sums[: self.family.n_predictors, :, :-1].transpose(1, 0, 2).reshape(len(resp), -1)
         return np.concatenate([slopes, sums[:, :, -1].T], axis=1)
 
     def _sums(self, Z, first, second, resp):
