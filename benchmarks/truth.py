@@ -10,7 +10,7 @@ top-k   top-K gate, 60 truths with 3 to 5 experts, one or two of them selected, 
         the softmax fit of the same data is timed beside it
 temperature  learned temperature, 40 truths for each of the activations sigmoid, tanh, gelu and none, with 2 and 3
         experts, 1 and 2 features and 4,000 rows
-GATE    a name from smoe.gates.GATES: 10 truths with 3 experts, 1 and 2 features and 3,000 rows
+GATE    a name from smoe.gates.GATES: 20 truths with 3 and 4 experts, 1 and 2 features and 3,000 rows
 """
 
 import argparse
@@ -36,7 +36,7 @@ SETS = ("plain", "hard", "top-k", "temperature")
 def cases(name):
     """Return (n_experts, gate, n_features, n_rows, seed), every combination of sizes about equally often."""
     if name in GATES:
-        return [(3, GATES[name](), 1 + i % 2, 3000, i) for i in range(10)]
+        return [(3 + i // 2 % 2, GATES[name](), 1 + i % 2, 3000, i) for i in range(20)]
     if name == "temperature":
         sizes = list(itertools.product((2, 3), (1, 2)))
         gates = [ActivationDenseToSparseGate(g) for g in ("sigmoid", "tanh", "gelu")] + [DenseToSparseGate()]

@@ -107,6 +107,12 @@ def ordered_scores(x, gate):
     return [by_place[expert] for expert in range(len(at_place))]
 
 
+def adjacent_scores(x, gate):
+    """Log odds of each place against the lowest, step by step."""
+    index = math.fsum(c * v for c, v in zip(gate.coef[0], x, strict=True))
+    return [math.fsum([b, *[index] * int(place)]) for b, place in zip(gate.intercept, gate.place, strict=True)]
+
+
 def tree_scores(x, gate):
     """Log probabilities of a balanced binary tree: at each node its left half against its right half."""
     u, on_leaf = linear_scores(x, gate), sorted(range(len(gate.place)), key=lambda i: gate.place[i])
@@ -152,6 +158,7 @@ def plackett_luce_scores(x, gate, top_k=2, temperature=1.0):
 SCORES = {
     "TreeGate": tree_scores,
     "OrderedGate": ordered_scores,
+    "AdjacentGate": adjacent_scores,
     "ConditionalPoissonTopKGate": conditional_poisson_scores,
     "PlackettLuceTopKGate": plackett_luce_scores,
     "NormalisedSigmoidGate": normalised_sigmoids,

@@ -2,6 +2,7 @@
 
 from smoe.gates.activation_dense_to_sparse import ActivationDenseToSparseGate, TemperatureGateParams
 from smoe.gates.activations import ACTIVATIONS, Activation
+from smoe.gates.adjacent import AdjacentGate, AdjacentGateParams
 from smoe.gates.base import Gate, LinearGate, LinearGateParams
 from smoe.gates.conditional_poisson import ConditionalPoissonTopKGate
 from smoe.gates.dense_to_sparse import DenseToSparseGate
@@ -27,6 +28,7 @@ GATES = {
     "sigmoid": NormalisedSigmoidGate,
     "laplace": LaplaceGate,
     "ordered": OrderedGate,
+    "adjacent": AdjacentGate,
     "conditional_poisson": ConditionalPoissonTopKGate,
     "plackett_luce": PlackettLuceTopKGate,
     "top_p": TopPGate,
@@ -37,6 +39,8 @@ __all__ = [
     "GATES",
     "Activation",
     "ActivationDenseToSparseGate",
+    "AdjacentGate",
+    "AdjacentGateParams",
     "ConditionalPoissonTopKGate",
     "DenseToSparseGate",
     "Gate",

@@ -231,9 +231,7 @@ class OrderedGate(Gate):
 
     def gathered(self, params, overlap):
         """Return the parameters with experts that share most, by overlap (n_experts, n_experts), next to each other."""
-        share = np.asarray(overlap) + np.transpose(overlap)
-        vectors = np.linalg.eigh(np.diag(share.sum(axis=0)) - share)[1]  # the second one orders a chain
-        return params._replace(place=np.argsort(np.argsort(vectors[:, min(1, len(share) - 1)])).astype(float))
+        return params._replace(place=chain(overlap))
 
     def log_mass(self, params):
         """Return the logarithms of the probabilities where the features are zero."""
@@ -254,6 +252,13 @@ class OrderedGate(Gate):
         """Carry the shift in the intercept and the scale in the slopes."""
         coef = params.coef / scale
         return params._replace(coef=coef, intercept=params.intercept - (coef @ shift)[0])
+
+
+def chain(overlap):
+    """Return places (n_experts,) in which experts that share most, by overlap (n_experts, n_experts), are neighbours."""
+    share = np.asarray(overlap) + np.transpose(overlap)
+    vectors = np.linalg.eigh(np.diag(share.sum(axis=0)) - share)[1]  # the second one orders a chain
+    return np.argsort(np.argsort(vectors[:, min(1, len(share) - 1)])).astype(float)
 
 
 def _at_places(params):
