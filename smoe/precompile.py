@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from smoe.datasets import make_moe
 from smoe.estimators import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.gates import (
+    AdjacentGate,
     ConditionalPoissonTopKGate,
     GaussianGate,
     LaplaceGate,
@@ -31,6 +32,7 @@ ESTIMATORS = {
     "sigmoid gate": MoERegressor(gate=NormalisedSigmoidGate(), **_SETTINGS),
     "Laplace gate": MoERegressor(gate=LaplaceGate(), **_SETTINGS),
     "ordered gate": MoERegressor(gate=OrderedGate(), **_SETTINGS),
+    "adjacent gate": MoERegressor(gate=AdjacentGate(), **_SETTINGS),
     "conditional Poisson gate": MoERegressor(gate=ConditionalPoissonTopKGate(), **_SETTINGS),
     "Plackett-Luce gate": MoERegressor(gate=PlackettLuceTopKGate(), **_SETTINGS),
     "top-p gate": MoERegressor(gate=TopPGate(), **_SETTINGS),

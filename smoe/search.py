@@ -14,6 +14,7 @@ from smoe.chance import merit, preference
 from smoe.checkpoint import Checkpoint, Interrupted
 from smoe.order import stable_order
 from smoe.params import permute
+from smoe.places import PLACES, better_places
 from smoe.pool import SWAP, Pool, distance
 from smoe.second_look import LINES, second_look
 from smoe.solvers import EM, certify
@@ -238,6 +239,8 @@ class _Search:
             self._swap(n_init)
         if start.swaps and n_init > 1 and self._may_overlook():
             self._look_again()
+        if n_init > 1 and self._has_places():
+            self._try_places()
         fit, certificate = max([*self.ends.values(), *self.swaps.values()], key=_merit)
         if self.clock.stopped:
             certificate = certificate.noted(self.clock.stopped)
@@ -437,6 +440,18 @@ class _Search:
             self.n_swaps = LINES * self.task.n_experts
             self.swaps = self._each("finish", self._finish, {f"{SWAP} (second look)": params})
             self._tell(f"{self.n_swaps} lines through what was explained worst", self._top())
+
+    def _has_places(self):
+        """Whether which expert has which place is part of the model."""
+        several = self.task.n_experts > 1 and not self.model.gate.exchangeable
+        return several and not (hasattr(self.solver, "screen") or self.clock.up())
+
+    def _try_places(self):
+        """Move the experts of the best end between their places; finish what may lead higher."""
+        best = max([*self.ends.values(), *self.swaps.values()], key=_merit)[0]
+        found = better_places(self.model, self.sample, best.params, partial(self._each, None), self.rng)
+        self.swaps |= self._each("finish", self._finish, {f"{PLACES} {i}": params for i, params in enumerate(found, 1)})
+        self._tell(f"{len(found)} other orders of experts", self._top())
 
     def _first_members(self):
         """Return the distinct ends, and of the screened starts the next ones that differ from all of these."""

@@ -50,6 +50,7 @@ INNER = {
     *("chance", "checkpoint", "columns", "files", "formulas", "optional", "order", "rotation", "settings", "texts"),
     *("plain", "precompile", "report", "saved", "versions"),
     *(
+        "places",
         "plain",
         "pool",
         "profile",

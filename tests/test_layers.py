@@ -17,7 +17,7 @@ LAYERS = [
     {"gates", "experts"},
     {"fused"},
     {"mixture"},
-    {"rows", "chance", "starts", "solvers", "pool", "second_look", "checkpoint", "order", "search"},
+    {"rows", "chance", "starts", "solvers", "places", "pool", "second_look", "checkpoint", "order", "search"},
     {"criteria", "inference", "distribution", "diagnostics", "fitted", "fitted_joint", "profile", "saved"},
     {"estimators", "datasets", "simulation"},
     {"selection", "metrics"},

@@ -13,6 +13,8 @@ from smoe.datasets import load_engel, load_ethanol, load_faithful, make_moe
 from smoe.features import design
 from smoe.gates import (
     GATES,
+    AdjacentGate,
+    AdjacentGateParams,
     GaussianGate,
     LaplaceGate,
     LinearGateParams,
@@ -21,6 +23,7 @@ from smoe.gates import (
     OrderedGateParams,
     SoftmaxGate,
 )
+from smoe.places import moves
 from smoe.pool import duplicated
 from smoe.starts import FromParams
 
@@ -84,7 +87,7 @@ def test_a_gaussian_gate_is_a_softmax_gate_on_products(island, kind, degree):
 
 
 @pytest.mark.parametrize(
-    "gate", [GaussianGate("full"), GaussianGate("spherical"), LaplaceGate(), "sigmoid", "tree", "ordered"]
+    "gate", [GaussianGate("full"), GaussianGate("spherical"), LaplaceGate(), "sigmoid", "tree", "ordered", "adjacent"]
 )
 def test_fits_do_not_depend_on_units(island, gate):
     X, y = island
@@ -134,6 +137,60 @@ def test_sigmoids_that_vanish_are_not_certified():
     model = quietly(MoERegressor(2, gate="sigmoid", start=FromParams(begin)).fit, moe.data, moe.target)
     assert model.loglik_ == pytest.approx(softmax.loglik_, abs=1e-4)
     assert not model.converged_ and "softmax gate" in model.status_
+
+
+def test_adjacent_logits_are_a_softmax_gate(rng):
+    gate, Z = AdjacentGate(), design(rng.normal(size=(2, 30)))
+    params = random_gate(gate, 4, 2, rng)._replace(place=np.array([1.0, 0.0, 3.0, 2.0]))
+    wanted = SoftmaxGate().scores(Z, gate.softmax(params))
+    np.testing.assert_allclose(gate.scores(Z, params), wanted, rtol=1e-12, atol=1e-12)
+    odds = np.diff(gate.scores(Z, params)[[1, 0, 3, 2]], axis=0)  # of each place against the one below
+    np.testing.assert_allclose(np.diff(odds, axis=1)[1:], np.diff(odds, axis=1)[:1].repeat(2, axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("load", [load_engel, load_faithful])
+def test_two_adjacent_places_are_a_softmax_gate(load):
+    X, y = load(return_X_y=True)
+    model = MoERegressor(2, gate="adjacent", n_init=3, random_state=0).fit(X, y)
+    softmax = SoftmaxMoERegressor(2, n_init=3, random_state=0).fit(X, y)
+    assert model.converged_ and model.n_parameters_ == softmax.n_parameters_
+    assert model.loglik_ == pytest.approx(softmax.loglik_, abs=1e-8)
+    np.testing.assert_allclose(model.gate_coef_, -softmax.gate_coef_[:1], rtol=1e-5)
+    errors, wanted = (m.standard_errors_.gate.coef[0] for m in (model, softmax))
+    np.testing.assert_allclose(errors, wanted, rtol=1e-5)
+
+
+def test_ranks_close_where_an_expert_is_left_out(rng):
+    gate, Z = AdjacentGate(), design(rng.normal(size=(1, 30)))
+    params = AdjacentGateParams(np.array([0.5, 1.0, -1.0, 0.0]), np.array([2.0, 0.0, 1.0, 3.0]), np.array([[2.0]]))
+    left = gate.permute(params, [0, 1, 3])
+    np.testing.assert_array_equal(left.place, [1.0, 0.0, 2.0])
+    np.testing.assert_allclose(left.coef, [[3.0]])  # the outer experts are as far apart as they were
+    double = gate.duplicate(params, 1)
+    wanted, found = (np.exp(log_proba(gate, p, Z)) for p in (params, double))
+    np.testing.assert_allclose(found[[1, 4]].sum(axis=0), wanted[1], rtol=1e-12)
+    assert sorted(gate.apart(double, 1, rng).place) == sorted(gate.beside(params, 0, 1).place.tolist() + [4.0])
+    turned = gate.canonical(params._replace(place=3.0 - params.place, coef=-params.coef))
+    assert_close(turned, gate.canonical(params), rtol=1e-12)
+
+
+def test_moves_reach_every_order(rng):
+    for k in (2, 3, 4):
+        assert all(sorted(order) == list(range(k)) for order in moves(k, rng))
+    reached = {tuple(order) for order in moves(4, rng)}
+    assert len(reached) == 6 + 6 and (1, 0, 2, 3) in reached and (1, 2, 3, 0) in reached
+    assert len(moves(12, rng)) == 40
+
+
+def test_experts_find_their_places():
+    """Steps do not move them: from the truth's experts in another order a fit ends far below."""
+    gate, truth = OrderedGate(), make_moe(3000, n_features=1, n_experts=4, gate=OrderedGate(), random_state=2)
+    wrong = gate.flat(gate.permute(truth.params.gate, [0, 1, 3, 2]), np.full(4, 0.25))
+    begin = FromParams(truth.params._replace(gate=gate.canonical(wrong)))
+    assert quietly(MoERegressor(4, gate=gate, start=begin).fit, truth.data, truth.target).loglik_ < truth.loglik - 10
+    model = MoERegressor(4, gate=gate, random_state=0).fit(truth.data, truth.target)
+    assert model.converged_ and model.loglik_ > truth.loglik
+    assert any(record.start.startswith("Places") for record in model.starts_)
 
 
 @pytest.mark.parametrize("load", [load_engel, load_faithful])
@@ -208,7 +265,7 @@ def test_distances_do_not_depend_on_the_axes(rng):
     assert_close(gate.scores(design(turn @ X), turned), gate.scores(design(X), params), rtol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["gaussian", "sigmoid", "laplace", "ordered"])
+@pytest.mark.parametrize("name", ["gaussian", "sigmoid", "laplace", "ordered", "adjacent"])
 def test_what_a_gate_without_linear_scores_can_do(name, island):
     X, y = island
     model = quietly(MoERegressor(2, gate=name, n_init=3, random_state=0).fit, X, y)

@@ -13,7 +13,7 @@ __all__ = ["AdjacentGate", "AdjacentGateParams"]
 
 
 class AdjacentGateParams(NamedTuple):
-    """The experts' ``intercept`` and ``place``, (n_experts,), and the slopes ``coef`` (1, n_features) that all share."""
+    """The experts' ``intercept`` and ``place``, (n_experts,), and the slopes ``coef`` (1, n_features) of all."""
 
     intercept: np.ndarray
     place: np.ndarray
@@ -158,7 +158,9 @@ class AdjacentGate(Gate):
     def unscale(self, params, shift, scale):
         """Carry the shift in the intercepts and the scale in the slopes; the last intercept stays as it is."""
         coef = params.coef / scale
-        return params._replace(coef=coef, intercept=params.intercept - (params.place - params.place[-1]) * (coef @ shift))
+        return params._replace(
+            coef=coef, intercept=params.intercept - (params.place - params.place[-1]) * (coef @ shift)
+        )
 
 
 def _in_ranks(params):

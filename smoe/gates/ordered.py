@@ -255,7 +255,7 @@ class OrderedGate(Gate):
 
 
 def chain(overlap):
-    """Return places (n_experts,) in which experts that share most, by overlap (n_experts, n_experts), are neighbours."""
+    """Return places (n_experts,) where experts that share most, by overlap (n_experts, n_experts), are neighbours."""
     share = np.asarray(overlap) + np.transpose(overlap)
     vectors = np.linalg.eigh(np.diag(share.sum(axis=0)) - share)[1]  # the second one orders a chain
     return np.argsort(np.argsort(vectors[:, min(1, len(share) - 1)])).astype(float)

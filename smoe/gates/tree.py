@@ -184,6 +184,10 @@ class TreeGate(PredictorGate):
             "experts."
         )
 
+    def flat(self, params, share):
+        """Return parameters with these places whose probabilities are the shares (n_experts,) everywhere."""
+        return self.with_log_mass(params._replace(coef=np.zeros_like(params.coef)), np.log(share))
+
     def gathered(self, params, overlap):
         """Return the parameters with experts that share most, by overlap (n_experts, n_experts), on nearby leaves."""
         order = gathered(self.root(n_rows(params)), np.asarray(overlap))
