@@ -2,8 +2,8 @@
 
     python benchmarks/interval_coverage.py [SETTING ...] [--replications 500] [--rows 2000] [--jobs 2]
 
-Every replication draws data from a fixed truth, fits (with defaults and data-driven starts; top-K gates, whose search
-takes long, from the truth), and asks whether the 95 % interval of each parameter, from the observed information and
+Every replication draws data from a fixed truth, fits (with defaults and data-driven starts; gates other than softmax and
+temperature from the truth), and asks whether the 95 % interval of each parameter, from the observed information and
 from the sandwich, and of the mean at five places, has the true value in it, and what share of fresh responses the 90 %
 prediction intervals hold. Only certified fits count; how many are not is printed. "se/sd" is the mean standard error
 over the standard deviation of the estimates, "bias/sd" their bias over it.
@@ -17,6 +17,8 @@ weak-temperature
              the same with relative standard errors of 0.3: far from normal
 top-1        a partition of the line into three regions
 top-2        two of three experts on each row
+gaussian     a full Gaussian gate: one expert has a place in the middle of the other
+tree         a balanced tree of three experts
 """
 
 import argparse
@@ -34,10 +36,20 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 from joblib import Parallel, delayed
 
-from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
+from smoe import DenseToSparseMoERegressor, MoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpertParams
-from smoe.gates import ActivationDenseToSparseGate, LinearGateParams, SoftmaxGate, TemperatureGateParams, TopKGate
+from smoe.gates import (
+    ActivationDenseToSparseGate,
+    GaussianGate,
+    GaussianGateParams,
+    LinearGateParams,
+    SoftmaxGate,
+    TemperatureGateParams,
+    TopKGate,
+    TreeGate,
+    TreeGateParams,
+)
 from smoe.params import MoEParams, flatten
 from smoe.starts import FromParams
 
@@ -58,6 +70,16 @@ SETTINGS = {
         TWO_FAR,
     ),
     "top-1": (TopKGate(1), LinearGateParams(np.array([[-6.0], [-3.0], [0.0]]), np.array([-1.0, 0.5, 0.0])), THREE),
+    "gaussian": (
+        GaussianGate("full"),
+        GaussianGateParams(np.array([[0.5], [0.0]]), np.array([1.0, 0.0]), np.array([[[-8.0]], [[0.0]]])),
+        TWO,
+    ),
+    "tree": (
+        TreeGate(),
+        TreeGateParams(np.array([[-3.0], [-4.0], [0.0]]), np.array([-1.0, 1.0, 0.0]), np.arange(3.0)),
+        THREE,
+    ),
     "top-2": (TopKGate(2), LinearGateParams(np.array([[-3.0], [0.0], [0.0]]), np.array([0.3, 1.2, 0.0])), THREE),
 }
 SETTINGS["t5"] = SETTINGS["softmax"]
@@ -68,7 +90,10 @@ ESTIMATORS = {
     "weak-temperature": DenseToSparseMoERegressor(2, activation="sigmoid"),
     "top-1": TopKMoERegressor(3, top_k=1, n_init=1),
     "top-2": TopKMoERegressor(3, top_k=2, n_init=1),
+    "gaussian": MoERegressor(2, gate="gaussian"),
+    "tree": MoERegressor(3, gate="tree"),
 }
+FROM_DATA = ("softmax", "t5", "temperature", "weak-temperature")
 PLACES = np.linspace(-0.9, 0.9, 5)[:, None]
 
 
@@ -99,7 +124,7 @@ def replicate(name, n, seed, truth, mean):
     warnings.simplefilter("ignore")
     X, y = draw(name, n, seed + 1)
     gate, gate_params, expert = SETTINGS[name]
-    start = FromParams(MoEParams(gate_params, expert)) if name.startswith("top") else "auto"
+    start = "auto" if name in FROM_DATA else FromParams(MoEParams(gate_params, expert))
     model = ESTIMATORS[name].set_params(random_state=seed, start=start).fit(X, y)
     if not model.converged_:
         return None

@@ -3,6 +3,7 @@
     python benchmarks/speed.py [--quick] [--only passes,fit] [--json PATH] [--plot PATH] [--limit SECONDS]
 
 passes     a pass over the rows, in multiples of numpy's exponential
+gates      a pass of each gate, in multiples of the softmax gate's
 iteration  an EM iteration of smoe, cgmm, GaussianMixture, stepmix, plain numpy and flexmix: same rows, same start
 fit        time from call to end with defaults, and the log-likelihood reached
 certified  passes and time to a certified maximum of an over-specified model
@@ -32,6 +33,7 @@ from threadpoolctl import threadpool_limits
 
 SECTIONS = {
     "passes": speed_passes.passes,
+    "gates": speed_passes.gates,
     "iteration": speed_peers.iteration,
     "fit": speed_peers.fit,
     "certified": speed_passes.certified,

@@ -13,13 +13,16 @@ from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert, LinearExpert
 from smoe.families import Binomial, Poisson
 from smoe.features import Roles
-from smoe.gates import SoftmaxGate
+from smoe.gates import GATES, SoftmaxGate
 from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams
 from smoe.rows import ArraySource, Blocks, Scaling
 from smoe.rows.grouped import by_group
 from smoe.solvers import EM, EMNewton, certify
 from smoe.starts import FromParams
 from smoe.threads import spread
+
+WORDS = {"statistics": "EM pass", "curvature": "pass with score and information"}
 
 
 def passes(options):
@@ -66,6 +69,44 @@ def _beside(k, d, n, repeats):
     for name, cost, ratio in list(zip(calls, costs, ratios, strict=True))[1:]:
         where = f"k={k} d={d} n={n:,}"
         yield Result(f"EM pass, {name} / Gaussian, {where}", ratio, "", bars.get(name, ""), f"{cost:.1f} ns per row")
+
+
+def gates(options):
+    """A pass of EM, and one with score and information, of each gate in units of the softmax gate's."""
+    n, k, d = options.pick(100_000, 10_000), 4, 2
+    X, y, params = random_problem(n, d, k)
+    columns, source = np.arange(d), ArraySource(X, y)
+    scaling = Scaling.identity(columns, columns)
+    for kind in ("statistics", "curvature"):
+        calls = {}
+        for name, recipe in GATES.items():
+            model = MixtureOfExperts(recipe(), GaussianExpert())
+            if kind == "curvature" and not model.gate.smooth:
+                continue
+            part = perturbed(model.gate, k, d)
+            visit = getattr(model, kind)
+            calls[name] = partial(Blocks(model, source, scaling).sum, visit, MoEParams(part, params.expert))
+        times = paired(options.pick(15, 3), *calls.values())
+        costs, ratios = np.median(times, axis=0) / n * 1e9, np.median(times / times[:, :1], axis=0)
+        for name, cost, ratio in list(zip(calls, costs, ratios, strict=True)):
+            bar = "" if name == "softmax" else "<= 3"
+            where = f"{name}, k={k} d={d} n={n:,}"
+            yield Result(f"{WORDS[kind]}, {where}", ratio, "softmax", bar, f"{cost:.1f} ns per row")
+
+
+def perturbed(gate, k, d):
+    """Return parameters of a gate away from where it is flat."""
+    rng, params = np.random.default_rng(1), gate.init_params(k, d)
+    free = gate.free(params)
+    moved = {
+        name: np.where(
+            getattr(free, name),
+            np.abs(a + rng.normal(size=np.shape(a))) if gate.fields[name].bounded else a + rng.normal(size=np.shape(a)),
+            a,
+        )
+        for name, a in params._asdict().items()
+    }
+    return gate.canonical(params._replace(**moved))
 
 
 def _exp(numbers):

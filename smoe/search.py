@@ -20,7 +20,8 @@ from smoe.second_look import LINES, second_look
 from smoe.solvers import EM, certify
 from smoe.solvers.base import summarise
 from smoe.solvers.working_set import WIDE, is_wide, narrowed, telling
-from smoe.starts import Start
+from smoe.starts import FromSoftmax, Start
+from smoe.texts import with_article
 from smoe.threads import driving
 
 __all__ = ["Agreement", "StartRecord", "Unwatched", "agreement", "n_sharing", "search"]
@@ -42,6 +43,7 @@ _MOST = 8.0  # swaps per start
 _PATIENCE = 0.5  # swaps per start and further expert without a gain after which the search ends if all ends agree
 _DOUBT = 3.0  # how many more per start if all ends differ
 _NEW = 3  # members that are new and finished
+INSIDE = "Inside"  # the record of what began where a search with a simpler gate ended
 _SWAPS = "Swaps"  # the record of how many there were
 _SCREENED = 0.5  # share of a time limit after which no further start is screened
 _STOPPED = "a callback ended the search"
@@ -219,6 +221,7 @@ class _Search:
     def __init__(self, task, blocks, solver, tol, rng, threads, clock, checkpoint):
         self.task, self.model, self.blocks, self.solver, self.tol = task, task.model, blocks, solver, tol
         self.rng, self.clock, self.checkpoint = rng, clock, checkpoint
+        self.first = deepcopy(rng)  # a search within begins as one by itself would
         self.finished = []
         self.batch = threads if clock.ticks else None
         self.run = Parallel(threads, prefer="threads")
@@ -239,6 +242,8 @@ class _Search:
             self._swap(n_init)
         if start.swaps and n_init > 1 and self._may_overlook():
             self._look_again()
+        if n_init > 1 and self._may_begin_inside(start):
+            self._begin_inside(start, n_init)
         if n_init > 1 and self._has_places():
             self._try_places()
         fit, certificate = max([*self.ends.values(), *self.swaps.values()], key=_merit)
@@ -440,6 +445,22 @@ class _Search:
             self.n_swaps = LINES * self.task.n_experts
             self.swaps = self._each("finish", self._finish, {f"{SWAP} (second look)": params})
             self._tell(f"{self.n_swaps} lines through what was explained worst", self._top())
+
+    def _may_begin_inside(self, start):
+        """Whether fits begin with those of a simpler gate, which may then be searched for by itself."""
+        plain = not self.model.penalties and self.model.constraints is None
+        return isinstance(start, FromSoftmax) and self.task.n_experts > 1 and plain and not self.clock.up()
+
+    def _begin_inside(self, start, n_init):
+        """Finish from where a search of its own ends with a simpler gate: what contains that gate is never below."""
+        gate, within, n_within = start.inside(self.task, n_init)
+        model = self.model._replace(gate=gate)
+        rows = type(self.blocks)(model, self.blocks.source, self.blocks.scaling, self.blocks.roles)
+        settings = self.solver, self.tol, deepcopy(self.first), self.run.n_jobs, self.clock, self.checkpoint
+        simpler = _Search(self.task._replace(model=model), rows.shared_by(self.blocks.n_threads), *settings)
+        fit, _, _ = simpler.best_of(within, n_within)
+        self.swaps |= self._each("finish", self._finish, {INSIDE: start.above(self.task, fit.params)})
+        self._tell(f"from the end of a search with {with_article(type(gate).__name__)}", self._top())
 
     def _has_places(self):
         """Whether which expert has which place is part of the model."""

@@ -169,6 +169,13 @@ class FromSoftmax(Start):
         """Return twenty: each is the best of several."""
         return 20
 
+    def inside(self, task, n_init):
+        """Return the gate of the fits to begin from, their starts, and how many go with ``n_init`` proposals."""
+        gate = task.model.gate.inside(len(task.block.gate_Z) - 1)
+        start = Elemental() if gate is None else self
+        n_inside = start.n_proposals(task.n_experts) * n_init / self.n_proposals(task.n_experts)
+        return SoftmaxGate() if gate is None else gate, start, int(np.ceil(n_inside))
+
     def propose(self, task, rng):
         """Return the experts of the flat fit, and a flat gate with their loads."""
         check_number(self.n_flat, "n_flat", 1, integer=True, high=_MOST_FLAT)
@@ -177,11 +184,27 @@ class FromSoftmax(Start):
         rows, climb = OneBlock(block), EM(_FLAT_CLIMB, 0.0)
         fits = [climb.short_run(model, rows, params) for params in begins]
         params = max(fits, key=lambda fit: merit(model, rows, fit)).params
-        proba, resp, _ = model.posterior(block, params)
-        gate, load = task.model.gate, np.maximum(resp @ block.weight, _LEAST_LOAD)
-        overlap = (proba * block.weight) @ proba.T
-        overlap *= rng.exponential(size=overlap.shape)  # places of many kinds, mostly near the likeliest
-        flat = gate.gathered(gate.init_params(task.n_experts, len(block.gate_Z) - 1), overlap)
+        # Places of many kinds, mostly near the likeliest.
+        return self._gathered(task, params, rng.exponential(size=(task.n_experts, task.n_experts)))
+
+    def above(self, task, params):
+        """Return where to begin from the end of a fit with the gate inside: the same density if the gate has it.
+
+        Parameters
+        ----------
+        task : Task
+        params : MoEParams
+            Of the model with `smoe.gates.Gate.inside` as its gate, or the softmax gate.
+        """
+        inside = task.model.gate.of_inside(params.gate)
+        return self._gathered(task, params) if inside is None else MoEParams(inside, params.expert)
+
+    def _gathered(self, task, params, noise=1.0):
+        """Return the experts beside a flat gate with their loads, near each other if they share rows."""
+        proba, resp, _ = task.model._replace(gate=SoftmaxGate()).posterior(task.block, params)
+        gate, weight = task.model.gate, task.block.weight
+        load, overlap = np.maximum(resp @ weight, _LEAST_LOAD), (proba * weight) @ proba.T * noise
+        flat = gate.gathered(gate.init_params(task.n_experts, len(task.block.gate_Z) - 1), overlap)
         return MoEParams(gate.with_log_mass(flat, np.log(load / load.sum())), params.expert)
 
 

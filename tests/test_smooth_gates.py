@@ -108,6 +108,26 @@ def test_maxima_are_nested(load):
     assert np.all(np.diff(logliks) > -1e-4)
 
 
+@pytest.mark.parametrize("outer, inner", [("full", "diag"), ("diag", "spherical"), ("spherical", None)])
+def test_gates_contain_the_one_inside(outer, inner, rng):
+    gate, X = GaussianGate(outer), rng.normal(size=(2, 30))
+    inside = gate.inside(2) or SoftmaxGate()
+    assert getattr(inside, "covariance", None) == inner and gate.inside(1) is None
+    params = random_gate(inside, 3, 2, rng)
+    if inner == "spherical":
+        params = params._replace(metric=np.array([[0.5, 2.0]]))
+    found = log_proba(gate, gate.of_inside(params), design(X))
+    np.testing.assert_allclose(found, log_proba(inside, params, design(X)), rtol=1e-12, atol=1e-13)
+
+
+def test_a_larger_gate_ends_no_lower_than_the_one_inside():
+    X, y = load_engel(return_X_y=True)
+    softmax = quietly(SoftmaxMoERegressor(3, random_state=0).fit, X, y)
+    model = quietly(MoERegressor(3, gate=GaussianGate("spherical"), random_state=0).fit, X, y)
+    assert model.loglik_ > softmax.loglik_ - 0.01
+    assert any(record.start == "Inside" for record in model.starts_)
+
+
 def test_small_sigmoids_are_a_softmax_gate(rng):
     params, Z = random_gate(SoftmaxGate(), 3, 2, rng), design(rng.normal(size=(2, 30)))
     small = params._replace(intercept=params.intercept - 20.0)

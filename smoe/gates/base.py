@@ -177,6 +177,14 @@ class Gate(BaseEstimator):
         """Return parameters in which experts that share most have places near each other, if they have places."""
         return params
 
+    def inside(self, n_features):
+        """Return the gate whose fits are the best place to begin from; None is the softmax gate."""
+        return None
+
+    def of_inside(self, params):
+        """Return the parameters with the probabilities of the gate inside, if this gate contains it, or None."""
+        return None
+
     def dense(self):
         """Return the smooth gate that stands for this one where its jumps are in the way: itself if it has none."""
         return self

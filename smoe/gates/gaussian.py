@@ -115,6 +115,21 @@ class GaussianGate(LinearGate):
             )
         check_choice(self.fit, "fit", ("conditional",))
 
+    def inside(self, n_features):
+        """Return the gate with the next simpler covariances; of one feature all are one gate."""
+        simpler = {"full": "diag", "diag": "spherical"}.get(self.covariance)
+        return GaussianGate(simpler) if simpler and n_features > 1 else None
+
+    def of_inside(self, params):
+        """Return the parameters with the curvature that the gate inside has, or none."""
+        own = self.init_params(*params.coef.shape)
+        out = own._replace(coef=params.coef, intercept=params.intercept)
+        if isinstance(params, SphericalGateParams):
+            return out._replace(curvature=params.curvature[:, None] * params.metric)
+        if isinstance(params, GaussianGateParams):
+            return out._replace(curvature=params.curvature[:, :, None] * np.eye(params.coef.shape[1]))
+        return out
+
     def init_params(self, n_experts, n_features):
         """Return zeros."""
         linear = LinearGateParams(np.zeros((n_experts, n_features)), np.zeros(n_experts))
