@@ -2,8 +2,8 @@
 
     python benchmarks/interval_coverage.py [SETTING ...] [--replications 500] [--rows 2000] [--jobs 2]
 
-Every replication draws data from a fixed truth, fits (with defaults and data-driven starts; gates other than softmax and
-temperature from the truth), and asks whether the 95 % interval of each parameter, from the observed information and
+Every replication draws data from a fixed truth, fits (with defaults and data-driven starts; gates other than softmax
+and temperature from the truth), and asks whether the 95 % interval of each parameter, from the observed information and
 from the sandwich, and of the mean at five places, has the true value in it, and what share of fresh responses the 90 %
 prediction intervals hold. Only certified fits count; how many are not is printed. "se/sd" is the mean standard error
 over the standard deviation of the estimates, "bias/sd" their bias over it.

@@ -124,12 +124,13 @@ class MixtureOfExperts(NamedTuple):
             return Statistics(*found, self._penalty_sums(block, params))
         gate, weight = self.gate, block.weight
         experts, (proba, resp, loglik) = self._evaluated(block, params)
-        information = gate.information(block.gate_Z, params.gate, proba, weight) if gate_information else None
         resp *= weight
+        seen = block.gate_Z, params.gate, resp - weight * proba
+        score, information = gate.moments(*seen, proba, weight) if gate_information else (gate.pullback(*seen), None)
         return Statistics(
             float(weight @ loglik),
             experts.suffstats(block.spread(resp)),
-            gate.pullback(block.gate_Z, params.gate, resp - weight * proba),
+            score,
             information,
             self._penalty_sums(block, params),
         )

@@ -102,6 +102,10 @@ class Gate(BaseEstimator):
         rows = [self.pullback(Z[:, [i]], params, R[:, [i]]) for i in range(R.shape[1])]
         return np.array([flatten(row) for row in rows]).T.reshape(flatten(params).size, -1)
 
+    def moments(self, Z, params, R, proba, weight):
+        """Return `pullback` of R and `information`, which may have much in common."""
+        return self.pullback(Z, params, R), self.information(Z, params, proba, weight)
+
     def log_information(self, Z, params, proba, target, weight):
         """Return minus the second derivative of the sum over rows of weight target' log(proba), the target fixed."""
         expected = self.information(Z, params, target, weight)

@@ -84,7 +84,17 @@ class PredictorGate(LinearGate):
         if resp is not None:
             weights -= pair_covariances(slopes, np.ascontiguousarray(resp), weight)
             weights -= self.bends(u, params, weight * (resp - proba))
+        return self._spread(Z, params, weights)
+
+    def _spread(self, Z, params, weights):
         return spread_blocks(weighted_grams(weights, Z), self.sloping(params), n_own_fixed(params, self.fields))
+
+    def moments(self, Z, params, R, proba, weight):
+        """Return `pullback` of R and `information` from slopes that are computed once."""
+        slopes = self.slopes(self._predictors(Z, params), params)
+        own = pulled(np.ascontiguousarray(R)[None], slopes)[0] @ Z.T
+        weights = pair_covariances(slopes, np.ascontiguousarray(proba), weight)
+        return self._shaped(params, own), self._spread(Z, params, weights)
 
     def unscale(self, params, shift, scale):
         """Carry the shift in the intercepts and the scale in the slopes."""

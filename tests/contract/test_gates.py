@@ -123,6 +123,17 @@ def test_information_is_the_variance_of_the_scores(name, k, d, rng):
 
 @informed
 @sizes
+def test_moments_are_both_at_once(name, k, d, rng):
+    case = make(name, k, d, rng)
+    p, R = proba(case.gate, case.Z, case.params), rng.normal(size=(k, 40))
+    score, information = case.gate.moments(case.Z, case.params, R, p, case.weight)
+    assert_close(score, case.gate.pullback(case.Z, case.params, R), rtol=1e-12, atol=1e-12)
+    wanted = case.gate.information(case.Z, case.params, p, case.weight)
+    np.testing.assert_allclose(information, wanted, rtol=1e-12, atol=1e-12)
+
+
+@informed
+@sizes
 def test_information_with_resp_is_a_block_of_the_observed_one(name, k, d, rng):
     case = make(name, k, d, rng)
     J, p, scores = jacobian(case), proba(case.gate, case.Z, case.params), finite_scores(case)
