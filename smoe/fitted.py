@@ -252,7 +252,8 @@ class FittedMixture:
         ``copy`` later changes of X do not matter to them.
         """
         if is_dask(X):
-            far = DaskRows(X, None if y is MISSING else y, sample_weight)
+            classes = y is not MISSING and self.model.expert.support.kind == "classes"
+            far = DaskRows(X, None if y is MISSING else y, sample_weight, classes)
             return self._blocks_of_source(far, MISSING if y is MISSING else None, None)
         if isinstance(X, Source):
             return self._blocks_of_source(X, y, sample_weight)
@@ -279,7 +280,7 @@ class FittedMixture:
         refuse_beside_source(y, sample_weight)
         self.columns.check_source(source)
         if y is not MISSING and self.model.expert.support.kind == "classes":
-            source = Labelled(source)
+            source = source if isinstance(source, DaskRows) else Labelled(source)
             source.code(self.model.expert.read)
         if y is not MISSING and source.take(np.arange(1)).y is None:
             raise ValueError(f"this {type(source).__name__} has no response: name it when you make it, y=...")
@@ -362,7 +363,9 @@ class FittedMixture:
         if coverage is not None:
             return self.predict_interval(X, coverage)
         if is_dask(X) and not asked:
-            return mapped(X, self.predict)
+            many = self.model.expert.support.kind == "vectors"
+            like = np.empty((0, self.model.expert.n_responses) if many else 0)
+            return mapped(X, self.predict, like, list(self.model.expert.responses) if many else None)
         distribution = self._distribution(X)
         mean, std = distribution.mean_and_std() if return_std else (distribution.mean(), None)
         if self.model.expert.support.bounded:  # elsewhere it is x that is beyond float64
@@ -428,18 +431,21 @@ class FittedMixture:
     def _class_of(self, X, other):
         if other:
             raise ValueError("predict: classes have no standard deviation, quantiles or intervals: see predict_proba.")
+        if is_dask(X):
+            return mapped(X, self.predict, self.model.expert.classes)
         return self._distribution(X).predict()
 
     def predict_proba(self, X):
         """Return the probabilities of the classes given x, (n_samples, n_classes), in the order of ``classes_``.
 
-        They are the sum over experts of gate probability times the expert's probability; rows sum to one.
+        They are the sum over experts of gate probability times the expert's probability; rows sum to one. Of a dask
+        data frame it is one with the classes as columns.
         """
-        return self._classes(X).proba()
+        return self._of_classes(X, lambda law: law.proba())
 
     def predict_log_proba(self, X):
         """Return the logarithms of ``predict_proba``, which do not underflow, (n_samples, n_classes)."""
-        return self._classes(X).log_proba()
+        return self._of_classes(X, lambda law: law.log_proba())
 
     def expert_predict_proba(self, X):
         """Return the probabilities of the classes under each expert, (n_samples, n_experts, n_classes)."""
@@ -447,9 +453,13 @@ class FittedMixture:
         log_proba = self.blocks(X).map(lambda b, p: self.model.expert.class_log_proba(b.rows, p.expert), self.params)
         return np.exp(np.moveaxis(log_proba, -1, 0))
 
-    def _classes(self, X):
+    def _of_classes(self, X, function):
+        """Return what a function makes of the distributions, a number for each class; lazily of dask."""
         self._refuse_numbers()
-        return self._distribution(X)
+        if not is_dask(X):
+            return function(self._distribution(X))
+        classes = self.model.expert.classes
+        return mapped(X, lambda part: function(self._distribution(part)), np.empty((0, len(classes))), list(classes))
 
     def _refuse_numbers(self):
         if (kind := self.model.expert.support.kind) != "classes":

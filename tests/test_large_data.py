@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 
 import dask.array as da
 import dask.dataframe as dd
@@ -474,6 +475,117 @@ def test_a_fit_on_a_cluster_is_that_of_arrays(fitted, far):
     here = X[:, 0] > 0
     wanted = MoERegressor(2, random_state=0, n_init=5).fit(X[here], Y[here])
     np.testing.assert_allclose(part.loglik_, wanted.loglik_, rtol=1e-12)
+
+
+def labels_of(kind):
+    label = np.where(Y + np.sin(3.0 * Y) > np.median(Y), "yes", "no").astype("<U7")
+    label[:40] = "perhaps"
+    if kind == "number":
+        return np.searchsorted(["no", "perhaps", "yes"], label) + 3
+    ordered = kind == "ordered"
+    return (
+        label if kind == "text" else pd.Categorical(label, ["no", "perhaps", "yes"][:: -1 if ordered else 1], ordered)
+    )
+
+
+@pytest.mark.parametrize("kind", ["text", "number", "category", "ordered"])
+def test_classes_in_dask_frames(kind, far):
+    frame = pd.DataFrame({"a": X[:, 0], "w": WEIGHT}).assign(label=labels_of(kind))
+    there = dd.from_pandas(frame, npartitions=4)
+    expert = "ordinal" if kind == "ordered" else "multinomial"
+    settings = {"expert": expert, "random_state": 0, "n_init": 3, "max_iter": 200}
+    settings["class_weight"] = "balanced" if kind == "text" else None
+    model = quietly(MoEClassifier(2, **settings).fit, there[["a"]], there["label"], there["w"])
+    wanted = quietly(MoEClassifier(2, **settings).fit, frame[["a"]], frame["label"], WEIGHT)
+    assert model.classes_.tolist() == wanted.classes_.tolist()
+    np.testing.assert_allclose(model.loglik_, wanted.loglik_, rtol=1e-9)
+    proba, label = model.predict_proba(there[["a"]]), model.predict(there[["a"]])
+    assert list(proba.columns) == model.classes_.tolist() and list(proba.dtypes) == [float] * 3
+    np.testing.assert_allclose(proba.compute(), wanted.predict_proba(frame[["a"]]), atol=1e-5)
+    logs = model.predict_log_proba(there[["a"]]).compute()
+    np.testing.assert_allclose(np.exp(logs), proba.compute(), atol=1e-12)
+    np.testing.assert_array_equal(label.compute(), model.predict(frame[["a"]]))
+    assert label.dtype == label.compute().dtype and list(label.compute().index) == list(frame.index)
+    np.testing.assert_allclose(model.loglik(there[["a"]], there["label"]), model.loglik(frame[["a"]], frame["label"]))
+
+
+def test_classes_in_dask_arrays(fitted, monkeypatch):
+    label = labels_of("text")
+    far, y_far = da.from_array(X, chunks=(700, 1)), da.from_array(label, chunks=700)
+    wanted = quietly(MoEClassifier(2, random_state=0, n_init=3, max_iter=200).fit, X, label)
+    for few in (2**20, 0):  # brought here, or left where they are
+        monkeypatch.setattr("smoe.rows.dask._FEW", few)
+        model = quietly(MoEClassifier(2, random_state=0, n_init=3, max_iter=200).fit, far, y_far)
+        np.testing.assert_allclose(model.loglik_, wanted.loglik_, rtol=1e-9)
+    proba = model.predict_proba(far)
+    assert proba.shape == (len(X), 3) and proba.dtype == float
+    np.testing.assert_allclose(proba.compute(), model.predict_proba(X), rtol=1e-12)
+    assert model.predict(far).dtype == label.dtype
+    np.testing.assert_array_equal(model.predict(far).compute(), model.predict(X))
+    lost, mixed = label.astype(object), label.astype(object)
+    lost[800], mixed[1_500:] = None, 1
+    with pytest.raises(ValueError, match="partition 1: y has no class in 1 rows"):
+        MoEClassifier(2).fit(far, da.from_array(lost, chunks=700))
+    with pytest.raises(ValueError, match="y mixes strings and numbers"):
+        MoEClassifier(2).fit(far, da.from_array(mixed, chunks=500).rechunk(700))
+    with pytest.raises(ValueError, match="holds 'other', which is none of the classes"):
+        model.loglik(far, da.from_array(np.full(len(X), "other"), chunks=700))
+
+
+@pytest.mark.parametrize("expert", ["poisson", "binomial", "log_normal", "multivariate_gaussian", "student_t"])
+def test_families_in_dask_frames(expert, far, rng):
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    rate = np.exp(0.5 * X[:, 0] + (X[:, 1] > 0))
+    y = {"poisson": rng.poisson(rate), "binomial": rng.binomial(9, rate / (1 + rate)), "student_t": Y}
+    frame["y"] = y.get(expert, np.exp(Y / np.std(Y)))
+    frame["other"], frame["trials"], frame["event"] = Y + rng.normal(size=len(Y)), 9.0, rng.random(len(Y)) < 0.8
+    roles = {"binomial": {"trials_feature": "trials"}, "log_normal": {"event_feature": "event"}}.get(expert, {})
+    columns, response = ["a", "b", *roles.values()], ["y", "other"] if expert == "multivariate_gaussian" else "y"
+    there = dd.from_pandas(frame, npartitions=3)
+    settings = {"expert": expert, "random_state": 0, "n_init": 3, "max_iter": 200, **roles}
+    model = quietly(MoERegressor(2, **settings).fit, there[columns], there[response])
+    wanted = quietly(MoERegressor(2, **settings).fit, frame[columns], frame[response])
+    np.testing.assert_allclose(model.loglik_, wanted.loglik_, rtol=1e-9)
+    assert model.status_ == wanted.status_
+    mean = model.predict(there[columns])
+    if response != "y":
+        assert list(mean.columns) == response
+    np.testing.assert_allclose(mean.compute(), model.predict(frame[columns]), rtol=1e-12)
+
+
+def of_rows(low, high):
+    """Rows that a task makes: it can make them again on another worker."""
+    return pd.DataFrame(X[low:high], columns=["a", "b"]).assign(y=Y[low:high], w=WEIGHT[low:high])
+
+
+def test_a_worker_that_dies_is_survived_and_a_client_that_is_gone_is_an_error(fitted, far, monkeypatch):
+    """A process of the cluster is killed in the middle of a fit, by its own number; then the client closes."""
+    passes, pids, submit = [], [], DaskRows._submit
+
+    def killing(self, function, *args):
+        passes.append(self._client.nthreads())
+        if len(passes) == 12:
+            os.kill(pids[0], signal.SIGKILL)
+        return submit(self, function, *args)
+
+    monkeypatch.setattr(DaskRows, "_submit", killing)
+    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
+        place, pid = next(iter(client.run(os.getpid).items()))
+        pids.append(pid)
+        there = [client.scatter(side, workers=[place]) for side in (X, Y)]
+        lost = DaskRows(*(da.from_delayed(one, side.shape, float) for one, side in zip(there, (X, Y), strict=True)))
+        frame = dd.from_map(of_rows, range(0, 3_000, 500), range(500, 3_001, 500))
+        model = MoERegressor(2, random_state=0, n_init=5).fit(frame[["a", "b"]], frame["y"], frame["w"])
+        assert len(passes) > 12 and len({frozenset(one) for one in passes}) > 1
+        source = DaskRows(frame[["a", "b"]], frame["y"])
+        with pytest.raises(RuntimeError, match="cannot be computed again: partitions must be tasks that load"):
+            lost.reduce(len, [lost.cuts(0)])
+    np.testing.assert_allclose(model.loglik_, fitted.loglik_, rtol=1e-12)
+    assert model.status_ == fitted.status_
+    for call in (lambda: source.reduce(len, [source.cuts(0)]), lambda: source.take([3])):
+        with pytest.raises(RuntimeError, match="the dask client is gone"):
+            call()
 
 
 def test_what_travels_to_a_worker_has_no_rows(rng):

@@ -234,7 +234,7 @@ class MixtureEstimator(Watched, BaseEstimator):
     def _fit(self, X, y, sample_weight):
         """Check everything and climb; return the working coordinates and the number of rows of positive weight."""
         if is_dask(X):
-            X, y, sample_weight = brought(DaskRows(X, y, sample_weight)), None, None
+            X, y, sample_weight = DaskRows(X, y, sample_weight, self.response_kind == "classes"), None, None
         if isinstance(X, Source):
             return self._fit_source(X, y, sample_weight)
         design, X, y = self._read_formula(X, y)
@@ -261,9 +261,10 @@ class MixtureEstimator(Watched, BaseEstimator):
         if self.formula is not None:
             raise TypeError("formula is for data frames; a source names its columns: gate_features, expert_features.")
         if self.response_kind == "classes":
-            source, expert = self._labelled(source)
-            y, weight = source.y, np.broadcast_to(1.0, source.n_rows) if source.weight is None else source.weight
+            source, expert, y, weight = self._labelled(source)
+            source = brought(source)
         else:
+            source = brought(source)
             expert, y, weight = self._resolved_expert(responses_of(source)), None, None
         check_experts(self.n_experts, source.n_rows)
         learn_columns(self, source)
@@ -277,16 +278,17 @@ class MixtureEstimator(Watched, BaseEstimator):
         return self._fit_rows(source, expert, source, response, y, weight, seen)
 
     def _labelled(self, source):
-        """Return the source with codes in place of labels, and the experts that know these."""
-        if isinstance(source, DaskRows):
-            raise TypeError(f"{type(self).__name__} takes arrays and files, not yet collections of dask.")
-        found = Labelled(source)
+        """Return the source with codes in place of labels, the experts that know these, the codes and their weights."""
+        found = source if isinstance(source, DaskRows) else Labelled(source)
         expert = self._resolved_expert(found.found)
         found.code(expert.read)
-        if getattr(self, "class_weight", None) is not None:
-            weight = np.broadcast_to(1.0, found.n_rows) if found.weight is None else found.weight
-            found.weigh(self._weights(weight, found.y, expert))
-        return found, expert
+        n_classes = len(expert.classes)
+        codes, totals = np.arange(n_classes), found.totals(n_classes)
+        if getattr(self, "class_weight", None) is None:
+            return found, expert, codes, totals
+        factors = self._factors(totals, codes, expert.classes)
+        found.weigh(factors)
+        return found, expert, codes, totals * factors
 
     def _fit_rows(self, source, expert, original, response, y, weight, seen, design=None):
         """Resolve settings, look at the rows by ``seen(source, roles, names)``, and climb."""

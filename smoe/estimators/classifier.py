@@ -138,12 +138,12 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
         """Multiply by the factors of the classes."""
         if self.class_weight is None:
             return weight
-        if self.group_feature is not None:
-            raise ValueError("class_weight: with group_feature rows of one group must weigh alike; leave it out.")
         return check_weights(weight * self._factors(weight, y, expert.classes)[y.astype(int)], len(y))
 
     def _factors(self, weight, y, classes):
         """Return the factor of each class: one that has no weight has none."""
+        if self.group_feature is not None:
+            raise ValueError("class_weight: with group_feature rows of one group must weigh alike; leave it out.")
         if isinstance(self.class_weight, dict):
             labels = classes.tolist()
             if unknown := [label for label in self.class_weight if label not in labels]:

@@ -43,12 +43,17 @@ class Labelled(Source):
         self.found = np.unique(np.concatenate([labels for labels, _ in parts]))
         kind = np.min_scalar_type(len(self.found))
         self.y = np.concatenate([np.searchsorted(self.found, labels)[code].astype(kind) for labels, code in parts])
-        self.weigh(None if weight[0] is None else np.concatenate(weight))
+        self.weight = None if weight[0] is None else np.concatenate(weight)
+        self.total_weight = float(self.n_rows if self.weight is None else self.weight.sum())
 
-    def weigh(self, weight):
-        """Put these weights in place of those there are."""
-        self.weight = weight
-        self.total_weight = float(self.n_rows if weight is None else weight.sum())
+    def totals(self, n_classes):
+        """Return the weight of each class, (n_classes,), once y are codes."""
+        return np.bincount(self.y, self.weight, n_classes).astype(float)
+
+    def weigh(self, factors):
+        """Multiply the weights by the factor of each row's class."""
+        self.weight = factors[self.y] if self.weight is None else self.weight * factors[self.y]
+        self.total_weight = float(self.weight.sum())
 
     def code(self, read):
         """Let y be the codes that ``read(labels)`` returns."""
