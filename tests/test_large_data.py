@@ -3,6 +3,8 @@
 import os
 import pickle
 import signal
+import threading
+import time
 
 import dask.array as da
 import dask.dataframe as dd
@@ -370,6 +372,42 @@ def test_a_long_pass_shows_how_far_it_is(source, monkeypatch, capsys):
     assert len(list(counted.run(counted.read, parts, 2))) == len(parts) and counted.n_passes == 2
     shown = capsys.readouterr().err
     assert "pass 2:  10%" in shown and "pass 2: 100%" in shown and shown.endswith("\r")
+
+
+def test_one_thread_reads_ahead_and_errors_come_out_where_they_belong(folder, monkeypatch):
+    source = ParquetRows(folder, y="y", features=["a", "b"])
+    parts, raw, began, readers = source.cuts(0), ParquetRows._raw, [], set()
+
+    def slowly(self, low, high):
+        began.append(low)
+        readers.add(threading.get_ident())
+        return raw(self, low, high)
+
+    def visit(rows):
+        found = source.read(rows).y
+        deadline = time.monotonic() + 10.0
+        while rows != parts[-1] and len(began) < 2 + parts.index(rows) and time.monotonic() < deadline:
+            time.sleep(0.001)  # the next one is begun while this one is visited
+        assert len(began) == min(2 + parts.index(rows), len(parts))
+        return found
+
+    monkeypatch.setattr(ParquetRows, "_raw", slowly)
+    np.testing.assert_array_equal(np.concatenate(list(source.run(visit, parts))), Y)
+    assert began == sorted(began) and len(readers) == 2
+    twice = list(source.run(lambda rows: len(source.read(rows).y) == len(source.read(rows).y), parts))
+    assert twice == [True] * len(parts)  # what is not next is read anew
+
+    def failing(self, low, high):
+        if low == 2:
+            raise OSError("the disk is gone")
+        return raw(self, low, high)
+
+    monkeypatch.setattr(ParquetRows, "_raw", failing)
+    seen = []
+    with pytest.raises(OSError, match="the disk is gone"):
+        for y in source.run(lambda rows: source.read(rows).y, parts):
+            seen.append(len(y))  # noqa: PERF401
+    assert len(seen) == 2  # what came before it was seen
 
 
 def test_what_sources_are_not_for(source, from_files, folder):

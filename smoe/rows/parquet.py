@@ -1,6 +1,8 @@
 """Rows in Parquet files, read row group by row group."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ from smoe.rows.source import Raw, Source
 __all__ = ["ParquetRows"]
 
 _INDEX = "__index_level_"  # what pandas calls an index without a name
+_here = threading.local()  # the reader that reads ahead of the pass of this thread
 
 
 class _File(NamedTuple):
@@ -27,8 +30,9 @@ class _File(NamedTuple):
 class ParquetRows(Source):
     """Rows in a Parquet file, or in all those of a directory, which are never in memory as a whole.
 
-    Row groups are the blocks: each is decoded when it is visited, by the thread that visits it, and of its columns only
-    those that are named here. Groups of 64,000 to 256,000 rows are best. Needs pyarrow (``pip install smoe[arrow]``).
+    Row groups are the blocks: each is decoded when it is visited, by the thread that visits it; where a pass has one
+    thread, another reads the next block meanwhile. Of its columns only those that are named here are read. Groups of
+    64,000 to 256,000 rows are best. Needs pyarrow (``pip install smoe[arrow]``).
 
     Parameters
     ----------
@@ -130,8 +134,21 @@ class ParquetRows(Source):
         return out
 
     def read(self, rows):
-        """Return the rows of one slice."""
-        return self._raw(*self._groups_of(rows))
+        """Return the rows of one slice, those that a reader has already or else what the file says."""
+        reader = getattr(_here, "reader", None)
+        found = reader.next(rows) if reader is not None and reader.source is self else None
+        return self._raw(*self._groups_of(rows)) if found is None else found
+
+    def run(self, task, parts, n_threads=1):
+        """Yield task(part) in the order of the parts; one thread reads ahead, of several each reads what it visits."""
+        slices = [rows for part in parts for rows in ([part] if isinstance(part, slice) else part)]
+        if n_threads > 1 or len(slices) < 2:
+            yield from super().run(task, parts, n_threads)
+            return
+        with ThreadPoolExecutor(1) as pool:
+            reader = _Reader(self, slices, pool)
+            for part in parts:
+                yield reader.during(task, part)
 
     def take(self, rows):
         """Return few rows by their indices; all row groups that hold one are read."""
@@ -195,6 +212,35 @@ class ParquetRows(Source):
         with ParquetFile(file.path, metadata=file.metadata) as opened:
             groups = [g for _, g, _ in self._where[low:high]]
             return opened.read_row_groups(groups, columns=names, use_threads=False)
+
+
+class _Reader:
+    """Reads the next slice of a pass while the one before is visited, if tasks read slices in their order."""
+
+    def __init__(self, source, slices, pool):
+        self.source, self._slices, self._pool = source, iter(slices), pool
+        self._next, self._future = next(self._slices), None
+
+    def during(self, task, part):
+        """Return task(part), for which ``source.read`` asks this reader first."""
+        before = getattr(_here, "reader", None)
+        _here.reader = self
+        try:
+            return task(part)
+        finally:
+            _here.reader = before
+
+    def next(self, rows):
+        """Return the rows of the slice if it is the next one, and begin to read that after it; None if it is not."""
+        if rows != self._next:
+            return None
+        found = self._read(rows) if self._future is None else self._future.result()
+        self._next = next(self._slices, None)
+        self._future = None if self._next is None else self._pool.submit(self._read, self._next)
+        return found
+
+    def _read(self, rows):
+        return self.source._raw(*self.source._groups_of(rows))
 
 
 def _paths(path):
