@@ -251,6 +251,31 @@ def test_whole_numbers_and_an_index_of_pandas(tmp_path):
     assert ParquetRows(tmp_path / "i.parquet", "y").names == ["z", "x"]
 
 
+def test_directories_are_columns_if_they_are_named(tmp_path):
+    """Their names as features, groups and classes; numbers where all are numbers."""
+    year = np.repeat([2019.0, 2020.5, 2021.0], 1_000)
+    for i, name in enumerate(["year=2019/firm=a%20b", "year=2020.5/firm=007", "year=2021/firm=c"]):
+        (inner := tmp_path / name).mkdir(parents=True)
+        rows = slice(1_000 * i, 1_000 * (i + 1))
+        pq.write_table(pa.table({"y": Y[rows], "a": X[rows, 0]}), inner / "0.parquet", row_group_size=300)
+    assert ParquetRows(tmp_path, y="y").names == ["a"]
+    source = ParquetRows(tmp_path, y="y", features=["a", "year"], groups="firm")
+    np.testing.assert_array_equal(source.whole().X, np.column_stack([X[:, 0], year]))
+    np.testing.assert_array_equal(source.take([2_500, 3]).X, np.column_stack([X[:, 0], year])[[2_500, 3]])
+    assert source.labels().tolist() == ["a b"] * 1_000 + ["007"] * 1_000 + ["c"] * 1_000
+    model = MoERegressor(2, random_state=0, n_init=5).fit(source)
+    wanted = MoERegressor(2, random_state=0, n_init=5).fit(source.whole().X, Y)
+    np.testing.assert_allclose(model.loglik_, wanted.loglik_, rtol=1e-12)
+    assert ParquetRows(tmp_path, features=["year"]).whole().X.shape == (3_000, 1)  # no column of the files
+    classes = ParquetRows(tmp_path, y="firm", features=["a"])
+    assert classes.labels_of(slice(0, 1_000))[0].tolist() == ["a b"] * 1_000
+    with pytest.raises(ValueError, match="column 'firm' of .* is string, not of numbers"):
+        ParquetRows(tmp_path, y="y", features=["firm"])
+    (tmp_path / "year=2021").rename(tmp_path / "year=__HIVE_DEFAULT_PARTITION__")
+    with pytest.raises(ValueError, match="0.parquet has no column 'year'"):
+        ParquetRows(tmp_path, y="y", features=["a", "year"])
+
+
 def test_several_responses_in_files(tmp_path):
     second = Y + np.random.default_rng(0).normal(size=len(Y))
     write(tmp_path, {"a": X[:, 0], "u": Y, "v": second})

@@ -1,11 +1,13 @@
 """Rows in Parquet files, read row group by row group."""
 
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -15,16 +17,19 @@ from smoe.rows.source import Raw, Source
 __all__ = ["ParquetRows"]
 
 _INDEX = "__index_level_"  # what pandas calls an index without a name
+_MISSING = "=__HIVE_DEFAULT_PARTITION__"  # how names of directories end that tell of a missing value
+_WHOLE, _NUMBER = r"-?(0|[1-9]\d{0,17})", r"-?(0|[1-9]\d*)(\.\d+)?"  # in names of directories
 _here = threading.local()  # the reader that reads ahead of the pass of this thread
 
 
 class _File(NamedTuple):
-    """A file as it was found: where it is, its size and time, what its footer says, and its first row."""
+    """A file as it was found: where it is, its size and time, its footer, its first row, what its directories say."""
 
     path: Path
     stamp: tuple
     metadata: Any
     first: int
+    told: dict
 
 
 class ParquetRows(Source):
@@ -38,12 +43,13 @@ class ParquetRows(Source):
     ----------
     path : str or path
         A file, or a directory: its files that end in ``.parquet``, also those further down, in the order of their
-        paths. Files and directories that begin with a dot or an underscore are left out.
+        paths. Files and directories that begin with a dot or an underscore are left out. What directories such as
+        ``year=2020`` tell are columns, too, unless files have them: of numbers, if all are, or else of text.
     y : str, list of str or None, default=None
         The column of the response, which may be of text for `smoe.MoEClassifier`, or those of several. None for rows
         to predict.
     features : list of str, default=None
-        The columns of X, in this order. By default all others, but an index that pandas has stored.
+        The columns of X, in this order. By default all others of the files, but an index that pandas has stored.
     weight : str, default=None
         The column of the weights, all positive.
     groups : str, default=None
@@ -87,7 +93,7 @@ class ParquetRows(Source):
     def __init__(self, path, y=None, features=None, weight=None, groups=None):
         self.path, self._weight, self._groups = path, weight, groups
         self.response = y
-        found = _opened(_paths(Path(path)))
+        found = _opened(Path(path))
         schema = found[0][1]
         roles = [*([y] if isinstance(y, str) else y or []), *(c for c in (weight, groups) if c is not None)]
         self.names = _default(schema, roles) if features is None else _list_of(features)
@@ -96,7 +102,7 @@ class ParquetRows(Source):
         for file, other in found:
             texts = [groups, y] if isinstance(y, str) else [groups]
             _check_schema(file, other, self.columns, texts, schema if features is None else None)
-        self._of_text = isinstance(y, str) and not _is_number(schema.field(y).type)
+        self._of_text = isinstance(y, str) and not _is_number(_type_of(y, *found[0]))
         self._files = [file for file, _ in found if file.metadata.num_rows]
         self.files = [file.path for file in self._files]
         self.n_rows, self.n_features = sum(file.metadata.num_rows for file in self._files), len(self.names)
@@ -211,7 +217,10 @@ class ParquetRows(Source):
         _refuse_changed(file)
         with ParquetFile(file.path, metadata=file.metadata) as opened:
             groups = [g for _, g, _ in self._where[low:high]]
-            return opened.read_row_groups(groups, columns=names, use_threads=False)
+            inside = [name for name in names if name not in file.told]
+            table = opened.read_row_groups(groups, columns=inside, use_threads=False)
+        n = sum(file.metadata.row_group(g).num_rows for g in groups)
+        return _with_told(table, {name: file.told[name] for name in names if name in file.told}, n)
 
 
 class _Reader:
@@ -260,20 +269,58 @@ def _stamp(path):
     return status.st_size, status.st_mtime_ns
 
 
-def _opened(paths):
+def _opened(root):
     """Return each file with its schema."""
     arrow, parquet = (needed(module, "ParquetRows", "smoe[arrow]") for module in ("pyarrow.lib", "pyarrow.parquet"))
-    out, first = [], 0
-    for path in paths:
+    out, first, paths = [], 0, _paths(root)
+    for path, told in zip(paths, _told(root, paths), strict=True):
         stamp = _stamp(path)
         try:
             with parquet.ParquetFile(path) as opened:
                 metadata, schema = opened.metadata, opened.schema_arrow
         except arrow.ArrowInvalid as error:
             raise ValueError(f"path: {path} is no Parquet file: {error}") from None
-        out.append((_File(path, stamp, metadata, first), schema))
+        told = {name: value for name, value in told.items() if name not in schema.names}
+        out.append((_File(path, stamp, metadata, first, told), schema))
         first += metadata.num_rows
     return out
+
+
+def _told(root, paths):
+    """Return what the directories of each file tell, as year=2020 does: numbers where all files have numbers."""
+    folders = [path.relative_to(root).parts[:-1] for path in paths]
+    told = [dict(p.split("=", 1) for p in parts if "=" in p and not p.endswith(_MISSING)) for parts in folders]
+    for name in {name for one in told for name in one}:
+        values = [unquote(one[name]) for one in told if name in one]
+        numbers = _numbers(values)
+        for one, value in zip((one for one in told if name in one), numbers or values, strict=True):
+            one[name] = value
+    return told
+
+
+def _numbers(values):
+    """Return texts as numbers, or None if some are none; 007 is text."""
+    for kind, pattern in ((int, _WHOLE), (float, _NUMBER)):
+        if all(re.fullmatch(pattern, value) for value in values):
+            return [kind(value) for value in values]
+    return None
+
+
+def _with_told(table, told, n):
+    """Return a table with columns of what directories tell."""
+    import pyarrow as pa
+
+    for name, value in told.items():
+        column = pa.repeat(pa.scalar(value), n)
+        table = table.append_column(name, column) if table.num_columns else pa.table({name: column})
+    return table
+
+
+def _type_of(name, file, schema):
+    """Return the type of a column of the file or of its directories."""
+    import pyarrow as pa
+
+    return pa.scalar(file.told[name]).type if name in file.told else schema.field(name).type
 
 
 def _refuse_changed(file):
@@ -313,13 +360,14 @@ def _check_schema(file, schema, columns, labels, like):
     """Raise ValueError unless the columns are there and hold numbers; ``like`` has all there may be, or is None."""
     from pyarrow import types
 
-    missing = [name for name in columns if name not in schema.names]
+    names = [*schema.names, *file.told]
+    missing = [name for name in columns if name not in names]
     if missing:
-        raise ValueError(f"{file.path} has no column {missing[0]!r}; its columns are {schema.names}.")
+        raise ValueError(f"{file.path} has no column {missing[0]!r}; its columns are {names}.")
     if like is not None and (more := sorted(set(schema.names) - set(like.names))):
         raise ValueError(f"{file.path} has columns that the first file has not: {more}; name the features.")
     for name in columns:
-        kind = schema.field(name).type
+        kind = _type_of(name, file, schema)
         if types.is_null(kind):
             raise ValueError(f"column {name!r} of {file.path} has missing values only: fill it, or leave it out.")
         if not _is_number(kind) and name not in labels:
