@@ -288,6 +288,13 @@ def test_bad_groups(change, settings, words):
         panel_model(**settings).fit(*change(X, y))
 
 
+def test_numbers_of_groups_are_said_as_numbers():
+    rows = np.column_stack([np.arange(12.0), np.arange(12.0), np.repeat(np.arange(4), 3)])
+    model = panel_model(1, expert_features=[0], gate_features=[1], group_feature=2)
+    with pytest.raises(ValueError, match="in group 0 it is 0 in row 0 and 1 in row 1"):
+        model.fit(rows, np.arange(12.0))
+
+
 def test_refusals(fitted):
     model, X, y, _ = fitted
     weight = np.ones(160)

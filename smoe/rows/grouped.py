@@ -144,9 +144,9 @@ def by_group(source, column, gate_columns=(), names=None, original=None):
         if (rows := out.differing(values)) is not None:
             number = source.X[rows[0], column]
             labels = None if original is None else labels_of_groups(original, column)
-            label = number.item() if labels is None else labels[int(number)]
+            label = f"{number:g}" if labels is None else repr(labels[int(number)])
             raise ValueError(
-                f"{what} must be the same in all rows of a group, {why}; in group {label!r} it is {values[rows[0]]:g} "
+                f"{what} must be the same in all rows of a group, {why}; in group {label} it is {values[rows[0]]:g} "
                 f"in row {rows[0]} and {values[rows[1]]:g} in row {rows[1]}."
             )
     return out
