@@ -94,7 +94,8 @@ def test_fits_do_not_depend_on_units(island, gate):
     first = quietly(MoERegressor(2, gate=gate, n_init=3, random_state=0).fit, X, y)
     A, shift = np.diag([10.0, 0.2]), np.array([3.0, -50.0])
     there = quietly(MoERegressor(2, gate=gate, n_init=3, random_state=0).fit, X @ A + shift, y)
-    assert there.loglik_ == pytest.approx(first.loglik_, abs=1e-5)
+    assert there.converged_ == first.converged_  # where there is no maximum, fits end on the way
+    assert there.loglik_ == pytest.approx(first.loglik_, abs=1e-5 if first.converged_ else 1e-3)
     np.testing.assert_allclose(there.gate_proba(X @ A + shift), first.gate_proba(X), rtol=1e-3, atol=1e-4)
 
 

@@ -176,10 +176,9 @@ def _zeros(y, share, log_prob, value, slope, corner, expected, part, across):
         mass = share + (1.0 - share) * count
         density = max(mass, _LEAST)
         by_mass = 1.0 / density
-        here = log(max(mass, _NORMAL)) if mass > 0.0 else -np.inf
         of_counts = 1.0 if more else (1.0 - share) * count / density  # exactly one where no zero is added
         along = none if more else (1.0 - count) * by_mass
-        value[i] = log_prob[i] + less if more else here
+        value[i] = log_prob[i] + less if more or share <= 0.0 else log(max(mass, _NORMAL))
         slope[i] = along
         part[i] = of_counts
         across[i] = 0.0 if more else count * (by_mass * by_mass)

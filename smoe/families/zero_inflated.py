@@ -97,7 +97,7 @@ class ZeroInflated(Family):
         *own, share = phi
         log_prob, none, _, density, _ = self._zero(rows, eta, own, share)
         with np.errstate(divide="ignore"):
-            return np.where(none, np.log(density), np.log1p(-share) + log_prob)
+            return np.where(none & (share > 0), np.log(density), np.log1p(-share) + log_prob)
 
     def derivatives(self, rows, eta, phi):
         *own, share = phi
