@@ -257,7 +257,7 @@ class Chart:
         sides = [None if side is None else side.tobytes() for side in (lower, upper, attained)]
         self._where, self._maps = _maps_of(free.tobytes(), *sides)
         self._flat, self._unit = flatten(like), unit[self._where]
-        self._recent, self._sloped = (), (None, None)
+        self._recent, self._sloped = ((like, self._flat[self._where]),), (None, None)
 
     @property
     def n_free(self):
@@ -363,9 +363,11 @@ class Chart:
         """
         theta = theta.copy()
         for bounds in self._maps:
-            if isinstance(bounds, _Roots | _Arcs):
-                at, places = bounds.at, self._where[bounds.at]
-                values, slope = self._free_entries(params)[at], self._free_entries(score, summed=True)[at]
+            if isinstance(bounds, (_Roots, _Arcs)):
+                at, places, values = bounds.at, self._where[bounds.at], self._free_entries(params)[bounds.at]
+                if not (values <= bounds.lower).any():
+                    continue
+                slope = self._free_entries(score, summed=True)[at]
                 leaves = (values <= bounds.lower) & (slope > 0)
                 step = np.where(leaves, slope, 0.0) / np.maximum(information[places, places], _SMALLEST_BEND)
                 theta[at] = np.where(leaves, bounds.pack(bounds.lower + step) / self._unit[at], theta[at])
