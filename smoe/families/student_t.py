@@ -225,7 +225,9 @@ def _by_size(kappa, exact, coefficients):
     if far.all():
         return exact(kappa)
     series = [_series(kappa, each) for each in coefficients]
-    values = exact(np.maximum(kappa, _FAR)) if far.any() else series
+    if not far.any():
+        return series
+    values = exact(np.maximum(kappa, _FAR))
     return [np.where(far, value, other) for value, other in zip(values, series, strict=True)]
 
 
