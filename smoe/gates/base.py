@@ -103,7 +103,7 @@ class Gate(BaseEstimator):
         return np.array([flatten(row) for row in rows]).T.reshape(flatten(params).size, -1)
 
     def moments(self, Z, params, R, proba, weight):
-        """Return `pullback` of R and `information`, which may have much in common."""
+        """Return ``pullback`` of R and ``information``, which may have much in common."""
         return self.pullback(Z, params, R), self.information(Z, params, proba, weight)
 
     def log_information(self, Z, params, proba, target, weight):

@@ -90,7 +90,7 @@ class PredictorGate(LinearGate):
         return spread_blocks(weighted_grams(weights, Z), self.sloping(params), n_own_fixed(params, self.fields))
 
     def moments(self, Z, params, R, proba, weight):
-        """Return `pullback` of R and `information` from slopes that are computed once."""
+        """Return ``pullback`` of R and ``information`` from slopes that are computed once."""
         slopes = self.slopes(self._predictors(Z, params), params)
         own = pulled(np.ascontiguousarray(R)[None], slopes)[0] @ Z.T
         weights = pair_covariances(slopes, np.ascontiguousarray(proba), weight)
