@@ -5,6 +5,7 @@ from functools import cached_property, wraps
 
 import numpy as np
 from scipy.special import softmax
+from sklearn.base import clone
 
 from smoe.experts.observed import patterns
 from smoe.features import Rows
@@ -121,6 +122,13 @@ class FittedJointMixture(FittedMixture):
             covariance=unknown,
             response_sums=self.response_sums[:, 0 if joint.flat else slice(len(joint.responses))],
         )
+
+    def entries(self, names=None):
+        """Return what the entries of the parameters are, in flat order, with these names for the columns of X."""
+        if names is None:
+            return super().entries()
+        expert = clone(self.model.expert).set_params(features=tuple(self.columns.named(names)))
+        return replace(self, model=self.model._replace(expert=expert)).entries()
 
     def array(self, name):
         """Return the array of the parameters of y given x with this ``name``, such as "expert_coef", or None."""

@@ -199,6 +199,8 @@ def test_standard_errors_of_one_law():
     cov = model.expert_variance_ * np.linalg.inv(design.T @ design)
     np.testing.assert_allclose(model.standard_errors_.expert.coef[0, 0] ** 2, np.diag(cov)[:2], rtol=1e-6)
     assert "Joint law of x and y" in str(model.summary())
+    named = model.summary(["width", "depth"]).to_frame().index
+    assert {"expert 0: centre [width]", "expert 0: coef [y] [depth]"} <= set(named)
 
 
 def test_draws_and_the_conditional_law():
