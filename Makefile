@@ -52,7 +52,7 @@ bench: .venv/.bench-stamp  ## time everything beside other programs: make bench 
 
 docs: .venv/.docs-stamp  ## build the documentation: docs/_build/html/index.html
 	@rm -rf docs/api/generated
-	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -j 2 -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # The README's examples run on the wheel in an environment that has nothing else, away from the checkout.
