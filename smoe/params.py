@@ -54,7 +54,7 @@ def n_experts_of(params):
 
 def n_rows(part):
     """Return the number of experts that a part of the parameters has rows for; one if all is shared."""
-    return _n_rows([np.shape(field) for field in part])
+    return _n_rows(_shapes(part))
 
 
 def _n_rows(shapes):
@@ -321,7 +321,7 @@ class Chart:
         """Return -1 where a coordinate falls as its value grows, which ``slope`` takes for growing, else 1, or None."""
         out = None
         for bounds in self._maps:
-            if isinstance(bounds, _Roots | _Arcs):
+            if isinstance(bounds, _ATTAINING):
                 out = np.ones(len(theta)) if out is None else out
                 out[bounds.at] = bounds.sign((theta * self._unit)[bounds.at])
         return out
@@ -355,7 +355,7 @@ class Chart:
         """
         out = self.information(information, params)
         for bounds in self._maps:
-            if isinstance(bounds, _Roots | _Arcs):
+            if isinstance(bounds, _ATTAINING):
                 i, score_here, values = bounds.at, self._free_entries(score, summed=True), self._free_entries(params)
                 out[i, i] += np.maximum(-score_here[i] * bounds.bend(values[i]), 0.0) * self._unit[i] ** 2
         return out
@@ -368,12 +368,13 @@ class Chart:
         """
         theta = theta.copy()
         for bounds in self._maps:
-            if isinstance(bounds, (_Roots, _Arcs)):
+            if isinstance(bounds, _ATTAINING):
                 at, places, values = bounds.at, self._where[bounds.at], self._free_entries(params)[bounds.at]
-                if not (values <= bounds.lower).any():
+                on = values <= bounds.lower
+                if not on.any():
                     continue
                 slope = self._free_entries(score, summed=True)[at]
-                leaves = (values <= bounds.lower) & (slope > 0)
+                leaves = on & (slope > 0)
                 step = np.where(leaves, slope, 0.0) / np.maximum(information[places, places], _SMALLEST_BEND)
                 theta[at] = np.where(leaves, bounds.pack(bounds.lower + step) / self._unit[at], theta[at])
         return theta
@@ -511,6 +512,9 @@ class _Arcs(NamedTuple):
 
     def sign(self, theta):
         return np.where(np.sin(2.0 * theta) < 0, -1.0, 1.0)
+
+
+_ATTAINING = (_Roots, _Arcs)  # maps whose lower bound is an ordinary point
 
 
 class _LogOdds(NamedTuple):

@@ -246,7 +246,7 @@ class _Search:
             self._begin_inside(start, n_init)
         if n_init > 1 and self._has_places():
             self._try_places()
-        fit, certificate = max([*self.ends.values(), *self.swaps.values()], key=_merit)
+        fit, certificate = self._leader()
         if self.clock.stopped:
             certificate = certificate.noted(self.clock.stopped)
         return fit, certificate, self._records(start, n_init)
@@ -364,8 +364,12 @@ class _Search:
         self.finished.append((fit, certify(self.model, self.blocks, fit, self.tol)))
         return self.finished[-1]
 
+    def _leader(self):
+        """Return the best fit of all that are finished, and its certificate."""
+        return max([*self.ends.values(), *self.swaps.values()], key=_merit)
+
     def _top(self):
-        return float(max([*self.ends.values(), *self.swaps.values()], key=_merit)[0].loglik - self.offset)
+        return float(self._leader()[0].loglik - self.offset)
 
     def _n_agreeing(self):
         """How many ends are at the best one."""
@@ -469,7 +473,7 @@ class _Search:
 
     def _try_places(self):
         """Move the experts of the best end between their places; finish what may lead higher."""
-        best = max([*self.ends.values(), *self.swaps.values()], key=_merit)[0]
+        best = self._leader()[0]
         found = better_places(self.model, self.sample, best.params, partial(self._each, None), self.rng)
         self.swaps |= self._each("finish", self._finish, {f"{PLACES} {i}": params for i, params in enumerate(found, 1)})
         self._tell(f"{len(found)} other orders of experts", self._top())

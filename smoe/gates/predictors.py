@@ -57,17 +57,16 @@ class PredictorGate(LinearGate):
         """Return the scores of the rows."""
         return self.link(self._predictors(Z, params), params)
 
-    def _pulled(self, Z, params, R):
-        stacked = np.ascontiguousarray(R).reshape(-1, *R.shape[-2:])
-        return pulled(stacked, self.slopes(self._predictors(Z, params), params)).reshape(R.shape)
+    def _slopes_at(self, Z, params):
+        return self.slopes(self._predictors(Z, params), params)
 
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores."""
-        return self._shaped(params, self._pulled(Z, params, R) @ Z.T)
+        return self._shaped(params, _pulled(R, self._slopes_at(Z, params)) @ Z.T)
 
     def row_pullback(self, Z, params, R):
         """Return the derivative of each row's sum of R * scores, (n_entries, m)."""
-        own = self._pulled(Z, params, R)[:, None] * Z
+        own = _pulled(R, self._slopes_at(Z, params))[:, None] * Z
         own[:, :-1] *= self.sloping(params)[:, None, None]
         own = np.pad(own, ((0, 0), (0, n_own_fixed(params, self.fields)), (0, 0)))
         return own.reshape(-1, Z.shape[1])
@@ -91,12 +90,16 @@ class PredictorGate(LinearGate):
 
     def moments(self, Z, params, R, proba, weight):
         """Return ``pullback`` of R and ``information`` from slopes that are computed once."""
-        slopes = self.slopes(self._predictors(Z, params), params)
-        own = pulled(np.ascontiguousarray(R)[None], slopes)[0] @ Z.T
+        slopes = self._slopes_at(Z, params)
         weights = pair_covariances(slopes, np.ascontiguousarray(proba), weight)
-        return self._shaped(params, own), self._spread(Z, params, weights)
+        return self._shaped(params, _pulled(R, slopes) @ Z.T), self._spread(Z, params, weights)
 
     def unscale(self, params, shift, scale):
         """Carry the shift in the intercepts and the scale in the slopes."""
         coef = self._sloped(params) / scale
         return params._replace(coef=coef, intercept=params.intercept - coef @ shift)
+
+
+def _pulled(R, slopes):
+    """Return the derivatives of the sums of R * scores by the predictors, of R's shape, (..., n_experts, m)."""
+    return pulled(np.ascontiguousarray(R).reshape(-1, *R.shape[-2:]), slopes).reshape(R.shape)
