@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Two installs into one environment must not overlap.
 .NOTPARALLEL:
-.PHONY: help example test gallery plain lint format coverage nightly docs truth bench dist oldest newest clean
+.PHONY: help example test sweep gallery plain lint format coverage nightly docs truth bench dist oldest newest clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -28,6 +28,9 @@ format: .venv/.test-stamp  ## format, and fix what is safe to fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+sweep: .venv/.test-stamp  ## run the seeds and pairs of the batteries that `make test` leaves out
+	$(BIN)/python -m pytest -m sweep --numprocesses 2 --dist worksteal
+
 gallery: .venv/.test-stamp  ## run every example with warnings as errors
 	$(BIN)/python -m pytest -m gallery tests/test_docs.py
 
@@ -42,7 +45,7 @@ coverage: .venv/.test-stamp  ## run the suite and say which lines of Python it v
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-report=html
 
 # What is too slow for every change.
-nightly: plain gallery truth oldest newest dist  ## run all that `make test` leaves out
+nightly: sweep plain gallery truth oldest newest dist  ## run all that `make test` leaves out
 
 truth: .venv/.test-stamp  ## check fits against the known maxima
 	$(BIN)/python benchmarks/truth.py

@@ -10,6 +10,10 @@ certified  passes and time to a certified maximum of an over-specified model
 threads    one fit with one thread and with two
 linear     how time grows with rows, features and experts
 small      a hundred rows
+every      default fits of every family and of every gate
+one        one expert beside the regressions of scikit-learn
+predict    predictions beside means by plain numpy
+studies    the 8,000 fits of the first published experiment, on two cores
 start      import and first fit in a new process
 memory     peak memory of a fit above X and y
 """
@@ -24,6 +28,7 @@ import argparse
 import time
 from pathlib import Path
 
+import speed_default
 import speed_fresh
 import speed_passes
 import speed_peers
@@ -40,6 +45,10 @@ SECTIONS = {
     "threads": speed_passes.threads,
     "linear": speed_passes.linear,
     "small": speed_passes.small,
+    "every": speed_default.every,
+    "one": speed_default.one,
+    "predict": speed_default.predict,
+    "studies": speed_default.studies,
     "start": speed_fresh.start,
     "memory": speed_fresh.memory,
 }

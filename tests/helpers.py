@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numba
 import numpy as np
+import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import naive
@@ -31,6 +32,12 @@ def _one_of_each(registry):
         kinds = tuple(str((field.axes, field.lower > 0, field.attained)) for field in expert.fields.values())
         shapes.setdefault((expert.exact_m_step, expert.units, kinds), name)
     return list(shapes.values())
+
+
+def sampled(values, n=1):
+    """The first n of the values for every run, the others for `make sweep` alone."""
+    later = (value if isinstance(value, tuple) else (value,) for value in values[n:])
+    return [*values[:n], *(pytest.param(*value, marks=pytest.mark.sweep) for value in later)]
 
 
 SMOOTH = [name for name in GATES if GATES[name]().smooth]

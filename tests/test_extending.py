@@ -45,7 +45,11 @@ def battery(module, argument, value, without=()):
         marks = {mark.args[0]: mark.args[1] for mark in getattr(test, "pytestmark", ())}
         if name in without or not any(marks.get(argument) is registered for registered in REGISTERED):
             continue
-        others = {key: values for key, values in marks.items() if key != argument}
+        others = {
+            key: [chosen for chosen in values if not getattr(chosen, "marks", ())]  # what every run has
+            for key, values in marks.items()
+            if key != argument
+        }
         for chosen in itertools.product(*others.values()):
             settings = _named([argument, *others], [value, *chosen])
             yield pytest.param(test, settings, id="-".join([module.__name__, name, *map(str, chosen)]))

@@ -141,6 +141,7 @@ def test_two_lines_are_no_single_one():
     assert test.resampled.shape == (19,) and np.all(test.resampled >= 0) and test.n_uncertified[0] == 0
 
 
+@pytest.mark.sweep
 def test_level_under_the_null():
     """Eight p-values that are uniform on 1/10, ..., 1: the mean has standard error 0.1."""
     p_values = []

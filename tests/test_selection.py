@@ -11,7 +11,7 @@ from scipy.special import logsumexp, softmax
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
 
-from helpers import altered, assert_close, quietly
+from helpers import altered, assert_close, quietly, sampled
 from naive import SOFTMAX_GAUSSIAN as twin
 from smoe import DenseToSparseMoERegressor, SoftmaxMoERegressor, TopKMoERegressor
 from smoe.datasets import load_faithful, make_moe
@@ -34,7 +34,7 @@ GATES = {
     "top 1": (TopKMoERegressor(top_k=1, **QUICK), TopKGate(1)),
     "top 2": (TopKMoERegressor(top_k=2, **QUICK), TopKGate(2)),
 }
-SEEDS = [("softmax", seed) for seed in range(6)] + [(name, 2) for name in GATES if name != "softmax"]
+SEEDS = sampled([(name, 2) for name in GATES] + [("softmax", seed) for seed in range(6) if seed != 2], len(GATES))
 every_gate = pytest.mark.parametrize("name", GATES)
 
 

@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 from sklearn.preprocessing import PolynomialFeatures
 
 from contract import test_gates as battery
-from helpers import Problem, assert_close, quietly, random_gate
+from helpers import Problem, assert_close, quietly, random_gate, sampled
 from smoe import MoERegressor, SoftmaxMoERegressor
 from smoe.datasets import load_engel, load_ethanol, load_faithful, make_moe
 from smoe.features import design
@@ -87,7 +87,10 @@ def test_a_gaussian_gate_is_a_softmax_gate_on_products(island, kind, degree):
 
 
 @pytest.mark.parametrize(
-    "gate", [GaussianGate("full"), GaussianGate("spherical"), LaplaceGate(), "sigmoid", "tree", "ordered", "adjacent"]
+    "gate",
+    sampled(
+        [GaussianGate("full"), "tree", "adjacent", LaplaceGate(), GaussianGate("spherical"), "sigmoid", "ordered"], 3
+    ),
 )
 def test_fits_do_not_depend_on_units(island, gate):
     X, y = island

@@ -400,6 +400,7 @@ def n_lines(path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+@pytest.mark.sweep
 def test_killed_twice(tmp_path):
     script, path = tmp_path / "script.py", tmp_path / "study.jsonl"
     script.write_text(textwrap.dedent(SCRIPT))

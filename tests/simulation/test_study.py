@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 from studies import Stumbling, comparable, study, truth_of
 from threadpoolctl import threadpool_limits
 
-from helpers import assert_close, interrupt_of_compiled_code, random_expert, random_gate
+from helpers import assert_close, interrupt_of_compiled_code, random_expert, random_gate, sampled
 from smoe import SoftmaxMoERegressor
 from smoe.experts import GaussianExpert
 from smoe.gates import GATES, ActivationDenseToSparseGate, TopKGate
@@ -49,7 +49,7 @@ def two_processes():
         yield
 
 
-@pytest.mark.parametrize("workers", [two_processes, dask_cluster])
+@pytest.mark.parametrize("workers", sampled([two_processes, dask_cluster]))
 def test_records_do_not_depend_on_the_processes(workers):
     losses = {**studies.LOSSES, "process": studies.process_loss}
     alone = study(losses=losses).run(n_jobs=1).records

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from helpers import sampled
 from smoe.experts import GaussianExpertParams
 from smoe.gates import (
     ActivationDenseToSparseGate,
@@ -163,7 +164,7 @@ SPLITS = [[0, 1, 2], [2, 0, 1, 1], [0, 0, 1, 2, 2], [1, 1, 1, 0, 2], [0, 2], [0,
 
 @pytest.mark.parametrize("kind", ["D1", "D2"])
 @pytest.mark.parametrize("order", SPLITS, ids=str)
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", sampled([1, 2]))
 def test_loss_by_grid_and_simplex(kind, order, d):
     rng = np.random.default_rng([len(order), d])
     true = random_params(rng, 3, d)
