@@ -1,12 +1,15 @@
 """What experts must have in common, or must be: slopes that all share, slopes that are known, experts that are."""
 
+from collections.abc import Sequence
 from copy import copy
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from smoe.features import choose_columns
 from smoe.fields import check_part
+from smoe.hints import ColumnSpec, Data
 from smoe.params import copies, flatten, unflatten
 
 __all__ = ["Constraints"]
@@ -62,17 +65,17 @@ class Constraints(BaseEstimator):
     (True, 1)
     """
 
-    def __init__(self, shared=None, fixed=None, frozen=None):
+    def __init__(self, shared: ColumnSpec = None, fixed: dict | None = None, frozen: list[dict] | None = None) -> None:
         self.shared = shared
         self.fixed = fixed
         self.frozen = frozen
 
     @property
-    def n_frozen(self):
+    def n_frozen(self) -> int:
         """Number of experts that are known."""
         return 0 if self.frozen is None else len(self.frozen)
 
-    def check(self, n_experts):
+    def check(self, n_experts: int) -> None:
         """Raise ValueError or TypeError for settings that make no sense with so many experts."""
         if self.frozen is None:
             return
@@ -85,7 +88,7 @@ class Constraints(BaseEstimator):
                 f"constraints.frozen: {self.n_frozen} known experts, and n_experts={n_experts} counts them."
             )
 
-    def resolved(self, X, names, n_columns, seen, taken):
+    def resolved(self, X: Data, names: Any, n_columns: int, seen: np.ndarray, taken: Sequence[int]) -> "Constraints":
         """Return the constraints that know their columns, as positions among those that experts see.
 
         Parameters
@@ -132,7 +135,7 @@ class Constraints(BaseEstimator):
             raise ValueError(f"constraints.fixed must hold finite numbers, got {self.fixed!r}.")
         return found
 
-    def bind(self, model, scaling):
+    def bind(self, model: Any, scaling: Any) -> "Constraints":
         """Return the constraints in the working coordinates of a ``scaling``: positions of columns, slopes there."""
         out, kept = copy(self), scaling.expert.kept
         if lost := [at for at in self._fixed if not kept[at]]:
@@ -168,7 +171,7 @@ class Constraints(BaseEstimator):
         rows = {name: [one[name] for one in self.frozen] for name in fields}
         return check_part(type(blank)(**rows), blank, fields, "constraints.frozen")
 
-    def words(self, names):
+    def words(self, names: Sequence[str]) -> str:
         """Return what is constrained, in words; names are those of the columns that experts see."""
         shared = ", ".join(f"{names[at]}" for at in sorted(self._shared))
         fixed = ", ".join(f"{names[at]} at {value:g}" for at, value in sorted(self._fixed.items()))
@@ -176,12 +179,12 @@ class Constraints(BaseEstimator):
         parts = ("shared slopes of", shared), ("fixed slopes of", fixed), ("known experts", known)
         return "; ".join(f"{what} {which}" for what, which in parts if which)
 
-    def by_index(self, columns):
+    def by_index(self, columns: np.ndarray) -> "Constraints":
         """Return the constraints with their columns as indices, given those that experts see."""
         fixed = {columns[at]: value for at, value in self._fixed.items()}
         return Constraints([columns[at] for at in self._shared], fixed, self.frozen)
 
-    def applied(self, free, expert):
+    def applied(self, free: np.ndarray, expert: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return which entries are free, and the entry that each of them equals, in flat order.
 
         Parameters
@@ -201,7 +204,7 @@ class Constraints(BaseEstimator):
         free[len(free) - size + copies(expert)[:m]] = False
         return free, tie
 
-    def settled(self, expert):
+    def settled(self, expert: Any) -> Any:
         """Return the experts with what is known, and with the middle of what is shared."""
         slopes, m = np.array(getattr(expert, self._field)), self.n_frozen
         for at in self._at if m < len(slopes) else ():

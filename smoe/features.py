@@ -1,9 +1,12 @@
 """Which columns of X the gate and the experts see."""
 
 import numbers
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from smoe.hints import ColumnSpec, Data
 
 __all__ = ["Roles", "Rows", "choose_columns", "choose_roles", "design"]
 
@@ -31,13 +34,13 @@ class Rows(NamedTuple):
     trials: np.ndarray | None = None
     event: np.ndarray | None = None
 
-    def at(self, y):
+    def at(self, y: np.ndarray) -> "Rows":
         """Return the same rows with other responses, all of them seen: what was censored is the response before."""
         return self._replace(y=y, event=None)
 
-    def take(self, rows):
+    def take(self, rows: Any) -> "Rows":
         """Return some of the rows: a slice, a mask or indices."""
-        return Rows(*(None if a is None else np.ascontiguousarray(np.asarray(a)[..., rows]) for a in self))
+        return Rows._make(None if a is None else np.ascontiguousarray(np.asarray(a)[..., rows]) for a in self)
 
 
 class Roles(NamedTuple):
@@ -64,16 +67,16 @@ class Roles(NamedTuple):
     group: int | None = None
 
     @property
-    def columns(self):
+    def columns(self) -> list[int]:
         """The columns that have a role."""
         return [column for column in self if column is not None]
 
     @property
-    def of_rows(self):
+    def of_rows(self) -> list[int]:
         """Those that experts see beside their design: all but that of the groups."""
         return self._replace(group=None).columns
 
-    def offset_of(self, X):
+    def offset_of(self, X: np.ndarray) -> np.ndarray | None:
         """Return the offset of each row of X, (n,), or None."""
         out = None if self.offset is None else np.array(X[:, self.offset], dtype=float)
         if self.exposure is None:
@@ -81,15 +84,15 @@ class Roles(NamedTuple):
         log = np.log(X[:, self.exposure])
         return log if out is None else out + log
 
-    def trials_of(self, X):
+    def trials_of(self, X: np.ndarray) -> np.ndarray | None:
         """Return the number of trials of each row of X, (n,), or None."""
         return None if self.trials is None else np.array(X[:, self.trials], dtype=float)
 
-    def event_of(self, X):
+    def event_of(self, X: np.ndarray) -> np.ndarray | None:
         """Return whether the event of each row of X was seen, (n,), or None."""
         return None if self.event is None else np.array(X[:, self.event], dtype=float)
 
-    def check(self, X, names, events=True):
+    def check(self, X: np.ndarray, names: Sequence[str], events: bool = True) -> None:
         """Raise ValueError unless exposures are positive, numbers of trials whole and at least one, events zero or one.
 
         Without ``events`` these may be anything: rows without a response have none.
@@ -106,7 +109,7 @@ class Roles(NamedTuple):
                 )
 
 
-def choose_roles(X, names, n_features, **specs):
+def choose_roles(X: Data, names: Any, n_features: int, **specs: None | int | str) -> Roles:
     """Return the `Roles` that columns of X have.
 
     Parameters
@@ -128,8 +131,7 @@ def choose_roles(X, names, n_features, **specs):
         argument = f"{role}_feature"
         if not isinstance(spec, str | numbers.Integral | None):
             raise ValueError(f"{argument} must be None or one column, as an index or a name, got {spec!r}.")
-        columns = [None] if spec is None else choose_columns(spec, X, names, n_features, argument)
-        chosen[role] = None if spec is None else int(columns[0])
+        chosen[role] = None if spec is None else int(choose_columns(spec, X, names, n_features, argument)[0])
     taken = [column for column in chosen.values() if column is not None]
     if len(set(taken)) < len(taken):
         raise ValueError(
@@ -139,7 +141,7 @@ def choose_roles(X, names, n_features, **specs):
     return Roles(**chosen)
 
 
-def design(X):
+def design(X: np.ndarray) -> np.ndarray:
     """Return what gates and experts take, (n_features + 1, m): the features and a row of ones.
 
     Parameters
@@ -151,7 +153,9 @@ def design(X):
     return np.concatenate([X, np.ones((1, X.shape[1]))])
 
 
-def choose_columns(spec, X, names, n_features, argument, without=()):
+def choose_columns(
+    spec: ColumnSpec, X: Data, names: Any, n_features: int, argument: str, without: Sequence[int] = ()
+) -> np.ndarray:
     """Return column indices for a choice of features.
 
     Parameters

@@ -96,7 +96,7 @@ class Entry(NamedTuple):
     part: str
     expert: int | None
     field: str
-    index: tuple
+    index: tuple  # type: ignore[assignment]  # hides the method of tuples
     feature: int | None
     label: str
 

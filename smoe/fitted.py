@@ -1,21 +1,24 @@
 """What a fit leaves, as a value: it reads rows, predicts and samples."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
 from numpy.lib.format import open_memmap
+from numpy.typing import ArrayLike
 
 from smoe.distribution import ConditionalMixture
 from smoe.features import Roles
-from smoe.fields import entries
+from smoe.fields import Entry, entries
 from smoe.gates import Gate
+from smoe.hints import Data, FilePath, Seed
 from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of
-from smoe.profile import profile
+from smoe.profile import ExpertProfile, profile
 from smoe.rows import ArraySource, Blocks, DaskRows, Labelled, Scaling, Source, by_group, standardise, survey
 from smoe.rows.dask import is_dask, mapped
 from smoe.solvers import Certificate, Solver
@@ -173,54 +176,54 @@ class FittedMixture:
         return f"FittedMixture({gate!r}, {expert!r}, n_experts={self.n_experts}, loglik={self.loglik:.6g})"
 
     @property
-    def n_experts(self):
+    def n_experts(self) -> int:
         """Number of experts."""
         return n_experts_of(self.params)
 
     @property
-    def what(self):
+    def what(self) -> str:
         """What the fit counts: "row" or "group"."""
         return "row" if self.rows_per_group == 1.0 else "group"
 
     @property
-    def title(self):
+    def title(self) -> str:
         """What summaries call it."""
         name = self.model.expert.name + "s" * (self.n_experts > 1)
         return f"{self.n_experts} {name} behind {with_article(type(self.model.gate).__name__)}"
 
     @property
-    def converged(self):
+    def converged(self) -> bool:
         """Whether the fit is a certified maximum."""
         return self.certificate.valid
 
     @property
-    def status(self):
+    def status(self) -> str:
         """Why it is none, or "converged"."""
         return "; ".join(filter(None, [self.certificate.status, self.model.remark]))
 
     @property
-    def aic(self):
+    def aic(self) -> float:
         """Akaike's criterion on the data of the fit, -2 l + 2 df."""
         return 2.0 * self.n_parameters - 2.0 * self.loglik
 
     @property
-    def bic(self):
+    def bic(self) -> float:
         """The Bayesian criterion on the data of the fit, -2 l + df log n."""
         return self.n_parameters * np.log(self.n_rows) - 2.0 * self.loglik
 
     @property
-    def icl(self):
+    def icl(self) -> float:
         """BIC plus twice the entropy of the responsibilities."""
         return self.bic + 2.0 * self.entropy
 
-    def array(self, name):
+    def array(self, name: str) -> np.ndarray | None:
         """Return the array of the parameters with this ``name``, such as "gate_coef", or None."""
         part, _, field = name.partition("_")
         found = getattr(self.params, part, None)
         known = field in getattr(found, "_fields", ()) or isinstance(getattr(type(found), field, None), property)
         return getattr(found, field) if known else None
 
-    def entries(self, names=None):
+    def entries(self, names: Sequence[str] | None = None) -> list[Entry]:
         """Return what the entries of the parameters are, in flat order, with these names for the columns of X."""
         names = self.columns.named(names)
         gate, expert = ([names[j] for j in columns] for columns in (self.gate_columns, self.expert_columns))
@@ -230,14 +233,14 @@ class FittedMixture:
         ]
 
     @property
-    def pinned(self):
+    def pinned(self) -> np.ndarray:
         """Which entries the gate's convention pins to zero, in flat order; a temperature may be pinned elsewhere."""
         gate, expert = self.params
         estimated = flatten(Gate.free(self.model.gate, gate)) > 0  # all but fixed fields
         zero = (flatten(self.model.gate.free(gate)) == 0) & (flatten(gate) == 0) & estimated
         return np.concatenate([zero, np.zeros(flatten(expert).size, dtype=bool)])
 
-    def without_formula(self, X):
+    def without_formula(self, X: Data) -> tuple["FittedMixture", Data]:
         """Return the fit to the columns that its formula makes, and these of rows X; without formula itself and X."""
         if (design := self.columns.design) is None:
             return self, X
@@ -245,7 +248,14 @@ class FittedMixture:
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
-    def blocks(self, X, y=MISSING, sample_weight=None, copy=False, grouped=False):
+    def blocks(
+        self,
+        X: Data,
+        y: Any = MISSING,
+        sample_weight: ArrayLike | None = None,
+        copy: bool = False,
+        grouped: bool = False,
+    ) -> Rows:
         """Validate rows and return them as blocks, in the user's units; y is left out where it is not wanted.
 
         None as y means what a formula says. With y, or where that is asked for, rows are grouped if the fit's are. With
@@ -267,7 +277,14 @@ class FittedMixture:
             self.model.expert.check_response(y, self.roles.trials_of(X), self.roles.event_of(X))
         return self.blocks_of(X, y, weight, grouped or y is not None, original)
 
-    def blocks_of(self, X, y=None, weight=None, grouped=False, original=None):
+    def blocks_of(
+        self,
+        X: np.ndarray,
+        y: np.ndarray | None = None,
+        weight: np.ndarray | None = None,
+        grouped: bool = False,
+        original: Any = None,
+    ) -> Rows:
         """Return rows with a ``weight`` each, or None, as blocks; y is what ``model.expert.read`` returns, or None.
 
         They are grouped, if the fit's are and they are to be; ``original`` is X as users passed it.
@@ -293,7 +310,9 @@ class FittedMixture:
         blocks = Rows(self.model, source, scaling, self.roles)
         return blocks.shared_by(effective_n_jobs(check_n_jobs(self.n_jobs)))
 
-    def working_blocks(self, X, y, sample_weight=None, groups=None):
+    def working_blocks(
+        self, X: Data, y: ArrayLike | None, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> tuple[Blocks, np.ndarray | None]:
         """Return the rows of positive weight in the coordinates that fits work in, and the number of each row's group.
 
         ``groups`` are labels of the rows, or None; then there are no numbers.
@@ -315,7 +334,15 @@ class FittedMixture:
 
     # What it answers, as estimators do --------------------------------------------------------------------------------
 
-    def predict(self, X, return_std=False, *, return_cov=False, quantiles=None, coverage=None):
+    def predict(
+        self,
+        X: Data,
+        return_std: bool = False,
+        *,
+        return_cov: bool = False,
+        quantiles: ArrayLike | None = None,
+        coverage: float | None = None,
+    ) -> Any:
         """Return the mean of y given x; on request its standard deviation too, or quantiles or an interval instead.
 
         Several responses stand side by side, on the axis after that of the rows.
@@ -374,7 +401,7 @@ class FittedMixture:
             return mean, distribution.cov()
         return (mean, std) if return_std else mean
 
-    def predict_to(self, path, X):
+    def predict_to(self, path: FilePath, X: Data) -> None:
         """Write the means of y given x into a file, block by block, for rows whose predictions memory cannot hold.
 
         Parameters
@@ -392,7 +419,8 @@ class FittedMixture:
         check_path(path)
         if self.model.expert.support.kind == "classes":
             raise ValueError("predict_to writes means, which classes have none of.")
-        out, blocks, low = None, self.blocks(X), 0
+        out: Any = None
+        blocks, low = self.blocks(X), 0
         for part in blocks.each(self.model.mean, self.params):
             if out is None:
                 out = open_memmap(path, "w+", np.float64, (len(blocks), *part.shape[:-1]))
@@ -400,7 +428,7 @@ class FittedMixture:
             low += part.shape[-1]
         out.flush()
 
-    def predict_given(self, X, values):
+    def predict_given(self, X: Data, values: Mapping) -> np.ndarray:
         """Return the mean of the other responses, given x and some of the responses.
 
         The known responses change the experts' probabilities, too. ``predict_distribution(X).given(values)`` is the
@@ -435,7 +463,7 @@ class FittedMixture:
             return mapped(X, self.predict, self.model.expert.classes)
         return self._distribution(X).predict()
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Data) -> Any:
         """Return the probabilities of the classes given x, (n_samples, n_classes), in the order of ``classes_``.
 
         They are the sum over experts of gate probability times the expert's probability; rows sum to one. Of a dask
@@ -443,11 +471,11 @@ class FittedMixture:
         """
         return self._of_classes(X, lambda law: law.proba())
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Data) -> Any:
         """Return the logarithms of ``predict_proba``, which do not underflow, (n_samples, n_classes)."""
         return self._of_classes(X, lambda law: law.log_proba())
 
-    def expert_predict_proba(self, X):
+    def expert_predict_proba(self, X: Data) -> np.ndarray:
         """Return the probabilities of the classes under each expert, (n_samples, n_experts, n_classes)."""
         self._refuse_numbers()
         log_proba = self.blocks(X).map(lambda b, p: self.model.expert.class_log_proba(b.rows, p.expert), self.params)
@@ -465,7 +493,7 @@ class FittedMixture:
         if (kind := self.model.expert.support.kind) != "classes":
             raise ValueError(f"probabilities of classes need a classifier; this family's responses are {kind}.")
 
-    def predict_distribution(self, X):
+    def predict_distribution(self, X: Data) -> ConditionalMixture:
         """Return the distributions of y given x, one for each row.
 
         Parameters
@@ -487,7 +515,7 @@ class FittedMixture:
         blocks = self.blocks(X, copy=copy)
         return ConditionalMixture(self.model, self.params, blocks)
 
-    def predict_quantiles(self, X, q):
+    def predict_quantiles(self, X: Data, q: ArrayLike) -> np.ndarray:
         """Return quantiles of y given x.
 
         Parameters
@@ -516,7 +544,7 @@ class FittedMixture:
             return function(distribution)
         return np.stack([function(margin) for margin in distribution.marginals()], axis=1)
 
-    def predict_interval(self, X, coverage=0.95):
+    def predict_interval(self, X: Data, coverage: float = 0.95) -> np.ndarray:
         """Return the equal-tailed interval that holds y given x with probability ``coverage``, (n_samples, 2).
 
         Where y given x has several modes, ``predict_distribution(X).hdr(coverage)`` is smaller. Several responses have
@@ -524,11 +552,11 @@ class FittedMixture:
         """
         return self._by_response(X, lambda law: law.interval(coverage))
 
-    def gate_proba(self, X):
+    def gate_proba(self, X: Data) -> np.ndarray:
         """Return the gate's probability of each expert, (n_samples, n_experts)."""
         return self.blocks(X).map(self.model.gate_proba, self.params).T
 
-    def responsibilities(self, X, y=None):
+    def responsibilities(self, X: Data, y: ArrayLike | None = None) -> np.ndarray:
         """Return the probability of each expert given x and y, (n_samples, n_experts).
 
         Where rows are grouped it is given all rows of the group, and the same for each of them.
@@ -536,7 +564,7 @@ class FittedMixture:
         blocks = self.blocks(X, y)
         return blocks.source.spread(blocks.map(self.model.responsibilities, self.params)).T
 
-    def group_responsibilities(self, X, y):
+    def group_responsibilities(self, X: Data, y: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the labels of the groups, and the probability of each expert given all rows of the group.
 
         Parameters
@@ -565,7 +593,7 @@ class FittedMixture:
         labels = labels_of_groups(X, self.roles.group)
         return codes[first] if labels is None else labels, proba[first]
 
-    def expert_predict(self, X):
+    def expert_predict(self, X: Data) -> np.ndarray:
         """Return the mean of y under each expert, (n_samples, n_experts), or (n_samples, n_experts, q) of q responses.
 
         Not to be confused with ``predict_expert``, which says which expert the gate prefers.
@@ -573,7 +601,7 @@ class FittedMixture:
         means = self.blocks(X).map(lambda b, p: self.model.expert.mean(b.rows, p.expert), self.params)
         return np.moveaxis(means, -1, 0)
 
-    def predict_expert(self, X):
+    def predict_expert(self, X: Data) -> np.ndarray:
         """Return the index of the expert that the gate prefers, (n_samples,): the class of a row before y is seen.
 
         Not to be confused with ``expert_predict``, the mean of y under each expert. With y seen the class is
@@ -581,7 +609,7 @@ class FittedMixture:
         """
         return self.gate_proba(X).argmax(axis=1)
 
-    def expert_load(self, X):
+    def expert_load(self, X: Data) -> ExpertLoad:
         """Return how much each expert is used on these rows.
 
         Returns
@@ -597,7 +625,7 @@ class FittedMixture:
             blocks.sum(lambda block, params: used(self.model.gate_proba(block, params)), self.params), blocks
         )
 
-    def expert_profile(self, X, y=None, names=None):
+    def expert_profile(self, X: Data, y: ArrayLike | None = None, names: Sequence[str] | None = None) -> ExpertProfile:
         """Return who lives where: the share of each expert, and means and spreads of the columns inside it.
 
         Parameters
@@ -629,7 +657,7 @@ class FittedMixture:
         shown = [j for j in range(self.columns.count) if j != group]  # numbers of groups have no mean
         return profile(proba, self.columns.check_rows(X)[0][:, shown], [names[j] for j in shown])
 
-    def standardised_gate_coef(self, X):
+    def standardised_gate_coef(self, X: Data) -> np.ndarray:
         """Return the gate's slopes per standard deviation of each column over these rows, comparable across columns.
 
         Parameters
@@ -652,7 +680,7 @@ class FittedMixture:
         X = self.columns.check_rows(X)[0]
         return self.array("gate_coef") * np.array([X[:, j].std() for j in self.gate_columns])
 
-    def score_samples(self, X, y=None):
+    def score_samples(self, X: Data, y: ArrayLike | None = None) -> np.ndarray:
         """Return the log density (natural logarithm) of y given x for each row, (n_samples,); the joint one of several.
 
         Where rows are grouped it is also given the rows of the group that come before, so that the sum over the rows of
@@ -673,14 +701,14 @@ class FittedMixture:
             )
         return self.blocks(X, y).map_rows(self.model.row_loglik, self.params)
 
-    def sample(self, X, random_state=None):
+    def sample(self, X: Data, random_state: Seed = None) -> np.ndarray:
         """Draw one response for each row of X, (n_samples,) or (n_samples, q).
 
         Where rows are grouped, those of a group come from one expert.
         """
         return self.drawn(self.blocks(X, grouped=True), check_generator(random_state))
 
-    def drawn(self, blocks, rng):
+    def drawn(self, blocks: Blocks, rng: Any) -> np.ndarray:
         """Return responses for the rows of blocks, as users pass them."""
         alone = blocks.shared_by(1)  # one stream, whatever the number of threads
         y = alone.map_rows(lambda block, params: self.model.sample(block, params, rng)[0], self.params)

@@ -1,16 +1,22 @@
 """What a joint fit of x and y leaves, as a value: the law of both, of x, and of y given what is known of x."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, wraps
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 from sklearn.base import clone
 
+from smoe.distribution import ConditionalMixture
 from smoe.experts.observed import patterns
 from smoe.features import Rows
-from smoe.fitted import FittedMixture, load_of, used
+from smoe.fields import Entry
+from smoe.fitted import ExpertLoad, FittedMixture, load_of, used
 from smoe.gates import GaussianGate
+from smoe.hints import Data, Seed
 from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
@@ -21,20 +27,28 @@ __all__ = ["FittedJointMixture"]
 _JOINT = "fitted to x and y together: no maximum of the likelihood of y given x"
 
 
-def _given_x(function):
+_Method = TypeVar("_Method", bound=Callable)
+
+
+def _like(function: _Method) -> Callable[[Callable], _Method]:
+    """Return what gives a method the name, the documentation and the signature of a function."""
+    return wraps(function)  # type: ignore[return-value]
+
+
+def _given_x(function: _Method) -> _Method:
     """Return the method whose rows are answered by the law of y given what is observed in them of x."""
 
-    @wraps(function)
+    @_like(function)
     def method(self, X, *args, **kwargs):
         return self._by_pattern(X, lambda fit, some, _: function(fit, some, *args, **kwargs))
 
     return method
 
 
-def _given_x_and_y(function):
+def _given_x_and_y(function: _Method) -> _Method:
     """Return the same of a method that takes y, too."""
 
-    @wraps(function)
+    @_like(function)
     def method(self, X, y=None):
         if y is not None:
             y = self._read(X, y)[1]
@@ -61,7 +75,7 @@ class FittedJointMixture(FittedMixture):
     loglik_x: float = 0.0
 
     @property
-    def title(self):
+    def title(self) -> str:
         """What summaries call it."""
         return f"Joint law of x and y: {self.n_experts} Gaussian expert{'s' * (self.n_experts > 1)}"
 
@@ -79,7 +93,7 @@ class FittedJointMixture(FittedMixture):
         """Return X and y as floats; X may hold NaN."""
         return self.columns.check_rows(X, y, read=self.model.expert.expert_of_y.read, missing=True)
 
-    def expert_load(self, X):
+    def expert_load(self, X: Data) -> ExpertLoad:
         """Return how the gate given what is observed of x uses the experts, see `FittedMixture.expert_load`."""
         proba = self.gate_proba(X).T
         return load_of(used(proba), proba.T)
@@ -87,16 +101,16 @@ class FittedJointMixture(FittedMixture):
     # The laws ---------------------------------------------------------------------------------------------------------
 
     @property
-    def proportions(self):
+    def proportions(self) -> np.ndarray:
         """The experts' shares, (n_experts,)."""
         return softmax(self.model.gate.scores(np.ones((1, 1)), self.params.gate)[:, 0])
 
     @cached_property
-    def conditional(self):
+    def conditional(self) -> FittedMixture:
         """The law of y given all of x: a `FittedMixture` with a Gaussian gate."""
         return self.given(np.ones(self.columns.count, dtype=bool))
 
-    def given(self, observed):
+    def given(self, observed: np.ndarray) -> FittedMixture:
         """Return the law of y given some features (a mask): a `FittedMixture` with a Gaussian gate."""
         chosen, joint = np.flatnonzero(observed), self.model.expert
         gate = GaussianGate(joint.kind_of_x if len(chosen) else "tied")
@@ -120,17 +134,17 @@ class FittedJointMixture(FittedMixture):
             certificate=self.certificate.noted(_JOINT),
             starts=[one._replace(loglik=one.loglik - self.loglik_x) for one in self.starts],
             covariance=unknown,
-            response_sums=self.response_sums[:, 0 if joint.flat else slice(len(joint.responses))],
+            response_sums=self.response_sums[:, 0 if joint.flat else slice(len(joint.responses))],  # type: ignore[index]
         )
 
-    def entries(self, names=None):
+    def entries(self, names: Sequence[str] | None = None) -> list[Entry]:
         """Return what the entries of the parameters are, in flat order, with these names for the columns of X."""
         if names is None:
             return super().entries()
         expert = clone(self.model.expert).set_params(features=tuple(self.columns.named(names)))
         return replace(self, model=self.model._replace(expert=expert)).entries()
 
-    def array(self, name):
+    def array(self, name: str) -> np.ndarray | None:
         """Return the array of the parameters of y given x with this ``name``, such as "expert_coef", or None."""
         return self.conditional.array(name)
 
@@ -164,21 +178,21 @@ class FittedJointMixture(FittedMixture):
     responsibilities = _given_x_and_y(FittedMixture.responsibilities)
     score_samples = _given_x_and_y(FittedMixture.score_samples)
 
-    @wraps(FittedMixture.sample)
-    def sample(self, X, random_state=None):  # noqa: D102
+    @_like(FittedMixture.sample)
+    def sample(self, X: Data, random_state: Seed = None) -> np.ndarray:  # noqa: D102
         rng = check_generator(random_state)
         return self._by_pattern(X, lambda fit, some, _: fit.sample(some, rng))
 
-    @wraps(FittedMixture.predict_given)
-    def predict_given(self, X, values):  # noqa: D102
+    @_like(FittedMixture.predict_given)
+    def predict_given(self, X: Data, values: Mapping) -> np.ndarray:  # noqa: D102
         def ask(fit, some, rows):
             own = {k: v if np.ndim(v) == 0 else np.asarray(v)[rows] for k, v in dict(values).items()}
             return fit.predict_given(some, own)
 
         return self._by_pattern(X, ask)
 
-    @wraps(FittedMixture.predict_distribution)
-    def predict_distribution(self, X):  # noqa: D102
+    @_like(FittedMixture.predict_distribution)
+    def predict_distribution(self, X: Data) -> ConditionalMixture:  # noqa: D102
         X = self._read(X)[0]
         groups = patterns(X.T)
         if len(groups) > 1:
@@ -188,14 +202,14 @@ class FittedJointMixture(FittedMixture):
             )
         return self._unnamed(self.given(groups[0][1])).predict_distribution(np.nan_to_num(X))
 
-    def score_samples_joint(self, X, y):
+    def score_samples_joint(self, X: Data, y: ArrayLike) -> np.ndarray:
         """Return the log density (natural logarithm) of x and y together for each row, (n_samples,).
 
         Values of x that are missing are integrated out.
         """
         return self._log_density(X, y)
 
-    def score_samples_x(self, X):
+    def score_samples_x(self, X: Data) -> np.ndarray:
         """Return the log density (natural logarithm) of x for each row, (n_samples,): rows of a low one are outliers.
 
         Values that are missing are integrated out: a row without any has a log density of zero.
@@ -205,7 +219,7 @@ class FittedJointMixture(FittedMixture):
     def _log_density(self, X, y=MISSING):
         return self.blocks(X, y).map(lambda block, params: self.model.posterior(block, params)[2], self.params)
 
-    def sample_joint(self, n_samples=1, random_state=None):
+    def sample_joint(self, n_samples: int = 1, random_state: Seed = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw rows of x and y.
 
         Parameters

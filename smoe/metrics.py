@@ -1,18 +1,22 @@
 """Scores of predicted distributions: log-likelihood, CRPS, pinball loss. All see through pipelines and searches."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.criteria import loglik
 from smoe.estimators import MixtureEstimator
 from smoe.fitted import FittedMixture
+from smoe.hints import Data
 from smoe.validation import check_floats, check_response, check_weights, fit_of
 
 __all__ = ["crps", "crps_scorer", "mean_loglik_scorer", "pinball", "pinball_scorer"]
 
 
-def mean_loglik_scorer(estimator, X, y, sample_weight=None):
+def mean_loglik_scorer(estimator: Any, X: Data, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     r"""Return the mean log-likelihood of the rows, greater is better: the log score.
 
     .. math:: \sum_i w_i \log p(y_i|x_i) \Big/ \sum_i w_i
@@ -51,11 +55,11 @@ def mean_loglik_scorer(estimator, X, y, sample_weight=None):
     array([-0.56, -0.35, -0.37])
     """
     model, X = _mixture(estimator, X)
-    weight = check_weights(sample_weight, len(y))
+    weight = check_weights(sample_weight, len(y))  # type: ignore[arg-type]
     return loglik(model, X, y, weight) / float(weight.sum())
 
 
-def crps(estimator, X, y):
+def crps(estimator: Any, X: Data, y: ArrayLike) -> np.ndarray:
     r"""Return the continuous ranked probability score of each row, smaller is better.
 
     .. math:: \int \big(F(t|x) - 1\{t \ge y\}\big)^2 \, dt = E|Y - y| - \tfrac12 E|Y - Y'|
@@ -102,7 +106,7 @@ def crps(estimator, X, y):
     return distribution.crps(check_response(check_floats(y, "y")))
 
 
-def crps_scorer(estimator, X, y, sample_weight=None):
+def crps_scorer(estimator: Any, X: Data, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Return minus the mean `crps` of the rows, greater is better.
 
     Parameters
@@ -126,10 +130,11 @@ def crps_scorer(estimator, X, y, sample_weight=None):
     >>> round(crps_scorer(SoftmaxMoERegressor(2, random_state=0).fit(X, y), X, y), 3)
     -0.202
     """
-    return -float(np.average(crps(estimator, X, y), weights=check_weights(sample_weight, len(y))))
+    scores = crps(estimator, X, y)
+    return -float(np.average(scores, weights=check_weights(sample_weight, len(scores))))
 
 
-def pinball(y, quantiles, q):
+def pinball(y: ArrayLike, quantiles: ArrayLike, q: ArrayLike) -> np.ndarray:
     r"""Return the pinball (quantile, check) loss of each row and level, smaller is better.
 
     .. math:: \max\{q\,(y - \hat y_q),\; (q - 1)(y - \hat y_q)\}
@@ -170,7 +175,9 @@ def pinball(y, quantiles, q):
     return np.maximum(q * error, (q - 1.0) * error)
 
 
-def pinball_scorer(estimator, X, y, sample_weight=None, q=(0.1, 0.5, 0.9)):
+def pinball_scorer(
+    estimator: Any, X: Data, y: ArrayLike, sample_weight: ArrayLike | None = None, q: ArrayLike = (0.1, 0.5, 0.9)
+) -> float:
     """Return minus the mean `pinball` loss of the predicted quantiles, greater is better.
 
     Parameters
@@ -198,7 +205,7 @@ def pinball_scorer(estimator, X, y, sample_weight=None, q=(0.1, 0.5, 0.9)):
     """
     model, X = _mixture(estimator, X)
     loss = pinball(y, model.predict_quantiles(X, q), q)
-    return -float(np.average(loss.reshape(len(loss), -1).mean(axis=1), weights=check_weights(sample_weight, len(y))))
+    return -float(np.average(loss.reshape(len(loss), -1).mean(axis=1), weights=check_weights(sample_weight, len(loss))))
 
 
 def _mixture(estimator, X):

@@ -6,9 +6,10 @@ matrices use it too.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,11 +39,11 @@ _LARGEST_LOG = 100.0  # a trial step may go far, its derivatives must not overfl
 class MoEParams(NamedTuple):
     """Parameters of a mixture of experts: the gate's and the experts', each a named tuple of arrays."""
 
-    gate: NamedTuple
-    expert: NamedTuple
+    gate: Any
+    expert: Any
 
 
-def n_experts_of(params):
+def n_experts_of(params: MoEParams) -> int:
     """Return the number of experts that the parameters describe.
 
     Parameters
@@ -52,7 +53,7 @@ def n_experts_of(params):
     return n_rows(params.expert)
 
 
-def n_rows(part):
+def n_rows(part: Any) -> int:
     """Return the number of experts that a part of the parameters has rows for; one if all is shared."""
     return _n_rows(_shapes(part))
 
@@ -104,7 +105,7 @@ def _shapes(part):
     return tuple([field.shape if isinstance(field, np.ndarray) else np.shape(field) for field in part])
 
 
-def flatten(params):
+def flatten(params: Any) -> np.ndarray:
     """Return all entries of the parameters as one vector in flat order.
 
     Parameters
@@ -126,7 +127,7 @@ def _array(values, argument, dtype=float):
         raise ValueError(f"{argument} must be one array of numbers, got {values!r}.") from None
 
 
-def unflatten(flat, like):
+def unflatten(flat: np.ndarray, like: Any) -> Any:
     """Undo `flatten`: parameters shaped as ``like`` from a vector in flat order.
 
     Parameters
@@ -143,7 +144,7 @@ def unflatten(flat, like):
     return MoEParams(*out) if _is_model(like) else out[0]
 
 
-def copies(part):
+def copies(part: Any) -> np.ndarray:
     """Return where each expert's entries are in the flat order of a part, (n_experts, n_own): shared ones for each.
 
     Parameters
@@ -160,7 +161,7 @@ def _copies(shapes):
     return np.concatenate(own, axis=1)
 
 
-def fold(values, part, axis=0):
+def fold(values: np.ndarray, part: Any, axis: int = 0) -> np.ndarray:
     """Add up derivatives by each expert's own copy of an entry that all share; nothing to do where none is shared.
 
     Parameters
@@ -184,7 +185,7 @@ def _folding(shapes):
     return None if np.array_equal(place, np.arange(len(place))) else place
 
 
-def permute(params, order):
+def permute(params: Any, order: Sequence[int]) -> Any:
     """Relabel the experts: expert i of the result is expert ``order[i]``; what all share stays.
 
     Parameters
@@ -200,7 +201,7 @@ def permute(params, order):
     return MoEParams(*parts) if _is_model(params) else parts[0]
 
 
-def tree_sum(parts):
+def tree_sum(parts: Sequence) -> Any:
     """Add named tuples field by field; ``None`` stays ``None``.
 
     Parameters
@@ -218,7 +219,7 @@ def tree_sum(parts):
     return sum(parts[1:], first)
 
 
-def tree_scale(part, factor):
+def tree_scale(part: Any, factor: float) -> Any:
     """Multiply named tuples field by field; ``None`` stays ``None``.
 
     Parameters
@@ -254,7 +255,16 @@ class Chart:
         Which entry each one equals. Only those that equal themselves have coordinates, and count as ``free``.
     """
 
-    def __init__(self, like, free, lower, unit, upper=None, attained=None, tie=None):
+    def __init__(
+        self,
+        like: Any,
+        free: np.ndarray,
+        lower: np.ndarray,
+        unit: np.ndarray,
+        upper: np.ndarray | None = None,
+        attained: np.ndarray | None = None,
+        tie: np.ndarray | None = None,
+    ) -> None:
         if tie is not None:
             tied = free & (tie != np.arange(len(tie)))
             free, tie = free & ~tied, (np.flatnonzero(tied), tie[tied])
@@ -390,7 +400,7 @@ class Chart:
         return out
 
 
-def coordinates(owner, params):
+def coordinates(owner: Any, params: Any) -> tuple:
     """Return what the `Chart` of a gate's or of experts' parameters is made with: all but the parameters themselves.
 
     Parameters
@@ -399,7 +409,7 @@ def coordinates(owner, params):
     params : named tuple of arrays
     """
     declared = owner.fields
-    lower, upper, attained = _bounds(tuple([declared[name] for name in params._fields]), type(params), *_shapes(params))
+    lower, upper, attained = _bounds(tuple([declared[name] for name in params._fields]), type(params), *_shapes(params))  # type: ignore[arg-type]
     return flatten(owner.free(params)) > 0, lower, flatten(owner.natural_units(params)), upper, attained
 
 
@@ -411,7 +421,7 @@ def _bounds(fields, kind, *shapes):
     return flat("lower"), flat("upper"), flat("attained") > 0
 
 
-def chart_of(owner, params):
+def chart_of(owner: Any, params: Any) -> Chart:
     """Return the `Chart` of a gate's or of experts' parameters alone.
 
     Parameters

@@ -1,6 +1,7 @@
 """Who lives where: shares of experts, means and spreads of the columns inside them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class ExpertProfile:
     all_mean: np.ndarray
     all_std: np.ndarray
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return a pandas DataFrame, a row for "all" and each expert: "share", and "mean" and "std" of each column.
 
         Raises

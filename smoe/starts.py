@@ -80,7 +80,7 @@ class Elemental(Start):
 
     swaps = True
 
-    def __init__(self, n_neighbors=12):
+    def __init__(self, n_neighbors: int = 12) -> None:
         self.n_neighbors = n_neighbors
 
     def propose(self, task, rng):
@@ -162,7 +162,7 @@ class FromSoftmax(Start):
     ['FromSoftmax 0', 'FromSoftmax 1', 'Inside']
     """
 
-    def __init__(self, n_flat=5):
+    def __init__(self, n_flat: int = 5) -> None:
         self.n_flat = n_flat
 
     def n_proposals(self, n_experts):
@@ -230,7 +230,7 @@ class FromParams(Start):
 
     needs_rows = False
 
-    def __init__(self, params):
+    def __init__(self, params: MoEParams) -> None:
         self.params = params
 
     def n_proposals(self, n_experts):

@@ -11,7 +11,7 @@ _NEEDED = ("smoe", "numpy", "scipy", "numba", "llvmlite", "scikit-learn", "jobli
 _OPTIONAL = ("matplotlib", "pandas", "polars", "formulaic", "dask", "distributed", "pyarrow", "rich")
 
 
-def show_versions():
+def show_versions() -> None:
     """Print the versions of Python, of smoe and of what it uses, the system, and numbers of threads.
 
     Examples

@@ -47,7 +47,19 @@ PUBLIC = [
 # The rest: their public names are documented where they are exported, or are inner parts.
 INNER = {
     *("cli", "criteria", "cumulative", "estimators", "fitted", "fitted_joint", "fused"),
-    *("chance", "checkpoint", "columns", "files", "formulas", "optional", "order", "rotation", "settings", "texts"),
+    *(
+        "chance",
+        "checkpoint",
+        "columns",
+        "files",
+        "formulas",
+        "hints",
+        "optional",
+        "order",
+        "rotation",
+        "settings",
+        "texts",
+    ),
     *("plain", "precompile", "report", "saved", "versions"),
     *(
         "places",

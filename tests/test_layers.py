@@ -12,7 +12,7 @@ ROOT = Path(smoe.__file__).parent
 # A module imports from layers below its own, or from its own without a cycle; a new module needs a place here.
 LAYERS = [
     {"_kernels", "params", "fields", "registry", "validation", "features", "formulas"}
-    | {"plain", "tables", "texts", "files", "threads", "settings", "optional"},
+    | {"plain", "tables", "texts", "files", "threads", "settings", "optional", "hints"},
     {"cumulative", "families", "penalties", "constraints"},
     {"gates", "experts"},
     {"fused"},

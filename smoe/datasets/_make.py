@@ -1,10 +1,14 @@
 """Data drawn from a random or given mixture of experts."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from sklearn.utils import Bunch
 
 from smoe.experts import GaussianExpert, GaussianExpertParams
 from smoe.gates import GATES, Gate
+from smoe.hints import Seed
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
@@ -18,16 +22,16 @@ _GLANCE = 200  # rows that tell at once that an expert is hardly used
 
 
 def make_moe(
-    n_samples=1000,
-    n_features=1,
-    n_experts=2,
+    n_samples: int = 1000,
+    n_features: int = 1,
+    n_experts: int = 2,
     *,
-    params=None,
-    gate="softmax",
-    covariates=None,
-    min_share=0.05,
-    random_state=None,
-):
+    params: MoEParams | None = None,
+    gate: Any = "softmax",
+    covariates: Callable | None = None,
+    min_share: float = 0.05,
+    random_state: Seed = None,
+) -> Bunch:
     r"""Draw data from a Gaussian mixture of experts and return them with the truth.
 
     x is uniform on :math:`[-1, 1]^d` unless ``covariates`` says otherwise. A random truth has gate slopes and

@@ -2,6 +2,7 @@
 
 import csv
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -11,7 +12,7 @@ from smoe.optional import needed
 _DATA = files(__package__) / "data"
 
 
-def load_engel(*, as_frame=False, return_X_y=False):
+def load_engel(*, as_frame: bool = False, return_X_y: bool = False) -> Any:
     """Load the food expenditure (y) and the income (X) of 235 Belgian households.
 
     Both are annual, in Belgian francs.
@@ -55,7 +56,7 @@ def load_engel(*, as_frame=False, return_X_y=False):
     return _load("engel", ["income"], "foodexp", as_frame, return_X_y)
 
 
-def load_mcycle(*, as_frame=False, return_X_y=False):
+def load_mcycle(*, as_frame: bool = False, return_X_y: bool = False) -> Any:
     """Load the head acceleration (y, in g) and the time after impact (X, in ms) of a simulated accident.
 
     Parameters
@@ -83,7 +84,7 @@ def load_mcycle(*, as_frame=False, return_X_y=False):
     return _load("mcycle", ["times"], "accel", as_frame, return_X_y)
 
 
-def load_faithful(*, as_frame=False, return_X_y=False):
+def load_faithful(*, as_frame: bool = False, return_X_y: bool = False) -> Any:
     """Load the duration of 272 eruptions of Old Faithful (y) and the wait for the next (X), in minutes.
 
     Parameters
@@ -111,7 +112,7 @@ def load_faithful(*, as_frame=False, return_X_y=False):
     return _load("faithful", ["waiting"], "eruptions", as_frame, return_X_y)
 
 
-def load_ethanol(*, as_frame=False, return_X_y=False):
+def load_ethanol(*, as_frame: bool = False, return_X_y: bool = False) -> Any:
     """Load the nitrogen oxides (y, in micrograms per joule) from burning ethanol at 88 engine settings (X).
 
     The features are the compression ratio C and the equivalence ratio E, the richness of the mixture of air
@@ -142,7 +143,7 @@ def load_ethanol(*, as_frame=False, return_X_y=False):
     return _load("ethanol", ["C", "E"], "NOx", as_frame, return_X_y)
 
 
-def load_insurance(*, as_frame=False, return_X_y=False):
+def load_insurance(*, as_frame: bool = False, return_X_y: bool = False) -> Any:
     """Load the claims (y) of the holders of car insurance policies in 64 groups, and how many these are (X).
 
     The features are the age class of the drivers and the engine class of the cars (0 to 3 each, in order), the
@@ -173,7 +174,7 @@ def load_insurance(*, as_frame=False, return_X_y=False):
     return _load("insurance", ["age", "engine", "district", "holders"], "claims", as_frame, return_X_y)
 
 
-def load_biochemists(*, as_frame=False, return_X_y=False):
+def load_biochemists(*, as_frame: bool = False, return_X_y: bool = False) -> Any:
     """Load the articles (y) that 915 doctoral students of biochemistry published in the last three years, and X.
 
     The features are whether the student is a woman, is married, the number of children under six, the prestige of
@@ -203,7 +204,7 @@ def load_biochemists(*, as_frame=False, return_X_y=False):
     return _load("biochemists", ["female", "married", "kids", "phd", "mentor"], "articles", as_frame, return_X_y)
 
 
-def load_health(*, as_frame=False, return_X_y=False):
+def load_health(*, as_frame: bool = False, return_X_y: bool = False) -> Any:
     """Load how 4,406 Americans of 66 years and more rate their health (y), with three features.
 
     These are the number of chronic conditions, the visits to a physician's office in half a year, and the years of

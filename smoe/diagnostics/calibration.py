@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
+from smoe.hints import Data, Model
 from smoe.validation import check_mixture, check_number
 
 __all__ = ["Calibration", "calibration"]
@@ -38,7 +40,7 @@ class Calibration(NamedTuple):
     p_values: np.ndarray
 
 
-def calibration(model, X, y, n_bins=None):
+def calibration(model: Model, X: Data, y: ArrayLike, n_bins: int | None = None) -> Calibration:
     r"""Compare how often each class occurs with how often the model says it does.
 
     .. math:: \mathrm{predicted}_b = \frac{1}{n_b} \sum_{n \in b} \hat P(c | x_n), \qquad

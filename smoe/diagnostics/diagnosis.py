@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import kstest, kurtosis, skew
 
 from smoe._kernels.posterior import entropies
 from smoe.diagnostics.problems import problems_of
 from smoe.diagnostics.residuals import quantile_residuals, varies
 from smoe.distribution.tabulated import given_earlier
+from smoe.hints import Data, Model, Seed
 from smoe.search import Agreement, agreement
 from smoe.solvers.certificate import usage
 from smoe.validation import check_generator, check_mixture
@@ -114,7 +116,14 @@ class Diagnosis:
         return "\n".join([title, "=" * len(title), *(f"{a:<11}  {b}" for a, b in facts), "", *table, "", *found])
 
 
-def diagnose(model, X, y=None, random_state=None, *, sample_weight=None):
+def diagnose(
+    model: Model,
+    X: Data,
+    y: ArrayLike | None = None,
+    random_state: Seed = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> Diagnosis:
     r"""Check a fit: residuals, PIT values, the use of the experts, the certificate, the agreement of the starts.
 
     .. math:: u_n = \sum_k \hat\pi_k(x_n) \hat F_k(y_n | x_n), \qquad r_n = \Phi^{-1}(u_n)

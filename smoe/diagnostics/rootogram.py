@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from smoe.hints import Data, Model
 from smoe.validation import check_floats, check_mixture, check_number
 
 __all__ = ["Rootogram", "rootogram"]
@@ -31,7 +33,7 @@ class Rootogram(NamedTuple):
     expected: np.ndarray
 
 
-def rootogram(model, X, y, width=None):
+def rootogram(model: Model, X: Data, y: ArrayLike | None, width: int | None = None) -> Rootogram:
     r"""Compare how often each count was observed with how often the model expects it.
 
     .. math:: E_j = \sum_{n} \hat P(y = j \,|\, x_n)

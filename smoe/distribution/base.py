@@ -1,14 +1,20 @@
 """The distributions of y given x under a mixture of experts, for many rows at once."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.distribution.components import Components
-from smoe.params import n_experts_of
+from smoe.hints import Seed
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams, n_experts_of
+from smoe.rows import Blocks
 from smoe.validation import check_floats, check_generator, check_level, check_number
 
 __all__ = ["DISTRIBUTIONS", "ConditionalMixture", "LineMixture"]
 
-DISTRIBUTIONS = {}  # the class of each kind of response
+DISTRIBUTIONS: dict[str, type] = {}  # the class of each kind of response
 
 
 class ConditionalMixture:
@@ -47,7 +53,7 @@ class ConditionalMixture:
     array([[0.934, 0.066]])
     """
 
-    kind = None
+    kind: str | None = None
 
     def __init_subclass__(cls, kind=None):
         if kind is not None:
@@ -59,10 +65,14 @@ class ConditionalMixture:
             return object.__new__(cls)
         return object.__new__(DISTRIBUTIONS[model.expert.support.kind])
 
-    def __init__(self, model, params, blocks):
+    def __init__(self, model: MixtureOfExperts, params: MoEParams, blocks: Blocks) -> None:
         self._model, self._params, self._blocks = model, params, blocks
 
-    def __len__(self):
+    if TYPE_CHECKING:  # the kind of response says what else there is
+
+        def __getattr__(self, name: str) -> Any: ...  # noqa: D105
+
+    def __len__(self) -> int:
         """Return the number of rows."""
         return len(self._blocks)
 
@@ -70,7 +80,7 @@ class ConditionalMixture:
         kind = "" if self.kind == "real" else f", kind={self.kind!r}"
         return f"ConditionalMixture(n_samples={len(self)}, n_experts={n_experts_of(self._params)}{kind})"
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: Any) -> "ConditionalMixture":
         """Return the distributions of some rows: an index, a slice, indices or a mask."""
         if not isinstance(rows, slice):
             rows = np.atleast_1d(np.arange(len(self))[rows])
@@ -79,36 +89,36 @@ class ConditionalMixture:
     def _of(self, blocks):
         return type(self)(self._model, self._params, blocks)
 
-    def gate_proba(self):
+    def gate_proba(self) -> np.ndarray:
         """Return the gate's probability of each expert, (n_samples, n_experts)."""
         return self._blocks.map(self._model.gate_proba, self._params).T
 
-    def mean(self):
+    def mean(self) -> np.ndarray:
         """Return the means, (n_samples,)."""
         return self._blocks.map(self._model.mean, self._params)
 
-    def var(self):
+    def var(self) -> np.ndarray:
         """Return the variances: within and between the experts, (n_samples,); infinite where float64 ends."""
         with np.errstate(over="ignore"):
             return self.std() ** 2
 
-    def std(self):
+    def std(self) -> np.ndarray:
         """Return the standard deviations, (n_samples,)."""
         return self.mean_and_std()[1]
 
-    def mean_and_std(self):
+    def mean_and_std(self) -> tuple[np.ndarray, np.ndarray]:
         """Return both, in one pass over the rows."""
         return tuple(self._blocks.map(self._model.mean_and_std, self._params))
 
-    def cov(self):
+    def cov(self) -> np.ndarray:
         """Return the variances as covariance matrices of one response, (n_samples, 1, 1)."""
         return self.var()[:, None, None]
 
-    def pdf(self, y):
+    def pdf(self, y: ArrayLike) -> np.ndarray:
         """Return the densities at y, per unit of y, or the probabilities of y where it is counted or a class."""
         return np.exp(self.logpdf(y))
 
-    def sample(self, size=None, random_state=None):
+    def sample(self, size: int | None = None, random_state: Seed = None) -> np.ndarray:
         """Draw responses.
 
         Parameters
@@ -149,31 +159,31 @@ class ConditionalMixture:
 class LineMixture(ConditionalMixture):
     """What distributions of real and of whole numbers share: tails, quantiles, intervals, scores."""
 
-    def logpdf(self, y):
+    def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the natural logarithms of the densities or probabilities at y; minus infinity outside the support."""
         return self._map(Components.logpdf, self._grid(y, "y"))
 
-    def cdf(self, y):
+    def cdf(self, y: ArrayLike) -> np.ndarray:
         """Return the probabilities of at most y."""
         return self._map(Components.cdf, self._grid(y, "y"))
 
-    def sf(self, y):
+    def sf(self, y: ArrayLike) -> np.ndarray:
         """Return the probabilities of more than y, accurate where they are small."""
         return self._map(Components.cdf, self._grid(y, "y"), True)
 
-    def logcdf(self, y):
+    def logcdf(self, y: ArrayLike) -> np.ndarray:
         """Return the natural logarithms of the probabilities of at most y."""
         return self._map(Components.logcdf, self._grid(y, "y"))
 
-    def logsf(self, y):
+    def logsf(self, y: ArrayLike) -> np.ndarray:
         """Return the natural logarithms of the probabilities of more than y."""
         return self._map(Components.logcdf, self._grid(y, "y"), True)
 
-    def median(self):
+    def median(self) -> np.ndarray:
         """Return the medians, (n_samples,)."""
         return self.ppf(0.5)
 
-    def interval(self, coverage):
+    def interval(self, coverage: float) -> np.ndarray:
         """Return the equal-tailed intervals that hold y with probability ``coverage``, (n_samples, 2).
 
         Intervals of whole numbers include both ends, and hold y with at least this probability.

@@ -1,9 +1,14 @@
 """Distributions of responses that are classes."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from smoe.distribution.base import ConditionalMixture
+from smoe.hints import Seed
+from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams
+from smoe.rows import Blocks
 
 __all__ = ["ClassMixture"]
 
@@ -27,7 +32,9 @@ class ClassMixture(ConditionalMixture, kind="classes"):
         The labels in the order of the codes; None for those that the family knows, or else the codes themselves.
     """
 
-    def __init__(self, model, params, blocks, classes=None):
+    def __init__(
+        self, model: MixtureOfExperts, params: MoEParams, blocks: Blocks, classes: ArrayLike | None = None
+    ) -> None:
         super().__init__(model, params, blocks)
         classes = model.expert.classes if classes is None else classes
         self._classes = None if classes is None else np.asarray(classes)
@@ -35,48 +42,48 @@ class ClassMixture(ConditionalMixture, kind="classes"):
     def _of(self, blocks):
         return type(self)(self._model, self._params, blocks, self._classes)
 
-    def log_proba(self):
+    def log_proba(self) -> np.ndarray:
         """Return the logarithms of the classes' probabilities, (n_samples, n_classes), also where these underflow."""
         return self._visit(_log_proba).T
 
-    def proba(self):
+    def proba(self) -> np.ndarray:
         """Return the probabilities of the classes, (n_samples, n_classes); rows sum to one."""
         proba = np.exp(self.log_proba())
         return proba / proba.sum(axis=1, keepdims=True)
 
-    def predict(self):
+    def predict(self) -> np.ndarray:
         """Return the most likely classes, (n_samples,); of equally likely ones the first."""
         log_proba = self.log_proba()
         return self._labels((log_proba >= log_proba.max(axis=1, keepdims=True) - _TIE).argmax(axis=1))
 
     mode = predict
 
-    def mean(self):
+    def mean(self) -> np.ndarray:
         """Return the means of the classes' indicators, which are their probabilities, (n_samples, n_classes)."""
         return self.proba()
 
-    def std(self):
+    def std(self) -> np.ndarray:
         """Return the standard deviations of the classes' indicators, (n_samples, n_classes)."""
         proba = self.proba()
         return np.sqrt(proba * (1.0 - proba))
 
-    def mean_and_std(self):
+    def mean_and_std(self) -> tuple[np.ndarray, np.ndarray]:
         """Return both."""
         return self.mean(), self.std()
 
-    def entropy(self):
+    def entropy(self) -> np.ndarray:
         r"""Return the entropies :math:`-\sum_c P(c) \log P(c)` in nats, (n_samples,)."""
         log_proba = self.log_proba()
         proba = np.exp(log_proba)
         return -(proba * np.where(proba > 0, log_proba, 0.0)).sum(axis=1)
 
-    def logpdf(self, y):
+    def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log probabilities of the classes y, one label or one for each row, (n_samples,)."""
         log_proba = self.log_proba()
         codes = np.broadcast_to(self._codes(y, log_proba.shape[1]), len(self))
         return log_proba[np.arange(len(self)), codes]
 
-    def sample(self, size=None, random_state=None):
+    def sample(self, size: int | None = None, random_state: Seed = None) -> np.ndarray:
         """Draw classes, (n_samples,), or (n_samples, size); arguments as for `ConditionalMixture`."""
         return self._labels(super().sample(size, random_state).astype(int))
 

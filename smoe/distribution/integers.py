@@ -1,6 +1,7 @@
 """Distributions of responses that are whole numbers."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.distribution.base import LineMixture
 from smoe.distribution.likeliest import likeliest, likeliest_sets
@@ -72,15 +73,15 @@ class IntegerMixture(LineMixture, kind="integers"):
     array([ 0.,  1.,  2.,  6.,  7.,  8.,  9., 10., 11.])
     """
 
-    def pmf(self, y):
+    def pmf(self, y: ArrayLike) -> np.ndarray:
         """Return the probabilities of y, the same as ``pdf``."""
         return self.pdf(y)
 
-    def logpmf(self, y):
+    def logpmf(self, y: ArrayLike) -> np.ndarray:
         """Return the natural logarithms of the probabilities of y, the same as ``logpdf``."""
         return self.logpdf(y)
 
-    def ppf(self, q):
+    def ppf(self, q: ArrayLike) -> np.ndarray:
         """Return the q-quantiles: the smallest whole numbers with ``cdf(y) >= q``; ends of the support for 0 and 1.
 
         A step of the distribution function that misses q by rounding has reached it. Levels close to 1 are better given
@@ -88,15 +89,15 @@ class IntegerMixture(LineMixture, kind="integers"):
         """
         return self._map(integer_quantiles, self._levels(q))
 
-    def isf(self, q):
+    def isf(self, q: ArrayLike) -> np.ndarray:
         """Return the smallest whole numbers with ``sf(y) <= q``."""
         return self._map(integer_quantiles, self._levels(q), True)
 
-    def mode(self):
+    def mode(self) -> np.ndarray:
         """Return the most likely numbers, (n_samples,); of equally likely ones the smallest."""
         return self._visit(likeliest)
 
-    def hdr(self, coverage):
+    def hdr(self, coverage: float) -> HighestDensityIntegers:
         """Return the smallest sets of whole numbers that hold y with probability at least ``coverage``.
 
         Parameters
@@ -120,11 +121,11 @@ class IntegerMixture(LineMixture, kind="integers"):
         start = np.concatenate([[0], np.cumsum(count.astype(np.int64))])
         return HighestDensityIntegers(np.concatenate([parts[low] for low in sorted(parts)]), start, level)
 
-    def entropy(self):
+    def entropy(self) -> np.ndarray:
         r"""Return the entropies :math:`-\sum_y P(y) \log P(y)` in nats, (n_samples,)."""
         return self._visit(entropy)
 
-    def crps(self, y):
+    def crps(self, y: ArrayLike) -> np.ndarray:
         r"""Return the ranked probability scores of y (smaller is better).
 
         .. math:: \sum_{t \in \mathbb{Z}} (F(t|x) - 1\{t \ge y\})^2

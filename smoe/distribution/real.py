@@ -1,6 +1,7 @@
 """Distributions of responses that are real numbers."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from smoe._kernels.normal_modes import normal_modes
@@ -72,7 +73,7 @@ class RealMixture(LineMixture, kind="real"):
            [3.5, 4.4]])
     """
 
-    def ppf(self, q):
+    def ppf(self, q: ArrayLike) -> np.ndarray:
         """Return the q-quantiles: the y with ``cdf(y) = q``; the ends of the support for q = 0 and q = 1.
 
         Lower tails are solved from below and upper ones from above, so that both stay accurate; a q close to 1 is
@@ -80,11 +81,11 @@ class RealMixture(LineMixture, kind="real"):
         """
         return self._map(real_quantiles, self._levels(q))
 
-    def isf(self, q):
+    def isf(self, q: ArrayLike) -> np.ndarray:
         """Return the y with ``sf(y) = q``."""
         return self._map(real_quantiles, self._levels(q), True)
 
-    def hdr(self, coverage):
+    def hdr(self, coverage: float) -> HighestDensityRegions:
         r"""Return the highest-density regions: the smallest sets that hold y with probability ``coverage``.
 
         .. math:: \{y: p(y|x) \ge c(x)\} \quad\text{with}\quad P(p(Y|x) \ge c(x)) = \text{coverage}
@@ -110,15 +111,15 @@ class RealMixture(LineMixture, kind="real"):
         start = np.concatenate([[0], np.cumsum(count.astype(np.int64))])
         return HighestDensityRegions(np.concatenate([parts[low] for low in sorted(parts)]), start, level)
 
-    def mode(self):
+    def mode(self) -> np.ndarray:
         """Return the highest points of the densities, (n_samples,); of equally high ones the smallest."""
         return self._visit(_modes)
 
-    def entropy(self):
+    def entropy(self) -> np.ndarray:
         r"""Return the differential entropies :math:`-\int p \log p \, dy` in nats, (n_samples,), by quadrature."""
         return self._visit(entropy)
 
-    def crps(self, y):
+    def crps(self, y: ArrayLike) -> np.ndarray:
         r"""Return the continuous ranked probability scores of y, in units of y (smaller is better).
 
         .. math:: \int (F(t|x) - 1\{t \ge y\})^2 \, dt

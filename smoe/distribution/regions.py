@@ -4,6 +4,7 @@ import numbers
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.validation import check_floats
 
@@ -42,7 +43,7 @@ class HighestDensityRegions(NamedTuple):
     def __repr__(self):
         return f"HighestDensityRegions(n_samples={len(self.level)}, n_intervals={len(self.edges)})"
 
-    def of(self, i):
+    def of(self, i: int) -> np.ndarray:
         """Return the intervals of row i, (its number of intervals, 2)."""
         n = len(self.level)
         if not isinstance(i, numbers.Integral) or isinstance(i, bool | np.bool_):
@@ -53,27 +54,27 @@ class HighestDensityRegions(NamedTuple):
         return self.edges[self.start[i] : self.start[i + 1]]
 
     @property
-    def n_intervals(self):
+    def n_intervals(self) -> np.ndarray:
         """Number of intervals of each row, (n_samples,)."""
         return np.diff(self.start)
 
     @property
-    def rows(self):
+    def rows(self) -> np.ndarray:
         """The row that each interval belongs to, (n_intervals,)."""
         return np.repeat(np.arange(len(self.level)), self.n_intervals)
 
-    def padded(self):
+    def padded(self) -> np.ndarray:
         """Return all intervals as (n_samples, largest number of intervals, 2), missing ones NaN."""
         out = np.full((len(self.level), self.n_intervals.max(initial=0), 2), np.nan)
         rows = self.rows
         out[rows, np.arange(len(rows)) - self.start[rows]] = self.edges
         return out
 
-    def length(self):
+    def length(self) -> np.ndarray:
         """Return the total length of each row's intervals, (n_samples,)."""
         return np.add.reduceat(self.edges[:, 1] - self.edges[:, 0], self.start[:-1])
 
-    def contains(self, y):
+    def contains(self, y: ArrayLike) -> np.ndarray:
         """Return whether y (n_samples,) lies in the region of its row, (n_samples,)."""
         y = _one_per_row(y, self.level)
         hit = (self.edges[:, 0] <= y[self.rows]) & (y[self.rows] <= self.edges[:, 1])
@@ -114,31 +115,31 @@ class HighestDensityIntegers(NamedTuple):
     def __repr__(self):
         return f"HighestDensityIntegers(n_samples={len(self.level)}, n_runs={len(self.runs)})"
 
-    def of(self, i):
+    def of(self, i: int) -> np.ndarray:
         """Return the numbers of row i in increasing order."""
         return np.concatenate([np.arange(first, last + 1.0) for first, last in self.runs_of(i)])
 
-    def runs_of(self, i):
+    def runs_of(self, i: int) -> np.ndarray:
         """Return first and last numbers of the runs of row i, (its number of runs, 2)."""
         i = range(len(self.level))[i]
         return self.runs[self.start[i] : self.start[i + 1]]
 
     @property
-    def n_runs(self):
+    def n_runs(self) -> np.ndarray:
         """Number of runs of each row, (n_samples,)."""
         return np.diff(self.start)
 
     @property
-    def rows(self):
+    def rows(self) -> np.ndarray:
         """The row that each run belongs to, (n_runs,)."""
         return np.repeat(np.arange(len(self.level)), self.n_runs)
 
     @property
-    def sizes(self):
+    def sizes(self) -> np.ndarray:
         """How many numbers each row's set has, (n_samples,)."""
         return np.add.reduceat(self.runs[:, 1] - self.runs[:, 0] + 1.0, self.start[:-1])
 
-    def contains(self, y):
+    def contains(self, y: ArrayLike) -> np.ndarray:
         """Return whether y (n_samples,) lies in the set of its row, (n_samples,)."""
         y = _one_per_row(y, self.level)
         hit = (self.runs[:, 0] <= y[self.rows]) & (y[self.rows] <= self.runs[:, 1]) & (np.floor(y) == y)[self.rows]

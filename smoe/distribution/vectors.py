@@ -1,8 +1,10 @@
 """Distributions of responses that are vectors, their margins, and what some coordinates tell of the others."""
 
 import numbers
+from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.distribution.base import ConditionalMixture
 from smoe.distribution.tabulated import normal_log_density, tabulated
@@ -26,28 +28,28 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         The rows of X, in the same units.
     """
 
-    def mean(self):
+    def mean(self) -> np.ndarray:
         """Return the means, (n_samples, q)."""
         return self._visit(_mean).T
 
-    def cov(self):
+    def cov(self) -> np.ndarray:
         """Return the covariance matrices: within and between the experts, (n_samples, q, q)."""
         return np.moveaxis(self._visit(_cov), -1, 0)
 
-    def std(self):
+    def std(self) -> np.ndarray:
         """Return the standard deviations of the coordinates, (n_samples, q)."""
         return np.sqrt(np.diagonal(self.cov(), axis1=1, axis2=2))
 
-    def mean_and_std(self):
+    def mean_and_std(self) -> tuple[np.ndarray, np.ndarray]:
         """Return both."""
         return self.mean(), self.std()
 
-    def logpdf(self, y):
+    def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the natural logarithms of the densities at y, (n_samples, q) or (q,) for every row: (n_samples,)."""
         y = self._vectors(y)
         return self._visit_rows(lambda components, rows: components.logpdf(np.ascontiguousarray(y[:, rows])))
 
-    def mahalanobis(self, y):
+    def mahalanobis(self, y: ArrayLike) -> np.ndarray:
         r"""Return how far y is from the mean of each expert, in its own covariance matrix, (n_samples, n_experts).
 
         .. math:: \sqrt{(y - m_k)^\top S_k^{-1} (y - m_k)}
@@ -69,11 +71,11 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         root = np.linalg.cholesky(np.moveaxis(covariances, -1, 1))
         return np.linalg.norm(np.linalg.solve(root, apart)[..., 0], axis=-1).T
 
-    def marginals(self):
+    def marginals(self) -> list[ConditionalMixture]:
         """Return the distributions of the coordinates, each by itself, a list of `RealMixture`."""
         return [self.marginal(j) for j in range(self[:1].mean().shape[1])]
 
-    def marginal(self, j):
+    def marginal(self, j: int | str) -> ConditionalMixture:
         """Return the distributions of coordinate j, an index or the name of a response, alone, a `RealMixture`.
 
         Raises
@@ -85,7 +87,7 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         j = self._place(j, means.shape[1])
         return tabulated(self._visit(lambda c: c.log_proba), means[:, [j]], covariances[:, [j]][:, :, [j]])
 
-    def given(self, values):
+    def given(self, values: Mapping) -> ConditionalMixture:
         r"""Return the distributions of the other coordinates, given some of them.
 
         With :math:`u` the known coordinates and :math:`v` the others,

@@ -2,35 +2,40 @@
 
 import inspect
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from operator import attrgetter
 from types import SimpleNamespace
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe import criteria
 from smoe.checkpoint import Checkpoint, Interrupted, fingerprint
 from smoe.constraints import Constraints
-from smoe.diagnostics import diagnose
+from smoe.diagnostics import Diagnosis, diagnose
 from smoe.estimators.callbacks import Watched
 from smoe.estimators.report import fitted_mixture
-from smoe.experts import resolve_expert
+from smoe.experts import Expert, resolve_expert
 from smoe.features import Roles, choose_columns, choose_roles
 from smoe.fitted import FittedMixture
 from smoe.formulas import Design
 from smoe.gates import GATES, Gate
+from smoe.hints import Data, FilePath, Seed
 from smoe.inference import estimates
 from smoe.mixture import MixtureOfExperts
+from smoe.params import MoEParams
 from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
 from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Labelled, Source, Survey, by_group, standardise, survey
 from smoe.rows.dask import brought, is_dask
 from smoe.saved import as_document, write_document
-from smoe.search import n_sharing, search
+from smoe.search import StartRecord, n_sharing, search
 from smoe.settings import described
 from smoe.solvers import SOLVERS, Solver
 from smoe.starts import FromParams, Task, resolve_start
@@ -60,7 +65,11 @@ _SAID_BY_FORMULAS = ("gate_features", "expert_features", *(f"{role}_feature" for
 _GO_ON = "time_limit", "warm_start"  # settings that a fit may change when it goes on
 
 
-def of_fit(function):
+_Asked = ParamSpec("_Asked")
+_Answer = TypeVar("_Answer")
+
+
+def of_fit(function: Callable[Concatenate[Any, _Asked], _Answer]) -> Callable[Concatenate[Any, _Asked], _Answer]:
     """Return the method of an estimator that answers by what its fit has left."""
 
     @wraps(function)
@@ -83,7 +92,7 @@ def _with_self(function):
     return described
 
 
-def from_fit(path):
+def from_fit(path: str) -> Any:
     """Return the attribute of an estimator that is one of ``fitted_``."""
     return property(attrgetter(f"fitted_.{path}"))
 
@@ -96,13 +105,28 @@ class MixtureEstimator(Watched, BaseEstimator):
 
     response_kind = "numbers"
 
-    params_, gate_, expert_, penalties_ = map(from_fit, ("params", "model.gate", "model.expert", "model.penalties"))
-    gate_columns_, expert_columns_, roles_ = map(from_fit, ("gate_columns", "expert_columns", "roles"))
-    loglik_, aic_, bic_, icl_ = map(from_fit, ("loglik", "aic", "bic", "icl"))
-    n_samples_, n_parameters_ = map(from_fit, ("n_rows", "n_parameters"))
-    n_active_parameters_ = from_fit("n_active_parameters")
-    converged_, status_, score_norm_ = map(from_fit, ("converged", "status", "score_norm"))
-    solver_, starts_, n_iter_, trace_ = map(from_fit, ("solver", "starts", "n_iter", "trace"))
+    fitted_: FittedMixture
+    params_: MoEParams = from_fit("params")
+    gate_: Gate = from_fit("model.gate")
+    expert_: Expert = from_fit("model.expert")
+    penalties_: tuple[Penalty, ...] = from_fit("model.penalties")
+    gate_columns_: np.ndarray = from_fit("gate_columns")
+    expert_columns_: np.ndarray = from_fit("expert_columns")
+    roles_: Roles = from_fit("roles")
+    loglik_: float = from_fit("loglik")
+    aic_: float = from_fit("aic")
+    bic_: float = from_fit("bic")
+    icl_: float = from_fit("icl")
+    n_samples_: float = from_fit("n_rows")
+    n_parameters_: int = from_fit("n_parameters")
+    n_active_parameters_: int = from_fit("n_active_parameters")
+    converged_: bool = from_fit("converged")
+    status_: str = from_fit("status")
+    score_norm_: float = from_fit("score_norm")
+    solver_: Solver = from_fit("solver")
+    starts_: list[StartRecord] = from_fit("starts")
+    n_iter_: int = from_fit("n_iter")
+    trace_: np.ndarray = from_fit("trace")
 
     predict_distribution = of_fit(FittedMixture.predict_distribution)
     gate_proba = of_fit(FittedMixture.gate_proba)
@@ -127,16 +151,16 @@ class MixtureEstimator(Watched, BaseEstimator):
     summary = of_fit(estimates.summary)
 
     @property
-    def covariance_(self):
+    def covariance_(self) -> np.ndarray | None:
         """Covariance matrix from the observed information, (n_entries, n_entries); None without certificate."""
         return self.fitted_.covariance.matrix if self.converged_ else None
 
     @property
-    def standard_errors_(self):
+    def standard_errors_(self) -> MoEParams | None:
         """Standard errors from the observed information, shaped like ``params_``; None without certificate."""
         return self.fitted_.covariance.standard_errors if self.converged_ else None
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         """Return an array of the parameters: ``gate_coef_``, ``expert_intercept_``, ... for every field there is."""
         fit = vars(self).get("fitted_")
         found = fit.array(name.rstrip("_")) if fit is not None and name.endswith("_") else None
@@ -146,14 +170,16 @@ class MixtureEstimator(Watched, BaseEstimator):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return found
 
-    def diagnose(self, X, y=None, random_state=None, *, sample_weight=None):
+    def diagnose(
+        self, X: Data, y: ArrayLike | None = None, random_state: Seed = None, *, sample_weight: ArrayLike | None = None
+    ) -> Diagnosis:
         """Return residuals, PIT values and what they, the experts and the starts say about the fit.
 
         See `smoe.diagnostics.diagnose`.
         """
         return diagnose(self, X, y, random_state, sample_weight=sample_weight)
 
-    def save(self, path):
+    def save(self, path: FilePath) -> None:
         """Write the fit into a file of JSON, which `smoe.load` reads: no pickle, safe to load, stable across versions.
 
         Parameters, settings, certificate and covariance are in it, and no rows; numbers come back bit for bit. The
@@ -171,7 +197,7 @@ class MixtureEstimator(Watched, BaseEstimator):
         """
         write_document(path, as_document(self))
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters by name, those of objects as ``gate__top_k``.
 
         Parameters
@@ -191,7 +217,7 @@ class MixtureEstimator(Watched, BaseEstimator):
         check_nested(self, params)
         return super().set_params(**params)
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Data, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit by maximum likelihood.
 
         Parameters
@@ -226,7 +252,7 @@ class MixtureEstimator(Watched, BaseEstimator):
             times the number of rows, or to less than a quarter.
         """
         with all_or_nothing(self):
-            vars(self).pop("online_", None)
+            self.__dict__.pop("online_", None)
             scaling, n_rows = self._while_watched(self._fit, X, y, sample_weight)
         _warn(self.fitted_, scaling, n_rows, getattr(self, "class_weight", None) is None)
         return self

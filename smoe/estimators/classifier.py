@@ -1,8 +1,8 @@
 """The estimator for a response that is a class."""
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -13,6 +13,7 @@ from smoe.experts import Expert
 from smoe.families import Family
 from smoe.fitted import FittedMixture
 from smoe.gates import Gate
+from smoe.hints import ColumnSpec, Data
 from smoe.params import MoEParams
 from smoe.penalties import Penalty, Pull
 from smoe.solvers import Solver
@@ -20,8 +21,6 @@ from smoe.starts import Start
 from smoe.validation import check_choice, check_floats, check_number, check_weights
 
 __all__ = ["MoEClassifier"]
-
-_Columns = None | int | str | slice | list | Callable
 
 
 @dataclass(eq=False, repr=False)
@@ -104,8 +103,8 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     pull: float = 1.0
     class_weight: None | str | dict = None
     formula: str | None = None
-    gate_features: _Columns = None
-    expert_features: _Columns = None
+    gate_features: ColumnSpec = None
+    expert_features: ColumnSpec = None
     offset_feature: None | int | str = None
     exposure_feature: None | int | str = None
     group_feature: None | int | str = None
@@ -124,13 +123,13 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     warm_start: bool = False
 
     response_kind = "classes"
-    classes_ = from_fit("model.expert.classes")
+    classes_: ClassVar[np.ndarray] = from_fit("model.expert.classes")
     predict_proba = of_fit(FittedMixture.predict_proba)
     predict_log_proba = of_fit(FittedMixture.predict_log_proba)
     expert_predict_proba = of_fit(FittedMixture.expert_predict_proba)
     _predict = of_fit(FittedMixture.predict)
 
-    def predict(self, X):
+    def predict(self, X: Data) -> Any:
         """Return the most likely classes, (n_samples,)."""
         return self._predict(X)
 

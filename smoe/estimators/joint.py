@@ -2,16 +2,20 @@
 
 from dataclasses import KW_ONLY, dataclass, replace
 from os import PathLike
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 
-from smoe.diagnostics import diagnose
+from smoe.diagnostics import Diagnosis, diagnose
 from smoe.estimators.base import MixtureEstimator, from_fit, name_of, of_fit
 from smoe.experts import JointGaussianExpert, MultivariateGaussianExpert
 from smoe.features import Roles
+from smoe.fitted import FittedMixture
 from smoe.fitted_joint import FittedJointMixture
 from smoe.gates import SoftmaxGate
+from smoe.hints import Data, Seed
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
 from smoe.rows import ArraySource
@@ -152,7 +156,7 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
 
     n_experts: int = 2
     _: KW_ONLY
-    covariance: str = "full"
+    covariance: str = "full"  # type: ignore[assignment]  # takes the name of a method
     solver: str | Solver = "auto"
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"
@@ -167,8 +171,11 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
     warm_start: bool = False
 
     gate_, expert_ = map(from_fit, ("conditional.model.gate", "conditional.model.expert"))
-    conditional_, proportions_, loglik_x_ = map(from_fit, ("conditional", "proportions", "loglik_x"))
-    centres_, covariances_ = map(from_fit, ("params.expert.centre", "params.expert.of_x.covariance"))
+    conditional_: ClassVar[FittedMixture] = from_fit("conditional")
+    proportions_: ClassVar[np.ndarray] = from_fit("proportions")
+    loglik_x_: ClassVar[float] = from_fit("loglik_x")
+    centres_: ClassVar[np.ndarray] = from_fit("params.expert.centre")
+    covariances_: ClassVar[np.ndarray] = from_fit("params.expert.of_x.covariance")
 
     predict = of_fit(FittedJointMixture.predict)
     predict_given = of_fit(FittedJointMixture.predict_given)
@@ -184,7 +191,9 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
     sample = of_fit(FittedJointMixture.sample)
     sample_joint = of_fit(FittedJointMixture.sample_joint)
 
-    def diagnose(self, X, y, random_state=None, *, sample_weight=None):
+    def diagnose(  # type: ignore[override]  # a formula does not say what y is
+        self, X: Data, y: ArrayLike, random_state: Seed = None, *, sample_weight: ArrayLike | None = None
+    ) -> Diagnosis:
         """Return residuals, PIT values and what they and the experts say about y given x; no value may be missing.
 
         See `smoe.diagnostics.diagnose`.

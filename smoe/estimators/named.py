@@ -4,6 +4,8 @@ import inspect
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from smoe.estimators.regressor import MoERegressor
 from smoe.gates import ActivationDenseToSparseGate, DenseToSparseGate, Gate, SoftmaxGate, TopKGate
 from smoe.solvers import Annealing
@@ -114,7 +116,7 @@ class TopKMoERegressor(MoERegressor):
     gate: ClassVar[Gate]
 
     @property
-    def gate(self):
+    def gate(self) -> Gate:  # type: ignore[override]
         """The gate with these settings."""
         return TopKGate(self.top_k, self.rank_by, self.balance)
 
@@ -171,7 +173,7 @@ class DenseToSparseMoERegressor(MoERegressor):
     gate: ClassVar[Gate]
 
     @property
-    def gate(self):
+    def gate(self) -> Gate:  # type: ignore[override]
         """The gate with these settings."""
         if self.activation is None:
             return DenseToSparseGate(self.temperature)
@@ -191,16 +193,16 @@ class DenseToSparseMoERegressor(MoERegressor):
         return anneal
 
     @property
-    def temperature_(self):
+    def temperature_(self) -> float:
         """The temperature."""
         return float(self.params_.gate.temperature)
 
     @property
-    def gate_effective_coef_(self):
+    def gate_effective_coef_(self) -> np.ndarray:
         """Slopes over temperature."""
         return self.params_.gate.coef / self.params_.gate.temperature
 
     @property
-    def gate_effective_intercept_(self):
+    def gate_effective_intercept_(self) -> np.ndarray:
         """Intercepts over temperature."""
         return self.params_.gate.intercept / self.params_.gate.temperature

@@ -1,10 +1,11 @@
 """The estimator for responses that are numbers, one or several."""
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
@@ -16,6 +17,7 @@ from smoe.experts import EXPERTS, Expert
 from smoe.families import Family
 from smoe.fitted import FittedMixture
 from smoe.gates import Gate
+from smoe.hints import ColumnSpec, Data
 from smoe.inference import estimates
 from smoe.params import MoEParams
 from smoe.penalties import Penalty
@@ -26,8 +28,6 @@ from smoe.starts import Start
 from smoe.validation import check_rows, check_weights, fit_of, refuse_beside_source
 
 __all__ = ["MoERegressor"]
-
-_Columns = None | int | str | slice | list | Callable
 
 
 def _has_online_step(self):
@@ -211,8 +211,8 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     gate: str | Gate = "softmax"
     expert: str | Expert | Family = "gaussian"
     formula: str | None = None
-    gate_features: _Columns = None
-    expert_features: _Columns = None
+    gate_features: ColumnSpec = None
+    expert_features: ColumnSpec = None
     offset_feature: None | int | str = None
     exposure_feature: None | int | str = None
     trials_feature: None | int | str = None
@@ -242,7 +242,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     mean_interval = of_fit(estimates.mean_interval)
 
     @available_if(_has_online_step)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Data, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Go on with more rows, which are not kept: online EM.
 
         The first 2,000 rows are kept and fitted as a whole, as ``fit`` does. From then on there is one step for every
@@ -309,7 +309,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
         if "fitted_" in vars(self) and getattr(before, "n_steps", -1) != getattr(state, "n_steps", 0):
             self.fitted_ = reported(self.fitted_, state)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X: Data, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the share of the variance of y that the means explain, R squared; of several responses the mean of it.
 
         Parameters

@@ -1,6 +1,7 @@
 """Fitted estimators out of files."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from smoe.features import Roles
 from smoe.fields import check_part
 from smoe.fitted import FittedMixture
 from smoe.gates import Gate
+from smoe.hints import FilePath
 from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
@@ -36,7 +38,7 @@ KINDS = {
 _OLD = "the file is from smoe 0.1, which kept no covariance; its standard errors are in the file"
 
 
-def load(path):
+def load(path: FilePath) -> Any:
     """Return the fitted estimator that ``save`` has written.
 
     Nothing in the file is run, and nothing but the classes of smoe is built: files from strangers are safe to load. A

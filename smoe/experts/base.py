@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -119,14 +119,14 @@ class Expert(BaseEstimator):
       asked for.
     """
 
-    fields = {}
+    fields: dict = {}
     support = Support()
     units = "affine"
     slow_fields = ("intercept",)
     linear = False
-    classes = None
+    classes: Any = None
     concave = False
-    axis_labels = {}
+    axis_labels: dict = {}
     rows_per_term = 1
     exact_m_step = True
     similar = slice(None)

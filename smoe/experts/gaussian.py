@@ -91,7 +91,7 @@ class GaussianExpert(Expert):
     linear = True
     variances = "own"  # of derived classes that have no such setting
 
-    def __init__(self, variance_floor=1e-8, variances="own"):
+    def __init__(self, variance_floor: float = 1e-8, variances: str = "own") -> None:
         self.variance_floor = variance_floor
         self.variances = variances
 

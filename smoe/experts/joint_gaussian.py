@@ -1,5 +1,6 @@
 """Gaussian laws of x and y together, one per expert: y is linear in x, and values of x may be missing."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -126,7 +127,14 @@ class JointGaussianExpert(Expert):
     takes_missing = True
     concave = True
 
-    def __init__(self, covariance="full", variance_floor=1e-8, features=(), responses=(), flat=False):
+    def __init__(
+        self,
+        covariance: str = "full",
+        variance_floor: float = 1e-8,
+        features: Sequence[str] = (),
+        responses: Sequence[str] = (),
+        flat: bool = False,
+    ) -> None:
         self.covariance = covariance
         self.variance_floor = variance_floor
         self.features = features

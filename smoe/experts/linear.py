@@ -94,7 +94,7 @@ class LinearExpert(Expert):
     linear = True
     exact_m_step = False
 
-    def __init__(self, family):
+    def __init__(self, family: Family) -> None:
         self.family = family
 
     @property

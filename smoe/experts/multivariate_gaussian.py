@@ -1,5 +1,6 @@
 """Gaussian experts of several responses at once, with covariance matrices of a model that is chosen."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -213,7 +214,9 @@ class MultivariateGaussianExpert(Expert):
     support = Support(kind="vectors")
     linear = True
 
-    def __init__(self, covariance="full", variance_floor=1e-8, responses=None):
+    def __init__(
+        self, covariance: str = "full", variance_floor: float = 1e-8, responses: Sequence[str] | None = None
+    ) -> None:
         self.covariance = covariance
         self.variance_floor = variance_floor
         self.responses = responses

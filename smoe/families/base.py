@@ -1,7 +1,7 @@
 """The contract of a family: the density of y given linear predictors, point by point."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -162,12 +162,12 @@ class Family(BaseEstimator):
     takes_trials = False
     takes_events = False
     largest = 300.0
-    fields = {}
-    Params = LinearParams
+    fields: dict = {}
+    Params: type = LinearParams
     gauge = None
-    classes = None
+    classes: Any = None
     concave = False
-    axis_labels = {}
+    axis_labels: dict = {}
     rows_per_term = 1
 
     @property

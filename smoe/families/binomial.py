@@ -113,7 +113,7 @@ class Binomial(Family):
     concave = True
     takes_trials = True
 
-    def __init__(self, link_function="logit"):
+    def __init__(self, link_function: str = "logit") -> None:
         self.link_function = link_function
 
     def check(self):

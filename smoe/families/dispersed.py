@@ -42,7 +42,7 @@ class Dispersed(Family):
     bounded = False
     Params = DispersionParams
 
-    def __init__(self, floor=1e-8):
+    def __init__(self, floor: float = 1e-8) -> None:
         self.floor = floor
 
     @property

@@ -1,6 +1,7 @@
 """Families whose transformed response has a location and a scale: right censoring, and all derivatives, once."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -33,10 +34,10 @@ class LocationScale(Family):
     bounded = False
     takes_events = True
     Params = ScaleParams
-    noise = None
-    g = None
+    noise: Any = None
+    g: Any = None
 
-    def __init__(self, floor=1e-4):
+    def __init__(self, floor: float = 1e-4) -> None:
         self.floor = floor
 
     @property

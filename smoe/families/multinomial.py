@@ -1,6 +1,7 @@
 """Classes: multinomial logit."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.families.base import Family, Support
 from smoe.features import Rows
@@ -24,7 +25,7 @@ class ClassFamily(Family):
     largest = 1e150  # log probabilities do not underflow
     rows_per_term = 10  # few rows of classes define no line
 
-    def __init__(self, classes=None):
+    def __init__(self, classes: ArrayLike | None = None) -> None:
         self.classes = classes
 
     @property

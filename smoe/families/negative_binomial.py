@@ -62,7 +62,7 @@ class NegativeBinomial(Family):
     support = Support(0.0, closed=(True, False), kind="integers")
     largest = 230.0  # derivatives by alpha have cubes of the mean
 
-    def __init__(self, alpha="learn"):
+    def __init__(self, alpha: float | str = "learn") -> None:
         self.alpha = alpha
 
     @property

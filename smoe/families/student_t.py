@@ -76,7 +76,7 @@ class StudentT(Family):
     bounded = False
     largest = math.inf
 
-    def __init__(self, df="learn", floor=1e-4):
+    def __init__(self, df: float | str = "learn", floor: float = 1e-4) -> None:
         self.df = df
         self.floor = floor
 

@@ -61,7 +61,7 @@ class TransformedGaussian(LocationScale):
 
     noise = Normal()
 
-    def __init__(self, transform="log", floor=1e-4):
+    def __init__(self, transform: str | tuple = "log", floor: float = 1e-4) -> None:
         self.transform = transform
         self.floor = floor
 

@@ -74,7 +74,7 @@ class ActivationDenseToSparseGate(Gate):
     n_finished = 8  # short runs say less about where they lead
     linear = True
 
-    def __init__(self, activation="sigmoid", temperature="learn"):
+    def __init__(self, activation: str | tuple = "sigmoid", temperature: float | str = "learn") -> None:
         self.activation = activation
         self.temperature = temperature
 

@@ -1,5 +1,6 @@
 """Scalar activations with their first two derivatives. A new one is one entry here."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,13 +25,13 @@ class Activation(NamedTuple):
     all three at once, ``compiled(u, value, slope, bend)`` with vectors; it exists for speed alone.
     """
 
-    function: callable
-    derivative: callable
-    second: callable
+    function: Callable
+    derivative: Callable
+    second: Callable
     homogeneous: bool = False
     linear: bool = False
     odd: bool = False
-    compiled: callable = None
+    compiled: Callable | None = None
 
     def jet(self, u, order):
         """Return the function and its derivatives at u up to this order, or more of them."""

@@ -52,7 +52,7 @@ class Gate(BaseEstimator):
         Whether experts have no places among the others: what is known of one can be compared with what is known of any.
     """
 
-    fields = {}
+    fields: dict = {}
     remark = ""
     smooth = True
     default_solver = "em_newton"

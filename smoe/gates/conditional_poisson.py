@@ -57,7 +57,7 @@ class ConditionalPoissonTopKGate(RandomTopKGate):
     [[0.818 0.182 0.   ]]
     """
 
-    def __init__(self, top_k=2, sharpness=1.0):
+    def __init__(self, top_k: int = 2, sharpness: float = 1.0) -> None:
         self.top_k = top_k
         self.sharpness = sharpness
 

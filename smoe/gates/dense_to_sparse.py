@@ -43,7 +43,7 @@ class DenseToSparseGate(ActivationDenseToSparseGate):
     centred = True
     _activation = ACTIVATIONS["identity"]
 
-    def __init__(self, temperature="learn"):
+    def __init__(self, temperature: float | str = "learn") -> None:
         self.temperature = temperature
 
     def check(self, n_experts):

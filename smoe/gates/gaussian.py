@@ -81,7 +81,7 @@ class GaussianGate(LinearGate):
            [ 0.,  0.,  0.]])
     """
 
-    def __init__(self, covariance="full", fit="conditional"):
+    def __init__(self, covariance: str = "full", fit: str = "conditional") -> None:
         self.covariance = covariance
         self.fit = fit
 

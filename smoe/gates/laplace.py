@@ -76,7 +76,7 @@ class LaplaceGate(Gate):
     default_start = "softmax"
     names_limits = True
 
-    def __init__(self, sharpness="learn", smoothing=0.1):
+    def __init__(self, sharpness: float | str = "learn", smoothing: float = 0.1) -> None:
         self.sharpness = sharpness
         self.smoothing = smoothing
 

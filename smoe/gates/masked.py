@@ -1,6 +1,6 @@
 """The softmax gate in which some features do not enter some experts' scores."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class MaskedSoftmaxGate(PredictorGate):
     fields = {**PredictorGate.fields, "allowed": Field(("expert", "feature"), fixed=True)}
     log_linear = True
 
-    def __init__(self, mask=None):
+    def __init__(self, mask: Any = None) -> None:
         self.mask = mask
 
     @property

@@ -55,7 +55,7 @@ class PlackettLuceTopKGate(RandomTopKGate):
     [[0.818 0.182 0.   ]]
     """
 
-    def __init__(self, top_k=2, temperature=1.0):
+    def __init__(self, top_k: int = 2, temperature: float = 1.0) -> None:
         self.top_k = top_k
         self.temperature = temperature
 

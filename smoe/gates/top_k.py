@@ -61,7 +61,7 @@ class TopKGate(SparseGate):
            [  0., -inf]])
     """
 
-    def __init__(self, top_k=2, rank_by="score", balance=0.0):
+    def __init__(self, top_k: int = 2, rank_by: str = "score", balance: float = 0.0) -> None:
         self.top_k = top_k
         self.rank_by = rank_by
         self.balance = balance
@@ -184,7 +184,7 @@ class RelaxedTopKGate(TopKGate):
     smooth = True
     row_pullback = Gate.row_pullback
 
-    def __init__(self, top_k=2, rank_by="score", balance=0.0, width=1.0):
+    def __init__(self, top_k: int = 2, rank_by: str = "score", balance: float = 0.0, width: float = 1.0) -> None:
         super().__init__(top_k, rank_by, balance)
         self.width = width
 

@@ -59,7 +59,7 @@ class TopPGate(SparseGate):
 
     _idle_gap = 40.0  # the mass of an idle expert counts, too
 
-    def __init__(self, p=0.8):
+    def __init__(self, p: float = 0.8) -> None:
         self.p = p
 
     def check(self, n_experts):

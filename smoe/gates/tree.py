@@ -1,7 +1,7 @@
 """A tree of gates: hierarchical mixtures of experts, shared experts, stick-breaking."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class TreeGate(PredictorGate):
     exchangeable = False
     linear = True
 
-    def __init__(self, tree="balanced", branching=2, constant=()):
+    def __init__(self, tree: Any = "balanced", branching: int = 2, constant: tuple = ()) -> None:
         self.tree = tree
         self.branching = branching
         self.constant = constant

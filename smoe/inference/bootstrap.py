@@ -2,12 +2,14 @@
 
 import warnings
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from smoe.hints import Data, Seed
 from smoe.inference.bootstrap_result import BootstrapResult
 from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.matching import match_experts
@@ -23,18 +25,18 @@ _MATCHES = ("responsibilities", "parameters")
 
 
 def bootstrap(
-    model,
-    X,
-    y,
-    n_resamples=200,
-    kind="parametric",
+    model: Any,
+    X: Data,
+    y: ArrayLike | None,
+    n_resamples: int = 200,
+    kind: str = "parametric",
     *,
-    sample_weight=None,
-    groups=None,
-    match="responsibilities",
-    random_state=None,
-    n_jobs=None,
-):
+    sample_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    match: str = "responsibilities",
+    random_state: Seed = None,
+    n_jobs: int | None = None,
+) -> BootstrapResult:
     r"""Refit to resampled data: standard errors and intervals without asymptotic theory.
 
     Parametric: each data set keeps X and draws :math:`y^*_n \sim \sum_k \hat\pi_k(x_n) \hat f_k(\cdot|x_n)`. Case: each

@@ -1,7 +1,9 @@
 """What a bootstrap found."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,12 +51,12 @@ class BootstrapResult:
         return f"BootstrapResult({self.kind}, {len(self.logliks)} refits, {self.n_failed} without certificate)"
 
     @property
-    def n_failed(self):
+    def n_failed(self) -> int:
         """Number of refits without the certificate of a maximum, those that raised an error included."""
         return int(np.sum(~self.certified))
 
     @property
-    def reasons(self):
+    def reasons(self) -> Counter:
         """How often each reason kept a refit from its certificate, the most frequent first."""
         return Counter(s for s, ok in zip(self.statuses, self.certified, strict=True) if not ok)
 
@@ -78,16 +80,16 @@ class BootstrapResult:
 
         return _by_field(one, self.params)
 
-    def standard_errors(self, certified_only=False):
+    def standard_errors(self, certified_only: bool = False) -> MoEParams:
         """Return standard deviations over the refits, shaped like the parameters; NaN for pinned entries."""
         return self._summary(lambda values: values.std(axis=0, ddof=1), certified_only)
 
-    def bias(self, certified_only=False):
+    def bias(self, certified_only: bool = False) -> MoEParams:
         """Return the mean over the refits minus the estimate, shaped like the parameters; NaN for pinned entries."""
         mean = self._summary(lambda values: values.mean(axis=0), certified_only)
         return _by_field(np.subtract, mean, self.estimate)
 
-    def interval(self, coverage=0.95, certified_only=False):
+    def interval(self, coverage: float = 0.95, certified_only: bool = False) -> MoEParams:
         """Return percentile intervals: parameters whose fields have low and high on one more axis, the last.
 
         Parameters
@@ -109,7 +111,7 @@ class BootstrapResult:
         tails = _tails(coverage)
         return self._summary(lambda values: np.moveaxis(np.quantile(values, tails, axis=0), 0, -1), certified_only)
 
-    def statistic(self, function, certified_only=False):
+    def statistic(self, function: Callable, certified_only: bool = False) -> np.ndarray:
         """Return any function of the parameters at each refit, stacked: (n_kept, ...).
 
         Parameters
@@ -137,12 +139,12 @@ class BootstrapResult:
         check_callable(function, "function", "parameters")
         return np.array([function(self.replicate(i)) for i in self._kept(certified_only)])
 
-    def replicate(self, i):
+    def replicate(self, i: int) -> MoEParams:
         """Return the parameters of refit i, counted from zero."""
         i = check_index(i, "i", len(self.logliks), "the bootstrap", "refit")
         return _by_field(lambda values: values[i], self.params)
 
-    def to_frame(self, coverage=0.95, certified_only=False):
+    def to_frame(self, coverage: float = 0.95, certified_only: bool = False) -> Any:
         """Return a pandas DataFrame with columns estimate, bias, std_err, ci_low, ci_high (of this coverage).
 
         Its rows are called as those of ``model.summary().to_frame()``, such as "gate 0: x1" and "expert 1: variance".

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from smoe.inference.directions import root_n_directions, separation
 from smoe.inference.rows import cluster_products, score_products
+from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, coordinates, flatten, unflatten
+from smoe.rows import Blocks
 from smoe.solvers.certificate import LARGEST, SINGULAR
 from smoe.solvers.working_set import where_used
 from smoe.threads import driving
@@ -61,30 +64,30 @@ class Covariance:
         return f"Covariance({self.kind!r}, {', '.join([f'{len(self.entries)} entries', *self.remarks])})"
 
     @property
-    def label(self):
+    def label(self) -> str:
         """What the standard errors come from, in words."""
         return ", ".join(["observed information" if self.kind == "observed" else self.kind, *self.remarks])
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """The entries' names: "gate 0: x0", "expert 1: variance", ..."""
         return [entry.name for entry in self.entries]
 
     @property
-    def standard_errors(self):
+    def standard_errors(self) -> MoEParams:
         """Standard errors shaped like the parameters, NaN for entries that are pinned or not estimated."""
         error = self.std_err(self.change.T)
         return unflatten(np.where(error > 0, error, np.nan), self.params)
 
     @property
-    def matrix(self):
+    def matrix(self) -> np.ndarray:
         """The covariance matrix (n_entries, n_entries); rows and columns without standard error are NaN."""
         error, root = flatten(self.standard_errors), self.change @ self.factor
         with np.errstate(over="ignore", under="ignore"):  # squares of extreme units leave float64
             scaled = root / error[:, None]
             return error[:, None] * (scaled @ scaled.T) * error
 
-    def std_err(self, gradient, given_support=False):
+    def std_err(self, gradient: np.ndarray, given_support: bool = False) -> np.ndarray:
         """Return the standard errors of functions from their gradient by the free coordinates, (n_free, n_functions).
 
         NaN where a function depends on directions that are not determined, or along which the likelihood jumps. With
@@ -101,17 +104,17 @@ class Covariance:
 
 @driving
 def covariance(
-    model,
-    blocks,
-    params,
-    certificate,
-    entries,
-    kind="observed",
-    groups=None,
-    weights="frequency",
-    correction=False,
-    curvature=None,
-):
+    model: MixtureOfExperts,
+    blocks: Blocks,
+    params: MoEParams,
+    certificate: Any,
+    entries: list,
+    kind: str = "observed",
+    groups: np.ndarray | None = None,
+    weights: str = "frequency",
+    correction: bool | str = False,
+    curvature: Any = None,
+) -> Covariance:
     r"""Return the `Covariance` of estimates, from the rows that they were fitted to.
 
     With H minus the second derivative of the log-likelihood and s the score of a row of weight w,

@@ -30,7 +30,7 @@ class DeltaMethod:
     std_err: np.ndarray
     reason: str
 
-    def interval(self, coverage=0.95):
+    def interval(self, coverage: float = 0.95) -> np.ndarray:
         """Return the interval of this confidence (coverage), estimate -+ quantile * std_err, (..., 2)."""
         half = normal_quantile(coverage) * self.std_err
         return np.stack([self.estimate - half, self.estimate + half], axis=-1)

@@ -1,8 +1,13 @@
 """Average marginal effects: what a covariate does to the mean of y, and to the mean of each expert."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.fields import Entry
+from smoe.hints import Data, Model
+from smoe.inference.covariance import Covariance
 from smoe.inference.estimates import chosen_covariance
 from smoe.inference.rows import mean_gradient, pieces
 from smoe.inference.summary import Summary, coefficient_table
@@ -16,7 +21,15 @@ _STEP = 2e-4  # in standard deviations; differences of five points are then exac
 _FACTORS = np.array([[1, -8, 0, 8, -1], [-25, 48, -36, 16, -3], [3, -16, 36, -48, 25]]) / 12.0
 
 
-def marginal_effects(model, X, *, features=None, sample_weight=None, covariance=None, coverage=0.95):
+def marginal_effects(
+    model: Model,
+    X: Data,
+    *,
+    features: Sequence[str] | None = None,
+    sample_weight: ArrayLike | None = None,
+    covariance: Covariance | None = None,
+    coverage: float = 0.95,
+) -> Summary:
     r"""Return average marginal effects on the mean of y given x, and on the mean of each expert.
 
     .. math:: \frac1n \sum_i \frac{\partial \mu(x_i)}{\partial x_j}, \qquad

@@ -1,16 +1,22 @@
 """What a fit says about its parameters, as functions of a `smoe.fitted.FittedMixture`: the methods of estimators."""
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
+from smoe.hints import Data
 from smoe.inference import delta, wald
 from smoe.inference.bootstrap_result import BootstrapResult
 from smoe.inference.covariance import KINDS, WEIGHTS, Covariance
 from smoe.inference.covariance import covariance as covariance_from_rows
+from smoe.inference.delta import DeltaMethod
 from smoe.inference.summary import Summary, coefficient_table
+from smoe.inference.wald import WaldTest
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.rows import Source
 from smoe.search import agreement
@@ -26,16 +32,16 @@ _NOT_THE_FIT = 1e-5  # score norm per row, in units of the fit, on rows that are
 
 
 def covariance(
-    fit,
-    kind="observed",
-    X=None,
-    y=None,
+    fit: Any,
+    kind: str = "observed",
+    X: Data = None,
+    y: ArrayLike | None = None,
     *,
-    groups=None,
-    sample_weight=None,
-    weights="frequency",
-    correction=False,
-):
+    groups: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    weights: str = "frequency",
+    correction: bool | str = False,
+) -> Covariance:
     r"""Return the covariance of the parameters: gate, experts and variances together.
 
     .. math:: H^{-1}, \qquad H^{-1} \Big(\sum w\, s s^\top\Big) H^{-1}, \qquad
@@ -130,7 +136,7 @@ def covariance(
     return replace(found, params=fit.params)  # without the rounding of the way there and back
 
 
-def delta_method(fit, function, *, covariance=None):
+def delta_method(fit: Any, function: Callable, *, covariance: Covariance | None = None) -> DeltaMethod:
     r"""Return the standard error of a function of the parameters.
 
     .. math:: \sqrt{\nabla g(\hat\theta)^\top \, V \, \nabla g(\hat\theta)}
@@ -178,7 +184,7 @@ def delta_method(fit, function, *, covariance=None):
     return delta.delta_method(function, chosen_covariance(fit, covariance))
 
 
-def mean_interval(fit, X, coverage=0.95, *, covariance=None):
+def mean_interval(fit: Any, X: Data, coverage: float = 0.95, *, covariance: Covariance | None = None) -> np.ndarray:
     r"""Return the confidence interval of the mean of y given x.
 
     .. math:: \hat\mu(x) \mp z \sqrt{\nabla\mu(x)^\top \, V \, \nabla\mu(x)}, \qquad
@@ -224,7 +230,7 @@ def mean_interval(fit, X, coverage=0.95, *, covariance=None):
     return delta.mean_interval(fit.model, blocks, fit.params, chosen_covariance(fit, covariance), coverage)
 
 
-def wald_test(fit, R, r=0.0, *, covariance=None):
+def wald_test(fit: Any, R: Any, r: ArrayLike = 0.0, *, covariance: Covariance | None = None) -> WaldTest:
     r"""Test linear restrictions on the parameters.
 
     .. math:: W = (R\hat\theta - r)^\top (R V R^\top)^{-1} (R\hat\theta - r) \sim \chi^2_q
@@ -277,7 +283,7 @@ def wald_test(fit, R, r=0.0, *, covariance=None):
     return test
 
 
-def conf_int(fit, coverage=0.95, *, covariance=None):
+def conf_int(fit: Any, coverage: float = 0.95, *, covariance: Covariance | BootstrapResult | None = None) -> MoEParams:
     """Return confidence intervals of the parameters, those of ``summary``.
 
     Parameters
@@ -309,7 +315,13 @@ def conf_int(fit, coverage=0.95, *, covariance=None):
     return MoEParams(*sides)
 
 
-def summary(fit, names=None, *, coverage=0.95, covariance=None):
+def summary(
+    fit: Any,
+    names: Sequence[str] | None = None,
+    *,
+    coverage: float = 0.95,
+    covariance: Covariance | BootstrapResult | None = None,
+) -> Summary:
     """Return the table of estimates, standard errors, z statistics, p values and confidence intervals.
 
     Variances and a learned temperature are not tested against zero, which is no value of theirs; their interval is

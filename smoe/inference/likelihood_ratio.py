@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import chi2
 from sklearn.exceptions import ConvergenceWarning
 
 from smoe.constraints import Constraints
 from smoe.criteria import loglik
+from smoe.hints import Data, Model
 from smoe.validation import check_mixture
 
 __all__ = ["SAME", "LikelihoodRatioTest", "likelihood_ratio_test", "loglik_where_fitted"]
@@ -27,7 +29,9 @@ class LikelihoodRatioTest(NamedTuple):
     loglik_full: float
 
 
-def likelihood_ratio_test(restricted, full, X, y, sample_weight=None):
+def likelihood_ratio_test(
+    restricted: Model, full: Model, X: Data, y: ArrayLike | None, sample_weight: ArrayLike | None = None
+) -> LikelihoodRatioTest:
     r"""Test a restricted fit against a fuller one by their likelihood ratio.
 
     .. math:: T = 2\,(\hat\ell_{\mathrm{full}} - \hat\ell_{\mathrm{restricted}}) \to \chi^2_{\mathrm{df}},

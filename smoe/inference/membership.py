@@ -1,11 +1,15 @@
 """Which expert a row belongs to, and how surely: of rows, and of the fit as a whole."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from smoe._kernels.posterior import entropies
+from smoe.hints import Data, Model
+from smoe.inference.covariance import Covariance
 from smoe.inference.delta import DeltaMethod, normal_quantile
 from smoe.inference.estimates import chosen_covariance
 from smoe.inference.rows import membership_gradient, pieces
@@ -27,7 +31,7 @@ class Membership(DeltaMethod):
         Why some standard errors are NaN, or nothing.
     """
 
-    def interval(self, coverage=0.95):
+    def interval(self, coverage: float = 0.95) -> np.ndarray:
         """Return the interval of this confidence (coverage), normal on the scale of log odds, (..., 2)."""
         proba, odds = self.estimate, self.estimate * (1.0 - self.estimate)
         with np.errstate(divide="ignore"):
@@ -37,7 +41,9 @@ class Membership(DeltaMethod):
         return np.stack(ends, axis=-1)
 
 
-def membership(model, X, y=None, *, covariance=None):
+def membership(
+    model: Model, X: Data, y: ArrayLike | None = None, *, covariance: Covariance | None = None
+) -> Membership:
     r"""Return the probability of each expert for each row, with standard errors by the delta method.
 
     .. math:: r_k = \frac{\pi_k(x) f_k(y|x)}{\sum_j \pi_j(x) f_j(y|x)}, \qquad
@@ -121,7 +127,7 @@ class Classification:
     entropy: float
     what: str = "rows"
 
-    def table(self):
+    def table(self) -> Table:
         """Return it as a `Table`."""
         k = len(self.n_rows)
         pairs = enumerate(zip(self.n_rows, self.mean, strict=True))
@@ -140,15 +146,15 @@ class Classification:
     def _repr_html_(self):
         return self.table()._repr_html_()
 
-    def to_latex(self):
+    def to_latex(self) -> str:
         """Return a LaTeX ``tabular``."""
         return self.table().to_latex()
 
-    def to_markdown(self):
+    def to_markdown(self) -> str:
         """Return a Markdown table."""
         return self.table().to_markdown()
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return a pandas DataFrame of ``n_rows`` and ``mean``, a line for each assigned expert."""
         pd = needed("pandas", "to_frame()")
         names = [f"expert {i}" for i in range(len(self.n_rows))]
@@ -157,7 +163,9 @@ class Classification:
         return frame
 
 
-def classification_table(model, X, y, *, sample_weight=None):
+def classification_table(
+    model: Model, X: Data, y: ArrayLike | None, *, sample_weight: ArrayLike | None = None
+) -> Classification:
     r"""Return mean responsibilities by assigned expert, and the entropy of all.
 
     .. math:: 1 + \frac{\sum_i \sum_k r_{ik} \log r_{ik}}{n \log K}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -67,11 +68,11 @@ class Summary:
     zero: np.ndarray | None = None
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """The entries' names: "gate 0: x0", ..."""
         return [entry.name for entry in self.entries]
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return the table as a pandas DataFrame, rows by name.
 
         Columns are estimate, std_err, z, p_value, ci_low, ci_high. Pinned entries have no standard error.
@@ -84,7 +85,7 @@ class Summary:
         pd = needed("pandas", "to_frame()")
         return pd.DataFrame(self.table, index=self.names, columns=list(COLUMNS))
 
-    def to_latex(self):
+    def to_latex(self) -> str:
         r"""Return the table as a LaTeX ``tabular``; it needs ``\usepackage{booktabs}``.
 
         Examples
@@ -106,7 +107,7 @@ class Summary:
         """
         return latex_tabular(["", *self._headings()], [(part, rows) for part, rows, free in self._sections() if free])
 
-    def to_markdown(self):
+    def to_markdown(self) -> str:
         """Return the table in Markdown.
 
         Examples
@@ -119,7 +120,7 @@ class Summary:
         """
         return markdown_table(["", *self._headings()], [(part, rows) for part, rows, free in self._sections() if free])
 
-    def wide(self):
+    def wide(self) -> Table:
         """Return a `Table` with a column for each expert: estimates with standard errors in brackets.
 
         Examples
@@ -141,7 +142,7 @@ class Summary:
           intercept     1.342 (0.249)      2.181 (0.407)
           variance  0.06299 (0.00968)    0.1459 (0.0158)
         """
-        cells = {}
+        cells: dict = {}
         for entry, values, pinned in self._listed():
             cell, row = "reference" if pinned else estimate_cell(*values[:2]), (entry.field, entry.label)
             cells.setdefault(entry.part, {}).setdefault(row, {})[entry.expert or 0] = cell

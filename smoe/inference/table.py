@@ -1,11 +1,14 @@
 """Tables of text: for terminals, notebooks, LaTeX and data frames; and several fits side by side."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 
+from smoe.hints import Model
 from smoe.optional import needed
 from smoe.params import flatten
 from smoe.texts import printable
@@ -62,15 +65,15 @@ class Table:
             lines += [_html("td", [name, *cells]) for name, cells in rows]
         return "\n".join([f"<p><b>{escape(self.title)}</b></p>", "<table>", *lines, "</table>"])
 
-    def to_latex(self):
+    def to_latex(self) -> str:
         r"""Return a LaTeX ``tabular``; it needs ``\usepackage{booktabs}``."""
         return latex_tabular(["", *self.columns], self.sections)
 
-    def to_markdown(self):
+    def to_markdown(self) -> str:
         """Return the table in Markdown."""
         return markdown_table(["", *self.columns], self.sections)
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return the cells as a pandas DataFrame; rows are called by section and label.
 
         Raises
@@ -140,7 +143,7 @@ def estimate_cell(estimate, std_err):
     return f"{estimate:.4g}{error}"
 
 
-def compare_fits(models, labels=None):
+def compare_fits(models: Iterable[Model], labels: Sequence[str] | None = None) -> Table:
     """Return several fits side by side: estimates with standard errors in brackets, and their criteria.
 
     Parameters

@@ -99,7 +99,7 @@ def _named_row(factors, names):
     return row
 
 
-def equal_coefficients(covariance, i, j, part="expert"):
+def equal_coefficients(covariance: Covariance, i: int, j: int, part: str = "expert") -> list[dict[str, float]]:
     """Return the restrictions that two experts (or their gate rows) have equal slopes.
 
     Parameters
@@ -120,7 +120,7 @@ def equal_coefficients(covariance, i, j, part="expert"):
     return [{a.name: 1.0, b.name: -1.0} for a, b in zip(first, second, strict=True)]
 
 
-def no_effect(covariance, column, part="gate"):
+def no_effect(covariance: Covariance, column: str, part: str = "gate") -> list[dict[str, float]]:
     """Return the restrictions that a covariate does nothing in the gate, or in the experts.
 
     Parameters

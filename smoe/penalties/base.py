@@ -50,7 +50,7 @@ class Penalty(BaseEstimator):
     moves_estimates = False
     kinked = False
     keeps_columns = False
-    default_solver = None
+    default_solver: str | None = None
 
     @property
     def remark(self):

@@ -4,6 +4,7 @@ from copy import copy
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.params import MoEParams, flatten, unflatten
 from smoe.penalties.base import Penalty
@@ -87,7 +88,15 @@ class ElasticNet(Penalty):
     _unit, _gate_factor, _expert_factor, centres = 1.0, 1.0, 1.0, True  # of a penalty that is bound to no data
     _gate = None
 
-    def __init__(self, alpha_expert=0.0, alpha_gate=0.0, l1_ratio=1.0, scaled=True, penalty_factor=None, group=None):
+    def __init__(
+        self,
+        alpha_expert: float = 0.0,
+        alpha_gate: float = 0.0,
+        l1_ratio: float = 1.0,
+        scaled: bool = True,
+        penalty_factor: ArrayLike | None = None,
+        group: str | None = None,
+    ) -> None:
         self.alpha_expert = alpha_expert
         self.alpha_gate = alpha_gate
         self.l1_ratio = l1_ratio

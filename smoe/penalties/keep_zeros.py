@@ -48,7 +48,7 @@ class KeepZeros(ElasticNet):
     remark = given = "given the selected slopes"
     moves_estimates = False
 
-    def __init__(self, group=None):
+    def __init__(self, group: str | None = None) -> None:
         super().__init__(scaled=False, group=group)
 
     def check(self, gate):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.params import flatten, n_experts_of, unflatten
 from smoe.penalties.base import Penalty
@@ -64,7 +65,7 @@ class Pull(Penalty):
 
     equivariant = True
 
-    def __init__(self, strength=1.0, classes=None):
+    def __init__(self, strength: float = 1.0, classes: ArrayLike | None = None) -> None:
         self.strength = strength
         self.classes = classes
 

@@ -44,7 +44,7 @@ class Ridge(Penalty):
 
     words = "ridge penalty"
 
-    def __init__(self, gate=0.0, expert=0.0):
+    def __init__(self, gate: float = 0.0, expert: float = 0.0) -> None:
         self.gate = gate
         self.expert = expert
 

@@ -50,7 +50,7 @@ class UnevenUse(Penalty):
     equivariant = True
     moves_estimates = True
 
-    def __init__(self, weight=1.0):
+    def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight
 
     def check(self, gate):

@@ -41,7 +41,7 @@ class VariancePrior(Penalty):
     words = "prior of the variances"
     equivariant = True
 
-    def __init__(self, a="auto"):
+    def __init__(self, a: float | str = "auto") -> None:
         self.a = a
 
     def check(self, gate):

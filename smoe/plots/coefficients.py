@@ -1,8 +1,14 @@
 """Slopes with their confidence intervals, side by side."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
+from smoe.hints import Data, Model
+from smoe.inference import Covariance
 from smoe.inference.estimates import summary
 from smoe.plots._axes import check_axes, expert_styles, legend_above
 from smoe.validation import check_mixture
@@ -12,7 +18,15 @@ __all__ = ["plot_coefficients"]
 _MARKERS = "osD^vP"
 
 
-def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covariance=None, axes=None):
+def plot_coefficients(
+    estimator: Model,
+    X: Data = None,
+    names: Sequence[str] | None = None,
+    *,
+    coverage: float = 0.95,
+    covariance: Covariance | None = None,
+    axes: Any = None,
+) -> Figure:
     """Draw the slopes of gate and experts with their confidence intervals (a forest plot).
 
     Each column of X has a row, of classes or responses one for each, and each expert a mark in it. What has no standard
@@ -64,7 +78,7 @@ def plot_coefficients(estimator, X=None, names=None, *, coverage=0.95, covarianc
     styles = expert_styles(fit.n_experts)
     words = f"gate: log odds per {per}", f"experts: {scale_of_y} per {per}"
     for axis, part, label in zip(axes, drawn, words, strict=True):
-        _forest(axis, *part, styles)
+        _forest(axis, *part, styles=styles)
         axis.set_xlabel(label)
     legend_above(axes[1], ncols=min(fit.n_experts, 4), title=f"{100 * coverage:g} % confidence intervals")
     return axes[0].figure

@@ -1,11 +1,18 @@
 """Pictures of what `smoe.diagnostics.diagnose` found. Bands say where a right model stays."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from scipy.special import betainc, betaincinv
 from scipy.stats import binom, norm
 
 from smoe.diagnostics import Calibration, Diagnosis, Rootogram
+from smoe.hints import Data
 from smoe.plots._axes import check_axes, expert_styles, legend_above, literal
 from smoe.validation import check_floats, check_instance, check_level, check_number
 
@@ -25,7 +32,7 @@ _ORDERS, _SIMULATIONS = 200, 1000  # order statistics and samples that the simul
 _QUANTILES = (0.1, 0.5, 0.9)
 
 
-def plot_residual_qq(diagnosis, coverage=0.95, ax=None):
+def plot_residual_qq(diagnosis: Diagnosis, coverage: float = 0.95, ax: Axes | None = None) -> Axes:
     """Draw ordered quantile residuals against normal quantiles, as departures would show under the model.
 
     Parameters
@@ -99,7 +106,7 @@ def _thinned_ends(n):
     return np.unique(np.concatenate([ends, np.linspace(0, n - 1, _POINTS // 2).astype(int), n - 1 - ends]))
 
 
-def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
+def plot_pit(diagnosis: Diagnosis, n_bins: int | None = None, coverage: float = 0.95, ax: Axes | None = None) -> Axes:
     """Draw the histogram of the PIT values, flat if the model is right.
 
     A hump says that the predictive distribution is too wide, a bowl that it is too narrow, a slope that it is biased.
@@ -150,7 +157,9 @@ def plot_pit(diagnosis, n_bins=None, coverage=0.95, ax=None):
     return ax
 
 
-def plot_residuals(diagnosis, x=None, name=None, ax=None):
+def plot_residuals(
+    diagnosis: Diagnosis, x: ArrayLike | None = None, name: str | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw quantile residuals against the fitted mean or any other number, with their running quantiles.
 
     Under the model the 10, 50 and 90 % quantiles are -1.28, 0 and 1.28 everywhere (dashed).
@@ -217,7 +226,7 @@ def _running_quantiles(x, values):
     return [np.median(x[g]) for g in groups], np.array([np.quantile(values[g], _QUANTILES) for g in groups]).T
 
 
-def plot_expert_load(diagnosis, ax=None):
+def plot_expert_load(diagnosis: Diagnosis, ax: Axes | None = None) -> Axes:
     """Draw how much each expert is used: shares of rows by responsibility, and as the gate's first choice.
 
     Parameters
@@ -260,7 +269,7 @@ def plot_expert_load(diagnosis, ax=None):
     return ax
 
 
-def plot_rootogram(rootogram, ax=None):
+def plot_rootogram(rootogram: Rootogram, ax: Axes | None = None) -> Axes:
     """Draw observed counts hanging from expected ones, on the scale of square roots.
 
     Bars end at zero where both agree. One that ends above zero says that the model expects more than there is, one that
@@ -307,7 +316,7 @@ def plot_rootogram(rootogram, ax=None):
     return ax
 
 
-def plot_calibration(calibration, classes=None, ax=None):
+def plot_calibration(calibration: Calibration, classes: Sequence | None = None, ax: Axes | None = None) -> Axes:
     """Draw how often classes occur against how often the model says, bin by bin; points lie on the diagonal if right.
 
     Parameters
@@ -355,7 +364,9 @@ def plot_calibration(calibration, classes=None, ax=None):
     return ax
 
 
-def plot_diagnostics(diagnosis, X=None, y=None, coverage=0.95, axes=None):
+def plot_diagnostics(
+    diagnosis: Any, X: Data = None, y: ArrayLike | None = None, coverage: float = 0.95, axes: Any = None
+) -> Figure:
     """Draw all of it: residuals against normal quantiles and against the mean, PIT values, use of the experts.
 
     Parameters

@@ -1,7 +1,12 @@
 """Fits against one covariate."""
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from smoe.hints import Data, Model
 from smoe.plots._axes import check_axes, expert_styles, legend_above, literal, new_axes
 from smoe.plots._curves import OTHERS, Curves, chosen_column, curves
 from smoe.validation import check_choice, check_level, check_mixture, with_codes
@@ -12,7 +17,16 @@ _VISIBLE = 0.02  # gate probability from which an expert is drawn
 _IN_LEGEND = 6  # so many experts fit into a legend; more are numbered beside their lines
 
 
-def plot_fit(estimator, X, y, coverage=0.9, feature=None, axes=None, mean_coverage=None, others="near"):
+def plot_fit(
+    estimator: Model,
+    X: Data,
+    y: ArrayLike | None,
+    coverage: float = 0.9,
+    feature: int | str | None = None,
+    axes: Any = None,
+    mean_coverage: float | None = None,
+    others: str = "near",
+) -> Figure:
     """Draw data, experts, gate and prediction band of a fit against one covariate.
 
     Parameters

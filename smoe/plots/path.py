@@ -1,7 +1,10 @@
 """Slopes along a path of elastic nets."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from smoe.plots._axes import check_axes, expert_styles, legend_above
 from smoe.selection import ElasticNetPath
@@ -10,7 +13,7 @@ from smoe.validation import check_instance
 __all__ = ["plot_path"]
 
 
-def plot_path(path, axes=None):
+def plot_path(path: ElasticNetPath, axes: Any = None) -> Figure:
     """Draw the penalised slopes of gate and experts, per standard deviation of X, against the weight of the penalty.
 
     Weights fall to the right, on a logarithmic scale; the dashed line is the choice. Experts tell themselves apart by

@@ -1,10 +1,12 @@
 """Losses of a convergence study against the number of rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from smoe.plots._axes import MARKERS, PALETTE, literal, new_axes
 from smoe.plots._narrow import fitting_legend, label_log_ticks
@@ -17,8 +19,16 @@ _XLABEL = "number of rows n"
 
 
 def plot_rates(
-    result, losses=None, theory=None, center="median", n_min=None, band=0.8, axes=None, labels=None, xlabel=None
-):
+    result: StudyResult,
+    losses: str | Sequence[str] | None = None,
+    theory: float | dict | None = None,
+    center: str = "median",
+    n_min: int | None = None,
+    band: float = 0.8,
+    axes: Any = None,
+    labels: dict | None = None,
+    xlabel: str | None = None,
+) -> Figure:
     r"""Draw losses against the number of rows on log scales, with fitted and theoretical slopes.
 
     Below them, by size, the shares of fits that are less likely than the truth (or raised an error) and of those

@@ -1,10 +1,12 @@
 """How many experts: the path of a selection, and the dendrogram of one over-fitted mixture."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.cluster import hierarchy
 
@@ -19,7 +21,7 @@ _LIFT = 0.03  # of the height of the tree, from a merge to a later one that is l
 _LINEAR = 10.0  # differences of criteria up to here are drawn to scale, larger ones by their logarithm
 
 
-def plot_selection(selection, criteria=("aic", "bic", "icl"), axes=None):
+def plot_selection(selection: Selection, criteria: Sequence[str] = ("aic", "bic", "icl"), axes: Any = None) -> Figure:
     """Draw criteria and log-likelihood against the number of experts.
 
     Each criterion is drawn as its distance from its smallest value, to scale up to ten and logarithmically above.
@@ -82,7 +84,7 @@ def plot_selection(selection, criteria=("aic", "bic", "icl"), axes=None):
     return top.figure
 
 
-def plot_dendrogram(tree, axes=None):
+def plot_dendrogram(tree: Dendrogram, axes: Any = None) -> Figure:
     """Draw the dendrogram of an over-fitted mixture, and the log-likelihood along its path.
 
     Parameters

@@ -1,10 +1,15 @@
 """The tree of a gate: which rows go where."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from smoe.gates import TreeGate
 from smoe.gates.splits import log_odds
+from smoe.hints import Data, Model
 from smoe.plots._axes import check_axes, expert_styles, literal
 from smoe.validation import check_mixture
 
@@ -13,7 +18,7 @@ __all__ = ["plot_tree"]
 _NODE = {"boxstyle": "round,pad=0.3", "fc": "white", "ec": "0.6"}
 
 
-def plot_tree(model, X=None, names=None, ax=None):
+def plot_tree(model: Model, X: Data = None, names: Sequence[str] | None = None, ax: Axes | None = None) -> Figure:
     """Draw the tree of a fit with a tree gate: experts as leaves, log odds of the branches at the nodes.
 
     A node with two branches shows the log odds of the left one. With X branches are as wide as the share of rows that
@@ -60,7 +65,7 @@ def plot_tree(model, X=None, names=None, ax=None):
     _draw(axis, gate.root(fit.n_experts), rows, names, load, expert_styles(fit.n_experts))
     axis.set_axis_off()
     axis.margins(0.1, 0.15)
-    return axis.figure
+    return axis.figure  # type: ignore[return-value]
 
 
 def _draw(axis, node, rows, names, load, styles, low=0, depth=0):

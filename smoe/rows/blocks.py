@@ -248,7 +248,7 @@ class Blocks:
         most = _LONG if fused.pairs(model) else _SHORT
         self.size = int(np.clip(_NUMBERS // width, _FEWEST, most))
         self.slices = source.cuts(self.size)
-        self._cache = {} if source.single.n_rows * width <= _CACHED else None
+        self._cache: dict | None = {} if source.single.n_rows * width <= _CACHED else None
 
     @classmethod
     def plain(cls, model, X, y=None):

@@ -5,6 +5,7 @@ import uuid
 from collections import defaultdict
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class DaskRows(Source):
         Later on: the client has been closed, or a worker has died that had what cannot be computed again.
     """
 
-    def __init__(self, X, y=None, weight=None, classes=False):
+    def __init__(self, X: Any, y: Any = None, weight: Any = None, classes: bool = False) -> None:
         import dask
 
         self._key = uuid.uuid4().hex

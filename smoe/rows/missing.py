@@ -1,5 +1,7 @@
 """Rows without missing values."""
 
+from typing import Any
+
 import numpy as np
 
 from smoe.validation import missing_entries
@@ -7,7 +9,7 @@ from smoe.validation import missing_entries
 __all__ = ["drop_missing"]
 
 
-def drop_missing(*arrays):
+def drop_missing(*arrays: Any) -> list:
     """Return arrays without the rows in which one of them has a missing value: the same rows are left out of all.
 
     Missing are NaN, None, NaT and pandas' NA. Rows are matched by their place, whatever the index of a frame.

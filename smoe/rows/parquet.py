@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from smoe.hints import FilePath
 from smoe.optional import needed
 from smoe.rows.source import Raw, Source
 
@@ -90,7 +92,14 @@ class ParquetRows(Source):
     (['waiting'], True, -96.0516)
     """
 
-    def __init__(self, path, y=None, features=None, weight=None, groups=None):
+    def __init__(
+        self,
+        path: FilePath,
+        y: str | list[str] | None = None,
+        features: Sequence[str] | None = None,
+        weight: str | None = None,
+        groups: str | None = None,
+    ) -> None:
         self.path, self._weight, self._groups = path, weight, groups
         self.response = y
         found = _opened(Path(path))
@@ -113,13 +122,13 @@ class ParquetRows(Source):
         self._where, self._ends = where, np.cumsum(sizes)
 
     @cached_property
-    def total_weight(self):
+    def total_weight(self) -> float:  # type: ignore[override]  # it is looked at when it is asked for
         """Sum of the weights: a pass over their column."""
         if self._weight is None:
             return float(self.n_rows)
         return float(sum(self._columns(g, g + 1, [self._weight])[0].sum() for g in range(len(self._where))))
 
-    def where(self, row):
+    def where(self, row: int) -> str:
         """Say in which row of which file a row is."""
         file = self._file_of(row)
         return f"row {row - file.first} of {file.path}"
@@ -127,9 +136,10 @@ class ParquetRows(Source):
     def _file_of(self, row):
         return self._files[self._where[np.searchsorted(self._ends, row, side="right")][0]]
 
-    def cuts(self, size):
+    def cuts(self, size: int) -> list[slice]:
         """Return the slices of row groups, neighbours of one file together as long as they are short."""
-        out, file = [], None
+        out: list[slice] = []
+        file = None
         for (i, _, _), stop in zip(self._where, map(int, self._ends), strict=True):
             start = out[-1].stop if out else 0
             if i == file and stop - out[-1].start <= size:
@@ -139,7 +149,7 @@ class ParquetRows(Source):
             file = i
         return out
 
-    def read(self, rows):
+    def read(self, rows: slice) -> Raw:
         """Return the rows of one slice, those that a reader has already or else what the file says."""
         reader = getattr(_here, "reader", None)
         found = reader.next(rows) if reader is not None and reader.source is self else None
@@ -156,7 +166,7 @@ class ParquetRows(Source):
             for part in parts:
                 yield reader.during(task, part)
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> Raw:
         """Return few rows by their indices; all row groups that hold one are read."""
         rows = np.asarray(rows)
         group = np.searchsorted(self._ends, rows, side="right")
@@ -165,17 +175,18 @@ class ParquetRows(Source):
             own = rows[group == g] - (self._ends[g - 1] if g else 0)
             parts.append([None if a is None else a[own] for a in self._raw(g, g + 1)[:3]])
         back = np.argsort(order, kind="stable")
-        sides = zip(*parts, strict=True) if parts else [[np.zeros((0, self.n_features))], [None], [None]]
-        return Raw(*(None if side[0] is None else np.concatenate(side)[back] for side in sides))
+        sides: Any = zip(*parts, strict=True) if parts else [[np.zeros((0, self.n_features))], [None], [None]]
+        joined: list[Any] = [None if side[0] is None else np.concatenate(side)[back] for side in sides]
+        return Raw(*joined)
 
-    def labels(self):
+    def labels(self) -> np.ndarray | None:
         """Return the label of each row's group, (n_rows,), or None."""
         if self._groups is None:
             return None
         parts = [self._table(g, g + 1, [self._groups]).column(0) for g in range(len(self._where))]
         return np.concatenate([part.to_numpy() for part in parts])
 
-    def labels_of(self, rows):
+    def labels_of(self, rows: slice) -> tuple:
         """Return y, as it is, and the weights of one slice; no other column is read."""
         low, high = self._groups_of(rows)
         names = [name for name in (self.response, self._weight) if name is not None]

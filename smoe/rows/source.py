@@ -1,9 +1,10 @@
 """Where rows are: the little that the rest of smoe asks of it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.params import tree_sum
 from smoe.threads import spread
@@ -11,7 +12,8 @@ from smoe.threads import spread
 __all__ = ["ArraySource", "Raw", "Source"]
 
 _MANY = 2**18  # rows
-Part, Found = TypeVar("Part"), TypeVar("Found")
+Part = TypeVar("Part")
+Found = TypeVar("Found")
 
 
 class Raw(NamedTuple):
@@ -37,7 +39,7 @@ class Raw(NamedTuple):
     weight: np.ndarray | None = None
     low: int = 0
     high: int | None = None
-    first: np.ndarray | None = None
+    first: Any = None
 
     @property
     def rows(self) -> slice:
@@ -59,7 +61,8 @@ class Raw(NamedTuple):
 
     def weighing(self, weight: np.ndarray) -> "Raw":
         """Return a copy of these rows alone, with weights, one for each row or each group."""
-        X, y = (None if side is None else np.array(side[self.rows], order="K") for side in self[:2])
+        X = np.array(self.X[self.rows], order="K")
+        y = None if self.y is None else np.array(self.y[self.rows], order="K")
         return Raw(X, y, weight if self.first is None else np.repeat(weight, self.sizes), first=self.first)
 
 
@@ -103,7 +106,8 @@ class Source:
     def whole(self) -> Raw:
         """Return all rows in memory, for what cannot go block by block."""
         parts = [self.take(np.arange(rows.start, rows.stop))[:3] for rows in self.cuts(_MANY)]
-        return Raw(*(None if side[0] is None else np.concatenate(side) for side in zip(*parts, strict=True)))
+        joined: list[Any] = [None if side[0] is None else np.concatenate(side) for side in zip(*parts, strict=True)]
+        return Raw(*joined)
 
     def labels(self) -> np.ndarray | None:
         """Return the label of each row's group, (n_rows,), if it has one."""
@@ -141,7 +145,7 @@ class Source:
 
     def reduce(self, task: Callable[[list], Found], parts: Sequence[list], n_threads: int = 1) -> Found:
         """Return the sum of task(part) over the parts, lists of slices."""
-        total = None
+        total: Any = None
         for found in self.run(task, parts, n_threads):
             total = found if total is None else tree_sum([total, found])
         return total
@@ -172,30 +176,32 @@ class ArraySource(Source):
     array([[4., 5.]])
     """
 
-    def __init__(self, X, y=None, weight=None):
+    y: Any
+
+    def __init__(self, X: ArrayLike, y: ArrayLike | None = None, weight: np.ndarray | None = None) -> None:
         self.X, self.y = _as_numbers(X), None if y is None else _as_numbers(y)
         self._weight = None if weight is None or _is_one(weight) else np.ascontiguousarray(weight, dtype=float)
-        self._plain = _is_plain(self.X) and (y is None or self.y.dtype == float and self.y.flags.c_contiguous)
+        self._plain = _is_plain(self.X) and (self.y is None or self.y.dtype == float and self.y.flags.c_contiguous)
         self.n_rows, self.n_features = self.X.shape
         self.total_weight = float(self.weight.sum())
 
     @property
-    def weight(self):
+    def weight(self) -> np.ndarray:
         """The weights, (n_samples,)."""
         return np.broadcast_to(1.0, self.n_rows) if self._weight is None else self._weight
 
-    def read(self, rows):
+    def read(self, rows: slice) -> Raw:
         """Return the rows of one slice, without copies where that is possible."""
         if self._plain:
             low, high, _ = rows.indices(self.n_rows)
             return Raw(self.X, self.y, self._weight, low, high)
         return self.take(rows)
 
-    def whole(self):
+    def whole(self) -> Raw:
         """Return all rows, without copies where that is possible."""
         return self.read(slice(None))
 
-    def take(self, rows):
+    def take(self, rows: Any) -> Raw:
         """Return rows, as float64."""
         y, weight = (None if a is None else np.array(a[rows], dtype=float, order="C") for a in (self.y, self._weight))
         X = np.array(self.X[rows], dtype=float, order="K")

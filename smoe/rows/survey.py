@@ -1,6 +1,6 @@
 """One look at all rows before a fit: what no fit takes is refused with the place where it is."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def survey(source: Source, expert, roles, names, response=True, n_threads=1) -> 
         sizes = size_of(X.T, share), size_of(y.reshape(len(y), -1).T, share) if response else None
         return _seen(weight, roles.trials_of(X), roles.event_of(X), sizes)
 
-    found = _Seen(*zip(*source.run(one, source.cuts(_BLOCK), n_threads), strict=True))
+    found: Any = _Seen._make(zip(*source.run(one, source.cuts(_BLOCK), n_threads), strict=True))
     equal = min(found.lightest) == max(found.heaviest)
     counts = equal or all(found.whole) or near_number(source.total_weight, source.n_rows)
     sizes = tuple(map(joined_sizes, zip(*found.sizes, strict=True))) if response else None

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import theilslopes
 
 from smoe import criteria
@@ -31,7 +32,7 @@ def information_criteria(fit, X, y, sample_weight):
     return fit.aic, bic, bic + entropy
 
 
-def slope_heuristic(loglik, df, method="slope"):
+def slope_heuristic(loglik: ArrayLike, df: ArrayLike, method: str = "slope") -> SlopeHeuristic:
     r"""Choose among models by a penalty whose constant the data give.
 
     .. math:: \hat k = \arg\min_k\; -2 \ell_k + 4 \hat\kappa\, \mathrm{df}_k

@@ -1,14 +1,16 @@
 """The parametric-bootstrap likelihood-ratio test of k experts against k + 1."""
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.estimators import MixtureEstimator
+from smoe.hints import Data, Seed
 from smoe.inference.likelihood_ratio import loglik_where_fitted
 from smoe.inference.replicates import attempt, frozen, replicate, responses, rng_of, warm
 from smoe.params import n_experts_of
@@ -49,7 +51,17 @@ class NExpertsTest(NamedTuple):
         return f"NExpertsTest({k} against {k + 1}: statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, B={b})"
 
 
-def n_experts_test(model, X, y, n_experts=None, n_resamples=99, *, sample_weight=None, random_state=None, n_jobs=None):
+def n_experts_test(
+    model: Any,
+    X: Data,
+    y: ArrayLike | None,
+    n_experts: int | None = None,
+    n_resamples: int = 99,
+    *,
+    sample_weight: ArrayLike | None = None,
+    random_state: Seed = None,
+    n_jobs: int | None = None,
+) -> NExpertsTest:
     r"""Test k experts against k + 1 by the parametric bootstrap of the likelihood ratio.
 
     .. math:: T = 2\,(\hat\ell_{k+1} - \hat\ell_k), \qquad p = \frac{1 + \#\{b: T^*_b \ge T\}}{B + 1}

@@ -1,7 +1,10 @@
 """One expert fewer: two merged into one, or one dropped, and what the log-likelihood loses."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from numpy.typing import ArrayLike
+
+from smoe.hints import Data
 from smoe.params import MoEParams, permute
 from smoe.selection.pooling import loads, pooled_params
 from smoe.selection.working import at_params, working
@@ -22,7 +25,16 @@ class Reduced(NamedTuple):
     loss: float
 
 
-def merge_experts(model, i, j, X, y, sample_weight=None, *, refit=False):
+def merge_experts(
+    model: Any,
+    i: int,
+    j: int,
+    X: Data,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None = None,
+    *,
+    refit: bool = False,
+) -> Reduced:
     r"""Return the mixture in which experts i and j are one.
 
     .. math:: r_{ij} = r_i + r_j, \qquad \pi_{ij} \approx \pi_i + \pi_j
@@ -75,7 +87,9 @@ def merge_experts(model, i, j, X, y, sample_weight=None, *, refit=False):
     return _reduced(model, work, work.to_units(params), X, y, sample_weight, refit)
 
 
-def drop_expert(model, i, X, y, sample_weight=None, *, refit=False):
+def drop_expert(
+    model: Any, i: int, X: Data, y: ArrayLike | None, sample_weight: ArrayLike | None = None, *, refit: bool = False
+) -> Reduced:
     r"""Return the mixture without expert i: the others share its rows, :math:`\pi_k / (1 - \pi_i)` for a softmax gate.
 
     Parameters

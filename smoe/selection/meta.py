@@ -1,10 +1,15 @@
 """Choices among fits, of the number of experts or of the weights of an elastic net, as scikit-learn estimators."""
 
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from smoe.estimators import MoEClassifier, MoERegressor, SoftmaxMoERegressor
+from smoe.hints import Data, Seed
 from smoe.selection.penalty_path import elastic_net_path
 from smoe.selection.select import check_estimator, select_n_experts
 from smoe.validation import check_nested
@@ -16,13 +21,13 @@ class BestOf(MetaEstimatorMixin, BaseEstimator):
     """What estimators have that fit another one in several ways, and answer by the best of these fits."""
 
     default = SoftmaxMoERegressor
-    own = ("best_estimator_",)  # what fits leave here, and no estimator has
+    own: tuple[str, ...] = ("best_estimator_",)  # what fits leave here, and no estimator has
 
     def _begun(self):
         """Return a copy of what is to be fitted."""
         return self.default() if self.estimator is None else clone(check_estimator(self.estimator))
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters by name, those of the estimator as ``estimator__n_init``.
 
         Parameters
@@ -42,7 +47,7 @@ class BestOf(MetaEstimatorMixin, BaseEstimator):
         check_nested(self, params)
         return super().set_params(**params)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         """Look up in the best estimator what this class does not have."""
         if name.startswith("_") or name in (*self.own, "partial_fit"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -62,7 +67,9 @@ class BestOf(MetaEstimatorMixin, BaseEstimator):
 class Regresses(RegressorMixin):
     """What those have that answer by the best of several regressors."""
 
-    def predict(self, X, return_std=False, *, quantiles=None, coverage=None):
+    def predict(
+        self, X: Data, return_std: bool = False, *, quantiles: ArrayLike | None = None, coverage: float | None = None
+    ) -> Any:
         """Return the best estimator's mean of y given x; with ``return_std`` its standard deviation too.
 
         ``quantiles`` or ``coverage`` ask for quantiles or an interval instead, as in ``MoERegressor.predict``.
@@ -76,7 +83,7 @@ class Classifies(ClassifierMixin):
 
     default = MoEClassifier
 
-    def predict(self, X):
+    def predict(self, X: Data) -> Any:
         """Return the best estimator's most likely classes, (n_samples,)."""
         check_is_fitted(self)
         return self.best_estimator_.predict(X)
@@ -88,8 +95,15 @@ class Select(BestOf):
     own = ("best_estimator_", "selection_", "n_experts_")
 
     def __init__(
-        self, estimator=None, *, n_experts=(1, 2, 3, 4, 5, 6), criterion="bic", cv=5, random_state=None, n_jobs=None
-    ):
+        self,
+        estimator: Any = None,
+        *,
+        n_experts: Iterable[int] = (1, 2, 3, 4, 5, 6),
+        criterion: str | Callable = "bic",
+        cv: Any = 5,
+        random_state: Seed = None,
+        n_jobs: int | None = None,
+    ) -> None:
         self.estimator = estimator
         self.n_experts = n_experts
         self.criterion = criterion
@@ -97,7 +111,7 @@ class Select(BestOf):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Data, y: ArrayLike | None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit every number of experts and keep the best.
 
         Parameters
@@ -145,17 +159,17 @@ class Path(BestOf):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: Any = None,
         *,
-        alphas=None,
-        n_alphas=20,
-        eps=None,
-        criterion="ebic",
-        relax=True,
-        one_se=False,
-        cv=5,
-        random_state=None,
-    ):
+        alphas: ArrayLike | None = None,
+        n_alphas: int = 20,
+        eps: float | None = None,
+        criterion: str = "ebic",
+        relax: bool = True,
+        one_se: bool = False,
+        cv: Any = 5,
+        random_state: Seed = None,
+    ) -> None:
         self.estimator = estimator
         self.alphas = alphas
         self.n_alphas = n_alphas
@@ -166,7 +180,7 @@ class Path(BestOf):
         self.cv = cv
         self.random_state = random_state
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Data, y: ArrayLike | None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the path and keep the best.
 
         Parameters

@@ -2,15 +2,17 @@
 
 import warnings
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import gammaln
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import indexable
 
 from smoe.estimators.base import rows_of
+from smoe.hints import Data, Seed
 from smoe.optional import needed
 from smoe.penalties import PENALTIES, ElasticNet, KeepZeros, Penalty
 from smoe.registry import resolve
@@ -79,11 +81,11 @@ class ElasticNetPath:
     refits_: tuple | None = field(repr=False, default=None)
 
     @property
-    def best_estimator_(self):
+    def best_estimator_(self) -> Any:
         """The fit that was chosen, or its refit."""
         return (self.refits_ or self.estimators_)[self.best_index_]
 
-    def slopes(self, side):
+    def slopes(self, side: str) -> np.ndarray:
         """Return the penalised slopes along the path, (n_alphas, n_experts, ..., n_features).
 
         Parameters
@@ -93,7 +95,7 @@ class ElasticNetPath:
         check_choice(side, "side", ("gate", "expert"))
         return np.array([fit.fitted_.array(f"{side}_coef") for fit in self.estimators_])
 
-    def scales(self, side):
+    def scales(self, side: str) -> np.ndarray:
         """Return the standard deviations of the columns that the gate or the experts see.
 
         Parameters
@@ -103,7 +105,7 @@ class ElasticNetPath:
         check_choice(side, "side", ("gate", "expert"))
         return self.sd[getattr(self.estimators_[0], f"{side}_columns_")]
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return the table as a pandas data frame, one row per pair of weights."""
         return needed("pandas", "to_frame()").DataFrame(self.table)
 
@@ -122,20 +124,20 @@ _PRINTED = ("alpha_expert", "alpha_gate", "n_slopes", "df", "loglik", "criterion
 
 
 def elastic_net_path(
-    estimator,
-    X,
-    y,
+    estimator: Any,
+    X: Data,
+    y: ArrayLike | None,
     *,
-    alphas=None,
-    n_alphas=20,
-    eps=None,
-    criterion="ebic",
-    relax=True,
-    one_se=False,
-    cv=5,
-    sample_weight=None,
-    random_state=None,
-):
+    alphas: ArrayLike | None = None,
+    n_alphas: int = 20,
+    eps: float | None = None,
+    criterion: str = "ebic",
+    relax: bool = True,
+    one_se: bool = False,
+    cv: Any = 5,
+    sample_weight: ArrayLike | None = None,
+    random_state: Seed = None,
+) -> ElasticNetPath:
     r"""Fit elastic nets of several weights, from no slope to many, and choose one by a criterion.
 
     The weights are those of the estimator's `smoe.penalties.ElasticNet` times a factor: its ``alpha_expert`` and

@@ -3,11 +3,12 @@
 import itertools
 import numbers
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
@@ -15,6 +16,7 @@ from sklearn.utils import indexable
 
 from smoe.estimators import MixtureEstimator
 from smoe.estimators.base import rows_of
+from smoe.hints import Data, Seed
 from smoe.optional import needed
 from smoe.selection.criteria import CRITERIA, information_criteria, slope_heuristic
 from smoe.selection.path import fresh_fits, grown
@@ -52,11 +54,11 @@ class Selection:
     estimators_: tuple = field(repr=False)
 
     @property
-    def best_estimator_(self):
+    def best_estimator_(self) -> Any:
         """The fit with the chosen number of experts."""
         return self.estimators_[self.table["n_experts"].index(self.n_experts_)]
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return the table as a pandas data frame, one row per number of experts."""
         return needed("pandas", "to_frame()").DataFrame(self.table).set_index("n_experts")
 
@@ -71,17 +73,17 @@ class Selection:
 
 
 def select_n_experts(
-    estimator,
-    X,
-    y,
-    n_experts=range(1, 7),
-    criterion="bic",
+    estimator: Any,
+    X: Data,
+    y: ArrayLike | None,
+    n_experts: Iterable[int] = range(1, 7),
+    criterion: str | Callable = "bic",
     *,
-    sample_weight=None,
-    cv=5,
-    random_state=None,
-    n_jobs=None,
-):
+    sample_weight: ArrayLike | None = None,
+    cv: Any = 5,
+    random_state: Seed = None,
+    n_jobs: int | None = None,
+) -> Selection:
     r"""Fit mixtures of several sizes and choose one by a criterion; smaller values are better.
 
     Each size is fitted from fresh starts, and from the fit before with one expert split in two: every expert is split

@@ -2,9 +2,12 @@
 
 import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from smoe.hints import Data
 from smoe.params import MoEParams
 from smoe.selection.pooling import loads, one_per_group, pooled_experts, pooled_gate, pooled_params
 from smoe.selection.working import Working, at_params, working
@@ -51,7 +54,7 @@ class Dendrogram:
     _estimator: object = field(repr=False)
 
     @property
-    def linkage(self):
+    def linkage(self) -> np.ndarray:
         """The tree as ``scipy.cluster.hierarchy`` takes it, (K - 1, 4); heights that fall are drawn level."""
         names = {(i,): i for i in range(len(self.levels))}
         rows = []
@@ -62,11 +65,13 @@ class Dendrogram:
             names[union] = len(self.levels) + step
         return np.array(rows, dtype=float).reshape(-1, 4)
 
-    def cut(self, n_experts=None):
+    def cut(self, n_experts: int | None = None) -> MoEParams:
         """Return the parameters of the level with n_experts, by default the chosen one: for instance to start from."""
         return self.params[self._level(n_experts)]
 
-    def refit(self, X, y, n_experts=None, sample_weight=None):
+    def refit(
+        self, X: Data, y: ArrayLike | None, n_experts: int | None = None, sample_weight: ArrayLike | None = None
+    ) -> Any:
         """Return an estimator of n_experts, by default as chosen, fitted by its own solver from where it was cut."""
         return at_params(self._estimator, self.cut(n_experts), X, y, sample_weight, solve=True)
 
@@ -78,7 +83,15 @@ class Dendrogram:
         return len(self.levels) - n_experts
 
 
-def dendrogram(model, X, y, sample_weight=None, *, dissimilarity="information", omega=None):
+def dendrogram(
+    model: Any,
+    X: Data,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None = None,
+    *,
+    dissimilarity: str = "information",
+    omega: float | None = None,
+) -> Dendrogram:
     r"""Merge the experts of one over-fitted mixture step by step, and choose how many there are.
 
     At every step the two groups of experts with the smallest dissimilarity are merged. Each level has one expert per
@@ -187,7 +200,8 @@ class _Information:
     """What sharing one label costs in complete-data log-likelihood, per row."""
 
     def __init__(self, work: Working, load):
-        self.work, self.load, self.values = work, load, {}
+        self.work, self.load = work, load
+        self.values: dict = {}
 
     def nearest(self, groups):
         """Return the smallest dissimilarity, its pair of groups, and the gate after their merge."""

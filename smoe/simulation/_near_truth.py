@@ -1,7 +1,10 @@
 """A start near the truth, as the published experiments have it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from smoe.hints import Seed
 from smoe.params import MoEParams
 from smoe.simulation.truth import Truth
 from smoe.validation import check_generator, check_index, check_instance, check_number
@@ -11,7 +14,15 @@ __all__ = ["near_truth"]
 _SHRINK = -0.083  # power of n in the published jitter
 
 
-def near_truth(truth, n_experts, n, rng, gate_sd=0.005, expert_sd=0.05, extra=None):
+def near_truth(
+    truth: Truth,
+    n_experts: int,
+    n: int,
+    rng: Seed,
+    gate_sd: float = 0.005,
+    expert_sd: float = 0.05,
+    extra: Sequence[int] | None = None,
+) -> MoEParams:
     r"""Return the truth's parameters with noise, each true expert standing for one fitted expert or several.
 
     Every true expert is covered once, in order, by the last fitted experts; the additional ones come first and are

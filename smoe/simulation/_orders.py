@@ -5,7 +5,7 @@ __all__ = ["ORDERS", "rbar"]
 ORDERS = {1: 1, 2: 4, 3: 6}
 
 
-def rbar(m):
+def rbar(m: int) -> int:
     r"""Return :math:`\bar r(m)`, the order at which m atoms on one true expert can be told from it.
 
     It is the smallest r for which a system of polynomial equations has no nontrivial solution: 1 by convention for one

@@ -1,6 +1,7 @@
 """What a named study consists of: a builder, sizes by scale, theoretical slopes."""
 
 import inspect
+from collections.abc import Callable
 from importlib import import_module
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ class PaperStudy(NamedTuple):
         What the sizes are.
     """
 
-    builder: callable
+    builder: Callable
     scales: dict
     theory: dict
     shown: tuple
@@ -122,7 +123,7 @@ class Run(NamedTuple):
         return Study(cells, self.sizes, self.n_replications, {**settings, "random_state": self.random_state})
 
 
-STUDIES = {}
+STUDIES: dict[str, PaperStudy] = {}
 
 
 def sizes_of(scale):

@@ -66,17 +66,17 @@ class Record(NamedTuple):
     losses: dict
 
     @property
-    def address(self):
+    def address(self) -> tuple[int, int]:
         """The cell, ``(n, replication)``."""
         return self.n, self.replication
 
     @property
-    def failed(self):
+    def failed(self) -> bool:
         """Whether the fit raised an error, so that there are no parameters."""
         return self.parameters is None
 
     @property
-    def below_truth(self):
+    def below_truth(self) -> bool:
         """Whether the fit is less likely than the truth, which no maximum is, or raised an error."""
         return not self.loglik >= self.truth_loglik
 
@@ -137,7 +137,7 @@ _FIELDS = {
 }
 
 
-def as_params(parameters, model):
+def as_params(parameters: dict, model: MixtureOfExperts) -> MoEParams:
     """Return `smoe.params.MoEParams` from the ``parameters`` of a `Record`.
 
     Parameters

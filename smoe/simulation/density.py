@@ -1,11 +1,13 @@
 """The distance between two conditional densities, averaged over the covariates."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from smoe.distribution.components import Components
 from smoe.distribution.nodes import panel_rule, row_sums
+from smoe.hints import Seed
+from smoe.params import MoEParams
 from smoe.rows import Blocks
 from smoe.simulation.truth import Truth
 from smoe.validation import check_choice, check_generator, check_instance, check_number
@@ -26,7 +28,15 @@ class DensityError(NamedTuple):
     standard_error: float
 
 
-def density_error(fitted, truth, *, model=None, distance="hellinger", n_covariates=None, rng=None):
+def density_error(
+    fitted: MoEParams,
+    truth: Truth,
+    *,
+    model: Any = None,
+    distance: str = "hellinger",
+    n_covariates: int | None = None,
+    rng: Seed = None,
+) -> DensityError:
     r"""Return the average over x of the distance between the fitted and the true density of y given x.
 
     .. math::
@@ -104,7 +114,7 @@ def density_error(fitted, truth, *, model=None, distance="hellinger", n_covariat
     return DensityError(float(h.mean()), float(spread / np.sqrt(len(h))))
 
 
-def selected_experts(fitted, truth, *, model=None, rng=0):
+def selected_experts(fitted: MoEParams, truth: Truth, *, model: Any = None, rng: Seed = 0) -> np.ndarray:
     """Return which fitted experts have a positive probability at some of the truth's covariates.
 
     Parameters

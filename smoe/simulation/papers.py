@@ -15,8 +15,12 @@ the estimator: ``start="data"`` finds its own starts with the estimator that a u
 
 import inspect
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from smoe.simulation._plan import SCALES, STUDIES, Run, sizes_of
+
+if TYPE_CHECKING:
+    from smoe.simulation.study import Study
 
 __all__ = ["SCALES", "STUDIES", "build", "describe"]
 
@@ -24,7 +28,9 @@ for _group in ("published", "sharp", "gates", "placed"):  # each enters its stud
     import_module(f"smoe.simulation._studies_{_group}")
 
 
-def build(name, scale="standard", *, start=None, random_state=0, **settings):
+def build(
+    name: str, scale: str = "standard", *, start: str | None = None, random_state: int = 0, **settings: Any
+) -> "Study":
     """Return a named study.
 
     Parameters
@@ -65,7 +71,7 @@ def build(name, scale="standard", *, start=None, random_state=0, **settings):
     return entry.builder(Run(sizes, n_replications, start, random_state), **settings)
 
 
-def describe(name):
+def describe(name: str) -> str:
     """Return what a study is and its scales, as text.
 
     Parameters
@@ -76,7 +82,7 @@ def describe(name):
     entry = _entry(name)
     scales = [(scale, *sizes_of(entry.scales[scale])) for scale in SCALES]
     lines = [f"{scale}: {len(n)} sizes from {n[0]} to {n[-1]}, {times} replications" for scale, n, times in scales]
-    return "\n".join([inspect.getdoc(entry.builder), "", *lines])
+    return "\n".join([inspect.getdoc(entry.builder) or "", "", *lines])
 
 
 def _entry(name):

@@ -1,10 +1,12 @@
 """What a study says: how fast losses fall with the number of rows, and how sure that is."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from smoe.hints import FilePath, Seed
 from smoe.mixture import MixtureOfExperts
 from smoe.optional import needed
 from smoe.simulation.cells import Record, as_params
@@ -35,7 +37,7 @@ class Rate(NamedTuple):
     n_sizes: int
     n_fits: int
 
-    def at(self, n):
+    def at(self, n: ArrayLike) -> Any:
         """Return the line's value at n rows, on the scale of the loss."""
         return np.exp(self.log_intercept + self.slope * np.log(n))
 
@@ -72,14 +74,14 @@ class StudyResult:
     True
     """
 
-    def __init__(self, records, settings=None):
+    def __init__(self, records: Iterable[Record], settings: dict | None = None) -> None:
         self.records = sorted(_checked(records), key=lambda record: record.address)
         if settings is not None:
             check_instance(settings, dict, "settings")
         self.settings = settings or {}
 
     @classmethod
-    def from_store(cls, path):
+    def from_store(cls, path: FilePath) -> "StudyResult":
         """Return what a store holds, also while its study runs.
 
         Raises
@@ -95,36 +97,36 @@ class StudyResult:
         return f"StudyResult({len(self.records)} records, {len(self.sizes)} sizes, losses {self.losses})"
 
     @property
-    def sizes(self):
+    def sizes(self) -> list[int]:
         """The numbers of rows, increasing."""
         return sorted({record.n for record in self.records})
 
     @property
-    def losses(self):
+    def losses(self) -> list[str]:
         """Names of the numbers that the losses returned; those in dicts and arrays as ``name.key`` or ``name.0``."""
         return list(dict.fromkeys(name for record in self.records for name, _ in scalars(record.losses)))
 
     @property
-    def share_below_truth(self):
+    def share_below_truth(self) -> float:
         """Share of fits that are less likely than the truth or raised an error: they have not found the maximum."""
         return _share(record.below_truth for record in self.records)
 
     @property
-    def share_uncertified(self):
+    def share_uncertified(self) -> float:
         """Share of fits without the certificate of a maximum."""
         return _share(not record.converged for record in self.records)
 
     @property
-    def share_failed(self):
+    def share_failed(self) -> float:
         """Share of fits that raised an error."""
         return _share(record.failed for record in self.records)
 
-    def where(self, keep):
+    def where(self, keep: Callable) -> "StudyResult":
         """Return the result of the records for which ``keep(record)`` is true."""
         check_callable(keep, "keep", "a record")
         return StudyResult([record for record in self.records if keep(record)], self.settings)
 
-    def with_losses(self, losses, truth, model=None):
+    def with_losses(self, losses: Any, truth: Any, model: Any = None) -> "StudyResult":
         """Return the result with further losses of the parameters that were found; nothing is fitted again.
 
         Parameters
@@ -153,7 +155,7 @@ class StudyResult:
 
         return StudyResult(map(extended, self.records), self.settings)
 
-    def values(self, loss):
+    def values(self, loss: str) -> dict[int, np.ndarray]:
         """Return the finite values of a loss by size: dict of n and arrays; sizes without any are left out.
 
         Raises
@@ -163,14 +165,23 @@ class StudyResult:
         """
         if not isinstance(loss, str) or loss not in self.losses:
             raise ValueError(f"loss={loss!r} is not in the records; choose one of {', '.join(self.losses) or 'none'}.")
-        found = {}
+        found: dict[int, list] = {}
         for record in self.records:
             value = dict(scalars(record.losses)).get(loss, np.nan)
             if np.isfinite(value):
                 found.setdefault(record.n, []).append(value)
         return {n: np.array(values) for n, values in found.items()}
 
-    def rate(self, loss, center="median", n_min=None, n_max=None, confidence=0.95, n_boot=2000, random_state=0):
+    def rate(
+        self,
+        loss: str,
+        center: str = "median",
+        n_min: int | None = None,
+        n_max: int | None = None,
+        confidence: float = 0.95,
+        n_boot: int = 2000,
+        random_state: Seed = 0,
+    ) -> Rate:
         """Return the slope of log center(loss) on log n by least squares, all sizes with equal weight.
 
         Replications are drawn again with replacement within each size, ``n_boot`` times; the interval has the
@@ -234,7 +245,7 @@ class StudyResult:
             n_fits,
         )
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return a pandas data frame: a row per record, a column per number in losses and parameters.
 
         Raises
@@ -244,7 +255,7 @@ class StudyResult:
         """
         return needed("pandas", "StudyResult.to_frame").DataFrame([_row(record) for record in self.records])
 
-    def summary(self, confidence=0.95):
+    def summary(self, confidence: float = 0.95) -> str:
         """Return shares and the rates of all losses, with intervals of this confidence, as text."""
         confidence, sizes = check_level(confidence, "confidence"), self.sizes
         span = f", {len(sizes)} sizes from {sizes[0]} to {sizes[-1]}" if sizes else ""

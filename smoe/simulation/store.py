@@ -21,7 +21,7 @@ from smoe.simulation.cells import checked_record
 try:
     import fcntl
 except ImportError:  # not a Unix: two studies that write one file are not noticed
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Store", "read_store"]
 

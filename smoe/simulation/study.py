@@ -4,22 +4,26 @@ import contextlib
 import itertools
 import time
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from smoe.estimators import MixtureEstimator
+from smoe.hints import FilePath
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.rows import Scaling
 from smoe.settings import described
 from smoe.simulation._near_truth import near_truth
 from smoe.simulation._probes import probed_losses, probed_start
-from smoe.simulation.cells import Arms, Cells, run_batch
+from smoe.simulation.cells import Arms, Cells, Record, run_batch
 from smoe.simulation.losses import FAILED, evaluate, resolve_losses
 from smoe.simulation.progress import progress_bar
 from smoe.simulation.rates import StudyResult
 from smoe.simulation.store import Store
+from smoe.simulation.truth import Truth
 from smoe.solvers import Solver
 from smoe.solvers.base import check_supports
 from smoe.starts import FromParams, Task
@@ -50,7 +54,7 @@ class Study:
     def __init__(self, cells, sizes, n_replications, settings):
         self._cells, self.sizes, self.n_replications, self.settings = cells, sizes, n_replications, settings
 
-    def expected_seconds(self, n_jobs=None):
+    def expected_seconds(self, n_jobs: int | None = None) -> float:
         """Return about how long a run takes, from one cell that is timed; its record is not kept.
 
         It is one of middle size, or of a study of few cells the smallest.
@@ -70,13 +74,13 @@ class Study:
         share = _cost([(n, 0)]) / _cost(itertools.product(self.sizes, range(self.n_replications)))
         return (time.perf_counter() - begin) / share / effective_n_jobs(n_jobs)
 
-    def run_cell(self, n, replication):
+    def run_cell(self, n: int, replication: int) -> Record:
         """Return the `Record` of the cell (n, replication): but for ``seconds`` that of a run of the whole study."""
         check_number(n, "n", 1, integer=True)
         check_number(replication, "replication", 0, integer=True)
         return run_batch(self._cells, [(int(n), int(replication))])[0][0]
 
-    def run(self, n_jobs=None, store=None, progress=False):
+    def run(self, n_jobs: int | None = None, store: FilePath | None = None, progress: bool = False) -> StudyResult:
         """Compute all cells, the largest first.
 
         Parameters
@@ -200,17 +204,17 @@ class ConvergenceStudy(Study):
 
     def __init__(
         self,
-        truth,
-        fitter,
-        sizes,
-        n_replications=40,
+        truth: Truth,
+        fitter: Any,
+        sizes: Sequence[int],
+        n_replications: int = 40,
         *,
-        start="data",
-        losses=(),
-        random_state=0,
-        n_experts=None,
-        model=None,
-    ):
+        start: str | Callable = "data",
+        losses: Any = (),
+        random_state: int = 0,
+        n_experts: int | None = None,
+        model: Any = None,
+    ) -> None:
         missing = [name for name in _TRUTH if not hasattr(truth, name)]
         if missing:
             kind = type(truth).__name__
@@ -256,7 +260,7 @@ class ComparisonStudy(Study):
     ['D1', 'certified', 'density', 'gain']
     """
 
-    def __init__(self, arms):
+    def __init__(self, arms: dict) -> None:
         if not isinstance(arms, dict) or not arms:
             raise TypeError(f"arms must be a dict of names and ConvergenceStudy, got {arms!r}.")
         for name, arm in arms.items():

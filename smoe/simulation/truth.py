@@ -1,11 +1,15 @@
 """A known mixture of experts that data are drawn from."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoe.experts import resolve_expert
 from smoe.features import Roles
 from smoe.fields import expand, n_features_of
 from smoe.gates import GATES, Gate
+from smoe.hints import Model, Seed
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, n_experts_of
 from smoe.registry import resolve
@@ -60,7 +64,7 @@ class Truth:
     ((200, 1), (200,), 2)
     """
 
-    def __init__(self, model, params, covariates="uniform", group_size=1):
+    def __init__(self, model: Any, params: MoEParams, covariates: Any = "uniform", group_size: int = 1) -> None:
         check_number(group_size, "group_size", 1, integer=True)
         self.group_size = int(group_size)
         self.model = _resolved_model(model)
@@ -71,7 +75,7 @@ class Truth:
             self.draw_covariates(1, None)  # refuses more than one feature at once
 
     @classmethod
-    def from_estimator(cls, estimator, covariates="uniform"):
+    def from_estimator(cls, estimator: Model, covariates: Any = "uniform") -> "Truth":
         """Return the truth that a fitted estimator describes, for a study at estimated parameters.
 
         Columns that the gate or the experts do not see get coefficient zero, which is the same density.
@@ -100,21 +104,21 @@ class Truth:
         return cls(fit.model, MoEParams(gate, expert), covariates)
 
     @property
-    def n_experts(self):
+    def n_experts(self) -> int:
         """Number of experts."""
         return n_experts_of(self.params)
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         """Number of columns of X."""
         return n_features_of(self.params.expert, self.model.expert.fields)
 
     @property
-    def covariate_law(self):
+    def covariate_law(self) -> Any:
         """The frozen univariate law of each column, the limit of a grid's; None for rows and callables."""
         return self._covariates.law
 
-    def draw_covariates(self, n, rng):
+    def draw_covariates(self, n: int, rng: Seed) -> np.ndarray:
         """Draw x, (n, n_features)."""
         check_number(n, "n", 1, integer=True)
         rng = check_generator(rng, "rng")
@@ -123,7 +127,7 @@ class Truth:
             raise ValueError(f"covariates must give an array of shape {(n, self.n_features)}, got {X.shape}.")
         return X
 
-    def draw(self, n, rng):
+    def draw(self, n: int, rng: Seed) -> tuple[np.ndarray, np.ndarray]:
         """Draw covariates and responses.
 
         Parameters
@@ -145,7 +149,7 @@ class Truth:
         return X, np.ascontiguousarray(y.T)
 
     @property
-    def roles(self):
+    def roles(self) -> Roles:
         """Which column of what it draws is the number of the group, if there are any."""
         return Roles(group=self.n_features if self.group_size > 1 else None)
 
@@ -160,7 +164,7 @@ class Truth:
         source = by_group(ArraySource(X, y), self.roles.group, columns)
         return Blocks(self.model, source, Scaling.identity(columns, columns), self.roles)
 
-    def loglik(self, X, y):
+    def loglik(self, X: ArrayLike, y: ArrayLike) -> float:
         """Return the truth's log-likelihood (natural logarithm, total over rows); a fit below it is no maximum."""
         X, y = check_floats(X, "X"), self.model.expert.read(y)
         if np.isnan(X).any():
@@ -172,7 +176,7 @@ class Truth:
             raise ValueError(f"y must have shape {(len(X), *y.shape[1:])}, got {y.shape}.")
         return float(self._blocks(X, y).sum(self.model.loglik, self.params))
 
-    def describe(self):
+    def describe(self) -> dict:
         """Return model, parameters and covariates as a dict that JSON can hold: equal for equal truths.
 
         Functions are described by their module and name; covariates that are a function also by a few rows.

@@ -1,8 +1,9 @@
 """Voronoi losses: how far fitted parameters are from the true ones when there may be more fitted experts than true."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from smoe.experts import GaussianExpert, GaussianExpertParams
@@ -37,7 +38,9 @@ class _Comparison(NamedTuple):
     gaps: dict  # absolute differences of the atoms, (k,) each
 
 
-def voronoi_cells(fitted, true, cells="expert", *, gate=None, infimum=True):
+def voronoi_cells(
+    fitted: MoEParams, true: MoEParams, cells: str = "expert", *, gate: Any = None, infimum: bool = True
+) -> np.ndarray:
     r"""Return the index of the true atom nearest to each fitted atom.
 
     .. math:: A_j = \{i : \|\theta_i - \theta_j^*\| \le \|\theta_i - \theta_l^*\| \text{ for all } l\}
@@ -88,7 +91,17 @@ def voronoi_cells(fitted, true, cells="expert", *, gate=None, infimum=True):
     return _cells(_atoms(fitted, gate, infimum), _atoms(true, gate, infimum), cells, gate, infimum)
 
 
-def voronoi_loss(fitted, true, kind="D2", *, cells="expert", gate=None, exponent=None, infimum=True, selected=None):
+def voronoi_loss(
+    fitted: MoEParams,
+    true: MoEParams,
+    kind: str = "D2",
+    *,
+    cells: str = "expert",
+    gate: Any = None,
+    exponent: Any = None,
+    infimum: bool = True,
+    selected: ArrayLike | None = None,
+) -> float:
     r"""Return the Voronoi loss between fitted and true parameters.
 
     For the softmax gate, with :math:`\Delta` the difference between atom i and the true atom j of its cell,
@@ -196,7 +209,17 @@ def voronoi_loss(fitted, true, kind="D2", *, cells="expert", gate=None, exponent
     return _total(compared, gate)
 
 
-def parameter_errors(fitted, true, *, kind="D2", cells="expert", gate=None, exponent=None, infimum=True, selected=None):
+def parameter_errors(
+    fitted: MoEParams,
+    true: MoEParams,
+    *,
+    kind: str = "D2",
+    cells: str = "expert",
+    gate: Any = None,
+    exponent: Any = None,
+    infimum: bool = True,
+    selected: ArrayLike | None = None,
+) -> dict[str, np.ndarray]:
     r"""Return the errors of each group of parameters, cell by cell.
 
     The gate is compared after the translations that attain the infimum of `voronoi_loss` with the same arguments, in

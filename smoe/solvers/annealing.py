@@ -48,7 +48,15 @@ class Annealing(Solver):
 
     requires = ("gate.at_temperature",)
 
-    def __init__(self, tau_start=10.0, n_stages=5, n_em=10, solver=None, max_iter=1000, tol=1e-8):
+    def __init__(
+        self,
+        tau_start: float = 10.0,
+        n_stages: int = 5,
+        n_em: int = 10,
+        solver: Solver | None = None,
+        max_iter: int = 1000,
+        tol: float = 1e-8,
+    ) -> None:
         self.tau_start = tau_start
         self.n_stages = n_stages
         self.n_em = n_em

@@ -44,7 +44,7 @@ class Solver(BaseEstimator):
         Whether it holds slopes at zero where a penalty has a kink there.
     """
 
-    requires = ()
+    requires: tuple[str, ...] = ()
     needs_smooth = False
     takes_kinks = False
     max_iter = 1000

@@ -52,7 +52,7 @@ class EMNewton(Solver):
     requires = ("gate.information",)
     needs_smooth = True
 
-    def __init__(self, max_iter=1000, tol=1e-8, n_em=10, newton_limit=400):
+    def __init__(self, max_iter: int = 1000, tol: float = 1e-8, n_em: int = 10, newton_limit: int = 400) -> None:
         self.max_iter = max_iter
         self.tol = tol
         self.n_em = n_em

@@ -54,7 +54,7 @@ class EM(Solver):
     requires = ("gate.information",)
     takes_kinks = True
 
-    def __init__(self, max_iter=1000, tol=1e-8, n_halvings=11):
+    def __init__(self, max_iter: int = 1000, tol: float = 1e-8, n_halvings: int = 11) -> None:
         self.max_iter = max_iter
         self.tol = tol
         self.n_halvings = n_halvings

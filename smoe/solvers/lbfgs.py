@@ -39,7 +39,7 @@ class LBFGS(Solver):
 
     needs_smooth = True
 
-    def __init__(self, max_iter=2000, tol=1e-8):
+    def __init__(self, max_iter: int = 2000, tol: float = 1e-8) -> None:
         self.max_iter = max_iter
         self.tol = tol
 

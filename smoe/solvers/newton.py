@@ -101,7 +101,7 @@ class Newton(Solver):
     requires = ("gate.information", "expert.curvature", "expert.row_scores")
     needs_smooth = True
 
-    def __init__(self, max_iter=200, tol=1e-8):
+    def __init__(self, max_iter: int = 200, tol: float = 1e-8) -> None:
         self.max_iter = max_iter
         self.tol = tol
 

@@ -58,7 +58,7 @@ class ProximalNewton(Solver):
     needs_smooth = True
     takes_kinks = True
 
-    def __init__(self, max_iter=1000, tol=1e-8, n_em=10):
+    def __init__(self, max_iter: int = 1000, tol: float = 1e-8, n_em: int = 10) -> None:
         self.max_iter = max_iter
         self.tol = tol
         self.n_em = n_em

@@ -3,6 +3,7 @@
 import numpy as np
 
 from smoe.chance import merit
+from smoe.hints import Seed
 from smoe.params import MoEParams, n_experts_of
 from smoe.solvers.base import Fit, Solver, summarise
 from smoe.solvers.chain import EMNewton
@@ -67,7 +68,15 @@ class SupportSearch(Solver):
     requires = ("gate.search_lines", "gate.relaxed", "gate.held", "gate.sharpened")
     n_finished = 3  # a search on all rows is long: fewer starts than usual are taken to the end
 
-    def __init__(self, max_iter=100, tol=1e-8, n_lines=20, patience=3, gain=0.01, random_state=0):
+    def __init__(
+        self,
+        max_iter: int = 100,
+        tol: float = 1e-8,
+        n_lines: int = 20,
+        patience: int = 3,
+        gain: float = 0.01,
+        random_state: Seed = 0,
+    ) -> None:
         self.max_iter = max_iter
         self.tol = tol
         self.n_lines = n_lines

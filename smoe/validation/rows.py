@@ -3,6 +3,7 @@
 import numbers
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -90,7 +91,7 @@ class Columns:
     kind: type
     count: int
     names: np.ndarray | None
-    design: object = None
+    design: Any = None
     group: int | None = None
 
     @classmethod
