@@ -5,9 +5,10 @@ such choice gains, if that is more than BIC charges for it anyway. Search, certi
 here. A row is a distinct row: repeated and weighted rows count once.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = [
     "Load",
@@ -25,7 +26,7 @@ __all__ = [
 _SIZES = 5.0  # nats: how much the best of so many choices varies, and that the number of rows is chosen, too
 
 
-def chance(rows, n_rows, n_terms):
+def chance(rows: ArrayLike, n_rows: int, n_terms: int) -> Any:
     r"""Return what the best-fitting rows of one line gain by chance in log-likelihood, net of the choice of rows.
 
     .. math:: \frac{N}{N - q} \Big(q \log \frac{e n}{N} + 5\Big), \qquad \infty \text{ for } N \le q
@@ -51,7 +52,7 @@ def chance(rows, n_rows, n_terms):
     return np.where(enough, size / (size - n_terms) * (n_terms * np.log(np.e * n_rows / size) + _SIZES), np.inf)
 
 
-def excess(rows, n_rows, n_terms, n_groups=None):
+def excess(rows: ArrayLike, n_rows: int, n_terms: int, n_groups: int | None = None) -> Any:
     r"""Return how far `chance` exceeds what BIC charges for an expert's coefficients, variance and weight.
 
     .. math:: \max\Big(0, \mathrm{chance}(N) - \frac{q + 2}{2} \log n\Big)
@@ -114,7 +115,7 @@ def prices(model, blocks, params, load):
     return Prices(*(np.where(charged, one, 0.0) for one in found))
 
 
-def preference(degenerate, loglik, price):
+def preference(degenerate: bool, loglik: float, price: float) -> tuple:
     """Return what fits are ordered by: neither collapsed nor empty, then a finite price, then the net log-likelihood.
 
     Where all prices are infinite it is the log-likelihood that decides.

@@ -1,7 +1,8 @@
 """What an array of parameters is: declared once by the gate or family that owns it, so that nobody goes by its name."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -111,7 +112,7 @@ class Entry(NamedTuple):
         return f"{self.section}: {self.label}"
 
 
-def entries(part, params, fields, columns, labels=None):
+def entries(part: str, params: Any, fields: dict, columns: Sequence[str], labels: dict | None = None) -> list[Entry]:
     """Return the entries of a gate's or a family's parameters in flat order.
 
     Parameters
@@ -155,7 +156,7 @@ def _entry(part, expert, name, index, field, columns, labels, slopes):
     return Entry(part, expert, name, index, feature, name + "".join(f"[{place}]" for place in places))
 
 
-def expand(params, fields, columns, n_features):
+def expand(params: Any, fields: dict, columns: np.ndarray, n_features: int) -> Any:
     """Return parameters for all features, with zeros for those that are not among the columns.
 
     Parameters
@@ -175,7 +176,7 @@ def expand(params, fields, columns, n_features):
     return map_features(params, fields, widened)
 
 
-def averaged(params, fields, groups, load):
+def averaged(params: Any, fields: dict, groups: Sequence, load: np.ndarray) -> Any:
     """Return parameters with one expert per group: the mean of its members, weighted by their load.
 
     Parameters
@@ -192,7 +193,7 @@ def averaged(params, fields, groups, load):
     return _by_field(lambda field, array: array if field.shared else np.tensordot(member, array, 1), params, fields)
 
 
-def relabelled(params, fields, order):
+def relabelled(params: Any, fields: dict, order: Sequence[int]) -> Any:
     """Return parameters whose expert i is expert ``order[i]``; some may be left out or repeated, what all share stays.
 
     With one expert shapes alone do not tell its own arrays from shared ones, and fields do.
@@ -207,7 +208,7 @@ def relabelled(params, fields, order):
     return _by_field(lambda field, array: array if field.shared else np.asarray(array)[order], params, fields)
 
 
-def restrict(params, fields, columns):
+def restrict(params: Any, fields: dict, columns: np.ndarray) -> Any:
     """Return parameters for these of the features alone.
 
     Parameters
@@ -219,7 +220,7 @@ def restrict(params, fields, columns):
     return map_features(params, fields, lambda view: view[..., columns])
 
 
-def map_features(params, fields, function):
+def map_features(params: Any, fields: dict, function: Callable) -> Any:
     """Return the parameters with a function applied along every axis of features, this being the last.
 
     Parameters
@@ -238,7 +239,7 @@ def map_features(params, fields, function):
     return _by_field(mapped, params, fields)
 
 
-def n_features_of(params, fields):
+def n_features_of(params: Any, fields: dict) -> int:
     """Return the number of features that the parameters have coefficients for.
 
     Parameters
@@ -252,7 +253,7 @@ def n_features_of(params, fields):
     return next((shape[axis] for axis, shape in shapes if axis is not None and len(shape) > axis), 0)
 
 
-def n_own_fixed(params, fields):
+def n_own_fixed(params: Any, fields: dict) -> int:
     """Return how many fixed entries each expert has of its own.
 
     Parameters
@@ -268,7 +269,7 @@ def _by_field(function, params, fields):
     return type(params)(*(function(fields[name], array) for name, array in params._asdict().items()))
 
 
-def check_part(part, wanted, fields, name):
+def check_part(part: Any, wanted: Any, fields: dict, name: str) -> Any:
     """Return parameters as float arrays. Raise unless they have the shapes of the wanted ones and respect their bounds.
 
     Parameters

@@ -120,7 +120,7 @@ def equal_coefficients(covariance: Covariance, i: int, j: int, part: str = "expe
     return [{a.name: 1.0, b.name: -1.0} for a, b in zip(first, second, strict=True)]
 
 
-def no_effect(covariance: Covariance, column: str, part: str = "gate") -> list[dict[str, float]]:
+def no_effect(covariance: Covariance, column: str, part: str = "gate") -> list[str]:
     """Return the restrictions that a covariate does nothing in the gate, or in the experts.
 
     Parameters

@@ -3,7 +3,7 @@
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -155,7 +155,7 @@ class ParquetRows(Source):
         found = reader.next(rows) if reader is not None and reader.source is self else None
         return self._raw(*self._groups_of(rows)) if found is None else found
 
-    def run(self, task, parts, n_threads=1):
+    def run(self, task: Callable, parts: Sequence, n_threads: int = 1) -> Iterator:
         """Yield task(part) in the order of the parts; one thread reads ahead, of several each reads what it visits."""
         slices = [rows for part in parts for rows in ([part] if isinstance(part, slice) else part)]
         if n_threads > 1 or len(slices) < 2:

@@ -3,7 +3,7 @@
 Columns that are nearly collinear are made uncorrelated too: X and X A then give the same fit.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -157,7 +157,14 @@ def _view(source, columns, centred, linear, n_threads, sizes, every=False):
 
 
 @driving
-def standardise(model, source: Source, gate_columns, expert_columns, n_threads: int = 1, sizes=None) -> Scaling:
+def standardise(
+    model: Any,
+    source: Source,
+    gate_columns: np.ndarray,
+    expert_columns: np.ndarray,
+    n_threads: int = 1,
+    sizes: tuple | None = None,
+) -> Scaling:
     """Return the working coordinates of a fit of this model to the rows of a source.
 
     Its gate says whether its columns may be shifted, gate, experts and penalties whether columns may be replaced by

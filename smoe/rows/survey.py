@@ -1,9 +1,11 @@
 """One look at all rows before a fit: what no fit takes is refused with the place where it is."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from smoe.features import Roles
 from smoe.rows.columns import joined_sizes, size_of
 from smoe.rows.source import Source
 from smoe.validation.rows import near_number
@@ -34,7 +36,9 @@ class _Seen(NamedTuple):
     sizes: tuple
 
 
-def survey(source: Source, expert, roles, names, response=True, n_threads=1) -> Survey:
+def survey(
+    source: Source, expert: Any, roles: Roles, names: Sequence[str], response: bool = True, n_threads: int = 1
+) -> Survey:
     """Look at all rows and return a `Survey`.
 
     Parameters

@@ -12,11 +12,13 @@ import os
 import platform
 import time
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from smoe.simulation.cells import checked_record
+from smoe.hints import FilePath
+from smoe.simulation.cells import Record, checked_record
 
 try:
     import fcntl
@@ -122,7 +124,7 @@ class Store:
         The file was begun with other versions of the libraries, or has lines that cannot be read.
     """
 
-    def __init__(self, path, settings):
+    def __init__(self, path: FilePath, settings: dict) -> None:
         self.path, self._synced = Path(path), -math.inf
         if self.path.exists() and not self.path.is_file():
             raise ValueError(f"store: {self.path} is not a regular file.")
@@ -181,7 +183,7 @@ class Store:
                 stacklevel=3,
             )
 
-    def append(self, records):
+    def append(self, records: Iterable[Record]) -> None:
         """Write records; at most the last second of them can be lost in a power cut, none if the process is killed."""
         self._write(b"".join(encode(record._asdict()) for record in records))
 
@@ -214,7 +216,7 @@ class Store:
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
-    def close(self):
+    def close(self) -> None:
         """Write everything to the disk and release the lock."""
         if not self._file.closed:
             try:

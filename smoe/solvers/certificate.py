@@ -1,6 +1,6 @@
 """Whether a fit is a maximum, and if not, why not, in words."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
@@ -119,7 +119,7 @@ class Certificate(NamedTuple):
         return self._replace(valid=False, flat=False, status=_said(reasons), reasons=reasons)
 
 
-def certify(model, blocks, fit, tol):
+def certify(model: Any, blocks: Any, fit: Any, tol: float) -> Certificate:
     """Return the `Certificate` of a fit: score norm, curvature, collapse, emptiness and separation are looked at.
 
     The maximum is certified when the score norm per row is at most ``tol``, the observed information is positive
@@ -162,7 +162,7 @@ def certify(model, blocks, fit, tol):
         if groups is not None:
             shape = [SEPARATES]
         elif chart.n_free <= LARGEST:
-            shape = _curvature_reasons(*_of_use(model, blocks, fit), stationary)
+            shape = _curvature_reasons(*_of_use(model, blocks, fit), stationary=stationary)
     elif not degenerate and not model.active_penalties and _runs_off(model, blocks, fit.params, overlap):
         shape = [SEPARATES]
     separates = model.gate.smooth and shape == [SEPARATES]
