@@ -111,7 +111,7 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     solver: str | Solver = "auto"
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"
-    penalty: None | str | Penalty | list = None
+    penalty: None | str | Penalty | list | tuple = None
     constraints: None | Constraints = None
     max_iter: int | None = None
     time_limit: None | float = None

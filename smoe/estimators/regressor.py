@@ -221,7 +221,7 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     solver: str | Solver = "auto"
     start: str | Start | MoEParams = "auto"
     n_init: int | str = "auto"
-    penalty: None | str | Penalty | list = None
+    penalty: None | str | Penalty | list | tuple = None
     constraints: None | Constraints = None
     max_iter: int | None = None
     tol: float = 1e-8
