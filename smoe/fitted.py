@@ -1,7 +1,6 @@
 """What a fit leaves, as a value: it reads rows, predicts and samples."""
 
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from smoe.distribution import ConditionalMixture
 from smoe.features import Roles
 from smoe.fields import Entry, entries
 from smoe.gates import Gate
-from smoe.hints import Data, FilePath, Seed
+from smoe.hints import Data, FilePath, Names, Seed
 from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten, n_experts_of
@@ -223,7 +222,7 @@ class FittedMixture:
         known = field in getattr(found, "_fields", ()) or isinstance(getattr(type(found), field, None), property)
         return getattr(found, field) if known else None
 
-    def entries(self, names: Sequence[str] | None = None) -> list[Entry]:
+    def entries(self, names: Names | None = None) -> list[Entry]:
         """Return what the entries of the parameters are, in flat order, with these names for the columns of X."""
         names = self.columns.named(names)
         gate, expert = ([names[j] for j in columns] for columns in (self.gate_columns, self.expert_columns))
@@ -428,7 +427,7 @@ class FittedMixture:
             low += part.shape[-1]
         out.flush()
 
-    def predict_given(self, X: Data, values: Mapping) -> np.ndarray:
+    def predict_given(self, X: Data, values: dict) -> np.ndarray:
         """Return the mean of the other responses, given x and some of the responses.
 
         The known responses change the experts' probabilities, too. ``predict_distribution(X).given(values)`` is the
@@ -625,7 +624,7 @@ class FittedMixture:
             blocks.sum(lambda block, params: used(self.model.gate_proba(block, params)), self.params), blocks
         )
 
-    def expert_profile(self, X: Data, y: ArrayLike | None = None, names: Sequence[str] | None = None) -> ExpertProfile:
+    def expert_profile(self, X: Data, y: ArrayLike | None = None, names: Names | None = None) -> ExpertProfile:
         """Return who lives where: the share of each expert, and means and spreads of the columns inside it.
 
         Parameters

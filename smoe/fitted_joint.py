@@ -1,6 +1,6 @@
 """What a joint fit of x and y leaves, as a value: the law of both, of x, and of y given what is known of x."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, wraps
 from typing import TypeVar
@@ -16,7 +16,7 @@ from smoe.features import Rows
 from smoe.fields import Entry
 from smoe.fitted import ExpertLoad, FittedMixture, load_of, used
 from smoe.gates import GaussianGate
-from smoe.hints import Data, Seed
+from smoe.hints import Data, Names, Seed
 from smoe.inference import Covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams, flatten
@@ -137,7 +137,7 @@ class FittedJointMixture(FittedMixture):
             response_sums=self.response_sums[:, 0 if joint.flat else slice(len(joint.responses))],  # type: ignore[index]
         )
 
-    def entries(self, names: Sequence[str] | None = None) -> list[Entry]:
+    def entries(self, names: Names | None = None) -> list[Entry]:
         """Return what the entries of the parameters are, in flat order, with these names for the columns of X."""
         if names is None:
             return super().entries()
@@ -184,7 +184,7 @@ class FittedJointMixture(FittedMixture):
         return self._by_pattern(X, lambda fit, some, _: fit.sample(some, rng))
 
     @_like(FittedMixture.predict_given)
-    def predict_given(self, X: Data, values: Mapping) -> np.ndarray:  # noqa: D102
+    def predict_given(self, X: Data, values: dict) -> np.ndarray:  # noqa: D102
         def ask(fit, some, rows):
             own = {k: v if np.ndim(v) == 0 else np.asarray(v)[rows] for k, v in dict(values).items()}
             return fit.predict_given(some, own)

@@ -5,11 +5,13 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-__all__ = ["ColumnSpec", "Data", "FilePath", "Model", "Seed"]
+__all__ = ["ColumnSpec", "Data", "FilePath", "Model", "Names", "Seed"]
 
 Data = Any  # rows of X: arrays, nested lists, data frames, dask collections, sources of `smoe.rows`
 Model = Any  # a fitted estimator, or its ``fitted_``
 Seed = None | int | np.random.Generator | np.random.RandomState
 FilePath = str | PathLike[str]
-ColumnSpec = None | int | str | slice | Sequence | np.ndarray | Callable
+Names = Sequence[str] | np.ndarray
+ColumnSpec = None | ArrayLike | slice | Callable

@@ -1,7 +1,6 @@
 """Distributions of responses that are vectors, their margins, and what some coordinates tell of the others."""
 
 import numbers
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -87,7 +86,7 @@ class VectorMixture(ConditionalMixture, kind="vectors"):
         j = self._place(j, means.shape[1])
         return tabulated(self._visit(lambda c: c.log_proba), means[:, [j]], covariances[:, [j]][:, :, [j]])
 
-    def given(self, values: Mapping) -> ConditionalMixture:
+    def given(self, values: dict) -> ConditionalMixture:
         r"""Return the distributions of the other coordinates, given some of them.
 
         With :math:`u` the known coordinates and :math:`v` the others,

@@ -1,7 +1,6 @@
 """The estimator for a response that is a class."""
 
 from dataclasses import KW_ONLY, dataclass
-from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,7 @@ from smoe.experts import Expert
 from smoe.families import Family
 from smoe.fitted import FittedMixture
 from smoe.gates import Gate
-from smoe.hints import ColumnSpec, Data
+from smoe.hints import ColumnSpec, Data, FilePath, Seed
 from smoe.params import MoEParams
 from smoe.penalties import Penalty, Pull
 from smoe.solvers import Solver
@@ -116,10 +115,10 @@ class MoEClassifier(ClassifierMixin, MixtureEstimator):
     max_iter: int | None = None
     time_limit: None | float = None
     tol: float = 1e-8
-    random_state: None | int | np.random.Generator | np.random.RandomState = None
+    random_state: Seed = None
     n_jobs: int | None = None
     verbose: int = 0
-    checkpoint: None | str | PathLike = None
+    checkpoint: None | FilePath = None
     warm_start: bool = False
 
     response_kind = "classes"

@@ -1,7 +1,6 @@
 """The estimator that fits x and y together: a Gaussian law of x and a line for every expert."""
 
 from dataclasses import KW_ONLY, dataclass, replace
-from os import PathLike
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from smoe.features import Roles
 from smoe.fitted import FittedMixture
 from smoe.fitted_joint import FittedJointMixture
 from smoe.gates import SoftmaxGate
-from smoe.hints import Data, Seed
+from smoe.hints import Data, FilePath, Seed
 from smoe.mixture import MixtureOfExperts
 from smoe.params import MoEParams
 from smoe.rows import ArraySource
@@ -163,11 +162,11 @@ class JointGaussianMoERegressor(RegressorMixin, MixtureEstimator):
     max_iter: int | None = None
     tol: float = 1e-8
     variance_floor: float = 1e-8
-    random_state: None | int | np.random.Generator | np.random.RandomState = None
+    random_state: Seed = None
     n_jobs: int | None = None
     verbose: int = 0
     time_limit: None | float = None
-    checkpoint: None | str | PathLike = None
+    checkpoint: None | FilePath = None
     warm_start: bool = False
 
     gate_, expert_ = map(from_fit, ("conditional.model.gate", "conditional.model.expert"))

@@ -1,7 +1,6 @@
 """The estimator for responses that are numbers, one or several."""
 
 from dataclasses import KW_ONLY, dataclass
-from os import PathLike
 from typing import Self
 
 import numpy as np
@@ -17,7 +16,7 @@ from smoe.experts import EXPERTS, Expert
 from smoe.families import Family
 from smoe.fitted import FittedMixture
 from smoe.gates import Gate
-from smoe.hints import ColumnSpec, Data
+from smoe.hints import ColumnSpec, Data, FilePath, Seed
 from smoe.inference import estimates
 from smoe.params import MoEParams
 from smoe.penalties import Penalty
@@ -226,11 +225,11 @@ class MoERegressor(RegressorMixin, MixtureEstimator):
     max_iter: int | None = None
     tol: float = 1e-8
     variance_floor: float | None = None
-    random_state: None | int | np.random.Generator | np.random.RandomState = None
+    random_state: Seed = None
     n_jobs: int | None = None
     verbose: int = 0
     time_limit: None | float = None
-    checkpoint: None | str | PathLike = None
+    checkpoint: None | FilePath = None
     warm_start: bool = False
 
     predict = of_fit(FittedMixture.predict)

@@ -1,7 +1,7 @@
 """What a fit says about its parameters, as functions of a `smoe.fitted.FittedMixture`: the methods of estimators."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
-from smoe.hints import Data
+from smoe.hints import Data, Names
 from smoe.inference import delta, wald
 from smoe.inference.bootstrap_result import BootstrapResult
 from smoe.inference.covariance import KINDS, WEIGHTS, Covariance
@@ -317,7 +317,7 @@ def conf_int(fit: Any, coverage: float = 0.95, *, covariance: Covariance | Boots
 
 def summary(
     fit: Any,
-    names: Sequence[str] | None = None,
+    names: Names | None = None,
     *,
     coverage: float = 0.95,
     covariance: Covariance | BootstrapResult | None = None,

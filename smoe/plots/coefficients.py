@@ -1,13 +1,12 @@
 """Slopes with their confidence intervals, side by side."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from smoe.hints import Data, Model
+from smoe.hints import Data, Model, Names
 from smoe.inference import Covariance
 from smoe.inference.estimates import summary
 from smoe.plots._axes import check_axes, expert_styles, legend_above
@@ -21,7 +20,7 @@ _MARKERS = "osD^vP"
 def plot_coefficients(
     estimator: Model,
     X: Data = None,
-    names: Sequence[str] | None = None,
+    names: Names | None = None,
     *,
     coverage: float = 0.95,
     covariance: Covariance | None = None,

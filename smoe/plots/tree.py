@@ -1,7 +1,5 @@
 """The tree of a gate: which rows go where."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +7,7 @@ from matplotlib.figure import Figure
 
 from smoe.gates import TreeGate
 from smoe.gates.splits import log_odds
-from smoe.hints import Data, Model
+from smoe.hints import Data, Model, Names
 from smoe.plots._axes import check_axes, expert_styles, literal
 from smoe.validation import check_mixture
 
@@ -18,7 +16,7 @@ __all__ = ["plot_tree"]
 _NODE = {"boxstyle": "round,pad=0.3", "fc": "white", "ec": "0.6"}
 
 
-def plot_tree(model: Model, X: Data = None, names: Sequence[str] | None = None, ax: Axes | None = None) -> Figure:
+def plot_tree(model: Model, X: Data = None, names: Names | None = None, ax: Axes | None = None) -> Figure:
     """Draw the tree of a fit with a tree gate: experts as leaves, log odds of the branches at the nodes.
 
     A node with two branches shows the log odds of the left one. With X branches are as wide as the share of rows that
