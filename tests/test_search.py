@@ -211,3 +211,14 @@ def test_top_k_gates_have_a_search_of_their_own():
     moe = make_moe(300, n_experts=2, random_state=0)
     fit = TopKMoERegressor(2, top_k=1, random_state=0, n_init=4).fit(moe.data, moe.target)
     assert agreement(fit.starts_, fit.loglik_).n_swaps == 0
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gamma", "poisson"])
+def test_one_expert_with_one_maximum_gets_one_start(name):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2)) * [1.0, 100.0]
+    y = np.ceil(np.exp(X @ [1.0, -0.01] + rng.standard_t(2, 80)))  # whole numbers that are positive are for all
+    one = MoERegressor(1, expert=name).fit(X, y)
+    assert len(one.starts_) == 1 and one.converged_
+    many = MoERegressor(1, expert=name, n_init=20, random_state=1).fit(X, y)
+    np.testing.assert_allclose(one.loglik_, many.loglik_, rtol=1e-9)

@@ -88,6 +88,7 @@ class GaussianExpert(Expert):
     """
 
     exact_m_step = True
+    concave = True
     linear = True
     variances = "own"  # of derived classes that have no such setting
 

@@ -212,6 +212,7 @@ class MultivariateGaussianExpert(Expert):
     """
 
     support = Support(kind="vectors")
+    concave = True
     linear = True
 
     def __init__(

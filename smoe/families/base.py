@@ -150,7 +150,7 @@ class Family(BaseEstimator):
     axis_labels : dict of str to list of str
         What the places along such an axis are called; numbers if it is not there.
     concave : bool
-        Whether the log density is concave in all parameters at once: one expert then needs one start.
+        Whether one expert has one maximum, as where the log density is concave: it then needs one start.
     rows_per_term : int
         Rows for each coefficient that starts take a first line through.
     """

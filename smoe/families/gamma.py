@@ -42,6 +42,8 @@ class Gamma(Dispersed):
     (array([[2.]]), array([0.24]))
     """
 
+    concave = True  # by the coefficients, whose maximum does not depend on the dispersion
+
     def distance(self, y, eta):
         log = np.log(y) - eta
         return np.expm1(log) - log
