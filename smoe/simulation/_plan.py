@@ -104,11 +104,11 @@ class Run(NamedTuple):
         losses = {"density": kit.density, "experts": kit.expert_loss_of(power)}
         return self.study(truth, kit.AllSplits(2), losses, n_experts=3)
 
-    def compare(self, arms):
-        """Return several studies, cell by cell."""
+    def compare(self, arms, judged=None):
+        """Return several studies, cell by cell; those ``judged`` hold the truth, None for all."""
         from smoe.simulation.study import ComparisonStudy
 
-        return ComparisonStudy(arms)
+        return ComparisonStudy(arms, judged)
 
     def profile(self, profiles):
         """Return smallest distances at separations one over the sizes, for truths, numbers of copies and fields."""

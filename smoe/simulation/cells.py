@@ -231,12 +231,13 @@ class Arms(NamedTuple):
 
     arms: dict
     random_state: int
+    judged: tuple  # names of the arms that hold the truth
 
     def run(self, n, replication):
-        """Return one `Record` for all arms: the likelihoods of the arm that gains least, and the losses of each."""
+        """Return one `Record` for all arms: the likelihoods of the judged one that gains least, the losses of each."""
         records = {name: cells.run(n, replication) for name, cells in self.arms.items()}
         gains = {name: record.loglik - record.truth_loglik for name, record in records.items()}
-        worst = records[min(gains, key=lambda name: gains[name] if gains[name] == gains[name] else -np.inf)]
+        worst = records[min(self.judged, key=lambda name: gains[name] if gains[name] == gains[name] else -np.inf)]
         every = list(records.values())
         return worst._replace(
             parameters=None if any(r.failed for r in every) else {name: r.parameters for name, r in records.items()},

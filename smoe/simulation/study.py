@@ -249,7 +249,7 @@ class ComparisonStudy(Study):
     Raises
     ------
     ValueError, TypeError
-        No arms, or studies that differ in sizes, replications or random state.
+        No arms, studies that differ in sizes, replications or random state, or names in ``judged`` that no arm has.
 
     Examples
     --------
@@ -260,7 +260,7 @@ class ComparisonStudy(Study):
     ['D1', 'certified', 'density', 'gain']
     """
 
-    def __init__(self, arms: dict) -> None:
+    def __init__(self, arms: dict, judged: Sequence[str] | None = None) -> None:
         if not isinstance(arms, dict) or not arms:
             raise TypeError(f"arms must be a dict of names and ConvergenceStudy, got {arms!r}.")
         for name, arm in arms.items():
@@ -270,8 +270,9 @@ class ComparisonStudy(Study):
         if len(designs) > 1:
             raise ValueError("arms must have the same sizes, n_replications and random_state.")
         (sizes, n_replications, random_state), *_ = designs
-        cells = Arms({name: arm._cells for name, arm in arms.items()}, random_state)
-        settings = {"arms": {name: arm.settings for name, arm in arms.items()}, "random_state": random_state}
+        some = {} if judged is None else {"judged": _checked_judged(judged, arms)}
+        cells = Arms({name: arm._cells for name, arm in arms.items()}, random_state, tuple(some.get("judged", arms)))
+        settings = {"arms": {name: arm.settings for name, arm in arms.items()}, "random_state": random_state, **some}
         super().__init__(cells, list(sizes), n_replications, settings)
 
 
@@ -290,6 +291,13 @@ def _try(cells, n):
         FromParams(params).propose(task, None)
     elif not isinstance(params, MoEParams) or n_experts_of(params) != n_experts:
         raise ValueError(f"start must return MoEParams of {n_experts} experts, got {params!r}.")
+
+
+def _checked_judged(judged, arms):
+    """Return the names of the arms that are held against the truth."""
+    if not isinstance(judged, list | tuple) or not judged or not set(judged) <= set(arms):
+        raise ValueError(f"judged must be names of arms, some of {', '.join(arms)}, got {judged!r}.")
+    return list(judged)
 
 
 def _described(cells):

@@ -223,6 +223,13 @@ def test_a_core_expert_needs_its_margin():
         assert (error < 1e-7) == exact
 
 
+def test_a_spare_expert_is_climbed_from_every_copy():
+    """Where the search from a doubled core ends far below the truth, that from every doubled expert does not."""
+    spare = papers.STUDIES["topk-core"].builder(Run([300], 1, None, 0))._cells.arms["spare"]
+    every, core = (cells.run(1220, 20) for cells in (spare, spare._replace(fitter=spare.fitter.solver)))
+    assert core.loglik < core.truth_loglik - 10 and not every.below_truth
+
+
 def test_a_scale_that_runs_off_is_seen():
     """Two of three for one of two have no maximum and no certificate; two of four may have both."""
     result = tiny("topk-published-over")
@@ -367,6 +374,23 @@ def test_arms_are_their_studies():
         ComparisonStudy({"one": one, "other": papers.build("softmax-exact", "quick")})
     with pytest.raises(TypeError, match="arms must be a dict"):
         ComparisonStudy({"one": 3})
+
+
+def test_only_judged_arms_are_held_against_the_truth():
+    """One selected expert is far below a truth with two; the record is that of the arm which can hold it."""
+    run = Run([300], 1, None, 0)
+    arms = {
+        "narrow": papers.STUDIES["topk2-over-narrow"].builder(run),
+        "wide": papers.STUDIES["topk2-over"].builder(run),
+    }
+    every, wide = (ComparisonStudy(arms, judged).run_cell(300, 0) for judged in (None, ["wide"]))
+    assert every.below_truth and every.losses["narrow"]["gain"] < -10 and not wide.below_truth
+    assert wide.loglik == arms["wide"].run_cell(300, 0).loglik
+    assert wide.losses == every.losses and wide.converged == every.converged
+    assert ComparisonStudy(arms).settings != ComparisonStudy(arms, ["wide"]).settings
+    for judged in ((), "wide", ["wide", "other"]):
+        with pytest.raises(ValueError, match="judged must be names of arms, some of narrow, wide"):
+            ComparisonStudy(arms, judged)
 
 
 def test_how_long_it_takes():
