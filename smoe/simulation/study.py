@@ -295,7 +295,8 @@ def _try(cells, n):
 
 def _checked_judged(judged, arms):
     """Return the names of the arms that are held against the truth."""
-    if not isinstance(judged, list | tuple) or not judged or not set(judged) <= set(arms):
+    known = isinstance(judged, list | tuple) and all(isinstance(name, str) and name in arms for name in judged)
+    if not known or not judged:
         raise ValueError(f"judged must be names of arms, some of {', '.join(arms)}, got {judged!r}.")
     return list(judged)
 
