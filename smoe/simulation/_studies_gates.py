@@ -170,7 +170,7 @@ def constant_over(run):
 @register(
     "logit-flat",
     (500, 4000, 4, 20),
-    (1000, 32_000, 6, 30),
+    (1000, 32_000, 6, 24),
     OVER,
     {
         **{f"{arm}.density": ROOT for arm in ("flat", "sloped", "flat pulled", "sloped pulled")},

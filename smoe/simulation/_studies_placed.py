@@ -60,7 +60,7 @@ def gaussian_curved(run):
 @register(
     "gaussian-over",
     (500, 4000, 4, 20),
-    (1000, 32_000, 6, 30),
+    (1000, 16_000, 5, 24),
     OVER,
     {f"model {m}.loss": ROOT for m in (1, 2, 3, 4)},
     ("model 1.loss", "model 2.loss", "model 3.loss", "model 4.loss", "one step.loss"),
