@@ -8,7 +8,7 @@ weighs the logarithms of the probabilities and broadcasts against the cuts.
 import numpy as np
 from scipy.special import expit, log_expit
 
-__all__ = ["bends", "log_odds_below", "log_proba", "slopes"]
+__all__ = ["bends", "inside", "log_odds_below", "log_proba", "slopes"]
 
 _SMALLEST = 1e-100  # of a gap: its square does not underflow
 
@@ -19,7 +19,7 @@ def log_proba(cuts, gaps):
     out = np.concatenate([log_expit(cuts), np.zeros((1, *cuts.shape[1:]))])
     out[1:] += log_expit(-cuts)
     for inner, gap in zip(out[1:-1], gaps, strict=True):
-        inner += np.log(_inside(gap))
+        inner += np.log(inside(gap))
     return out
 
 
@@ -29,8 +29,8 @@ def slopes(target, cuts, gaps):
     by_cut = target[:-1] * (1.0 - proba) - target[1:] * proba
     out = np.tensordot(_parts(cuts).T, by_cut, 1)
     for j, gap in enumerate(gaps, 1):
-        inside = _inside(gap)
-        out[j] += target[j] * (1.0 - inside) / inside
+        within = inside(gap)
+        out[j] += target[j] * (1.0 - within) / within
     return out
 
 
@@ -40,8 +40,8 @@ def bends(target, cuts, gaps):
     by_cut = (target[:-1] + target[1:]) * proba * (1.0 - proba)
     out = np.tensordot(parts[:, :, None] * parts[:, None, :], by_cut, (0, 0))
     for j, gap in enumerate(gaps, 1):
-        inside = _inside(gap)
-        out[j, j] += target[j] * (1.0 - inside) / inside**2
+        within = inside(gap)
+        out[j, j] += target[j] * (1.0 - within) / within**2
     return out
 
 
@@ -52,7 +52,7 @@ def log_odds_below(log_mass):
     return below - above
 
 
-def _inside(gap):
+def inside(gap):
     """Return 1 - exp(-gap)."""
     return -np.expm1(-np.maximum(gap, _SMALLEST))
 

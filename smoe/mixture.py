@@ -72,9 +72,9 @@ class MixtureOfExperts(NamedTuple):
         return _posterior(self.gate.scores(block.gate_Z, params.gate), self.log_density(block, params))
 
     def _evaluated(self, block, params):
-        """Return what a pass asks of experts, asked once, and the posterior."""
-        experts = self.expert.evaluated(block.rows, params.expert)
-        return experts, _posterior(self.gate.scores(block.gate_Z, params.gate), block.summed(experts.log_prob))
+        """Return what a pass asks of gate and experts, asked once, and the posterior."""
+        gate, experts = self.gate.evaluated(block.gate_Z, params.gate), self.expert.evaluated(block.rows, params.expert)
+        return gate, experts, _posterior(gate.scores, block.summed(experts.log_prob))
 
     def scores_given_earlier(self, block, params):
         """Return scores of single rows that know the rows of their group that come before, (n_experts, n_rows).
@@ -122,11 +122,11 @@ class MixtureOfExperts(NamedTuple):
         if fused.applies(self, block):
             found = fused.statistics(self, block, params, gate_information)
             return Statistics(*found, self._penalty_sums(block, params))
-        gate, weight = self.gate, block.weight
-        experts, (proba, resp, loglik) = self._evaluated(block, params)
+        weight = block.weight
+        gate, experts, (proba, resp, loglik) = self._evaluated(block, params)
         resp *= weight
-        seen = block.gate_Z, params.gate, resp - weight * proba
-        score, information = gate.moments(*seen, proba, weight) if gate_information else (gate.pullback(*seen), None)
+        pull = resp - weight * proba
+        score, information = gate.moments(pull, proba, weight) if gate_information else (gate.pullback(pull), None)
         return Statistics(
             float(weight @ loglik),
             experts.suffstats(block.spread(resp)),
@@ -236,14 +236,14 @@ class MixtureOfExperts(NamedTuple):
         if fused.applies(self, block):
             loglik, stats, gate_score, gate_block, cross, expert_block = fused.curvature(self, block, params)
         else:
-            experts, (proba, resp, rows_loglik) = self._evaluated(block, params)
-            weight, weighted, gate_Z = block.weight, resp * block.weight, block.gate_Z
+            gate, experts, (proba, resp, rows_loglik) = self._evaluated(block, params)
+            weight, weighted = block.weight, resp * block.weight
             loglik = float(weight @ rows_loglik)
             scores, of_rows = block.summed(experts.row_scores()), block.spread(weighted)
             stats = experts.suffstats(of_rows)
-            gate_score = self.gate.pullback(gate_Z, params.gate, weighted - weight * proba)
-            gate_block = self.gate.information(gate_Z, params.gate, proba, weight, resp)
-            cross = self._cross_information(block, params, scores, weighted, resp)
+            gate_score = gate.pullback(weighted - weight * proba)
+            gate_block = gate.information(proba, weight, resp)
+            cross = self._cross_information(gate, params, scores, weighted, resp)
             own = experts.curvature(of_rows, stats)
             expert_block = self._expert_information(block, params, scores, weighted, own)
         score = MoEParams(gate_score, self.expert.score(stats, params.expert))
@@ -255,13 +255,13 @@ class MixtureOfExperts(NamedTuple):
         out = fused.with_own(expert_products(weighted, 1.0 / block.weight, scores), own)
         return fold(fold(out, params.expert), params.expert, axis=1)
 
-    def _cross_information(self, block, params, scores, weighted, resp):
+    def _cross_information(self, gate, params, scores, weighted, resp):
         """Minus Cov_r of the gate's and the experts' scores: what an expert's entry does to resp, pulled back."""
         columns = []
         for k, own in enumerate(scores):
             covariance = weighted[k] * resp
             covariance[k] -= weighted[k]
-            pulled = self.gate.pullback(block.gate_Z, params.gate, own[:, None] * covariance)
+            pulled = gate.pullback(own[:, None] * covariance)
             columns += [flatten(type(pulled)(*(field[e] for field in pulled))) for e in range(len(own))]
         return fold(np.column_stack(columns), params.expert, axis=1)
 

@@ -55,13 +55,15 @@ def _spread(proba, level, mean, weight, out):
 
 
 @inner
-def _observe(proba, resp, level, mean, weight, tau, first, second):
-    """Take off what the responsibilities spread, and the second derivatives of the scores that tau has a part in."""
-    for i in range(len(first)):
-        change = weight[i] * (resp[i] - proba[i]) * tau
-        spread = first[i] - weight[i] * resp[i] * (level[i] - mean[i])
-        first[i] = spread - change
-        second[i] = spread - 2.0 * change
+def _less_spread(resp, level, mean, weight, out):
+    for i in range(len(out)):
+        out[i] -= weight[i] * resp[i] * (level[i] - mean[i])
+
+
+@inner
+def _change(proba, resp, weight, tau, out):
+    for i in range(len(out)):
+        out[i] = weight[i] * (resp[i] - proba[i]) * tau
 
 
 @inner
@@ -73,27 +75,33 @@ def _bend_weight(proba, resp, bend, weight, tau, out):
 @inner
 def _designs(slope, Z, low, rows):
     """Fill rows (n_experts, p, .) with slope x and 1."""
-    m, p = slope.shape[1], len(Z)
+    m, p = min(_CHUNK, slope.shape[1] - low), len(Z)
     for k in range(len(slope)):
         for a in range(p - 1):
-            multiply(slope[k], Z[a, low : low + m], rows[k, a, :m])
+            multiply(slope[k, low : low + m], Z[a, low : low + m], rows[k, a, :m])
         rows[k, p - 1, :m] = 1.0
 
 
 @inner
-def _add_blocks(proba, resp, weight, observed, rows, work, blocks):
+def add_blocks(proba, resp, low, weight, observed, rows, work, blocks):
+    """Add the sums of weight (1{i=j} p_i - p_i p_j) a_i a_j' for j >= i, with a_i the rows of expert i.
+
+    Weights and rows (n_experts, p, .) are those of the chunk from ``low`` on, blocks is (n_experts, p, n_experts, p).
+    If ``observed``, the same of the responsibilities is subtracted. Blocks i = j get their upper triangles alone.
+    """
     n_experts, m, p = len(proba), len(weight), rows.shape[1]
+    high = low + m
     factor, product = work[0, :m], work[1, :m]
     for i in range(n_experts):
         for j in range(i, n_experts):
             if i == j:
-                _own_weight(proba[i], weight, factor)
+                _own_weight(proba[i, low:high], weight, factor)
                 if observed:
-                    _less_own(resp[i], weight, factor)
+                    _less_own(resp[i, low:high], weight, factor)
             else:
-                negative_product(weight, proba[i], proba[j], factor)
+                negative_product(weight, proba[i, low:high], proba[j, low:high], factor)
                 if observed:
-                    _less_pair(resp[i], resp[j], weight, factor)
+                    _less_pair(resp[i, low:high], resp[j, low:high], weight, factor)
             for a in range(p - 1):
                 multiply(factor, rows[i, a, :m], product)
                 add_dots(product, rows[j], a if i == j else ZERO, ZERO, blocks[i, a, j])
@@ -102,32 +110,46 @@ def _add_blocks(proba, resp, weight, observed, rows, work, blocks):
 
 @inner
 def _add_bends(proba, resp, bend, weight, tau, Z, low, work, blocks):
-    m, p = len(weight), len(Z)
+    m, p, high = len(weight), len(Z), low + len(weight)
     factor, product = work[0, :m], work[1, :m]
     for i in range(len(proba)):
-        _bend_weight(proba[i], resp[i], bend[i], weight, tau, factor)
+        _bend_weight(proba[i, low:high], resp[i, low:high], bend[i, low:high], weight, tau, factor)
         for a in range(p - 1):
-            multiply(factor, Z[a, low : low + m], product)
+            multiply(factor, Z[a, low:high], product)
             add_dots(product, Z[: p - 1], a, low, blocks[i, a, i])
 
 
 @inner
-def _add_temperature(proba, resp, level, weight, tau, observed, rows, work, side):
-    """Add to the sums with the derivatives by the slopes and the intercept, side (n_experts, p); return that by tau."""
-    m, corner = len(weight), 0.0
-    first, second, mean, other = work[0, :m], work[1, :m], work[2, :m], work[3, :m]
+def add_scale(proba, resp, low, level, at, weight, observed, rows, work, side):
+    """Add the covariances of rows and levels to side (n_experts, p); return the variances of the levels.
+
+    Levels of the chunk from ``low`` on are in the columns from ``at`` on; otherwise all is as in `add_blocks`.
+    """
+    m, high, end, corner = len(weight), low + len(weight), at + len(weight), 0.0
+    spread, mean, other = work[0, :m], work[1, :m], work[2, :m]
     mean[:] = 0.0
     other[:] = 0.0
     for i in range(len(proba)):
-        add_product(proba[i], level[i], mean)
+        add_product(proba[i, low:high], level[i, at:end], mean)
         if observed:
-            add_product(resp[i], level[i], other)
+            add_product(resp[i, low:high], level[i, at:end], other)
     for i in range(len(proba)):
-        _spread(proba[i], level[i], mean, weight, first)
+        _spread(proba[i, low:high], level[i, at:end], mean, weight, spread)
         if observed:
-            _observe(proba[i], resp[i], level[i], other, weight, tau, first, second)
-        add_dots(first, rows[i], ZERO, ZERO, side[i])
-        corner += dot(second if observed else first, level[i])
+            _less_spread(resp[i, low:high], level[i, at:end], other, weight, spread)
+        add_dots(spread, rows[i], ZERO, ZERO, side[i])
+        corner += dot(spread, level[i, at:end])
+    return corner
+
+
+@inner
+def _add_temperature_bends(proba, resp, level, low, weight, tau, rows, work, side):
+    """Take off the second derivatives of the scores in which tau has a part; return those by tau alone."""
+    change, high, corner = work[0, : len(weight)], low + len(weight), 0.0
+    for i in range(len(proba)):
+        _change(proba[i, low:high], resp[i, low:high], weight, -tau, change)
+        add_dots(change, rows[i], ZERO, ZERO, side[i])
+        corner += 2.0 * dot(change, level[i, low:high])
     return corner
 
 
@@ -155,10 +177,11 @@ def activated_information(Z, level, slope, bend, proba, resp, weight, tau, obser
     rows, work = np.empty((n_experts, p, _CHUNK)), np.empty((4, _CHUNK))
     for low in range(0, m, _CHUNK):
         high = min(low + _CHUNK, m)
-        q, r, w, levels = proba[:, low:high], resp[:, low:high], weight[low:high], level[:, low:high]
-        _designs(slope[:, low:high], Z, low, rows)
-        _add_blocks(q, r, w, observed, rows, work, blocks)
-        corner += _add_temperature(q, r, levels, w, tau, observed, rows, work, side)
+        w = weight[low:high]
+        _designs(slope, Z, low, rows)
+        add_blocks(proba, resp, low, w, observed, rows, work, blocks)
+        corner += add_scale(proba, resp, low, level, low, w, observed, rows, work, side)
         if observed:
-            _add_bends(q, r, bend[:, low:high], w, tau, Z, low, work, blocks)
+            _add_bends(proba, resp, bend, w, tau, Z, low, work, blocks)
+            corner += _add_temperature_bends(proba, resp, level, low, w, tau, rows, work, side)
     return _assembled(blocks, side, corner, tau)

@@ -8,6 +8,7 @@ one past all branches. The predictor of a branch is that of the expert on its la
 import numpy as np
 
 from smoe._kernels._jit import inner, kernel
+from smoe._kernels.elementary import exp, log
 
 __all__ = ["tree_bends", "tree_log_shares", "tree_scores", "tree_slopes"]
 
@@ -39,13 +40,13 @@ def _largest(a, out):
 @inner
 def _add_exponential(a, top, out):
     for i in range(len(out)):
-        out[i] += np.exp(a[i] - top[i])
+        out[i] += exp(a[i] - top[i])
 
 
 @inner
 def _normalise(top, total, out):
     for i in range(len(out)):
-        out[i] -= top[i] + np.log(total[i])
+        out[i] -= top[i] + log(total[i])
 
 
 @kernel
@@ -71,21 +72,27 @@ def tree_slopes(log_shares, on_leaf, first, low, high):
     That is 1 - g or -g for the leaves below a node, in the branch and beside it, with g the branch's probability there.
     """
     k, m = len(on_leaf), log_shares.shape[1]
-    out = np.zeros((k, k, m))
+    out, share = np.zeros((k, k, m)), np.empty(m)
     for node in range(len(first) - 1):
         last = first[node + 1] - 1
         for branch in range(first[node], last):
             row = out[on_leaf[high[branch] - 1]]
+            _exponential(log_shares[branch], share)
             for leaf in range(low[first[node]], high[last]):
-                inside = 1.0 if low[branch] <= leaf < high[branch] else 0.0
-                _less_exponential(inside, log_shares[branch], row[on_leaf[leaf]])
+                _less(1.0 if low[branch] <= leaf < high[branch] else 0.0, share, row[on_leaf[leaf]])
     return out
 
 
 @inner
-def _less_exponential(start, a, out):
+def _exponential(a, out):
     for i in range(len(out)):
-        out[i] = start - np.exp(a[i])
+        out[i] = exp(a[i])
+
+
+@inner
+def _less(start, a, out):
+    for i in range(len(out)):
+        out[i] = start - a[i]
 
 
 @kernel
@@ -113,4 +120,4 @@ def tree_bends(log_shares, R, on_leaf, first, low, high):
 @inner
 def _bend(total, a, b, own, out):
     for i in range(len(out)):
-        out[i] = total[i] * (np.exp(a[i] + b[i]) - own * np.exp(a[i]))
+        out[i] = total[i] * (exp(a[i] + b[i]) - own * exp(a[i]))

@@ -1,5 +1,7 @@
 """The contract of a gate: scores, their pullback, and what the density does not depend on."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +12,20 @@ from smoe._kernels.moments import covariance_weights, spread_pairs, weighted_gra
 from smoe.fields import Field, averaged, n_features_of, relabelled
 from smoe.params import flatten, n_rows
 
-__all__ = ["Gate", "LinearGate", "LinearGateParams"]
+__all__ = ["Evaluated", "Gate", "LinearGate", "LinearGateParams"]
+
+
+class Evaluated(NamedTuple):
+    """What one pass asks of a gate at its rows and parameters: scores, and functions of what is left.
+
+    ``pullback(R)``, ``moments(R, proba, weight)`` and ``information(proba, weight, resp)`` return what the methods of
+    `Gate` do.
+    """
+
+    scores: np.ndarray
+    pullback: Callable
+    moments: Callable
+    information: Callable
 
 
 class Gate(BaseEstimator):
@@ -105,6 +120,11 @@ class Gate(BaseEstimator):
     def moments(self, Z, params, R, proba, weight):
         """Return ``pullback`` of R and ``information``, which may have much in common."""
         return self.pullback(Z, params, R), self.information(Z, params, proba, weight)
+
+    def evaluated(self, Z, params):
+        """Return what one pass asks for, as ``Evaluated``."""
+        methods = self.pullback, self.moments, self.information
+        return Evaluated(self.scores(Z, params), *(partial(method, Z, params) for method in methods))
 
     def log_information(self, Z, params, proba, target, weight):
         """Return minus the second derivative of the sum over rows of weight target' log(proba), the target fixed."""

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoe._kernels.laplace import laplace_information, laplace_pull, laplace_scores
 from smoe.fields import Field
 from smoe.gates.base import Gate
 from smoe.validation import check_number
@@ -114,16 +115,22 @@ class LaplaceGate(Gate):
         out[:, :-1] = weighted * (params.sharpness / rho)[:, None]
         return rho, out
 
+    def _seen(self, params):
+        """Return what distances depend on, in arrays of one kind."""
+        sharpness, smoothing = float(params.sharpness), float(self.smoothing)
+        return np.array(params.centre, dtype=float), np.array(params.metric[0], dtype=float), sharpness, smoothing
+
     def scores(self, Z, params):
         """Return the intercepts minus the distances times the sharpness."""
-        return params.intercept[:, None] - params.sharpness * self._distances(Z, params)[0]
+        centre, *others = self._seen(params)
+        return laplace_scores(np.ascontiguousarray(Z), centre, np.array(params.intercept, dtype=float), *others)
 
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores."""
-        rho, slopes = self._distances(Z, params)
-        sums, lead = np.einsum("...km,kpm->...kp", R, slopes), R.shape[:-2]
-        shared = np.zeros((*lead, *params.metric.shape)), -np.einsum("...km,km->...", R, rho)
-        return LaplaceGateParams(sums[..., :-1], sums[..., -1], *shared)
+        lead, stacked = R.shape[:-2], np.ascontiguousarray(R).reshape(-1, *R.shape[-2:])
+        own, shared = laplace_pull(stacked, np.ascontiguousarray(Z), *self._seen(params))
+        own, metric = own.reshape(*R.shape[:-1], len(Z)), np.zeros((*lead, *params.metric.shape))
+        return LaplaceGateParams(own[..., :-1], own[..., -1], metric, shared.reshape(lead))
 
     def row_pullback(self, Z, params, R):
         """Return the derivative of each row's sum of R * scores, (n_entries, m)."""
@@ -137,25 +144,9 @@ class LaplaceGate(Gate):
         With ``resp`` the same of the responsibilities is subtracted, and the curvature of the scores times
         (resp - p): minus the second derivative of the observed log-likelihood.
         """
-        rho, slopes = self._distances(Z, params)
-        out = _covariance(slopes, rho, proba, weight)
-        if resp is not None:
-            out -= _covariance(slopes, rho, resp, weight)
-            out -= self._bend(params, rho, slopes, weight * (resp - proba))
-        place = len(out) - 1
-        return np.insert(
-            np.insert(out, [place] * params.metric.size, 0.0, axis=0), [place] * params.metric.size, 0.0, 1
-        )
-
-    def _bend(self, params, rho, slopes, R):
-        """The second derivative of the sum of R * scores."""
-        k, p, _ = slopes.shape
-        out, sharpness = np.zeros((k * p + 1, k * p + 1)), float(params.sharpness)
-        for i, (change, u) in enumerate(zip(R, slopes[:, :-1] / sharpness, strict=True)):
-            place, shrunk = slice(i * p, i * p + p - 1), change * sharpness / rho[i]
-            out[place, place] = (u * shrunk) @ u.T - np.diag(shrunk.sum() * params.metric[0])
-            out[place, -1] = out[-1, place] = u @ change
-        return out
+        observed, proba = resp is not None, np.ascontiguousarray(proba)
+        resp = np.ascontiguousarray(resp) if observed else proba
+        return laplace_information(np.ascontiguousarray(Z), *self._seen(params), proba, resp, weight, observed)
 
     def free(self, params):
         """All centres, all intercepts but the last, and the sharpness if it is learned; nothing of a single expert."""
@@ -190,20 +181,3 @@ class LaplaceGate(Gate):
     def unscale(self, params, shift, scale):
         """Move the centres, and carry the scale in the metric."""
         return params._replace(centre=shift + scale * params.centre, metric=params.metric / scale**2)
-
-
-def _covariance(slopes, rho, proba, weight):
-    """J'(diag p - p p')J of centres and intercepts, and last of the sharpness, with -rho its derivatives."""
-    k, p, _ = slopes.shape
-    out = np.zeros((k * p + 1, k * p + 1))
-    mean = (proba * rho).sum(axis=0)
-    for i in range(k):
-        rows = slice(i * p, (i + 1) * p)
-        for j in range(i, k):
-            both = weight * ((proba[i] if i == j else 0.0) - proba[i] * proba[j])
-            columns = slice(j * p, (j + 1) * p)
-            out[rows, columns] = (slopes[i] * both) @ slopes[j].T
-            out[columns, rows] = out[rows, columns].T
-        out[rows, -1] = out[-1, rows] = slopes[i] @ (weight * proba[i] * (mean - rho[i]))
-    out[-1, -1] = weight @ ((proba * rho**2).sum(axis=0) - mean**2)
-    return out

@@ -1,14 +1,16 @@
 """The ordered gate: experts are levels of one index."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from smoe import cumulative
 from smoe._kernels.moments import weighted_grams
-from smoe._kernels.predictor_gates import pair_covariances, spread_blocks
+from smoe._kernels.ordered import interval_slopes
+from smoe._kernels.predictor_gates import pair_covariances, pulled, spread_blocks
 from smoe.fields import Field
-from smoe.gates.base import Gate
+from smoe.gates.base import Evaluated, Gate
 from smoe.params import n_rows
 
 __all__ = ["OrderedGate", "OrderedGateParams"]
@@ -129,26 +131,37 @@ class OrderedGate(Gate):
         gaps = params.gap[_at_places(params)[1:-1]]
         return self.thresholds(params)[:, None] - params.coef @ Z[:-1], gaps
 
+    def _jet(self, Z, params):
+        """Return the scores, and their derivatives by index and inner gaps, (n_terms, n_experts, m)."""
+        at, index = _at_places(params), (params.coef @ Z[:-1])[0]
+        return interval_slopes(index, self.thresholds(params), cumulative.inside(params.gap[at[1:-1]]), at)
+
+    def evaluated(self, Z, params):
+        """Return what one pass asks for, with derivatives that are computed once."""
+        scores, slopes = self._jet(Z, params)
+        methods = self._pullback, self._moments, self._information
+        return Evaluated(scores, *(partial(method, slopes, Z, params) for method in methods))
+
     def scores(self, Z, params):
         """Return the logarithms of the probabilities."""
-        return cumulative.log_proba(*self._cuts(Z, params))[np.argsort(_at_places(params))]
-
-    def _slopes(self, Z, params, R):
-        """Return the derivative of the sum of R * scores by index and inner gaps, row by row, (n_terms, ..., m)."""
-        cuts, gaps = self._cuts(Z, params)
-        target = np.moveaxis(R[..., _at_places(params), :], -2, 0)
-        return cumulative.slopes(target, cuts.reshape(len(cuts), *[1] * (R.ndim - 2), Z.shape[1]), gaps)
+        return self._jet(Z, params)[0]
 
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores."""
-        slopes = self._slopes(Z, params, R)
-        along, gap = slopes[0] @ Z.T, np.zeros(R.shape[:-1])
-        gap[..., _at_places(params)[1:-1]] = np.moveaxis(slopes[1:].sum(axis=-1), 0, -1)
-        return OrderedGateParams(gap, np.zeros(R.shape[:-1]), along[..., None, :-1], along[..., -1])
+        return self._pullback(self._jet(Z, params)[1], Z, params, R)
+
+    def _pullback(self, slopes, Z, params, R):
+        change, lead = pulled(R, slopes), R.shape[:-1]
+        along, gap = change[..., 0, :] @ Z.T, np.zeros(lead)
+        gap[..., _at_places(params)[1:-1]] = change[..., 1:, :].sum(axis=-1)
+        return OrderedGateParams(gap, np.zeros(lead), along[..., None, :-1], along[..., -1])
+
+    def _moments(self, slopes, Z, params, R, proba, weight):
+        return self._pullback(slopes, Z, params, R), self._information(slopes, Z, params, proba, weight)
 
     def row_pullback(self, Z, params, R):
         """Return the derivative of each row's sum of R * scores, (n_entries, m)."""
-        slopes, k = self._slopes(Z, params, R), len(R)
+        slopes, k = pulled(R, self._jet(Z, params)[1]), len(R)
         own = np.zeros((k, 2, Z.shape[1]))
         own[_at_places(params)[1:-1], 0] = slopes[1:]
         return np.concatenate([own.reshape(2 * k, -1), slopes[0] * Z])
@@ -159,12 +172,13 @@ class OrderedGate(Gate):
         With ``resp`` the same of the responsibilities is subtracted, and the curvature of the scores times
         (resp - p): minus the second derivative of the observed log-likelihood.
         """
-        at, (cuts, gaps) = _at_places(params), self._cuts(Z, params)
-        slopes = cumulative.slopes(np.eye(len(at))[:, :, None], cuts[:, None], gaps)
-        weights = pair_covariances(slopes, proba[at], weight)
+        return self._information(self._jet(Z, params)[1], Z, params, proba, weight, resp)
+
+    def _information(self, slopes, Z, params, proba, weight, resp=None):
+        at, weights = _at_places(params), pair_covariances(slopes, proba, weight)
         if resp is not None:
-            weights -= pair_covariances(slopes, resp[at], weight)
-            bends = cumulative.bends((weight * (resp - proba))[at], cuts, gaps)
+            weights -= pair_covariances(slopes, resp, weight)
+            bends = cumulative.bends((weight * (resp - proba))[at], *self._cuts(Z, params))
             weights += bends[np.triu_indices(len(bends))]
         return self._spread(weighted_grams(weights, Z), at)
 

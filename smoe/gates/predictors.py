@@ -1,12 +1,14 @@
 """What gates share whose scores are smooth functions of linear predictors, one for each expert."""
 
+from functools import partial
+
 import numpy as np
 
 from smoe._kernels.designs import predictors
 from smoe._kernels.moments import weighted_grams
 from smoe._kernels.predictor_gates import pair_covariances, pulled, spread_blocks
 from smoe.fields import Field, n_own_fixed
-from smoe.gates.base import LinearGate
+from smoe.gates.base import Evaluated, LinearGate
 from smoe.params import n_rows
 
 __all__ = ["PredictorGate"]
@@ -31,6 +33,10 @@ class PredictorGate(LinearGate):
     def slopes(self, u, params):
         """Return the derivative of each score by each predictor, (n_predictors, n_experts, m)."""
         raise TypeError(f"{type(self).__name__} must implement slopes.")
+
+    def jet(self, u, params):
+        """Return the scores and their slopes, which may have much in common."""
+        return self.link(u, params), self.slopes(u, params)
 
     def bends(self, u, params, R):
         """Return the second derivatives of the sum of R * scores by pairs b <= c of predictors, (n_pairs, m)."""
@@ -57,16 +63,26 @@ class PredictorGate(LinearGate):
         """Return the scores of the rows."""
         return self.link(self._predictors(Z, params), params)
 
+    def evaluated(self, Z, params):
+        """Return what one pass asks for, with slopes that are computed once."""
+        u = self._predictors(Z, params)
+        scores, slopes = self.jet(u, params)
+        methods = self._pullback, self._moments, partial(self._information, u)
+        return Evaluated(scores, *(partial(method, slopes, Z, params) for method in methods))
+
     def _slopes_at(self, Z, params):
         return self.slopes(self._predictors(Z, params), params)
 
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores."""
-        return self._shaped(params, _pulled(R, self._slopes_at(Z, params)) @ Z.T)
+        return self._pullback(self._slopes_at(Z, params), Z, params, R)
+
+    def _pullback(self, slopes, Z, params, R):
+        return self._shaped(params, pulled(R, slopes) @ Z.T)
 
     def row_pullback(self, Z, params, R):
         """Return the derivative of each row's sum of R * scores, (n_entries, m)."""
-        own = _pulled(R, self._slopes_at(Z, params))[:, None] * Z
+        own = pulled(R, self._slopes_at(Z, params))[:, None] * Z
         own[:, :-1] *= self.sloping(params)[:, None, None]
         own = np.pad(own, ((0, 0), (0, n_own_fixed(params, self.fields)), (0, 0)))
         return own.reshape(-1, Z.shape[1])
@@ -78,10 +94,12 @@ class PredictorGate(LinearGate):
         (resp - p): minus the second derivative of the observed log-likelihood.
         """
         u = self._predictors(Z, params)
-        slopes = self.slopes(u, params)
-        weights = pair_covariances(slopes, np.ascontiguousarray(proba), weight)
+        return self._information(u, self.slopes(u, params), Z, params, proba, weight, resp)
+
+    def _information(self, u, slopes, Z, params, proba, weight, resp=None):
+        weights = pair_covariances(slopes, proba, weight)
         if resp is not None:
-            weights -= pair_covariances(slopes, np.ascontiguousarray(resp), weight)
+            weights -= pair_covariances(slopes, resp, weight)
             weights -= self.bends(u, params, weight * (resp - proba))
         return self._spread(Z, params, weights)
 
@@ -90,16 +108,12 @@ class PredictorGate(LinearGate):
 
     def moments(self, Z, params, R, proba, weight):
         """Return ``pullback`` of R and ``information`` from slopes that are computed once."""
-        slopes = self._slopes_at(Z, params)
-        weights = pair_covariances(slopes, np.ascontiguousarray(proba), weight)
-        return self._shaped(params, _pulled(R, slopes) @ Z.T), self._spread(Z, params, weights)
+        return self._moments(self._slopes_at(Z, params), Z, params, R, proba, weight)
+
+    def _moments(self, slopes, Z, params, R, proba, weight):
+        return self._pullback(slopes, Z, params, R), self._information(None, slopes, Z, params, proba, weight)
 
     def unscale(self, params, shift, scale):
         """Carry the shift in the intercepts and the scale in the slopes."""
         coef = self._sloped(params) / scale
         return params._replace(coef=coef, intercept=params.intercept - coef @ shift)
-
-
-def _pulled(R, slopes):
-    """Return the derivatives of the sums of R * scores by the predictors, of R's shape, (..., n_experts, m)."""
-    return pulled(np.ascontiguousarray(R).reshape(-1, *R.shape[-2:]), slopes).reshape(R.shape)

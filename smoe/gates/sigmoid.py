@@ -1,8 +1,9 @@
 """The normalised sigmoid gate."""
 
 import numpy as np
-from scipy.special import expit, log_expit, logit
+from scipy.special import log_expit, logit
 
+from smoe._kernels.predictor_gates import log_sigmoids
 from smoe.gates.base import Gate, LinearGateParams
 from smoe.gates.predictors import PredictorGate
 
@@ -53,19 +54,22 @@ class NormalisedSigmoidGate(PredictorGate):
 
     def link(self, u, params):
         """Return the logarithms of the sigmoids."""
-        return log_expit(u)
+        return log_sigmoids(u)[0]
 
     def slopes(self, u, params):
         """Return 1 - sigmoid on the diagonal."""
-        out = np.zeros((len(u), *u.shape))
-        out[np.arange(len(u)), np.arange(len(u))] = expit(-u)
-        return out
+        return log_sigmoids(u)[1]
+
+    def jet(self, u, params):
+        """Return both."""
+        return log_sigmoids(u)
 
     def bends(self, u, params, R):
         """Return minus R sigmoid (1 - sigmoid) for pairs of a predictor with itself."""
         k = len(u)
         out = np.zeros((k * (k + 1) // 2, u.shape[1]))
-        out[np.cumsum([0, *range(k, 1, -1)])] = -R * expit(u) * expit(-u)
+        value, slopes = log_sigmoids(u)
+        out[np.cumsum([0, *range(k, 1, -1)])] = -R * slopes[np.arange(k), np.arange(k)] * np.exp(value)
         return out
 
     def free(self, params):

@@ -128,22 +128,27 @@ class TreeGate(PredictorGate):
         params = TreeGateParams(np.zeros((n_experts, n_features)), np.zeros(n_experts), np.arange(float(n_experts)))
         return self.with_log_mass(params, np.zeros(n_experts))
 
+    def _shares(self, u, params):
+        """Return the log probabilities of the branches, the splits, and which expert sits on each leaf."""
+        splits, on_leaf = self._of(params)
+        return tree_log_shares(u, on_leaf, splits.first, splits.high), splits, on_leaf
+
     def link(self, u, params):
         """Return the logarithms of the probabilities, which add up along the path."""
-        splits, on_leaf = self._of(params)
-        shares = tree_log_shares(u, on_leaf, splits.first, splits.high)
-        return tree_scores(shares, on_leaf, splits.low, splits.high)
+        return _scores(*self._shares(u, params))
 
     def slopes(self, u, params):
         """Return the derivative of each score by each predictor."""
-        splits, on_leaf = self._of(params)
-        shares = tree_log_shares(u, on_leaf, splits.first, splits.high)
-        return tree_slopes(shares, on_leaf, splits.first, splits.low, splits.high)
+        return _slopes(*self._shares(u, params))
+
+    def jet(self, u, params):
+        """Return both from the same shares of the branches."""
+        shares = self._shares(u, params)
+        return _scores(*shares), _slopes(*shares)
 
     def bends(self, u, params, R):
         """Return the second derivatives of the sum of R * scores by pairs of predictors."""
-        splits, on_leaf = self._of(params)
-        shares = tree_log_shares(u, on_leaf, splits.first, splits.high)
+        shares, splits, on_leaf = self._shares(u, params)
         return tree_bends(shares, R, on_leaf, splits.first, splits.low, splits.high)
 
     # What is not identified ------------------------------------------------------------------------------------------
@@ -223,6 +228,14 @@ class TreeGate(PredictorGate):
         params = self.canonical(params)
         names = [f"x{j}" for j in range(params.coef.shape[1])] if names is None else names
         return "\n".join(in_words(self.root(n_rows(params)), self.rows(params), names))
+
+
+def _scores(shares, splits, on_leaf):
+    return tree_scores(shares, on_leaf, splits.low, splits.high)
+
+
+def _slopes(shares, splits, on_leaf):
+    return tree_slopes(shares, on_leaf, splits.first, splits.low, splits.high)
 
 
 @lru_cache
