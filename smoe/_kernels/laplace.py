@@ -1,7 +1,7 @@
 """Sums over rows for gates whose scores fall with the distance from a centre.
 
-Distances are rho = sqrt(sum of metric (z - centre)^2 + smoothing^2), scores are intercept - sharpness rho. They are made
-again wherever they are needed, for rows that stay in the cache.
+Distances are rho = sqrt(sum of metric (z - centre)^2 + smoothing^2), scores are intercept - sharpness rho. They are
+made again wherever they are needed, for rows that stay in the cache.
 """
 
 import math

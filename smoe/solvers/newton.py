@@ -7,7 +7,7 @@ from scipy.linalg.lapack import dposv
 from scipy.optimize import minimize
 
 from smoe.solvers.base import Solver, summarise
-from smoe.solvers.trust_region import climb_ridges
+from smoe.solvers.trust_region import climb_ridges, crawls
 
 __all__ = ["Newton", "Objective", "full_steps"]
 
@@ -114,6 +114,8 @@ class Newton(Solver):
             if np.abs(objective.gradient(theta)).max() > self.tol:
                 theta = self._trust_region(objective, theta, values)
         limit = "iteration limit" if len(values) > self.max_iter else "no step raises the log-likelihood"
+        if crawls(objective, theta, values):
+            limit = "the log-likelihood hardly rises"
         return objective.fit(theta, self.tol, values, limit)
 
     def _trust_region(self, objective, theta, values):

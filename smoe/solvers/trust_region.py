@@ -6,12 +6,13 @@ import numpy as np
 
 from smoe.solvers.em_step import em_step
 
-__all__ = ["climb_ridges"]
+__all__ = ["climb_ridges", "crawls"]
 
 _ENOUGH, _WELL = 0.15, 0.75  # shares of the promised gain: a step is taken, the radius grows
 _SHRINK, _GROW = 0.25, 2.0
 _SMALLEST = 1e-9  # a radius at which no step will do
 _ROUNDING = 1e-14  # relative, of a sum over rows
+_CRAWL = 50, 1e-2  # iterations, and the nats that they gain at most on the way to a limit that the gate names
 
 
 def climb_ridges(objective, theta, tol, values, left):
@@ -23,7 +24,7 @@ def climb_ridges(objective, theta, tol, values, left):
     radius = 1.0
     for _ in range(left):
         gradient = objective.gradient(theta)
-        if np.abs(gradient).max() <= tol or radius < _SMALLEST:
+        if np.abs(gradient).max() <= tol or radius < _SMALLEST or crawls(objective, theta, values):
             break
         step, gain = in_ball(gradient, objective.hessian(theta), radius)
         length, new = math.sqrt(step @ step), _back_on_ridge(objective, theta + step, radius)
@@ -36,6 +37,14 @@ def climb_ridges(objective, theta, tol, values, left):
         theta = new if share > _ENOUGH else theta
         values.append(objective.value(theta))
     return theta
+
+
+def crawls(objective, theta, values):
+    """Whether the gate is on its way to a limit, where no maximum is, and hardly gains any more."""
+    n, most = _CRAWL
+    slow = len(values) > n and (values[-n - 1] - values[-1]) * objective.blocks.total_weight <= most
+    gate = objective.model.gate
+    return slow and gate.names_limits and bool(gate.diagnosis(objective.chart.unpack(theta).gate))
 
 
 def _back_on_ridge(objective, theta, radius):
