@@ -240,6 +240,8 @@ class ComparisonStudy(Study):
     ----------
     arms : dict of str to ConvergenceStudy
         With the same sizes, replications and random state. Arms of the same truth fit the same data.
+    judged : list of str or None, default=None
+        The arms that can hold the truth, all with None: only these make a cell lie below the truth.
 
     Attributes
     ----------
