@@ -234,7 +234,8 @@ class ComparisonStudy(Study):
     """Several studies cell by cell: arms that fit the same data, or data of several truths, side by side.
 
     The record of a cell has the losses of each arm under its name, ``name.loss``, with ``name.gain``, how much more
-    likely the fit is than the truth, and ``name.certified``. It is below the truth, or uncertified, if an arm is.
+    likely the fit is than the truth, and ``name.certified``. It is below the truth if a judged arm is, and uncertified
+    if any arm is.
 
     Parameters
     ----------
