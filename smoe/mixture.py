@@ -6,7 +6,7 @@ import numpy as np
 
 from smoe import fused
 from smoe._kernels.observed import expert_products
-from smoe._kernels.posterior import posterior, softmax
+from smoe._kernels.posterior import posterior, softmax, weighted_posterior
 from smoe.constraints import Constraints
 from smoe.experts.base import Expert
 from smoe.gates.base import Gate
@@ -72,9 +72,9 @@ class MixtureOfExperts(NamedTuple):
         return _posterior(self.gate.scores(block.gate_Z, params.gate), self.log_density(block, params))
 
     def _evaluated(self, block, params):
-        """Return what a pass asks of gate and experts, asked once, and the posterior."""
+        """Return what a pass asks of gate and experts, asked once, and the experts' log densities."""
         gate, experts = self.gate.evaluated(block.gate_Z, params.gate), self.expert.evaluated(block.rows, params.expert)
-        return gate, experts, _posterior(gate.scores, block.summed(experts.log_prob))
+        return gate, experts, block.summed(experts.log_prob)
 
     def scores_given_earlier(self, block, params):
         """Return scores of single rows that know the rows of their group that come before, (n_experts, n_rows).
@@ -123,12 +123,12 @@ class MixtureOfExperts(NamedTuple):
             found = fused.statistics(self, block, params, gate_information)
             return Statistics(*found, self._penalty_sums(block, params))
         weight = block.weight
-        gate, experts, (proba, resp, loglik) = self._evaluated(block, params)
-        resp *= weight
-        pull = resp - weight * proba
+        gate, experts, log_density = self._evaluated(block, params)
+        proba, resp, pull = (np.empty_like(log_density) for _ in range(3))
+        loglik = weighted_posterior(gate.scores, log_density, weight, proba, resp, pull)
         score, information = gate.moments(pull, proba, weight) if gate_information else (gate.pullback(pull), None)
         return Statistics(
-            float(weight @ loglik),
+            loglik,
             experts.suffstats(block.spread(resp)),
             score,
             information,
@@ -236,7 +236,8 @@ class MixtureOfExperts(NamedTuple):
         if fused.applies(self, block):
             loglik, stats, gate_score, gate_block, cross, expert_block = fused.curvature(self, block, params)
         else:
-            gate, experts, (proba, resp, rows_loglik) = self._evaluated(block, params)
+            gate, experts, log_density = self._evaluated(block, params)
+            proba, resp, rows_loglik = _posterior(gate.scores, log_density)
             weight, weighted = block.weight, resp * block.weight
             loglik = float(weight @ rows_loglik)
             scores, of_rows = block.summed(experts.row_scores()), block.spread(weighted)

@@ -227,3 +227,40 @@ def posterior(scores, log_density, proba, resp, loglik):
             join(scores[k, low:high], tops, log_density[k, low:high], resp[k, low:high])
         posterior_chunk(scores, low, high, weight, proba, resp, rows, ratios, work)
         add_logs(ratios, rows)
+
+
+@inner
+def _pull(resp, proba, weight, out):
+    for i in range(len(out)):
+        out[i] = resp[i] - weight[i] * proba[i]
+
+
+@reduction
+def _dot(a, b):
+    out = 0.0
+    for i in range(len(a)):
+        out += a[i] * b[i]
+    return out
+
+
+@kernel
+def weighted_posterior(scores, log_density, weight, proba, resp, pull):
+    """Fill probabilities, weights times responsibilities, and the latter less weights times probabilities.
+
+    Return the log-likelihood.
+    """
+    n_experts, m = scores.shape
+    work, rows, loglik = np.empty((3, _CHUNK)), np.empty((2, _CHUNK)), 0.0
+    for low in range(0, m, _CHUNK):
+        high = min(low + _CHUNK, m)
+        w, ratios, tops = weight[low:high], rows[0, : high - low], rows[1, : high - low]
+        gate_tops = work[0, : high - low]
+        maximum(scores, low, high, gate_tops)
+        for k in range(n_experts):
+            join(scores[k, low:high], gate_tops, log_density[k, low:high], resp[k, low:high])
+        posterior_chunk(scores, low, high, w, proba, resp, tops, ratios, work)
+        for k in range(n_experts):
+            _pull(resp[k, low:high], proba[k, low:high], w, pull[k, low:high])
+        add_logs(ratios, tops)
+        loglik += _dot(w, tops)
+    return loglik

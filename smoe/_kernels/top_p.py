@@ -10,11 +10,13 @@ import math
 import numpy as np
 
 from smoe._kernels._jit import inner, kernel
-from smoe._kernels.elementary import log_add
+from smoe._kernels.elementary import exp, log_add
 from smoe._kernels.line_search import keep_pivots, nearest, predict
 from smoe._kernels.line_sweep import best_on_line, sort_breaks
 from smoe._kernels.moments import dot
+from smoe._kernels.posterior import maximum
 
+_CHUNK = 512  # rows that stay in the first-level cache while all is done with them
 _NEAR = 40  # rows near a break point among which pivots are drawn
 
 
@@ -42,16 +44,53 @@ def _n_in(scores, order, p):
     return len(order)
 
 
+@inner
+def _exponentials(score, top, out, total):
+    for i in range(len(out)):
+        out[i] = exp(score[i] - top[i])
+        total[i] += out[i]
+
+
+@inner
+def _add_later(score, other, mass, before):
+    """Add the mass of an expert of higher index where its score is larger."""
+    for i in range(len(before)):
+        before[i] += mass[i] if other[i] > score[i] else 0.0
+
+
+@inner
+def _add_earlier(score, other, mass, before):
+    """Add the mass of an expert of lower index where its score is at least as large."""
+    for i in range(len(before)):
+        before[i] += mass[i] if other[i] >= score[i] else 0.0
+
+
+@inner
+def _keep(score, before, total, p, out):
+    for i in range(len(out)):
+        out[i] = score[i] if before[i] < p * total[i] else -np.inf
+
+
 @kernel
 def keep_mass(scores, p):
-    """Return the scores (n_experts, m) with -inf for every expert that is not in."""
+    """Return the scores (n_experts, m) with -inf for every expert that is not in: those before it have a share p."""
     k, m = scores.shape
-    out, order = np.full((k, m), -np.inf), np.empty(k, np.int64)
-    for row in range(m):
-        score = np.copy(scores[:, row])
-        _sort(score, order)
-        for e in order[: _n_in(score, order, p)]:
-            out[e, row] = score[e]
+    out, mass, work = np.empty((k, m)), np.empty((k, _CHUNK)), np.empty((3, _CHUNK))
+    for low in range(0, m, _CHUNK):
+        high = min(low + _CHUNK, m)
+        top, total, before = work[0, : high - low], work[1, : high - low], work[2, : high - low]
+        maximum(scores, low, high, top)
+        total[:] = 0.0
+        for e in range(k):
+            _exponentials(scores[e, low:high], top, mass[e, : high - low], total)
+        for e in range(k):
+            score = scores[e, low:high]
+            before[:] = 0.0
+            for other in range(e):
+                _add_earlier(score, scores[other, low:high], mass[other, : high - low], before)
+            for other in range(e + 1, k):
+                _add_later(score, scores[other, low:high], mass[other, : high - low], before)
+            _keep(score, before, total, p, out[e, low:high])
     return out
 
 

@@ -1,5 +1,6 @@
 """Softmax of an activation of linear scores, over a temperature."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from smoe._kernels.activated import activated_information, pull_activated
 from smoe._kernels.designs import predictors
 from smoe.fields import Field
 from smoe.gates.activations import resolve_activation
-from smoe.gates.base import Gate, LinearGate
+from smoe.gates.base import Evaluated, Gate, LinearGate
 from smoe.validation import check_number
 
 __all__ = ["HOTTEST", "ActivationDenseToSparseGate", "TemperatureGateParams"]
@@ -142,10 +143,22 @@ class ActivationDenseToSparseGate(Gate):
         """Return (g(b1_i'x) + b0_i) / tau."""
         return self._levels(Z, params, 0)[0] / params.temperature
 
+    def evaluated(self, Z, params):
+        """Return what one pass asks for, with an activation that is computed once."""
+        levels = self._levels(Z, params, 2)
+        methods = self._pullback, self._moments, self._information
+        return Evaluated(levels[0] / params.temperature, *(partial(method, levels, Z, params) for method in methods))
+
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores."""
+        return self._pullback(self._levels(Z, params, 1), Z, params, R)
+
+    def _moments(self, levels, Z, params, R, proba, weight):
+        return self._pullback(levels, Z, params, R), self._information(levels, Z, params, proba, weight)
+
+    def _pullback(self, levels, Z, params, R):
         tau, stacked = params.temperature, np.ascontiguousarray(R).reshape(-1, *R.shape[-2:])
-        own, shared = pull_activated(stacked, *self._levels(Z, params, 1)[:2], Z)
+        own, shared = pull_activated(stacked, *levels[:2], Z)
         own = own.reshape(*R.shape[:-1], len(Z)) / tau
         return TemperatureGateParams(own[..., :-1], own[..., -1], -shared.reshape(R.shape[:-2]) / tau**2)
 
@@ -163,8 +176,10 @@ class ActivationDenseToSparseGate(Gate):
         With ``resp`` the same of the responsibilities is subtracted, and the curvature of the scores times
         (resp - p): minus the second derivative of the observed log-likelihood.
         """
-        levels, observed = self._levels(Z, params, 2), resp is not None
-        proba = np.ascontiguousarray(proba)
+        return self._information(self._levels(Z, params, 2), Z, params, proba, weight, resp)
+
+    def _information(self, levels, Z, params, proba, weight, resp=None):
+        observed, proba = resp is not None, np.ascontiguousarray(proba)
         resp = np.ascontiguousarray(resp) if observed else proba
         return activated_information(Z, *levels, proba, resp, weight, float(params.temperature), observed)
 
