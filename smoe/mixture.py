@@ -126,12 +126,11 @@ class MixtureOfExperts(NamedTuple):
         gate, experts, log_density = self._evaluated(block, params)
         proba, resp, pull = (np.empty_like(log_density) for _ in range(3))
         loglik = weighted_posterior(gate.scores, log_density, weight, proba, resp, pull)
-        score, information = gate.moments(pull, proba, weight) if gate_information else (gate.pullback(pull), None)
         return Statistics(
             loglik,
             experts.suffstats(block.spread(resp)),
-            score,
-            information,
+            gate.pullback(pull),
+            gate.information(proba, weight) if gate_information else None,
             self._penalty_sums(block, params),
         )
 

@@ -1,7 +1,7 @@
-"""Random subsets of one size whose probabilities are proportional to the product of their members' odds, row by row.
+"""Random subsets of one size whose probabilities are proportional to the product of their members' odds.
 
 All is sums of positive terms, taken as logarithms: odds may be as large or as small as they like. An element of log
-odds minus infinity is never in.
+odds minus infinity is never in. Rows are the inner loops, which vectorise.
 """
 
 import math
@@ -9,86 +9,154 @@ import math
 import numpy as np
 
 from smoe._kernels._jit import inner, kernel
-from smoe._kernels.elementary import log_add
+from smoe._kernels.elementary import exp, log_add
+from smoe._kernels.posterior import copy
 
-__all__ = ["inclusion_bends", "inclusion_slopes", "log_inclusion"]
+__all__ = ["inclusion", "inclusion_bends"]
+
+_CHUNK = 64  # rows whose sums over subsets stay in the cache
+
+
+@inner
+def _log_add(a, b, out):
+    """Add exp(a + b) to exp(out)."""
+    for i in range(len(out)):
+        out[i] = log_add(out[i], a[i] + b[i])
+
+
+@inner
+def _add(a, out):
+    for i in range(len(out)):
+        out[i] += a[i]
 
 
 @inner
 def _sums_without_each(u, n, forward, backward, out):
     """Fill out with the logs of the elementary symmetric polynomials of degree n of all odds but one."""
-    forward[0] = backward[:] = -np.inf
-    forward[:, 0] = backward[0] = 0.0
+    forward[0] = -np.inf
+    backward[:] = -np.inf
+    forward[:, 0] = 0.0
+    backward[0] = 0.0
     for i in range(len(u)):
         for r in range(1, n + 1):
-            forward[i + 1, r] = log_add(forward[i, r], u[i] + forward[i, r - 1])
+            copy(forward[i, r], forward[i + 1, r])
+            _log_add(u[i], forward[i, r - 1], forward[i + 1, r])
     for i in range(len(u) - 1, -1, -1):
         out[i] = -np.inf
         for r in range(n + 1):
-            out[i] = log_add(out[i], forward[i, r] + backward[n - r])
+            _log_add(forward[i, r], backward[n - r], out[i])
         for r in range(n, 0, -1):
-            backward[r] = log_add(backward[r], u[i] + backward[r - 1])
+            _log_add(u[i], backward[r - 1], backward[r])
 
 
 @inner
-def _include(u, n, forward, backward, out):
-    """Fill out with the logs of the probabilities of being among n elements."""
+def _normalise(log_n, total, out):
+    for i in range(len(out)):
+        out[i] = min(out[i] + (log_n - total[i]), 0.0)
+
+
+@inner
+def _include(u, n, work, out):
+    """Fill out with the logs of the probabilities of being among n elements, all (n_experts, m)."""
+    forward, backward, zero, total = work
     if n < 1:
         out[:] = -np.inf
         return
     _sums_without_each(u, n - 1, forward, backward, out)
-    total = -np.inf
+    total[:] = -np.inf
     for i in range(len(u)):
-        out[i] += u[i]
-        total = log_add(total, out[i])
-    shift = math.log(n) - total
+        _add(u[i], out[i])
+        _log_add(out[i], zero, total)
     for i in range(len(u)):
-        out[i] = min(out[i] + shift, 0.0)
-
-
-@kernel
-def log_inclusion(u, n):
-    """Return the logs of the probabilities of being among the n elements, both (n_experts, m); u are log odds."""
-    k, m = u.shape
-    forward, backward, out, row = np.empty((k + 1, n + 1)), np.empty(n + 1), np.empty((k, m)), np.empty(k)
-    for r in range(m):
-        _include(np.copy(u[:, r]), n, forward, backward, row)
-        out[:, r] = row
-    return out
-
-
-@kernel
-def inclusion_slopes(u, n):
-    """Return their derivatives, the second axis, by the log odds, the first: (n_experts, n_experts, m)."""
-    k, m = u.shape
-    forward, backward = np.empty((k + 1, n + 1)), np.empty(n + 1)
-    out, own, rest = np.empty((k, k, m)), np.empty(k), np.empty(k)
-    for r in range(m):
-        v = np.copy(u[:, r])
-        _include(v, n, forward, backward, own)
-        for i in range(k):
-            held, v[i] = v[i], -np.inf
-            _include(v, n - 1, forward, backward, rest)
-            v[i] = held
-            for j in range(k):
-                out[j, i, r] = (1.0 if i == j else math.exp(rest[j])) - math.exp(own[j])
-    return out
+        _normalise(math.log(n), total, out[i])
 
 
 @inner
-def _add_covariance(scale, v, n, forward, backward, own, rest, out):
-    """Add scale times the covariances of being among n, by pairs j <= l; v is restored."""
-    _include(v, n, forward, backward, own)
-    pair = 0
+def _room(k, n):
+    """Return room for sums over subsets of a chunk of rows."""
+    return np.empty((k + 1, n + 1, _CHUNK)), np.empty((n + 1, _CHUNK)), np.zeros(_CHUNK), np.empty(_CHUNK)
+
+
+@inner
+def _read(u, low, v):
+    """Put a chunk of rows into v; where there are no more rows, zeros."""
+    m = min(v.shape[1], u.shape[1] - low)
+    for i in range(len(u)):
+        v[i, m:] = 0.0
+        copy(u[i, low : low + m], v[i, :m])
+    return m
+
+
+@inner
+def _difference(own, other, out):
+    for i in range(len(out)):
+        out[i] = exp(other[i]) - exp(own[i])
+
+
+@inner
+def _rest(own, out):
+    for i in range(len(out)):
+        out[i] = 1.0 - exp(own[i])
+
+
+@kernel
+def inclusion(u, n, sloping):
+    """Return the logs of the probabilities of being among the n elements, (n_experts, m), given log odds u.
+
+    If ``sloping`` also their derivatives, the second axis, by the log odds, the first: (n_experts, n_experts, m).
+    """
+    k, m = u.shape
+    value, slopes = np.empty((k, m)), np.empty((k if sloping else 0, k, m))
+    v, own, rest, work = np.empty((k, _CHUNK)), np.empty((k, _CHUNK)), np.empty((k, _CHUNK)), _room(k, n)
+    for low in range(0, m, _CHUNK):
+        width = _read(u, low, v)
+        _include(v, n, work, own)
+        for i in range(k):
+            copy(own[i, :width], value[i, low : low + width])
+        for i in range(len(slopes)):
+            v[i] = -np.inf
+            _include(v, n - 1, work, rest)
+            copy(u[i, low : low + width], v[i, :width])
+            v[i, width:] = 0.0
+            for j in range(k):
+                out = slopes[j, i, low : low + width]
+                if i == j:
+                    _rest(own[j, :width], out)
+                else:
+                    _difference(own[j, :width], rest[j, :width], out)
+    return value, slopes
+
+
+@inner
+def _add_joint(scale, own, other, joint, out):
+    for i in range(len(out)):
+        out[i] += scale[i] * (exp(joint[i]) - exp(own[i] + other[i]))
+
+
+@inner
+def _sum(a, b, out):
+    for i in range(len(out)):
+        out[i] = a[i] + b[i]
+
+
+@inner
+def _add_covariance(scale, v, n, without, work, own, rest, held, out):
+    """Add scale times the covariances of being among n, by pairs j <= h; v is restored.
+
+    ``without`` is the element that is never in, or -1.
+    """
+    _include(v, n, work, own)
+    pair, joint = 0, work[3]
     for j in range(len(v)):
-        held, v[j] = v[j], -np.inf
-        if held > -np.inf:
-            _include(v, n - 1, forward, backward, rest)
-        v[j] = held
+        if j != without:
+            copy(v[j], held)
+            v[j] = -np.inf
+            _include(v, n - 1, work, rest)
+            copy(held, v[j])
         for h in range(j, len(v)):
-            if held > -np.inf:
-                joint = own[j] if h == j else own[j] + rest[h]
-                out[pair] += scale * (math.exp(joint) - math.exp(own[j] + own[h]))
+            if j != without and h != without:
+                _sum(own[j], work[2] if h == j else rest[h], joint)
+                _add_joint(scale, own[j], own[h], joint, out[pair])
             pair += 1
 
 
@@ -96,16 +164,28 @@ def _add_covariance(scale, v, n, forward, backward, own, rest, out):
 def inclusion_bends(u, n, R):
     """Return the second derivatives of the sum of R * log inclusion by pairs j <= h of log odds, (n_pairs, m)."""
     k, m = u.shape
-    forward, backward = np.empty((k + 1, n + 1)), np.empty(n + 1)
-    out, own, rest, row = np.empty((k * (k + 1) // 2, m)), np.empty(k), np.empty(k), np.empty(k * (k + 1) // 2)
-    for r in range(m):
+    n_pairs = k * (k + 1) // 2
+    out, row, total, held = np.empty((n_pairs, m)), np.empty((n_pairs, _CHUNK)), np.empty(_CHUNK), np.empty(_CHUNK)
+    v, own, rest, scale = np.empty((k, _CHUNK)), np.empty((k, _CHUNK)), np.empty((k, _CHUNK)), np.empty((k, _CHUNK))
+    work, other = _room(k, n), np.empty(_CHUNK)
+    for low in range(0, m, _CHUNK):
+        width = _read(u, low, v)
+        _read(R, low, scale)
         row[:] = 0.0
-        v, total = np.copy(u[:, r]), 0.0
+        total[:] = 0.0
         for i in range(k):
-            held, v[i] = v[i], -np.inf
-            _add_covariance(R[i, r], v, n - 1, forward, backward, own, rest, row)
-            v[i] = held
-            total += R[i, r]
-        _add_covariance(-total, v, n, forward, backward, own, rest, row)
-        out[:, r] = row
+            copy(v[i], other)
+            v[i] = -np.inf
+            _add_covariance(scale[i], v, n - 1, i, work, own, rest, held, row)
+            copy(other, v[i])
+            _take_off(scale[i], total)
+        _add_covariance(total, v, n, -1, work, own, rest, held, row)
+        for pair in range(n_pairs):
+            copy(row[pair, :width], out[pair, low : low + width])
     return out
+
+
+@inner
+def _take_off(a, out):
+    for i in range(len(out)):
+        out[i] -= a[i]

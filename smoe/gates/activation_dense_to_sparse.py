@@ -146,15 +146,12 @@ class ActivationDenseToSparseGate(Gate):
     def evaluated(self, Z, params):
         """Return what one pass asks for, with an activation that is computed once."""
         levels = self._levels(Z, params, 2)
-        methods = self._pullback, self._moments, self._information
+        methods = self._pullback, self._information
         return Evaluated(levels[0] / params.temperature, *(partial(method, levels, Z, params) for method in methods))
 
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores."""
         return self._pullback(self._levels(Z, params, 1), Z, params, R)
-
-    def _moments(self, levels, Z, params, R, proba, weight):
-        return self._pullback(levels, Z, params, R), self._information(levels, Z, params, proba, weight)
 
     def _pullback(self, levels, Z, params, R):
         tau, stacked = params.temperature, np.ascontiguousarray(R).reshape(-1, *R.shape[-2:])

@@ -18,13 +18,11 @@ __all__ = ["Evaluated", "Gate", "LinearGate", "LinearGateParams"]
 class Evaluated(NamedTuple):
     """What one pass asks of a gate at its rows and parameters: scores, and functions of what is left.
 
-    ``pullback(R)``, ``moments(R, proba, weight)`` and ``information(proba, weight, resp)`` return what the methods of
-    `Gate` do.
+    ``pullback(R)`` and ``information(proba, weight, resp)`` return what the methods of `Gate` do.
     """
 
     scores: np.ndarray
     pullback: Callable
-    moments: Callable
     information: Callable
 
 
@@ -117,13 +115,9 @@ class Gate(BaseEstimator):
         rows = [self.pullback(Z[:, [i]], params, R[:, [i]]) for i in range(R.shape[1])]
         return np.array([flatten(row) for row in rows]).T.reshape(flatten(params).size, -1)
 
-    def moments(self, Z, params, R, proba, weight):
-        """Return ``pullback`` of R and ``information``, which may have much in common."""
-        return self.pullback(Z, params, R), self.information(Z, params, proba, weight)
-
     def evaluated(self, Z, params):
         """Return what one pass asks for, as ``Evaluated``."""
-        methods = self.pullback, self.moments, self.information
+        methods = self.pullback, self.information
         return Evaluated(self.scores(Z, params), *(partial(method, Z, params) for method in methods))
 
     def log_information(self, Z, params, proba, target, weight):

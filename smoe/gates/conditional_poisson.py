@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smoe._kernels.conditional_poisson import inclusion_bends, inclusion_slopes, log_inclusion
+from smoe._kernels.conditional_poisson import inclusion, inclusion_bends
 from smoe.gates.random_top_k import RandomTopKGate
 from smoe.validation import check_number
 
@@ -76,11 +76,16 @@ class ConditionalPoissonTopKGate(RandomTopKGate):
 
     def link(self, u, params):
         """Return the logarithms of e^s q."""
-        return u + log_inclusion(*self._odds(u))
+        return u + inclusion(*self._odds(u), False)[0]
 
     def slopes(self, u, params):
         """Return one on the diagonal, and M times the derivatives of log q by the log odds."""
-        return np.eye(len(u))[:, :, None] + self.steepness * inclusion_slopes(*self._odds(u))
+        return self.jet(u, params)[1]
+
+    def jet(self, u, params):
+        """Return both."""
+        log_inclusion, slopes = inclusion(*self._odds(u), True)
+        return u + log_inclusion, np.eye(len(u))[:, :, None] + self.steepness * slopes
 
     def bends(self, u, params, R):
         """Return M^2 times the second derivatives of log q by the log odds."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from smoe.gates.activation_dense_to_sparse import ActivationDenseToSparseGate, TemperatureGateParams
 from smoe.gates.activations import ACTIVATIONS
-from smoe.gates.base import LinearGate
+from smoe.gates.base import Gate, LinearGate
 
 __all__ = ["DenseToSparseGate"]
 
@@ -51,6 +51,7 @@ class DenseToSparseGate(ActivationDenseToSparseGate):
         self._check_temperature()
 
     assemble, assembled = LinearGate.assemble, LinearGate.assembled
+    evaluated = Gate.evaluated
 
     def scores(self, Z, params):
         """Return (b1_i'x + b0_i) / tau."""

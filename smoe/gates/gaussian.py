@@ -1,12 +1,13 @@
 """The Gaussian (localised) gate, fitted to y given x: a softmax gate with quadratic features."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import softmax
 
 from smoe.fields import Field
-from smoe.gates.base import LinearGate, LinearGateParams
+from smoe.gates.base import Evaluated, LinearGate, LinearGateParams
 from smoe.validation import check_choice
 
 __all__ = ["GaussianGate", "GaussianGateParams", "SphericalGateParams"]
@@ -153,13 +154,22 @@ class GaussianGate(LinearGate):
         own = [params.coef, params.intercept, *params[2:3]]
         return np.concatenate([field.reshape(len(params.intercept), -1) for field in own], axis=1)
 
+    def evaluated(self, Z, params):
+        """Return what one pass asks for, with products that are computed once."""
+        terms = self._terms(Z, params)
+        methods = self._pullback, self._information
+        return Evaluated(self._own(params) @ terms, *(partial(method, terms, params) for method in methods))
+
     def scores(self, Z, params):
         """Return the quadratic scores."""
         return self._own(params) @ self._terms(Z, params)
 
     def pullback(self, Z, params, R):
         """Return the derivative of the sum of R * scores."""
-        sums, d = R @ self._terms(Z, params).T, len(Z) - 1
+        return self._pullback(self._terms(Z, params), params, R)
+
+    def _pullback(self, terms, params, R):
+        sums, d = R @ terms.T, params.coef.shape[1]
         out = {"coef": sums[..., :d], "intercept": sums[..., d]}
         if self.covariance != "tied":
             out["curvature"] = sums[..., d + 1 :].reshape(*R.shape[:-2], *params.curvature.shape)
@@ -177,7 +187,10 @@ class GaussianGate(LinearGate):
 
     def information(self, Z, params, proba, weight, resp=None):
         """Return that of a softmax gate on features and products."""
-        own = super().information(self._terms(Z, params), params, proba, weight, resp)
+        return self._information(self._terms(Z, params), params, proba, weight, resp)
+
+    def _information(self, terms, params, proba, weight, resp=None):
+        own = super().information(terms, params, proba, weight, resp)
         return np.pad(own, (0, self._n_fixed(params)))
 
     def free(self, params):

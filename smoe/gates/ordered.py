@@ -139,7 +139,7 @@ class OrderedGate(Gate):
     def evaluated(self, Z, params):
         """Return what one pass asks for, with derivatives that are computed once."""
         scores, slopes = self._jet(Z, params)
-        methods = self._pullback, self._moments, self._information
+        methods = self._pullback, self._information
         return Evaluated(scores, *(partial(method, slopes, Z, params) for method in methods))
 
     def scores(self, Z, params):
@@ -155,9 +155,6 @@ class OrderedGate(Gate):
         along, gap = change[..., 0, :] @ Z.T, np.zeros(lead)
         gap[..., _at_places(params)[1:-1]] = change[..., 1:, :].sum(axis=-1)
         return OrderedGateParams(gap, np.zeros(lead), along[..., None, :-1], along[..., -1])
-
-    def _moments(self, slopes, Z, params, R, proba, weight):
-        return self._pullback(slopes, Z, params, R), self._information(slopes, Z, params, proba, weight)
 
     def row_pullback(self, Z, params, R):
         """Return the derivative of each row's sum of R * scores, (n_entries, m)."""

@@ -85,6 +85,10 @@ class PlackettLuceTopKGate(RandomTopKGate):
         """Return the derivatives of the log weights."""
         return self._averaged(u, u, 1)[1]
 
+    def jet(self, u, params):
+        """Return both."""
+        return self._averaged(u, u, 1)[:2]
+
     def bends(self, u, params, R):
         """Return the second derivatives of the sum of R * log weights."""
         return self._averaged(u, R, 2)[2]

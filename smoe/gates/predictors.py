@@ -67,7 +67,7 @@ class PredictorGate(LinearGate):
         """Return what one pass asks for, with slopes that are computed once."""
         u = self._predictors(Z, params)
         scores, slopes = self.jet(u, params)
-        methods = self._pullback, self._moments, partial(self._information, u)
+        methods = self._pullback, partial(self._information, u)
         return Evaluated(scores, *(partial(method, slopes, Z, params) for method in methods))
 
     def _slopes_at(self, Z, params):
@@ -105,13 +105,6 @@ class PredictorGate(LinearGate):
 
     def _spread(self, Z, params, weights):
         return spread_blocks(weighted_grams(weights, Z), self.sloping(params), n_own_fixed(params, self.fields))
-
-    def moments(self, Z, params, R, proba, weight):
-        """Return ``pullback`` of R and ``information`` from slopes that are computed once."""
-        return self._moments(self._slopes_at(Z, params), Z, params, R, proba, weight)
-
-    def _moments(self, slopes, Z, params, R, proba, weight):
-        return self._pullback(slopes, Z, params, R), self._information(None, slopes, Z, params, proba, weight)
 
     def unscale(self, params, shift, scale):
         """Carry the shift in the intercepts and the scale in the slopes."""
