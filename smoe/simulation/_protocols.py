@@ -25,6 +25,7 @@ __all__ = [
     "RuledLasso",
     "along_the_ray",
     "by_split",
+    "class_copies",
     "class_density",
     "class_spread",
     "copies",
@@ -286,9 +287,21 @@ def class_spread(params, truth):
 
     The square is averaged over x, the weight is the mean probability of the fitted expert.
     """
+    return float(_class_spreads(params, truth)[0].sum())
+
+
+def class_copies(params, truth):
+    """Return what the copies of the expert that is split are of `class_spread`, under the name of the split."""
+    term, cell = _class_spreads(params, truth)
+    sizes = np.bincount(cell, minlength=truth.n_experts)
+    return {_name(sizes): float(term[cell == sizes.argmax()].sum())}
+
+
+def _class_spreads(params, truth):
+    """Return each fitted expert's term of `class_spread`, and its nearest true expert."""
     (proba, own), (_, true) = (_classes(p, truth) for p in (params, truth.params))
     gap = ((own[:, None] - true) ** 2).sum(axis=2).mean(axis=2)
-    return float(proba.mean(axis=1) @ gap.min(axis=1))
+    return proba.mean(axis=1) * gap.min(axis=1), gap.argmin(axis=1)
 
 
 def _classes(params, truth):

@@ -174,9 +174,9 @@ def constant_over(run):
     OVER,
     {
         **{f"{arm}.density": ROOT for arm in ("flat", "sloped", "flat pulled", "sloped pulled")},
-        **{"flat.spread": 0.0, "flat pulled.spread": 0.0, "sloped.spread": ROOT, "sloped pulled.spread": ROOT},
+        **{"flat.copies.2+1": 0.0, "flat.copies.1+2": ROOT, "sloped.spread": ROOT, "sloped pulled.spread": ROOT},
     },
-    ("flat.spread", "sloped.spread", "flat pulled.spread", "sloped pulled.spread"),
+    ("flat.copies.2+1", "flat.copies.1+2", "sloped.spread", "sloped pulled.spread"),
     own_start=True,
 )
 def logit_flat(run):
@@ -186,14 +186,16 @@ def logit_flat(run):
     classes. An expert whose class probabilities p do not depend on x ("flat") may be split into any p' and p'' whose
     mean by their weights is p, and the density stays. Copies of experts with slopes ("sloped") are at n^(-1/4). The
     loss "spread" is the mean square of the difference of class probabilities from the nearest true expert's, weighted
-    by the gate; the density is that of the classes. "pulled" are the same fits with the pull of gate and classes
-    (`smoe.penalties.Pull`), whose likelihoods may be below the truth's. Start: near the truth, all splits.
+    by the gate; "copies" is its part of the expert that is split, by split. Of the flat truth either is split, the one
+    with slopes more often: only fits in "flat.copies.2+1" split the one without. The density is that of the classes.
+    "pulled" are the same fits with the pull of gate and classes (`smoe.penalties.Pull`), whose likelihoods may be below
+    the truth's. Start: near the truth, all splits.
     """
     kit, arms = run.kit, {}
     for pull in (False, True):
         for name in ("flat", "sloped"):
             truth = kit.truths.classes(name == "flat")
-            losses = {"density": kit.class_density, "spread": kit.class_spread}
+            losses = {"density": kit.class_density, "spread": kit.class_spread, "copies": kit.class_copies}
             model = kit.pulled(truth.model) if pull else truth.model
             arms[name + " pulled" * pull] = run.study(truth, kit.AllSplits(2), losses, n_experts=3, model=model)
     return run.compare(arms)

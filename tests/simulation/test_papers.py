@@ -27,6 +27,7 @@ from smoe.simulation._protocols import (
     AllSplits,
     EMByLoglik,
     by_split,
+    class_copies,
     class_density,
     class_spread,
     expert_loss,
@@ -327,6 +328,9 @@ def test_copies_of_an_expert_without_slopes_may_be_anywhere():
         if flat:
             first = np.mean(1 / (1 + np.exp(-3 * ((np.arange(500) + 0.5) / 250 - 1))))
             assert class_spread(apart, truth) == pytest.approx(first * 0.02)
+            assert class_copies(apart, truth) == {"2+1": pytest.approx(first * 0.02)}
+            other = apart._replace(expert=apart.expert._replace(coef=apart.expert.coef + [[[0.0]], [[0.0]], [[0.1]]]))
+            assert class_spread(other, truth) > class_copies(other, truth)["2+1"] == pytest.approx(first * 0.02)
 
 
 def test_support_by_hand():
