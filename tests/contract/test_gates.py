@@ -123,13 +123,15 @@ def test_information_is_the_variance_of_the_scores(name, k, d, rng):
 
 @informed
 @sizes
-def test_moments_are_both_at_once(name, k, d, rng):
+def test_what_a_pass_asks_is_what_the_methods_return(name, k, d, rng):
     case = make(name, k, d, rng)
     p, R = proba(case.gate, case.Z, case.params), rng.normal(size=(k, 40))
-    score, information = case.gate.moments(case.Z, case.params, R, p, case.weight)
-    assert_close(score, case.gate.pullback(case.Z, case.params, R), rtol=1e-12, atol=1e-12)
-    wanted = case.gate.information(case.Z, case.params, p, case.weight)
-    np.testing.assert_allclose(information, wanted, rtol=1e-12, atol=1e-12)
+    asked = case.gate.evaluated(case.Z, case.params)
+    np.testing.assert_allclose(asked.scores, case.gate.scores(case.Z, case.params), rtol=1e-12, atol=1e-12)
+    assert_close(asked.pullback(R), case.gate.pullback(case.Z, case.params, R), rtol=1e-12, atol=1e-12)
+    for resp in (None, case.resp):
+        wanted = case.gate.information(case.Z, case.params, p, case.weight, resp)
+        np.testing.assert_allclose(asked.information(p, case.weight, resp), wanted, rtol=1e-12, atol=1e-12)
 
 
 @informed
