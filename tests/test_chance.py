@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers import altered, quietly
+from helpers import altered, quietly, sampled
 from smoe import SoftmaxMoERegressor, TopKMoERegressor
 from smoe.chance import chance, excess, load_of, merit, preference, prices
 from smoe.experts import Expert, GaussianExpert
@@ -375,7 +375,7 @@ def test_a_fit_that_the_units_cannot_hold_says_so():
     assert not fit.converged_ and "in the units of X and y" in fit.status_
 
 
-@pytest.mark.parametrize("seed", [5, 6])
+@pytest.mark.parametrize("seed", sampled([5, 6]))
 def test_ties_of_neighbours_are_not_broken_by_rounding(seed):
     r = np.random.default_rng(seed)
     X = np.round(r.normal(size=(200, 2)), 1)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helpers import assert_close, quietly
+from helpers import assert_close, quietly, sampled
 from smoe import MoEClassifier, MoERegressor
 from smoe.datasets import make_moe
 from smoe.experts import GaussianExpert
@@ -449,7 +449,7 @@ def test_what_sources_are_not_for(source, from_files, folder):
             call()
 
 
-@pytest.mark.parametrize("kind", ["text", "dictionary", "number"])
+@pytest.mark.parametrize("kind", sampled(["dictionary", "text", "number"]))
 def test_classes_in_files(kind, tmp_path):
     label = np.where(Y + np.sin(3.0 * Y) > np.median(Y), "yes", "no")
     label[:40] = "perhaps"
@@ -551,7 +551,7 @@ def labels_of(kind):
     )
 
 
-@pytest.mark.parametrize("kind", ["text", "number", "category", "ordered"])
+@pytest.mark.parametrize("kind", sampled(["category", "text", "number", "ordered"], 2))
 def test_classes_in_dask_frames(kind, far):
     frame = pd.DataFrame({"a": X[:, 0], "w": WEIGHT}).assign(label=labels_of(kind))
     there = dd.from_pandas(frame, npartitions=4)

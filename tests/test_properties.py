@@ -12,7 +12,7 @@ from smoe.gates import GATES, LinearGateParams, TemperatureGateParams
 from smoe.params import MoEParams
 
 often = settings(max_examples=15, deadline=None, derandomize=True, database=None)
-for_each_gate = settings(often, max_examples=5)
+for_each_gate = settings(often, max_examples=3)
 sizes = st.integers(40, 90)
 seeds = st.integers(0, 10**6)
 scales = st.floats(-3, 3).map(lambda power: 10.0**power)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from helpers import assert_close
+from helpers import assert_close, sampled
 from naive import SOFTMAX_GAUSSIAN, gaussian_log_density, gaussian_m_step, linear_scores, log_sum_exp, softmax
 from smoe.experts import GaussianExpertParams
 from smoe.gates import LinearGateParams, TopKGate, TreeGate
@@ -101,7 +101,7 @@ def test_names():
     assert list(papers.STUDIES) == NAMES
 
 
-@pytest.mark.parametrize("scale", papers.SCALES)
+@pytest.mark.parametrize("scale", sampled(list(papers.SCALES)[::-1], 1))
 @pytest.mark.parametrize("name", SAMPLED)
 def test_every_study_builds_at_every_scale(name, scale):
     study = papers.build(name, scale)
