@@ -45,7 +45,7 @@ coverage: .venv/.test-stamp  ## run the suite and say which lines of Python it v
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-report=html
 
 # What is too slow for every change.
-nightly: sweep plain gallery truth oldest newest dist  ## run all that `make test` leaves out
+nightly: sweep coverage plain gallery truth oldest newest dist  ## run all that `make test` leaves out
 
 truth: .venv/.test-stamp  ## check fits against the known maxima
 	$(BIN)/python benchmarks/truth.py
