@@ -5,7 +5,7 @@ import numpy as np
 from smoe._kernels.posterior import entropies
 from smoe.params import copies, flatten
 
-__all__ = ["stable_order"]
+__all__ = ["order_of", "response_totals", "stable_order"]
 
 
 def stable_order(model, blocks, params):
@@ -16,12 +16,21 @@ def stable_order(model, blocks, params):
     """
 
     def totals(block, p):
-        resp = model.posterior(block, p)[1]
-        entropy, resp, weight = entropies(resp, block.weight), block.spread(resp), block.spread(block.weight)
-        response = (resp @ (weight * one) for one in np.atleast_2d(block.y))
-        return np.array([resp @ weight, entropy, *response])
+        return response_totals(block, model.posterior(block, p)[1])
 
-    weight, entropy, *response = blocks.sum(totals, params)
+    return order_of(model, params, blocks.sum(totals, params))
+
+
+def response_totals(block, resp):
+    """Return weight, entropy and weighted response of each expert's share of a block: these sums tell the order."""
+    entropy, resp, weight = entropies(resp, block.weight), block.spread(resp), block.spread(block.weight)
+    response = (resp @ (weight * one) for one in np.atleast_2d(block.y))
+    return np.array([resp @ weight, entropy, *response])
+
+
+def order_of(model, params, totals):
+    """Return what `stable_order` does, from the `response_totals` of all rows."""
+    weight, entropy, *response = totals
     means = [np.where(weight > 0, one / np.where(weight > 0, weight, 1.0), np.inf) for one in response]
     own = flatten(params.expert)[copies(params.expert)]
     unknown = np.arange(len(own)) >= model.n_frozen  # those that are known keep their places

@@ -12,6 +12,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from smoe.chance import merit, preference
 from smoe.checkpoint import Checkpoint, Interrupted
+from smoe.closing import closing
 from smoe.order import stable_order
 from smoe.params import permute
 from smoe.places import PLACES, better_places
@@ -34,6 +35,8 @@ _FINISHED = 5  # starts that are taken to the end
 _SAME = 0.02  # mean absolute difference of row log densities (nats) of starts in one basin
 _SHARED = 50_000  # with fewer rows, threads take one start each
 _PART = 20_000  # rows on which leaders are finished first if there are many more
+_POLISHED = 2**17  # rows on which the best of these are finished next if there are very many more: it saves a pass
+_NUMBERS = 2**24  # that these rows may have
 _AGREE = 1e-3  # difference of log-likelihoods at one maximum
 _JOINED = 1e-6  # the same of fits at one maximum
 _POOL = 16  # fits between which experts are swapped
@@ -227,6 +230,7 @@ class _Search:
         self.run = Parallel(threads, prefer="threads")
         self.offset = blocks.loglik_offset
         self.screened, self.rank, self.ends, self.joined, self.swaps = {}, [], {}, {}, {}
+        self.more = None
         self.n_swaps = self.n_idle = 0
 
     def best_of(self, start, n_init):
@@ -265,14 +269,16 @@ class _Search:
         """Return a fit that ends where it is, and its certificate."""
         sums = self.blocks.sum(self.model.statistics, params)
         fit = summarise(self.model, self.blocks, params, sums, 0, self.tol, [sums.loglik], "not at its end")
-        return fit, certify(self.model, self.blocks, fit, self.tol)
+        return self._certified(fit)
 
     def _draw_sample(self):
         n_free, n_rows = self.model.chart(_blank(self.task)).n_free, self.blocks.n_distinct
         size = max(_SAMPLE, _ROWS_PER_PARAMETER * n_free, n_rows if n_rows <= _SWAPPED else 0)
         if self._races():
-            drawn = self.blocks.several_representatives([size, _PART], [self.rng, deepcopy(self.rng)])
-            self.sample, self.part = drawn
+            sizes = [size, _PART, _POLISHED] if self._polishes() else [size, _PART]
+            rngs = [self.rng, *(deepcopy(self.rng) for _ in sizes[1:])]
+            self.sample, self.part, *more = self.blocks.several_representatives(sizes, rngs)
+            self.more = more[0] if more else None
         else:
             self.sample = self.blocks.representatives(size, self.rng)
         self.task = self.task._replace(block=self.sample.block)
@@ -361,8 +367,12 @@ class _Search:
     def _finished_by(self, solve, params):
         blocks = self.checkpoint.watched(self.model, self.blocks, params)
         fit = solve(self.model, blocks, self.checkpoint.begun(params))
-        self.finished.append((fit, certify(self.model, self.blocks, fit, self.tol)))
+        self.finished.append(self._certified(fit))
         return self.finished[-1]
+
+    def _certified(self, fit):
+        fit = fit._replace(closing=closing(self.model, self.blocks, fit.params))
+        return fit, certify(self.model, self.blocks, fit, self.tol)
 
     def _leader(self):
         """Return the best fit of all that are finished, and its certificate."""
@@ -394,11 +404,20 @@ class _Search:
                 joined[i] = same[0]
             else:
                 kept[i] = self._in_order(part, fits[i].params)
-        return kept, joined
+        return kept | (self._each("race", self._polish, kept) if self.more else {}), joined
+
+    def _polish(self, params):
+        more = self.more
+        return self._in_order(more, self.solver.finish(self.model, more, params).params)
 
     def _races(self):
         """Whether rows are so many that leaders are finished on a part of them first."""
         return len(self.blocks) >= 4 * _PART and not hasattr(self.solver, "screen")
+
+    def _polishes(self):
+        """Whether reading all rows costs so much that another part of them is worth a pass."""
+        width = self.blocks.source.n_features
+        return len(self.blocks) >= 16 * _POLISHED and _POLISHED * width <= _NUMBERS
 
     def _in_order(self, part, params):
         """Return the same density with its experts as they will be reported: its curvature then serves for that too."""
@@ -444,7 +463,7 @@ class _Search:
     def _look_again(self):
         """Ask the rows that the best end explains worst for an expert of their own; finish what they say."""
         best = max(self.ends.values(), key=_merit)[0]
-        params = second_look(self.model, self.blocks, best.params, self.rng)
+        params = second_look(self.model, self.blocks, best, self.rng)
         if params is not None:
             self.n_swaps = LINES * self.task.n_experts
             self.swaps = self._each("finish", self._finish, {f"{SWAP} (second look)": params})

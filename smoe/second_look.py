@@ -4,7 +4,6 @@ An expert of a few hundred among a million rows has half a row in a sample of a 
 others, its rows are those that a fit explains worst, so that they can be asked directly.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +17,8 @@ from smoe.starts import element
 
 __all__ = ["LINES", "second_look", "unexplained"]
 
-_MOST = 5000  # rows that are looked at
 _REST = 10_000  # rows that stand for all others
 LINES = 4  # through unexplained rows, in place of each expert
-_MEDIAN = 2**20  # rows of which the median is taken
 _NEIGHBOURS = 50  # of an unexplained row through which a line goes
 _GLIMPSE, _CLIMB = 15, 45  # EM iterations of each line, and of the best one
 
@@ -33,9 +30,9 @@ class _Rows(NamedTuple):
     all: OneBlock
 
 
-def second_look(model, blocks, params, rng):
-    """Return parameters that explain more of what is explained worst, or None if there is nothing of the kind."""
-    odd = unexplained(model, blocks, params)
+def second_look(model, blocks, fit, rng):
+    """Return parameters that explain more of what a fit explains worst, or None if there is nothing of the kind."""
+    odd, params = unexplained(model, blocks, fit.closing.worst), fit.params
     if not len(odd):
         return None
     rows = _rows_about(model, blocks, odd, rng)
@@ -48,8 +45,8 @@ def second_look(model, blocks, params, rng):
     return best.params if merit(model, rows.all, best) > merit(model, rows.all, now) else None
 
 
-def unexplained(model, blocks, params):
-    r"""Return the rows that gain most by an expert of their own, or none if chance lines gain as much.
+def unexplained(model, blocks, worst):
+    r"""Return which of the worst rows gain most by an expert of their own, or none if chance lines gain as much.
 
     An expert of the worst m rows that explains them as well as the median row is explained gains
 
@@ -58,39 +55,13 @@ def unexplained(model, blocks, params):
     For errors as the model has them that is negative at every m, however many rows there are.
     """
     n_terms = model.expert.chance_terms(len(blocks.scaling.expert.columns)) or 1 + len(blocks.scaling.expert.columns)
-    n = len(blocks)
-    most, step = min(_MOST, n // 4), -(-n // _MEDIAN)
-    found = blocks.sum(_explained, params, model, most, step)
-    worst, loglik, median = found.row, found.loglik, np.median(np.concatenate(found.some))
-    m = np.arange(1, most + 1)
+    n, median = len(blocks), worst.median
+    loglik, row = worst.ordered
+    m = np.arange(1, len(row) + 1)
     with np.errstate(invalid="ignore"):  # log densities of -inf
         gain = np.cumsum(median - loglik) - m * np.log(np.e * n / m)
     best = int(np.argmax(gain))
-    return worst[: best + 1] if gain[best] > chance(best + 1.0, n, n_terms) else worst[:0]
-
-
-@dataclass(frozen=True, eq=False)
-class _Explained:
-    """Log densities of the rows that are explained worst, worst first, which rows they are, and some of all rows."""
-
-    most: int
-    loglik: np.ndarray
-    row: np.ndarray
-    some: list
-
-    def __add__(self, other):
-        loglik, row = np.concatenate([self.loglik, other.loglik]), np.concatenate([self.row, other.row])
-        return _Explained(self.most, loglik, row, self.some + other.some).cut()
-
-    def cut(self):
-        order = np.lexsort((self.row, self.loglik))[: self.most]
-        return _Explained(self.most, self.loglik[order], self.row[order], self.some)
-
-
-def _explained(block, params, model, most, step):
-    loglik, start = model.posterior(block, params)[2], block.place.start
-    row = np.argpartition(loglik, min(most, len(loglik) - 1))[:most]
-    return _Explained(most, loglik[row], row + start, [loglik[-start % step :: step]]).cut()
+    return row[: best + 1] if gain[best] > chance(best + 1.0, n, n_terms) else row[:0]
 
 
 def _rows_about(model, blocks, odd, rng):

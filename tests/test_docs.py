@@ -50,6 +50,7 @@ INNER = {
     *(
         "chance",
         "checkpoint",
+        "closing",
         "columns",
         "files",
         "formulas",

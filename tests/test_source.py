@@ -1,5 +1,7 @@
 """Rows may be anywhere: a source with nothing but the contract's methods gives the results of arrays."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,8 @@ from smoe.gates import SoftmaxGate
 from smoe.inference import covariance
 from smoe.mixture import MixtureOfExperts
 from smoe.params import permute
-from smoe.rows import ArraySource, Blocks, Raw, Source, standardise
+from smoe.rows import ArraySource, Blocks, Raw, Source, standardise, survey
+from smoe.rows.columns import look, mean_and_scale
 from smoe.search import search
 from smoe.solvers import EMNewton
 from smoe.starts import Elemental, Task
@@ -107,10 +110,10 @@ def test_a_memory_map_is_neither_read_nor_copied_as_a_whole(tmp_path):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_number_that_is_not_finite_is_named(bad):
     model, _, (X, y, _) = gaussian(False)
-    X, wrong_y = X.copy(), y.copy()
-    X[8_123, 1], wrong_y[5] = bad, bad
+    wrong_X, wrong_y = X.copy(), y.copy()
+    wrong_X[8_123, 1], wrong_y[5] = bad, bad
     with pytest.raises(ValueError, match="column 1 of X is NaN or infinite in row 8123"):
-        standardise(model, Chunks(X, y, None), COLUMNS, COLUMNS)
+        standardise(model, Chunks(wrong_X, y, None), COLUMNS, COLUMNS)
     with pytest.raises(ValueError, match="y is NaN or infinite in row 5"):
         standardise(model, ArraySource(X, wrong_y), COLUMNS, COLUMNS)
 
@@ -121,3 +124,57 @@ def test_cluster_sums_of_many_groups_take_several_passes(monkeypatch):
     monkeypatch.setattr("smoe.inference.rows._SUMS", 5_000)
     found = everything(model, roles, ArraySource(*data), 1, "cluster")[3]
     np.testing.assert_allclose(found.matrix, wanted.matrix, rtol=1e-9, atol=1e-14)
+
+
+# One look -------------------------------------------------------------------------------------------------------------
+
+
+def awkward(rng, n=40_000):
+    """Columns of which the first rows say little: sorted, far from the first, rare, constant, tiny, huge, rounded."""
+    t = np.sort(rng.normal(size=n))
+    started = np.arange(n) >= 100
+    late = started * rng.normal(1e6, 1.0, n)
+    rare = (np.arange(n) > n - 50).astype(float)
+    return np.column_stack(
+        [t, late, rare, np.full(n, 0.1), 1e-170 * t * started, 1e200 * t * started, rng.normal(size=n).astype("f4")]
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("columns", [[0, 1, 2, 3, 4, 5, 6], [0, 4], [0, 5], [0, 6], [2, 3]])
+def test_a_look_has_the_moments_of_all_rows(columns, weighted, rng):
+    X, columns = awkward(rng), np.array(columns)
+    y, weight = X[:, columns[-1]].copy(), rng.uniform(0.5, 2.0, len(X)) if weighted else None
+    looked = look(ArraySource(X, y, weight), columns)
+    for moments, values in (looked.X, X[:, columns]), (looked.y, y[:, None]):
+        unit = np.abs(values).max(axis=0)
+        mean = np.average(values / unit, axis=0, weights=weight)
+        Z = values / unit - mean
+        products = np.cov(Z.T, ddof=0, aweights=weight).reshape(len(unit), -1)
+        shift, scale, constant, correlations, _ = mean_and_scale(moments)
+        sd = np.where(constant, 0.0, np.sqrt(products.diagonal()))
+        np.testing.assert_allclose(shift / unit, mean, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(scale[~constant] / unit[~constant], sd[~constant], rtol=1e-11)
+        if correlations.ndim > 1:
+            inner = np.ix_(~constant, ~constant)
+            wanted = products[inner] / np.outer(sd[~constant], sd[~constant])
+            np.testing.assert_allclose(correlations[inner], wanted, rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(constant := mean_and_scale(looked.X)[2], columns == 3)
+    np.testing.assert_array_equal(looked.X.single, columns == 6)
+
+
+def test_a_look_reads_the_rows_once_unless_the_first_say_little(rng):
+    X = awkward(rng)
+    for columns, n_looks in ([0, 6], 1), ([1, 6], 3):
+        chunks = Chunks(X, X[:, 0].copy(), None)
+        look(chunks, np.array(columns))
+        assert chunks.n_reads == n_looks * len(chunks.cuts(1))
+
+
+def test_a_survey_lets_responses_be_missing_where_experts_take_that():
+    X, y = np.ones((9, 1)), np.arange(9.0)
+    y[3] = np.nan
+    expert = SimpleNamespace(takes_missing=False, check_response=lambda *_: None)
+    with pytest.raises(ValueError, match="y is missing, NaN or infinite in row 3"):
+        survey(ArraySource(X, y), expert, Roles(), ["x"])
+    assert survey(ArraySource(X, y), SimpleNamespace(**vars(expert) | {"takes_missing": True}), Roles(), ["x"]).event

@@ -34,6 +34,7 @@ from smoe.penalties import PENALTIES, Penalty
 from smoe.registry import resolve
 from smoe.rows import ArraySource, Blocks, Counted, DaskRows, Labelled, Source, Survey, by_group, standardise, survey
 from smoe.rows.dask import brought, is_dask
+from smoe.rows.scaling import wanted_of
 from smoe.saved import as_document, write_document
 from smoe.search import StartRecord, n_sharing, search
 from smoe.settings import described
@@ -273,7 +274,7 @@ class MixtureEstimator(Watched, BaseEstimator):
     def _fit_arrays(self, X, y, weight, expert, original, response, design=None):
         """Fit rows in memory, all of positive weight."""
 
-        def seen(_, roles, names):
+        def seen(_, roles, names, _wanted):
             roles.check(X, names)
             expert.check_response(y, trials := roles.trials_of(X), event := roles.event_of(X))
             most = 1 if trials is None else trials.max()
@@ -295,10 +296,11 @@ class MixtureEstimator(Watched, BaseEstimator):
         check_experts(self.n_experts, source.n_rows)
         learn_columns(self, source)
 
-        def seen(source, roles, names):
+        def seen(source, roles, names, wanted):
             if self.verbose:
                 print(f"{source.n_rows} rows, features: {', '.join(names)}", flush=True)
-            return survey(source, expert, roles, names, n_threads=n_sharing(source.n_rows, self.n_jobs))
+            n_threads = n_sharing(source.n_rows, self.n_jobs)
+            return survey(source, expert, roles, names, n_threads=n_threads, wanted=wanted)
 
         response = source.response if isinstance(source.response, str | None) else ", ".join(source.response)
         return self._fit_rows(source, expert, source, response, y, weight, seen)
@@ -317,7 +319,7 @@ class MixtureEstimator(Watched, BaseEstimator):
         return found, expert, codes, totals * factors
 
     def _fit_rows(self, source, expert, original, response, y, weight, seen, design=None):
-        """Resolve settings, look at the rows by ``seen(source, roles, names)``, and climb."""
+        """Resolve settings, look at the rows by ``seen(source, roles, names, wanted)``, and climb."""
         columns = Columns.of(self, design)
         roles, chosen = self._chosen(original, columns)
         columns = replace(columns, group=roles.group)
@@ -332,7 +334,8 @@ class MixtureEstimator(Watched, BaseEstimator):
         source = by_group(source, roles.group, chosen["gate_columns"], columns.named(), passed)
         if self.verbose:
             source = Counted(source)
-        found = seen(source, roles, columns.named())
+        wanted = wanted_of(model, chosen["gate_columns"], chosen["expert_columns"])
+        found = seen(source, roles, columns.named(), wanted)
         check_experts(self.n_experts, source.n_rows, "groups" if source.grouped else "rows")
         if not found.event:
             n_rows = source.single.n_rows
@@ -340,14 +343,14 @@ class MixtureEstimator(Watched, BaseEstimator):
         _warn_of_few_trials(expert, int(found.trials), self.n_experts, chosen["gate_columns"])
         known = {"columns": columns, "response": response, "solver": solver, "n_jobs": self.n_jobs}
         known |= {"counts_rows": found.counts_rows, **chosen}
-        return self._climb(model, source, roles, start, known, found.sizes), source.n_rows
+        return self._climb(model, source, roles, start, known, found.looked), source.n_rows
 
     @driving
-    def _climb(self, model, source, roles, start, known, sizes=None):
+    def _climb(self, model, source, roles, start, known, looked=None):
         """Search, and keep what is found beside what is known before; return the working coordinates."""
         n_threads = n_sharing(source.single.n_rows, self.n_jobs)
         sides = known["gate_columns"], known["expert_columns"]
-        scaling = standardise(model, source.single, *sides, n_threads, sizes)
+        scaling = standardise(model, source.single, *sides, n_threads, looked)
         model = model.bound(scaling)
         blocks = Blocks(model, source, scaling, roles).shared_by(n_threads)
         tol, rng = getattr(known["solver"], "tol", self.tol), check_generator(self.random_state)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from smoe.closing import closing, user_totals
 from smoe.fitted import FittedMixture
 from smoe.inference import covariance
-from smoe.order import stable_order
+from smoe.order import order_of
 from smoe.params import flatten, n_experts_of, permute
-from smoe.rows import Scaling
 
 __all__ = ["fitted_mixture"]
 
@@ -19,9 +19,9 @@ def fitted_mixture(blocks, fit, certificate, kind=FittedMixture, **known):
     """Return the `FittedMixture` of the best end of a search; ``known`` are fields that need no work."""
     model, total = blocks.model, blocks.total_weight
     offset = blocks.loglik_offset
-    order, entropy = stable_order(model, blocks, fit.params)
-    units = Scaling.identity(known["gate_columns"], known["expert_columns"])
-    order, params, user, (loglik, response_sums) = _reported(blocks, units, fit, order, offset)
+    fit = fit if fit.closing else fit._replace(closing=closing(model, blocks, fit.params))
+    order, entropy = order_of(model, fit.params, fit.closing.order)
+    order, params, user, (loglik, response_sums) = _reported(blocks, fit, order, offset)
     certificate = certificate.permuted(order)
     if not abs(loglik + offset - fit.loglik) <= _ALIKE * total:
         certificate = certificate.lost(loglik, fit.loglik - offset)
@@ -57,31 +57,26 @@ def _numbers_of_parameters(model, params):
     return {"n_parameters": n_free, "n_active_parameters": n_gate + round(share * (n_free - n_gate))}
 
 
-def _reported(blocks, units, fit, order, offset):
+def _reported(blocks, fit, order, offset):
     """Return the experts' order, the parameters in it (working and user's units), and what all rows add up to there.
 
-    That is their log-likelihood, and the sums of weight times response and times its size; an infinite one tells
-    nothing.
     Where rows lie on the boundaries of a gate that jumps, numbering the experts anew may change the density: then
     they stay in the order in which they were found.
     """
-    model, scaling, rows = blocks.model, blocks.scaling, blocks.seen_in(units)
-
-    def sums(block, user):
-        with np.errstate(over="ignore"):
-            weight = block.spread(block.weight)
-            of_response = np.array([block.y @ weight, np.abs(block.y) @ weight])
-        return model.loglik(block, user), of_response
+    model, scaling = blocks.model, blocks.scaling
+    as_found = np.arange(len(order))
 
     def lost(found):
-        return abs(found[-1][0] + offset - fit.loglik)
+        return abs(found[-1].loglik + offset - fit.loglik)
 
     def reported(order):
         params = scaling.canonical(model, permute(fit.params, order))
         user = scaling.to_user(model, params)
-        return order, params, user, rows.sum(sums, user)
+        if np.array_equal(order, as_found):
+            return order, params, user, fit.closing.user
+        return order, params, user, blocks.seen_in(scaling.plain).sum(user_totals, user, model)
 
     found = reported(order)
     if model.gate.smooth or lost(found) <= _ALIKE:
         return found
-    return min(found, reported(np.arange(len(order))), key=lost)
+    return min(found, reported(as_found), key=lost)

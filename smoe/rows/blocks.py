@@ -139,6 +139,10 @@ class Block:
         steps = (X.shape[1], 1) if order == "C" else (1, X.shape[0])
         return _frozen(X.reshape(-1, order=order)), *steps, _frozen(y), _frozen(weight if self.weighted else _ONE)
 
+    def seen_in(self, scaling):
+        """Return the same rows in other coordinates."""
+        return type(self)(self.raw, scaling, self.roles, self.place)
+
     def pieces(self, size):
         """Yield the block in pieces of at most this many rows; itself if it is no larger."""
         if len(self) <= size:
@@ -420,8 +424,7 @@ class OneBlock:
 
     def seen_in(self, scaling):
         """Return the same rows in other coordinates."""
-        block = self.block
-        return type(self)(Block(block.raw, scaling, block.roles, block.place), self.complete)
+        return type(self)(self.block.seen_in(scaling), self.complete)
 
     def sum(self, visit, params, *args):
         """Visit the block."""

@@ -1,19 +1,65 @@
-"""What passes over the rows tell of the columns: means, scales, correlations, and how their numbers were rounded.
+"""What a pass over the rows tells of the columns: means, scales, correlations, and how their numbers were rounded."""
 
-All are passes over a source, of which they see what a view shows (see ``smoe.rows.View``).
-"""
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from smoe._kernels.designs import standard_rows
 from smoe._kernels.moments import weighted_grams
+from smoe.params import tree_sum
 from smoe.rows.source import Source
+from smoe.threads import driving
 
-__all__ = ["Response", "are_single", "gram", "joined_sizes", "mean_and_scale", "observed_mean_and_scale", "size_of"]
+__all__ = ["Looked", "Moments", "Response", "Wanted", "gram", "look", "mean_and_scale", "observed_mean_and_scale"]
 
 _BLOCK = 16384
 _SHARED = 12  # columns from which threads gain: with fewer they wait for one another (measured)
 _CONSTANT = 1e-13  # spread, relative to the largest value, that is rounding and no information
-_GLANCE = 64  # rows that tell of most columns that they are not rounded to float32
+_GLANCE = 64  # rows that tell where columns are, how wide, and of most that they are not rounded to float32
+_FAR = 25.0  # of a mean square about a place near the mean, relative to the variance: with more, digits are lost
+_RANGE = 1e-100, 1e100  # of what squares well
+
+
+class Moments(NamedTuple):
+    """What a pass tells of some columns, which are in units of their own: their width in the first rows.
+
+    ``mean`` is in the user's units, ``around`` the same mean in these units, ``product`` the mean of the products of
+    what the columns differ from their means by, or of the squares alone; ``single`` says which columns were rounded to
+    float32: numbers of up to 24 bits that use them all, and no integers.
+    """
+
+    columns: np.ndarray
+    unit: np.ndarray
+    mean: np.ndarray
+    around: np.ndarray
+    product: np.ndarray
+    single: np.ndarray
+
+    def of(self, columns):
+        """Return the same of some of the columns."""
+        at = np.searchsorted(self.columns, columns)
+        product = self.product[np.ix_(at, at)] if self.product.ndim > 1 else self.product[at]
+        return Moments(columns, *(side[at] for side in self[1:4]), product, self.single[at])
+
+
+class Looked(NamedTuple):
+    """What a look at all rows tells of the columns of X and of those of y (None if it was not looked at).
+
+    And what it was told to find out besides.
+    """
+
+    X: Moments
+    y: Moments | None
+    checked: Any = None
+
+
+class Wanted(NamedTuple):
+    """What a fit must know of the columns: sorted columns of X, whether of y, whether products of columns of X."""
+
+    columns: np.ndarray
+    response: bool
+    products: bool
 
 
 class Response(Source):
@@ -49,83 +95,239 @@ def _response(raw):
     return raw._replace(X=raw.y.reshape(len(raw.y), -1), y=None)
 
 
-def _visited(visit, source, view, n_threads):
-    """Return visit(Z, share) block by block: the view's design and shares of weight."""
-    total = source.total_weight
+class _Place(NamedTuple):
+    """Where columns are and how wide, from the first rows or exactly; which may have been rounded to float32."""
 
-    def one(rows):
-        raw = source.read(rows)
-        own = raw.rows
-        share = np.full(own.stop - own.start, 1.0) if raw.weight is None else raw.weight[own]
-        return visit(view.design(raw.X, own.start, own.stop), share / total)
-
-    return list(source.run(one, source.cuts(_BLOCK), n_threads if len(view.columns) >= _SHARED else 1))
+    columns: np.ndarray
+    shift: np.ndarray
+    unit: np.ndarray
+    single: np.ndarray
 
 
-def _size(Z, share):
-    return size_of(Z[:-1], share)
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """What rows add up to about a place: weight, columns, their products or squares; farthest distances; digits used.
+
+    ``digits`` says of columns that may have been rounded to float32 whether all of their numbers have so few digits,
+    whether some use them all, and whether some are no integers.
+    """
+
+    weight: float
+    first: np.ndarray
+    second: np.ndarray
+    reach: np.ndarray
+    digits: np.ndarray
+
+    def __add__(self, other):
+        few, others = self.digits, other.digits
+        return _Sums(
+            self.weight + other.weight,
+            self.first + other.first,
+            self.second + other.second,
+            np.maximum(self.reach, other.reach),
+            np.array([few[0] & others[0], *(few[1:] | others[1:])]),
+        )
+
+    @property
+    def square(self):
+        return self.second.diagonal() if self.second.ndim > 1 else self.second
 
 
-def size_of(columns, share):
-    """Return largest absolute value and mean of each column, (2, n_columns), of rows with these shares of weight."""
-    return np.array([np.maximum(columns.max(axis=1), -columns.min(axis=1)), columns @ share])
+@driving
+def look(source, columns, response=True, products=True, n_threads=1, check=None):
+    """Look at all rows once and return what is `Looked` for; twice, if the first rows say little of where columns are.
 
-
-def joined_sizes(parts):
-    """Return the sizes of all rows from those of parts."""
-    return np.array([np.max([part[0] for part in parts], axis=0), sum(part[1] for part in parts)])
-
-
-def _gram(Z, share):
-    return weighted_grams(share[None], Z)[0]
-
-
-def gram(source, view, centred, n_threads):
-    """Return the mean of z z' over the rows, and the means of z; what is left of those by rounding is taken off."""
-    found = sum(_visited(_gram, source, view, n_threads))
-    rest = found[:-1, -1]
-    return found[:-1, :-1] - np.outer(rest, rest) if centred else found[:-1, :-1], rest
-
-
-def _squares(Z, share):
-    return np.array([Z[:-1] ** 2 @ share, Z[:-1] @ share])
-
-
-def squares(source, view, centred, n_threads):
-    """Return what `gram` does without the products of different columns."""
-    found, rest = sum(_visited(_squares, source, view, n_threads))
-    return found - rest**2 if centred else found, rest
-
-
-def mean_and_scale(source, plain, centred=True, n_threads=1, sizes=None, products=True):
-    """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
-
-    That is the Gram matrix of the standardised columns (None without ``products``), and their sizes in the same units.
-    No value overflows. It takes two passes, or one if the ``sizes`` are known.
+    Parameters
+    ----------
+    source : Source
+    columns : array of int
+        The columns of X that matter, sorted.
+    response : bool, default=True
+        Whether to look at y.
+    products : bool, default=True
+        Whether the products of different columns of X are wanted, too.
+    n_threads : int, default=1
+    check : callable or None, default=None
+        ``check(rows, raw)`` is asked of each slice, and what it returns is added up.
 
     Raises
     ------
     ValueError
         A number is NaN or infinite.
     """
-    sizes = joined_sizes(_visited(_size, source, plain, n_threads)) if sizes is None else sizes
-    largest, mean = sizes
-    if not np.isfinite(largest).all():
-        raise ValueError(_first_not_finite(source, plain))
-    unit = np.where(largest > 0, largest, 1.0)
-    moments, rest = (gram if products else squares)(source, plain._replace(shift=mean, scale=unit), True, n_threads)
-    mean = mean / unit + rest
-    square = moments.diagonal() if products else moments
+    places = _first_places(source.single, columns, response)
+    if check is None and len(columns) < _SHARED:
+        n_threads = 1
+    sums, checked = _added_up(source, places, products, n_threads, check)
+    if any(_is_far(one) for one in sums):
+        places = _exact_places(source, places, n_threads)
+        sums, _ = _added_up(source, places, products, n_threads)
+    found = [_moments(place, one) for place, one in zip(places, sums, strict=True)]
+    return Looked(found[0], found[1] if response else None, checked)
+
+
+def _first_places(source, columns, response):
+    """Return the places of the columns of X, and of y if it counts, from the first rows."""
+    raw = source.take(np.arange(min(_GLANCE, source.n_rows)))
+    sides = [raw.X[:, columns]] + ([raw.y.reshape(len(raw.y), -1)] if response else [])
+    return [_first_place(columns if i == 0 else np.arange(X.shape[1]), X) for i, X in enumerate(sides)]
+
+
+def _first_place(columns, X):
+    with np.errstate(invalid="ignore", over="ignore"):
+        shift = np.median(X, axis=0)  # of equal numbers it is that number
+        shift = np.where(np.isfinite(shift), shift, 0.0)
+        unit = np.abs(X - shift).max(axis=0)
+        unit = np.where(np.isfinite(unit) & (unit > 0), unit, np.maximum(np.abs(shift), 1.0))
+    return _Place(columns, shift, unit, _digits(X.T)[0])
+
+
+def _digits(columns):
+    """Whether each column holds float32 numbers only, whether some use all digits, and whether some are no integers."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        single = columns.astype(np.float32)
+        integer = (single == np.rint(single)) & (np.abs(single) < 2**24)
+    full = (single.view(np.int32) & 1).any(axis=1)
+    return np.array([(single == columns).all(axis=1), full, ~integer.all(axis=1)])
+
+
+def _added_up(source, places, products, n_threads, check=None):
+    """Return the `_Sums` of all rows about each place, and what the checks of all slices add up to."""
+    total = source.single.total_weight
+
+    def one(slices):
+        found = []
+        for rows in slices:
+            raw = source.read(rows)
+            checked = None if check is None else check(rows, raw)
+            own = raw.rows
+            cuts = range(own.start, own.stop, _BLOCK)
+            sums = [_sums(raw, low, min(low + _BLOCK, own.stop), places, products, total) for low in cuts]
+            found.append((tree_sum(sums), checked))
+        return tree_sum(found)
+
+    return source.reduce(one, [[rows] for rows in source.cuts(_BLOCK)], n_threads)
+
+
+def _sums(raw, low, high, places, products, total):
+    """Return the `_Sums` of some rows about each place, as a tuple."""
+    share = np.full(high - low, 1.0) if raw.weight is None else raw.weight[low:high]
+    share, sides = share / total, [raw.X, raw.y]
+    return tuple(
+        _sums_of(side, low, high, place, share, products and i == 0)
+        for i, (side, place) in enumerate(zip(sides, places, strict=False))
+    )
+
+
+def _sums_of(values, low, high, place, share, products):
+    if values.ndim > 1:
+        Z = standard_rows(values, low, high, place.columns, place.shift, 1.0 / place.unit)
+    else:
+        Z = np.array([(values[low:high] - place.shift) / place.unit, np.ones(high - low)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram = weighted_grams(share[None], Z)[0] if products else None
+        first = Z[:-1] @ share if gram is None else gram[:-1, -1]
+        second = Z[:-1] ** 2 @ share if gram is None else gram[:-1, :-1]
+        reach = np.maximum(Z[:-1].max(axis=1), -Z[:-1].min(axis=1))
+    digits = np.zeros((3, len(place.columns)), dtype=bool)
+    if place.single.any() and values.ndim > 1:
+        digits[:, place.single] = _digits(values[low:high, place.columns[place.single]].T)
+    return _Sums(float(share.sum()), first, second, reach, digits)
+
+
+def _is_far(sums):
+    """Whether digits are lost, because a place is far from the mean or the width is not that of all rows."""
+    least, most = _RANGE
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = sums.square / sums.weight
+        far = square > _FAR * (square - (sums.first / sums.weight) ** 2)
+    constant = sums.reach == 0
+    return bool((~(constant | (sums.reach >= least) & (sums.reach <= most)) | far & ~constant).any())
+
+
+def _exact_places(source, places, n_threads):
+    """Return the places with the means of all rows, in units of the largest absolute values."""
+    total = source.single.total_weight
+
+    def one(slices):
+        found = []
+        for rows in slices:
+            raw = source.read(rows)
+            share = (1.0 if raw.weight is None else raw.weight[raw.rows, None]) / total
+            sides = [side[raw.rows].reshape(raw.rows.stop - raw.rows.start, -1) for side in raw[: len(places)]]
+            sides = [side[:, place.columns] for side, place in zip(sides, places, strict=True)]
+            found.append(tuple(_Sizes(np.abs(side).max(axis=0), (side * share).sum(axis=0)) for side in sides))
+        return tree_sum(found)
+
+    found = source.reduce(one, [[rows] for rows in source.cuts(_BLOCK)], n_threads)
+    for i, (place, sizes) in enumerate(zip(places, found, strict=True)):
+        if not np.isfinite(sizes.largest).all():
+            raise ValueError(_first_not_finite(source, place.columns, of_y=i == 1))
+    return [
+        place._replace(shift=sizes.mean, unit=np.where(sizes.largest > 0, sizes.largest, 1.0))
+        for place, sizes in zip(places, found, strict=True)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Sizes:
+    """Largest absolute values, and means."""
+
+    largest: np.ndarray
+    mean: np.ndarray
+
+    def __add__(self, other):
+        return _Sizes(np.maximum(self.largest, other.largest), self.mean + other.mean)
+
+
+def _moments(place, sums):
+    """Return the `Moments` that sums about a place near the means tell."""
+    rest = sums.first / sums.weight
+    product = sums.second / sums.weight - (np.outer(rest, rest) if sums.second.ndim > 1 else rest**2)
+    single = place.single & sums.digits.all(axis=0)
+    around = place.shift / place.unit + rest
+    return Moments(place.columns, place.unit, place.shift + place.unit * rest, around, product, single)
+
+
+def mean_and_scale(moments, centred=True):
+    """Weighted means and ML standard deviations of the columns, which ones are constant, and what is left of them.
+
+    That is the mean products of the standardised columns, or squares alone, and their sizes in the same units.
+    """
+    several = moments.product.ndim > 1
+    product, around, mean = moments.product, moments.around, moments.mean
+    square = product.diagonal() if several else product
     sd = np.sqrt(np.maximum(square, 0.0))
-    size, constant = np.hypot(mean, sd), sd <= _CONSTANT
-    around = mean
+    size = np.hypot(around, sd)
+    constant = sd <= _CONSTANT * size
     if not centred:
-        sd = np.where(constant, np.sqrt(square + mean**2), sd)
-        constant, mean = largest == 0, np.zeros(len(mean))
+        sd = np.where(constant, np.sqrt(square + around**2), sd)
+        constant, mean = size == 0, np.zeros(len(mean))
+        product = product + (np.outer(around, around) if several else around**2)
     own = np.where(constant, 1.0, sd)
-    if products:
-        moments = (moments if centred else moments + np.outer(around, around)) / np.outer(own, own)
-    return unit * mean, unit * sd, constant, moments if products else None, size / own
+    return mean, moments.unit * sd, constant, product / (np.outer(own, own) if several else own**2), size / own
+
+
+def gram(source, view, centred, n_threads):
+    """Return the mean of z z' over the rows, z being the columns of a view.
+
+    What is left of their means by rounding is taken off.
+    """
+    total = source.total_weight
+
+    def one(slices):
+        found = []
+        for rows in slices:
+            raw = source.read(rows)
+            own = raw.rows
+            share = np.full(own.stop - own.start, 1.0) if raw.weight is None else raw.weight[own]
+            found.append(weighted_grams(share[None] / total, view.design(raw.X, own.start, own.stop))[0])
+        return tree_sum(found)
+
+    n_threads = n_threads if len(view.columns) >= _SHARED else 1
+    found = source.reduce(one, [[rows] for rows in source.cuts(_BLOCK)], n_threads)
+    rest = found[:-1, -1]
+    return found[:-1, :-1] - np.outer(rest, rest) if centred else found[:-1, :-1]
 
 
 def observed_mean_and_scale(source):
@@ -150,35 +352,14 @@ def observed_mean_and_scale(source):
     return unit * mean, unit * sd, sd <= _CONSTANT * np.hypot(mean, sd)
 
 
-def _first_not_finite(source, plain):
+def _first_not_finite(source, columns, of_y):
     """Say which number is the first that is NaN or infinite."""
     for rows in source.cuts(_BLOCK):
         raw = source.read(rows)
-        wrong = np.argwhere(~np.isfinite(raw.X[raw.rows][:, plain.columns]))
+        values = (raw.y if of_y else raw.X)[raw.rows]
+        wrong = np.argwhere(~np.isfinite(values.reshape(len(values), -1)[:, columns]))
         if len(wrong):
-            of_y, column = isinstance(source, Response), f"column {plain.columns[wrong[0, 1]]} of "
-            what = "y" if of_y and source.n_features == 1 else column + ("y" if of_y else "X")
+            what = "y" if of_y and values.ndim == 1 else f"column {columns[wrong[0, 1]]} of {'y' if of_y else 'X'}"
             place = source.where(rows.start + wrong[0, 0])
             return f"{what} is NaN or infinite in {place}: fill it, or leave the row out."
     return "X or y holds NaN or infinity."
-
-
-def _singles(Z, _share):
-    """Whether each column holds float32 numbers only, whether some use all digits, and whether all are integers."""
-    with np.errstate(over="ignore", under="ignore"):
-        single = Z[:-1].astype(np.float32)
-    full = (single.view(np.int32) & 1).any(axis=1)
-    integer = (single == np.rint(single)) & (np.abs(single) < 2**24)
-    return np.array([(single == Z[:-1]).all(axis=1), full, integer.all(axis=1)])
-
-
-def are_single(source, plain):
-    """Return which columns were rounded to float32: numbers of up to 24 bits that use them all, and no integers."""
-    few = min(_GLANCE, source.n_rows)
-    single, _, _ = _singles(plain.design(source.take(np.arange(few)).X, 0, few), None)
-    if not single.any():
-        return single
-    part = plain._replace(columns=plain.columns[single], shift=plain.shift[single], scale=plain.scale[single])
-    fits, full, integer = np.moveaxis(_visited(_singles, source, part, 1), 1, 0)
-    single[single] = fits.all(axis=0) & full.any(axis=0) & ~integer.all(axis=0)
-    return single

@@ -11,12 +11,12 @@ from scipy.linalg import solve_triangular
 from smoe._kernels.designs import rotate, standard_rows
 from smoe.fields import expand, map_features, restrict
 from smoe.params import MoEParams
-from smoe.rows.columns import Response, are_single, gram, mean_and_scale, observed_mean_and_scale
+from smoe.rows.columns import Looked, Response, Wanted, gram, look, mean_and_scale, observed_mean_and_scale
 from smoe.rows.rotation import is_well_conditioned, triangular
 from smoe.rows.source import Source
 from smoe.threads import driving
 
-__all__ = ["Scaling", "View", "standardise"]
+__all__ = ["Scaling", "View", "standardise", "wanted_of"]
 
 _DOUBLE = 1e-13  # rounding of a column, relative to its size: with less, its coefficient cannot hold three digits
 _SINGLE = float(np.finfo(np.float32).eps)  # the same, if its numbers were rounded to float32
@@ -24,18 +24,23 @@ _NONE = np.zeros((0, 0))
 
 
 class View(NamedTuple):
-    """How the gate or the experts see X: the columns used, their shift and scale, and their rotation.
+    """How the gate or the experts see X: the columns chosen, which of these are used, with which shift and scale.
 
-    ``kept`` says which of the chosen features these columns are; the others are aliased (constant, or linear
-    combinations of earlier ones) and get coefficient zero. ``rotation`` is None if the standardised columns z are well
+    Those that are not ``kept`` are aliased (constant, or linear combinations of earlier ones) and get coefficient zero.
+    ``rotation`` is None if the standardised columns z are well
     conditioned, else an upper triangular R with z = R'q and working coordinates q that are uncorrelated.
     """
 
-    columns: np.ndarray
+    chosen: np.ndarray
+    kept: np.ndarray
     shift: np.ndarray
     scale: np.ndarray
-    kept: np.ndarray
     rotation: np.ndarray | None = None
+
+    @property
+    def columns(self):
+        """The columns of X that are used."""
+        return self.chosen[self.kept]
 
     def design(self, X, low, high):
         """Return working coordinates and a row of ones, (n_features + 1, high - low), of these rows of X."""
@@ -48,7 +53,7 @@ class View(NamedTuple):
         """Return the view of some of these columns (indices); the others are aliased."""
         kept = np.zeros(len(self.kept), dtype=bool)
         kept[np.flatnonzero(self.kept)[left]] = True
-        return View(self.columns[left], self.shift[left], self.scale[left], kept)
+        return View(self.chosen, kept, self.shift[left], self.scale[left])
 
     @property
     def raw(self):
@@ -122,6 +127,11 @@ class Scaling(NamedTuple):
         """By how much rounding grows on the way from the user's units to these coordinates."""
         return max(self.gate.growth, self.expert.growth, np.max(np.abs(self.y_shift) / self.y_scale))
 
+    @property
+    def plain(self):
+        """The coordinates that leave the same columns in the user's units."""
+        return self.identity(self.gate.chosen, self.expert.chosen)
+
     @classmethod
     def identity(cls, gate_columns, expert_columns):
         """Return the coordinates that leave everything in the user's units."""
@@ -131,27 +141,24 @@ class Scaling(NamedTuple):
 
 def _plain_view(columns):
     n = len(columns)
-    return View(np.asarray(columns), np.zeros(n), np.ones(n), np.ones(n, dtype=bool))
+    return View(np.asarray(columns), np.ones(n, dtype=bool), np.zeros(n), np.ones(n))
 
 
-def _view(source, columns, centred, linear, n_threads, sizes, every=False):
-    sizes = None if sizes is None else sizes[0][:, columns]
-    plain = _plain_view(columns)
-    shift, scale, constant, moments, size = mean_and_scale(source, plain, centred, n_threads, sizes, not every)
+def _view(source, columns, moments, centred, linear, n_threads, every=False):
+    shift, scale, constant, products, size = mean_and_scale(moments, centred)
     kept = ~constant
-    view = View(columns[kept], shift[kept], scale[kept], kept)
+    view = View(columns, kept, shift[kept], scale[kept])
     if every:
         return view
-    moments = moments[np.ix_(kept, kept)]
-    single = are_single(source, _plain_view(view.columns))
-    noise = np.where(single, _SINGLE, _DOUBLE) * size[kept]
-    if is_well_conditioned(moments, noise):
+    products = products[np.ix_(kept, kept)]
+    noise = np.where(moments.single[kept], _SINGLE, _DOUBLE) * size[kept]
+    if is_well_conditioned(products, noise):
         return view
 
     def next_gram(left, factor):
-        return gram(source, view.taken(left)._replace(rotation=factor), centred, n_threads)[0]
+        return gram(source, view.taken(left)._replace(rotation=factor), centred, n_threads)
 
-    left, factor = triangular(moments, noise, next_gram)
+    left, factor = triangular(products, noise, next_gram)
     view = view.taken(left)
     return view._replace(rotation=factor) if linear and not is_well_conditioned(factor.T @ factor) else view
 
@@ -163,7 +170,7 @@ def standardise(
     gate_columns: np.ndarray,
     expert_columns: np.ndarray,
     n_threads: int = 1,
-    sizes: tuple | None = None,
+    looked: Looked | None = None,
 ) -> Scaling:
     """Return the working coordinates of a fit of this model to the rows of a source.
 
@@ -178,8 +185,8 @@ def standardise(
         The columns that gate and experts see.
     n_threads : int, default=1
         Threads that share the rows.
-    sizes : tuple of array or None, default=None
-        What a `Survey` says of the columns, if somebody has looked at them: it saves passes.
+    looked : Looked or None, default=None
+        What a `Survey` says of the columns, if somebody has looked at all rows: it saves passes.
 
     Raises
     ------
@@ -188,17 +195,34 @@ def standardise(
     """
     free = model.constraints is None and all(penalty.equivariant for penalty in model.active_penalties)
     centred, linear = model.gate.centred, (free and model.gate.linear, free and model.expert.linear)
-    y_shift, y_scale = _units_of_response(model.expert, source, n_threads, sizes)
-    every = any(penalty.keeps_columns for penalty in model.active_penalties)
-    expert = _view(source, expert_columns, True, linear[1], n_threads, sizes, every)
+    wanted = wanted_of(model, gate_columns, expert_columns)
+    every = not wanted.products
+    if looked is None:
+        looked = look(source, *wanted, n_threads=n_threads)
+    y_shift, y_scale = _units_of_response(model.expert, source, looked.y)
+    expert = _view(source, expert_columns, looked.X.of(expert_columns), True, linear[1], n_threads, every)
     same = centred and np.array_equal(gate_columns, expert_columns)
     if same and linear[0] == linear[1]:
         return Scaling(expert, expert, y_shift, y_scale)
-    gate = _view(source, gate_columns, centred, linear[0], n_threads, sizes, every)
+    gate = _view(source, gate_columns, looked.X.of(gate_columns), centred, linear[0], n_threads, every)
     return Scaling(expert if same and gate.rotation is expert.rotation else gate, expert, y_shift, y_scale)
 
 
-def _units_of_response(expert, source, n_threads, sizes):
+def wanted_of(model: Any, gate_columns: np.ndarray, expert_columns: np.ndarray) -> Wanted:
+    """Return what `standardise` must know of the rows for a fit of this model.
+
+    Parameters
+    ----------
+    model : MixtureOfExperts
+    gate_columns, expert_columns : array of int
+        The columns that gate and experts see.
+    """
+    response = model.expert.units != "none" and not model.expert.takes_missing
+    every = any(penalty.keeps_columns for penalty in model.active_penalties)
+    return Wanted(np.union1d(gate_columns, expert_columns), response, not every)
+
+
+def _units_of_response(expert, source, moments):
     """Return shift and scale of y, as far as its family allows them: mean and standard deviation, or the mean alone.
 
     Of several responses each has its own; those that must keep one scale share the root mean square of theirs.
@@ -206,13 +230,10 @@ def _units_of_response(expert, source, n_threads, sizes):
     units = expert.units
     if units == "none":
         return 0.0, 1.0
-    response = Response(source)
-    plain = _plain_view(np.arange(response.n_features))
     if expert.takes_missing:
-        shift, scale, constant = observed_mean_and_scale(response)
+        shift, scale, constant = observed_mean_and_scale(Response(source))
     else:
-        sizes = None if sizes is None else sizes[1]
-        shift, scale, constant, *_ = mean_and_scale(response, plain, n_threads=n_threads, sizes=sizes)
+        shift, scale, constant, *_ = mean_and_scale(moments)
     if units == "positive":
         return 0.0, shift[0]
     if units == "similar":

@@ -1,43 +1,61 @@
 """One look at all rows before a fit: what no fit takes is refused with the place where it is."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from smoe.features import Roles
-from smoe.rows.columns import joined_sizes, size_of
+from smoe.rows.columns import Looked, Wanted, look
 from smoe.rows.source import Source
 from smoe.validation.rows import near_number
 
 __all__ = ["Survey", "survey"]
 
-_BLOCK = 2**16
+_NOTHING = Wanted(np.zeros(0, dtype=int), False, False)
 
 
 class Survey(NamedTuple):
     """What a fit must know of all rows: whether there is an event, most trials, whether weights may be counts.
 
-    And largest absolute values and means of the columns of X, and of y, (2, n_columns), if somebody has looked at them.
+    And what is ``looked`` at besides for the coordinates of a fit.
     """
 
     event: bool
     trials: float
     counts_rows: bool
-    sizes: tuple | None = None
+    looked: Looked | None = None
 
 
-class _Seen(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What there is in some rows, one after the other."""
+
     event: bool
     trials: float
     lightest: float
     heaviest: float
     whole: bool
-    sizes: tuple
+
+    def __add__(self, other):
+        return _Seen(
+            self.event or other.event,
+            max(self.trials, other.trials),
+            min(self.lightest, other.lightest),
+            max(self.heaviest, other.heaviest),
+            self.whole and other.whole,
+        )
 
 
 def survey(
-    source: Source, expert: Any, roles: Roles, names: Sequence[str], response: bool = True, n_threads: int = 1
+    source: Source,
+    expert: Any,
+    roles: Roles,
+    names: Sequence[str],
+    response: bool = True,
+    n_threads: int = 1,
+    wanted: Wanted | None = None,
 ) -> Survey:
     """Look at all rows and return a `Survey`.
 
@@ -53,6 +71,8 @@ def survey(
     response : bool, default=True
         Whether there is a response to be looked at.
     n_threads : int, default=1
+    wanted : Wanted or None, default=None
+        What a fit will need of the columns; then it is found out in the same pass.
 
     Raises
     ------
@@ -60,16 +80,15 @@ def survey(
         A number that is missing, NaN or infinite, a weight that is not positive, a response that the experts do not
         take, or a column that is not what its role needs.
     """
+    columns = [f"column {name!r}" for name in names]
 
-    def one(rows):
-        raw = source.read(rows)
+    def check(rows, raw):
         X, y, weight = (None if a is None else a[raw.rows] for a in raw[:3])
-        _refuse_missing(source, rows, X, [f"column {name!r}" for name in names])
-        if response:
+        _refuse_missing(source, rows, X, columns)
+        if response and not expert.takes_missing:
             flat = y.reshape(len(y), -1)
-            _refuse_missing(
-                source, rows, flat, ["y"] if y.ndim == 1 else [f"column {j} of y" for j in range(y.shape[1])]
-            )
+            what = ["y"] if y.ndim == 1 else [f"column {j} of y" for j in range(y.shape[1])]
+            _refuse_missing(source, rows, flat, what)
         if weight is not None:
             _refuse_missing(source, rows, np.where(weight > 0, weight, np.nan)[:, None], ["the weight"], "not positive")
         try:
@@ -78,15 +97,13 @@ def survey(
                 expert.check_response(y, roles.trials_of(X), roles.event_of(X))
         except ValueError as error:
             raise ValueError(f"in the rows from {source.where(rows.start)} on: {error}") from None
-        share = (np.ones(len(X)) if weight is None else weight) / source.total_weight
-        sizes = size_of(X.T, share), size_of(y.reshape(len(y), -1).T, share) if response else None
-        return _seen(weight, roles.trials_of(X), roles.event_of(X), sizes)
+        return _seen(weight, roles.trials_of(X), roles.event_of(X))
 
-    found: Any = _Seen._make(zip(*source.run(one, source.cuts(_BLOCK), n_threads), strict=True))
-    equal = min(found.lightest) == max(found.heaviest)
-    counts = equal or all(found.whole) or near_number(source.total_weight, source.n_rows)
-    sizes = tuple(map(joined_sizes, zip(*found.sizes, strict=True))) if response else None
-    return Survey(any(found.event), max(found.trials), counts, sizes)
+    looked = look(source, *(wanted or _NOTHING), n_threads=n_threads, check=check)
+    found = looked.checked
+    equal = found.lightest == found.heaviest
+    counts = equal or found.whole or near_number(source.total_weight, source.n_rows)
+    return Survey(found.event, found.trials, counts, looked if wanted else None)
 
 
 def _refuse_missing(source, rows, values, what, words="missing, NaN or infinite"):
@@ -96,7 +113,7 @@ def _refuse_missing(source, rows, values, what, words="missing, NaN or infinite"
     raise ValueError(f"{what[column]} is {words} in {source.where(rows.start + row)}: fill it, or leave the row out.")
 
 
-def _seen(weight, trials, event, sizes):
+def _seen(weight, trials, event):
     weight, whole = (np.ones(1), True) if weight is None else (weight, bool(np.all(weight == np.round(weight))))
     event = event is None or bool(event.any())
-    return _Seen(event, 1.0 if trials is None else trials.max(), weight.min(), weight.max(), whole, sizes)
+    return _Seen(event, 1.0 if trials is None else trials.max(), weight.min(), weight.max(), whole)

@@ -14,7 +14,8 @@ __all__ = ["Fit", "Solver", "check_supports", "score_norm", "summarise"]
 class Fit(NamedTuple):
     """The end of a run. The log-likelihood and the score norm belong to the parameters beside them.
 
-    So does the curvature of all rows, if the solver has it: it saves the certificate a pass.
+    So do the curvature of all rows, if the solver has it, and what a last pass has told (a `smoe.closing.Closing`), if
+    there has been one: they save passes.
     """
 
     params: MoEParams
@@ -26,6 +27,7 @@ class Fit(NamedTuple):
     trace: np.ndarray  # log-likelihood before the first and after each iteration
     curvature: tuple | None = None
     objective: float | None = None  # log-likelihood minus penalties; None if there are none
+    closing: tuple | None = None
 
 
 class Solver(BaseEstimator):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from smoe.chance import Load, is_exact, prices
+from smoe.closing import closing, shares
 from smoe.params import flatten
 from smoe.solvers.separation import Limit, diverging, newton_step, separating_experts, undecided_groups
 from smoe.solvers.working_set import is_wide, where_used
@@ -137,12 +138,12 @@ def certify(model: Any, blocks: Any, fit: Any, tol: float) -> Certificate:
     tol : float
         Largest score norm per row.
     """
-    shares = blocks.sum(_shares, fit.params, model, blocks)
-    load, overlap = Load(shares.rows, shares.weight), shares.overlap
+    found = (fit.closing or closing(model, blocks, fit.params)).shares
+    load, overlap = Load(found.rows, found.weight), found.overlap
     price = prices(model, blocks, fit.params, load)
     reasons, checked, doubtful = _degeneracies(model, blocks, fit.params, load), (), ()
     degenerate = bool(reasons)
-    reasons += _eventless(shares, blocks.what)
+    reasons += _eventless(found, blocks.what)
     if not fit.converged:
         diagnosis = model.gate.diagnosis(fit.params.gate)
         reasons += [Reason(fit.status)] + ([Reason(diagnosis)] if diagnosis else [])
@@ -173,23 +174,6 @@ def certify(model: Any, blocks: Any, fit: Any, tol: float) -> Certificate:
     status, total = _said(reasons) or fit.status + unseen, float(price.excess.sum())
     exact = is_exact(model, fit.params, load, total)
     return Certificate(not reasons, status, degenerate, flat, separates, total, checked, reasons, exact)
-
-
-class _Shares(NamedTuple):
-    """What experts are responsible for: rows, those not censored, weight; and on how many the gate hesitates."""
-
-    rows: np.ndarray
-    seen: np.ndarray
-    weight: np.ndarray
-    overlap: np.ndarray
-
-
-def _shares(block, params, model, blocks):
-    proba, resp, _ = model.posterior(block, params)
-    unit = blocks.unit_of(block)
-    rows = resp @ unit
-    seen = rows if block.event is None else block.spread(resp) @ (block.spread(unit) * block.event)
-    return _Shares(rows, seen, resp @ block.weight, (proba * unit) @ proba.T)
 
 
 def _runs_off(model, blocks, params, overlap):
@@ -256,9 +240,9 @@ def _degeneracies(model, blocks, params, load):
     return reasons
 
 
-def _eventless(shares, what):
+def _eventless(found, what):
     """Say which experts have rows that are censored and no event: nothing bounds their times."""
-    without = np.flatnonzero((shares.seen < 1.0) & (shares.rows >= 1.0))
+    without = np.flatnonzero((found.seen < 1.0) & (found.rows >= 1.0))
     then = (
         f" is responsible for less than one event): nearly all its {what}s are censored, and nothing bounds its times"
     )
@@ -349,5 +333,5 @@ def _some_diverge(model, blocks, params, chart, step, singular):
 
 def usage(model, blocks, params):
     """Return how the experts share any rows: the `Load` of each, and the groups that the gate separates, or None."""
-    shares = blocks.sum(_shares, params, model, blocks)
-    return Load(shares.rows, shares.weight), undecided_groups(shares.overlap)
+    found = blocks.sum(shares, params, model, blocks)
+    return Load(found.rows, found.weight), undecided_groups(found.overlap)
