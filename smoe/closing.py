@@ -121,7 +121,8 @@ def _shares(block, proba, resp, unit):
 
 def _worst(block, loglik, most, step):
     start = block.place.start if isinstance(block.place, slice) else 0
-    return Worst(most, loglik, np.arange(len(loglik)) + start, [loglik[-start % step :: step]]).cut()
+    some = loglik[-start % step :: step].copy()  # a view would keep all rows
+    return Worst(most, loglik, np.arange(len(loglik)) + start, [some]).cut()
 
 
 def user_totals(block, params, model):
