@@ -35,6 +35,11 @@ def sizes(n):
     return [min(BLOCK, n - low) for low in range(0, n, BLOCK)]
 
 
+def several(numbers):
+    """Return the rows of blocks, by their numbers and sizes, as float64."""
+    return tuple(np.concatenate(side).astype(float) for side in zip(*(block(i, m) for i, m in numbers), strict=True))
+
+
 def written(kind, n, folder):
     """Write the rows, unless that has been done, and return what to fit."""
     path = folder / f"{n}"
@@ -63,14 +68,16 @@ def written(kind, n, folder):
                     X, y = block(i, m)
                     writer.write_table(pa.table([*X.T, y], schema=schema), row_group_size=BLOCK)
         return (ParquetRows(path, y="y", features=FEATURES),)
-    parts = [block(i, m) for i, m in enumerate(sizes(n))]
-    X, y = (np.concatenate(side).astype(float) for side in zip(*parts, strict=True))
     if kind == "array":
-        return X, y
+        return several(enumerate(sizes(n)))
+    import dask
     import dask.array as da
 
-    chunk = -(-n // 16)
-    return da.from_array(X, chunks=(chunk, 4)).persist(), da.from_array(y, chunks=chunk).persist()
+    cuts = np.array_split(list(enumerate(sizes(n))), 16)
+    parts = [(dask.delayed(several, nout=2)(cut), int(cut[:, 1].sum())) for cut in cuts]
+    X = da.concatenate([da.from_delayed(X, (m, 4), float) for (X, _), m in parts])
+    y = da.concatenate([da.from_delayed(y, (m,), float) for (_, y), m in parts])
+    return dask.persist(X, y)
 
 
 def anonymous():
@@ -114,7 +121,7 @@ def measured(kind, n, threads, folder):
         from distributed import Client, LocalCluster
 
         cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
-        client = Client(cluster)  # noqa: F841  # it is the one that collections are computed by
+        client = Client(cluster)
     MoERegressor(3, random_state=0).fit(*block(0, 5_000))
     data = written(kind, n, folder)
     model = MoERegressor(3, random_state=0, n_jobs=threads, verbose=1)
@@ -126,6 +133,9 @@ def measured(kind, n, threads, folder):
     quiet(model.fit, *data)
     wall, own = time.perf_counter() - wall, time.process_time() - own
     memory.done.set()
+    if kind == "dask":
+        client.close()
+        cluster.close()
     sure = "" if model.converged_ else f" not certified: {model.status_}"
     print(
         f"{kind:8s} {n:>11,d} rows: {wall:7.1f} s, {own:7.1f} s of processors, {memory.most - memory.begin:5.0f} MB, "

@@ -10,7 +10,7 @@ from smoe.order import response_totals
 __all__ = ["Closing", "Shares", "Totals", "Worst", "closing", "shares", "user_totals"]
 
 _MOST = 5000  # rows explained worst that are kept
-_MEDIAN = 2**20  # rows of which the median is taken
+_MEDIAN = 2**16  # rows of which the median is taken
 
 
 class Shares(NamedTuple):

@@ -1,8 +1,10 @@
 """Threads: rows shared by several, matrices left to one, and exceptions of signal handlers that find their way out."""
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ContextDecorator
 from functools import cache
+from itertools import islice
 from threading import RLock
 
 from threadpoolctl import ThreadpoolController
@@ -11,14 +13,25 @@ from smoe._kernels._signals import raise_cause
 
 __all__ = ["blas_controller", "driving", "spread"]
 
+_AHEAD = 3  # tasks of each thread that are under way or done before their turn
+
 
 def spread(task, items, n_threads):
-    """Yield task(item) in the order of the items."""
+    """Yield task(item) in the order of the items; few results wait for the one before, for they may be large."""
     if n_threads == 1 or len(items) <= 1:
         yield from map(task, items)
-    else:
-        with ThreadPoolExecutor(n_threads) as pool:
-            yield from pool.map(task, items)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        left = iter(items)
+        waiting = deque(pool.submit(task, item) for item in islice(left, _AHEAD * n_threads))
+        try:
+            while waiting:
+                found = waiting.popleft().result()
+                waiting.extend(pool.submit(task, item) for item in islice(left, 1))
+                yield found
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 @cache

@@ -24,6 +24,7 @@ from smoe.mixture import MixtureOfExperts
 from smoe.rows import ArraySource, Blocks, Counted, DaskRows, ParquetRows, Scaling
 from smoe.rows.sample import distinct, drawn
 from smoe.solvers import EM, EMNewton
+from smoe.threads import spread
 
 moe = make_moe(3_000, 2, 2, random_state=3)
 X, Y = moe.data, moe.target
@@ -674,3 +675,12 @@ def test_dask_collections_that_are_refused(fitted):
     ]:
         with pytest.raises(error, match=words), np.errstate(all="ignore"):
             call()
+
+
+def test_results_of_threads_do_not_pile_up():
+    begun, taken = [], []
+    for found in spread(lambda i: begun.append(i) or i, range(200), 2):
+        taken.append(found)
+        time.sleep(1e-4)
+        assert len(begun) - len(taken) < 10
+    assert taken == list(range(200))

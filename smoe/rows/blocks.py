@@ -324,7 +324,11 @@ class Blocks:
         """Do one pass: add up ``visit(block, params, *args)`` over the blocks, in an order that is always the same."""
 
         def several(slices):
-            return tree_sum([part for rows in slices for part in self._visited(rows, visit, params, *args)])
+            total = None
+            for rows in slices:
+                for part in self._visited(rows, visit, params, *args):
+                    total = part if total is None else tree_sum([total, part])
+            return total
 
         if len(self.slices) == 1:
             return several(self.slices)
@@ -335,14 +339,15 @@ class Blocks:
         """Do one pass: yield ``visit(block, params, *args)`` block by block, in the order of the rows."""
 
         def one(rows):
-            return self._visited(rows, visit, params, *args)
+            return list(self._visited(rows, visit, params, *args))
 
         for parts in self.source.run(one, self.slices, self.n_threads):
             yield from parts
 
     def _visited(self, rows, visit, params, *args):
-        """Visit the rows of one slice, which may be more than a block should have."""
-        return [visit(block, params, *args) for block in self._block(rows).pieces(self.size)]
+        """Visit the rows of one slice, which may be more than a block should have, piece by piece."""
+        for block in self._block(rows).pieces(self.size):
+            yield visit(block, params, *args)
 
     @driving
     def map(self, visit, params, *args):

@@ -128,8 +128,14 @@ class _Table:
 
     def __add__(self, other):
         limit = min((t.limit for t in (self, other) if t.limit is not None), default=None)
-        parts = [part if limit is None else _some(part, part[0] <= limit) for part in self.parts + other.parts]
-        return _Table([part for part in parts if len(part[0])], self.kept, limit)
+        return _Table(self._within(limit) + other._within(limit), self.kept, limit)
+
+    def _within(self, limit):
+        """Return the parts without what is over the limit; what is over its own has gone before."""
+        if limit == self.limit:
+            return self.parts
+        parts = [_some(part, part[0] <= limit) for part in self.parts]
+        return [part for part in parts if len(part[0])]
 
     def joined(self):
         """Return number, key, row, count and weight of the distinct rows that are kept, by number."""
