@@ -87,6 +87,7 @@ def closing(model: Any, blocks: Any, params: Any) -> Closing:
     params : MoEParams
     """
     scaling, n = blocks.scaling, len(blocks)
+    _ = blocks.n_distinct  # what a row counts is known before all are visited, not by each who visits some
     user = scaling.to_user(model, scaling.canonical(model, params))
     return blocks.sum(_visit, params, model, blocks, user, scaling.plain, min(_MOST, n // 4), -(-n // _MEDIAN))
 

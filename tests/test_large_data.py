@@ -684,3 +684,24 @@ def test_results_of_threads_do_not_pile_up():
         time.sleep(1e-4)
         assert len(begun) - len(taken) < 10
     assert taken == list(range(200))
+
+
+def test_what_rows_count_is_found_out_once_and_not_by_those_who_visit_them(monkeypatch, source):
+    """From given parameters no sample is drawn before the closing pass."""
+    depth, deepest = [0], [0]
+    before = Blocks.sum
+
+    def nested(self, *args):
+        depth[0] += 1
+        deepest[0] = max(depth[0], deepest[0])
+        try:
+            return before(self, *args)
+        finally:
+            depth[0] -= 1
+
+    monkeypatch.setattr(Blocks, "sum", nested)
+    monkeypatch.setattr("smoe.rows.sample._SORTED", 1_000)
+    monkeypatch.setattr(distinct, "__defaults__", (1_000, *distinct.__defaults__[1:]))
+    start = MoERegressor(2, random_state=0).fit(X, Y).params_
+    MoERegressor(2, start=start).fit(source)
+    assert deepest[0] == 1
