@@ -705,3 +705,16 @@ def test_what_rows_count_is_found_out_once_and_not_by_those_who_visit_them(monke
     start = MoERegressor(2, random_state=0).fit(X, Y).params_
     MoERegressor(2, start=start).fit(source)
     assert deepest[0] == 1
+
+
+def test_sums_of_many_workers_are_added_up_by_workers(fitted, far, monkeypatch):
+    monkeypatch.setattr("smoe.rows.dask._JOINED", 2)
+    settings = {"n_workers": 5, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
+        source = DaskRows(*(da.from_array(side, chunks=(300, *side.shape[1:])) for side in (X, Y, WEIGHT)))
+        gathered, gather = [], client.gather
+        monkeypatch.setattr(client, "gather", lambda futures: gathered.append(len(futures)) or gather(futures))
+        found = source.reduce(lambda slices: np.array([len(slices), slices[0].start]), [[s] for s in source.cuts(0)])
+        assert len(source.cuts(0)) == 10 and found[0] == 10 and gathered[-1] == 2
+        model = MoERegressor(2, random_state=0).fit(*(da.from_array(side, chunks=300) for side in (X, Y, WEIGHT)))
+    np.testing.assert_allclose(model.loglik_, fitted.loglik_, rtol=1e-12)

@@ -18,6 +18,7 @@ __all__ = ["DaskRows", "brought", "is_dask", "mapped"]
 
 _FEW = 200_000  # rows; of fewer, asking for a pass takes longer than the pass
 _NUMBERS = 2**25  # that are brought at most
+_JOINED = 8  # sums of workers that are added up at a time
 
 _here = threading.local()  # the partitions that a task has been given
 
@@ -163,6 +164,9 @@ class DaskRows(Source):
         with self._in_touch():
             places = self._by_place(slices)
             futures = [self._submit(_all, task, [slices[i] for i in own], place) for place, own in places]
+            while len(futures) > _JOINED:  # a tree: the client adds up few
+                groups = [futures[i : i + _JOINED] for i in range(0, len(futures), _JOINED)]
+                futures = [self._client.submit(tree_sum, group, pure=False) for group in groups]
             return tree_sum(self._client.gather(futures))
 
     def _number(self, row):
