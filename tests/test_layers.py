@@ -172,7 +172,7 @@ def test_nobody_reaches_for_private_attributes_of_others(path):
             assert name in allowed, f"line {line}: {name}"
 
 
-MACHINERY = {"_cache.py", "_inner.py", "_memory.py", "_signals.py"}  # around kernels: how they are kept, memory, signals
+MACHINERY = {"_cache.py", "_inner.py", "_memory.py", "_signals.py"}  # around kernels: how they are kept, and signals
 KERNELS = [path for path in MODULES if part(path) == "_kernels" and path.name not in MACHINERY]
 
 

@@ -14,7 +14,7 @@ __all__ = ["Fit", "Solver", "check_supports", "score_norm", "summarise"]
 class Fit(NamedTuple):
     """The end of a run. The log-likelihood and the score norm belong to the parameters beside them.
 
-    So do the curvature of all rows, if the solver has it, and what a last pass has told (a `smoe.closing.Closing`), if
+    So do the curvature of all rows, if the solver has it, and what a last pass has told (a ``Closing``), if
     there has been one: they save passes.
     """
 
