@@ -407,8 +407,7 @@ class _Search:
         return kept | (self._each("race", self._polish, kept) if self.more else {}), joined
 
     def _polish(self, params):
-        more = self.more
-        return self._in_order(more, self.solver.finish(self.model, more, params).params)
+        return self._in_order(self.more, self.solver.finish(self.model, self.more, params).params)
 
     def _races(self):
         """Whether rows are so many that leaders are finished on a part of them first."""

@@ -8,10 +8,9 @@ import numpy as np
 from smoe._kernels.designs import standard_rows
 from smoe._kernels.moments import weighted_grams
 from smoe.params import tree_sum
-from smoe.rows.source import Source
 from smoe.threads import driving
 
-__all__ = ["Looked", "Moments", "Response", "Wanted", "gram", "look", "mean_and_scale", "observed_mean_and_scale"]
+__all__ = ["Looked", "Moments", "Wanted", "gram", "look", "mean_and_scale", "observed_mean_and_scale"]
 
 _BLOCK = 16384
 _SHARED = 12  # columns from which threads gain: with fewer they wait for one another (measured)
@@ -44,12 +43,12 @@ class Moments(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """What a look at all rows tells of the columns of X and of those of y (None if it was not looked at).
+    """What a look at all rows tells of the columns of X and of those of y (None where none matters).
 
     And what it was told to find out besides.
     """
 
-    X: Moments
+    X: Moments  # of a fit, which has some
     y: Moments | None
     checked: Any = None
 
@@ -60,39 +59,6 @@ class Wanted(NamedTuple):
     columns: np.ndarray
     response: bool
     products: bool
-
-
-class Response(Source):
-    """The rows of a source with y in place of X."""
-
-    def __init__(self, source):
-        self.source = source
-        self.n_rows, self.total_weight = source.n_rows, source.total_weight
-        self.n_features = source.take(np.arange(1)).y[0].size
-
-    def read(self, rows):
-        """Return the rows of one slice."""
-        return _response(self.source.read(rows))
-
-    def take(self, rows):
-        """Return few rows by their indices."""
-        return _response(self.source.take(rows))
-
-    def where(self, row):
-        """Say where a row is."""
-        return self.source.where(row)
-
-    def cuts(self, size):
-        """Return the slices of the source."""
-        return self.source.cuts(size)
-
-    def run(self, task, parts, n_threads=1):
-        """Do what the source does."""
-        return self.source.run(task, parts, n_threads)
-
-
-def _response(raw):
-    return raw._replace(X=raw.y.reshape(len(raw.y), -1), y=None)
 
 
 class _Place(NamedTuple):
@@ -128,14 +94,10 @@ class _Sums:
             np.array([few[0] & others[0], *(few[1:] | others[1:])]),
         )
 
-    @property
-    def square(self):
-        return self.second.diagonal() if self.second.ndim > 1 else self.second
-
 
 @driving
 def look(source, columns, response=True, products=True, n_threads=1, check=None):
-    """Look at all rows once and return what is `Looked` for; twice, if the first rows say little of where columns are.
+    """Look at all rows once and return what is `Looked` for; if the first rows say little of where columns are, thrice.
 
     Parameters
     ----------
@@ -158,28 +120,34 @@ def look(source, columns, response=True, products=True, n_threads=1, check=None)
     places = _first_places(source.single, columns, response)
     if check is None and len(columns) < _SHARED:
         n_threads = 1
-    sums, checked = _added_up(source, places, products, n_threads, check)
+    sums, checked = _about(source, places, products, n_threads, check)
     if any(_is_far(one) for one in sums):
         places = _exact_places(source, places, n_threads)
-        sums, _ = _added_up(source, places, products, n_threads)
+        sums, _ = _about(source, places, products, n_threads)
     found = [_moments(place, one) for place, one in zip(places, sums, strict=True)]
-    return Looked(found[0], found[1] if response else None, checked)
+    return Looked(*found, *[None] * (2 - len(found)), checked)
 
 
 def _first_places(source, columns, response):
-    """Return the places of the columns of X, and of y if it counts, from the first rows."""
+    """Return the places of the columns of X and of those of y, if any matter, from the first rows."""
+    if not len(columns) and not response:
+        return []
     raw = source.take(np.arange(min(_GLANCE, source.n_rows)))
-    sides = [raw.X[:, columns]] + ([raw.y.reshape(len(raw.y), -1)] if response else [])
-    return [_first_place(columns if i == 0 else np.arange(X.shape[1]), X) for i, X in enumerate(sides)]
+    X = raw.X[:, columns]
+    places = [_Place(columns, *_near(X), _digits(X.T)[0])]
+    if response:
+        y = raw.y.reshape(len(raw.y), -1)
+        places.append(_Place(np.arange(y.shape[1]), *_near(y), np.zeros(y.shape[1], dtype=bool)))
+    return places
 
 
-def _first_place(columns, X):
+def _near(X):
+    """Return where the columns of a few rows are, and how wide."""
     with np.errstate(invalid="ignore", over="ignore"):
         shift = np.median(X, axis=0)  # of equal numbers it is that number
         shift = np.where(np.isfinite(shift), shift, 0.0)
         unit = np.abs(X - shift).max(axis=0)
-        unit = np.where(np.isfinite(unit) & (unit > 0), unit, np.maximum(np.abs(shift), 1.0))
-    return _Place(columns, shift, unit, _digits(X.T)[0])
+        return shift, np.where(np.isfinite(unit) & (unit > 0), unit, np.maximum(np.abs(shift), 1.0))
 
 
 def _digits(columns):
@@ -191,31 +159,39 @@ def _digits(columns):
     return np.array([(single == columns).all(axis=1), full, ~integer.all(axis=1)])
 
 
-def _added_up(source, places, products, n_threads, check=None):
+def _added_up(source, visit, n_threads):
+    """Do one pass: add up ``visit(rows, raw)`` over the slices."""
+
+    def several(slices):
+        return tree_sum([visit(rows, source.read(rows)) for rows in slices])
+
+    return source.reduce(several, [[rows] for rows in source.cuts(_BLOCK)], n_threads)
+
+
+def _share(raw, low, high, total):
+    """Return the shares of all weight of some rows."""
+    return (np.ones(high - low) if raw.weight is None else raw.weight[low:high]) / total
+
+
+def _about(source, places, products, n_threads, check=None):
     """Return the `_Sums` of all rows about each place, and what the checks of all slices add up to."""
     total = source.single.total_weight
 
-    def one(slices):
-        found = []
-        for rows in slices:
-            raw = source.read(rows)
-            checked = None if check is None else check(rows, raw)
-            own = raw.rows
-            cuts = range(own.start, own.stop, _BLOCK)
-            sums = [_sums(raw, low, min(low + _BLOCK, own.stop), places, products, total) for low in cuts]
-            found.append((tree_sum(sums), checked))
-        return tree_sum(found)
+    def visit(rows, raw):
+        checked = None if check is None else check(rows, raw)
+        own = raw.rows
+        cuts = ((low, min(low + _BLOCK, own.stop)) for low in range(own.start, own.stop, _BLOCK))
+        return tree_sum([_sums(raw, *cut, places, products, total) for cut in cuts]), checked
 
-    return source.reduce(one, [[rows] for rows in source.cuts(_BLOCK)], n_threads)
+    return _added_up(source, visit, n_threads)
 
 
 def _sums(raw, low, high, places, products, total):
     """Return the `_Sums` of some rows about each place, as a tuple."""
-    share = np.full(high - low, 1.0) if raw.weight is None else raw.weight[low:high]
-    share, sides = share / total, [raw.X, raw.y]
+    share = _share(raw, low, high, total)
     return tuple(
-        _sums_of(side, low, high, place, share, products and i == 0)
-        for i, (side, place) in enumerate(zip(sides, places, strict=False))
+        _sums_of(side, low, high, place, share, products and side is raw.X)
+        for side, place in zip((raw.X, raw.y), places, strict=False)
     )
 
 
@@ -230,7 +206,7 @@ def _sums_of(values, low, high, place, share, products):
         second = Z[:-1] ** 2 @ share if gram is None else gram[:-1, :-1]
         reach = np.maximum(Z[:-1].max(axis=1), -Z[:-1].min(axis=1))
     digits = np.zeros((3, len(place.columns)), dtype=bool)
-    if place.single.any() and values.ndim > 1:
+    if place.single.any():
         digits[:, place.single] = _digits(values[low:high, place.columns[place.single]].T)
     return _Sums(float(share.sum()), first, second, reach, digits)
 
@@ -239,7 +215,7 @@ def _is_far(sums):
     """Whether digits are lost, because a place is far from the mean or the width is not that of all rows."""
     least, most = _RANGE
     with np.errstate(over="ignore", invalid="ignore"):
-        square = sums.square / sums.weight
+        square = _squares(sums.second) / sums.weight
         far = square > _FAR * (square - (sums.first / sums.weight) ** 2)
     constant = sums.reach == 0
     return bool((~(constant | (sums.reach >= least) & (sums.reach <= most)) | far & ~constant).any())
@@ -249,17 +225,14 @@ def _exact_places(source, places, n_threads):
     """Return the places with the means of all rows, in units of the largest absolute values."""
     total = source.single.total_weight
 
-    def one(slices):
-        found = []
-        for rows in slices:
-            raw = source.read(rows)
-            share = (1.0 if raw.weight is None else raw.weight[raw.rows, None]) / total
-            sides = [side[raw.rows].reshape(raw.rows.stop - raw.rows.start, -1) for side in raw[: len(places)]]
-            sides = [side[:, place.columns] for side, place in zip(sides, places, strict=True)]
-            found.append(tuple(_Sizes(np.abs(side).max(axis=0), (side * share).sum(axis=0)) for side in sides))
-        return tree_sum(found)
+    def visit(_, raw):
+        own = raw.rows
+        share = _share(raw, own.start, own.stop, total)[:, None]
+        sides = [side[own].reshape(len(share), -1) for side in raw[: len(places)]]
+        sides = [side[:, place.columns] for side, place in zip(sides, places, strict=True)]
+        return tuple(_Sizes(np.abs(side).max(axis=0), (side * share).sum(axis=0)) for side in sides)
 
-    found = source.reduce(one, [[rows] for rows in source.cuts(_BLOCK)], n_threads)
+    found = _added_up(source, visit, n_threads)
     for i, (place, sizes) in enumerate(zip(places, found, strict=True)):
         if not np.isfinite(sizes.largest).all():
             raise ValueError(_first_not_finite(source, place.columns, of_y=i == 1))
@@ -280,6 +253,11 @@ class _Sizes:
         return _Sizes(np.maximum(self.largest, other.largest), self.mean + other.mean)
 
 
+def _squares(products):
+    """Return the squares among products of columns, which may be all there are."""
+    return products.diagonal() if products.ndim > 1 else products
+
+
 def _moments(place, sums):
     """Return the `Moments` that sums about a place near the means tell."""
     rest = sums.first / sums.weight
@@ -294,9 +272,8 @@ def mean_and_scale(moments, centred=True):
 
     That is the mean products of the standardised columns, or squares alone, and their sizes in the same units.
     """
-    several = moments.product.ndim > 1
     product, around, mean = moments.product, moments.around, moments.mean
-    square = product.diagonal() if several else product
+    square, several = _squares(product), product.ndim > 1
     sd = np.sqrt(np.maximum(square, 0.0))
     size = np.hypot(around, sd)
     constant = sd <= _CONSTANT * size
@@ -315,40 +292,36 @@ def gram(source, view, centred, n_threads):
     """
     total = source.total_weight
 
-    def one(slices):
-        found = []
-        for rows in slices:
-            raw = source.read(rows)
-            own = raw.rows
-            share = np.full(own.stop - own.start, 1.0) if raw.weight is None else raw.weight[own]
-            found.append(weighted_grams(share[None] / total, view.design(raw.X, own.start, own.stop))[0])
-        return tree_sum(found)
+    def visit(_, raw):
+        own = raw.rows
+        share = _share(raw, own.start, own.stop, total)
+        return weighted_grams(share[None], view.design(raw.X, own.start, own.stop))[0]
 
-    n_threads = n_threads if len(view.columns) >= _SHARED else 1
-    found = source.reduce(one, [[rows] for rows in source.cuts(_BLOCK)], n_threads)
+    found = _added_up(source, visit, n_threads if len(view.columns) >= _SHARED else 1)
     rest = found[:-1, -1]
     return found[:-1, :-1] - np.outer(rest, rest) if centred else found[:-1, :-1]
 
 
 def observed_mean_and_scale(source):
-    """Return the same first three of columns some of whose values are missing (NaN): weighted means and so on."""
+    """Return the same first three of the columns of y, some of whose values are missing (NaN)."""
 
     def totals(function):
         """Add up function(values, weights), zero where they are missing, over the blocks."""
         found = 0.0
         for rows in source.cuts(_BLOCK):
             raw = source.read(rows)
-            X, weight = raw.X[raw.rows], 1.0 if raw.weight is None else raw.weight[raw.rows, None]
-            there = ~np.isnan(X)
-            found = found + function(np.where(there, X, 0.0), there * weight)
+            y, weight = raw.y[raw.rows], 1.0 if raw.weight is None else raw.weight[raw.rows, None]
+            y = y.reshape(len(y), -1)
+            there = ~np.isnan(y)
+            found = found + function(np.where(there, y, 0.0), there * weight)
         return found
 
     with np.errstate(over="ignore", invalid="ignore"):
-        weight, size = totals(lambda X, w: np.array([w.sum(axis=0), (np.abs(X) * w).sum(axis=0)]))
+        weight, size = totals(lambda y, w: np.array([w.sum(axis=0), (np.abs(y) * w).sum(axis=0)]))
         unit = np.where(size > 0, size / weight, 1.0)
-        mean = totals(lambda X, w: (X / unit * w).sum(axis=0)) / weight
-        mean += totals(lambda X, w: ((X / unit - mean) * w).sum(axis=0)) / weight
-        sd = np.sqrt(totals(lambda X, w: ((X / unit - mean) ** 2 * w).sum(axis=0)) / weight)
+        mean = totals(lambda y, w: (y / unit * w).sum(axis=0)) / weight
+        mean += totals(lambda y, w: ((y / unit - mean) * w).sum(axis=0)) / weight
+        sd = np.sqrt(totals(lambda y, w: ((y / unit - mean) ** 2 * w).sum(axis=0)) / weight)
     return unit * mean, unit * sd, sd <= _CONSTANT * np.hypot(mean, sd)
 
 

@@ -11,7 +11,7 @@ from scipy.linalg import solve_triangular
 from smoe._kernels.designs import rotate, standard_rows
 from smoe.fields import expand, map_features, restrict
 from smoe.params import MoEParams
-from smoe.rows.columns import Looked, Response, Wanted, gram, look, mean_and_scale, observed_mean_and_scale
+from smoe.rows.columns import Looked, Wanted, gram, look, mean_and_scale, observed_mean_and_scale
 from smoe.rows.rotation import is_well_conditioned, triangular
 from smoe.rows.source import Source
 from smoe.threads import driving
@@ -231,7 +231,7 @@ def _units_of_response(expert, source, moments):
     if units == "none":
         return 0.0, 1.0
     if expert.takes_missing:
-        shift, scale, constant = observed_mean_and_scale(Response(source))
+        shift, scale, constant = observed_mean_and_scale(source)
     else:
         shift, scale, constant, *_ = mean_and_scale(moments)
     if units == "positive":
