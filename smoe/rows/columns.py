@@ -48,15 +48,15 @@ class Looked(NamedTuple):
     And what it was told to find out besides.
     """
 
-    X: Moments  # of a fit, which has some
+    X: Moments  # of a fit, which may have no columns
     y: Moments | None
     checked: Any = None
 
 
 class Wanted(NamedTuple):
-    """What a fit must know of the columns: sorted columns of X, whether of y, whether products of columns of X."""
+    """What a fit must know of the columns: sorted columns of X (None if nothing), whether y, whether products."""
 
-    columns: np.ndarray
+    columns: np.ndarray | None
     response: bool
     products: bool
 
@@ -102,8 +102,8 @@ def look(source, columns, response=True, products=True, n_threads=1, check=None)
     Parameters
     ----------
     source : Source
-    columns : array of int
-        The columns of X that matter, sorted.
+    columns : array of int or None
+        The columns of X that matter, sorted; None if there is nothing to be found out but what ``check`` does.
     response : bool, default=True
         Whether to look at y.
     products : bool, default=True
@@ -129,8 +129,8 @@ def look(source, columns, response=True, products=True, n_threads=1, check=None)
 
 
 def _first_places(source, columns, response):
-    """Return the places of the columns of X and of those of y, if any matter, from the first rows."""
-    if not len(columns) and not response:
+    """Return the places of the columns of X, and of those of y if they matter, from the first rows."""
+    if columns is None:
         return []
     raw = source.take(np.arange(min(_GLANCE, source.n_rows)))
     X = raw.X[:, columns]

@@ -13,7 +13,7 @@ from smoe.validation.rows import near_number
 
 __all__ = ["Survey", "survey"]
 
-_NOTHING = Wanted(np.zeros(0, dtype=int), False, False)
+_NOTHING = Wanted(None, False, False)
 
 
 class Survey(NamedTuple):
